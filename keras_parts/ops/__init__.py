@@ -1,0 +1,31 @@
+"""Pure tensor functions on `keras.ops`: channels last, float32 inside, alike on every backend."""
+
+from keras_parts.ops.colour import colour_jitter, greyscale, rgb_to_lab
+from keras_parts.ops.pooling import l2_normalise, part_descriptors, part_sums
+from keras_parts.ops.resampling import (
+    resize_aligned,
+    resize_aligned_transpose,
+    resized_squared_norm,
+)
+from keras_parts.ops.warps import (
+    CONTROL_POINTS,
+    grid_sample,
+    random_source_points,
+    thin_plate_grid,
+)
+
+__all__ = [
+    "CONTROL_POINTS",
+    "colour_jitter",
+    "greyscale",
+    "grid_sample",
+    "l2_normalise",
+    "part_descriptors",
+    "part_sums",
+    "random_source_points",
+    "resize_aligned",
+    "resize_aligned_transpose",
+    "resized_squared_norm",
+    "rgb_to_lab",
+    "thin_plate_grid",
+]

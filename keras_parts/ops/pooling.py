@@ -1,0 +1,48 @@
+"""Pooling of features over soft parts."""
+
+from keras import ops
+
+from keras_parts.ops.resampling import resize_aligned_transpose
+
+
+def part_masks(logits, foreground):
+    """m_k(u) = softmax_k(logits(u)) F(u), float32 `(batch, height, width, parts)`."""
+    logits, foreground = ops.cast(logits, "float32"), ops.cast(foreground, "float32")
+    return ops.softmax(logits, axis=-1) * foreground
+
+
+def part_sums(masks, features):
+    """Sums of features over parts: s_k = sum_u m_k(u) phi(u), with phi upsampled implicitly.
+
+    The masks are brought down by the transpose of the upsampling, the features stay small.
+
+    Args:
+        masks: `(batch, height, width, parts)`, non-negative.
+        features: `(batch, h, w, channels)`, of lower or the same resolution, corners aligned.
+
+    Returns:
+        float32 sums `(batch, parts, channels)` and areas `(batch, parts)` in pixels.
+    """
+    features = ops.cast(features, "float32")
+    small = resize_aligned_transpose(masks, features.shape[1:3])
+    return ops.einsum("bhwk,bhwc->bkc", small, features), ops.sum(masks, axis=(1, 2))
+
+
+def part_descriptors(logits, foreground, features):
+    """Mean feature of every part, z_k = sum_u m_k phi / (sum_u m_k + 1e-7).
+
+    Args:
+        logits: `(batch, height, width, parts)`.
+        foreground: `(batch, height, width, 1)` in [0, 1].
+        features: `(batch, h, w, channels)`, upsampled implicitly with aligned corners.
+
+    Returns:
+        float32 `(batch, parts, channels)`; zeros for a part that is absent.
+    """
+    sums, areas = part_sums(part_masks(logits, foreground), features)
+    return sums / (areas[..., None] + 1e-7)
+
+
+def l2_normalise(x, epsilon=1e-12):
+    """Unit vectors along the last axis; zero stays zero, with a finite gradient."""
+    return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + epsilon)

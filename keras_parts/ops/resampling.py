@@ -1,0 +1,127 @@
+"""Bilinear resampling with aligned corners, as two small matrix products an image.
+
+Aligned corners: the centres of the corner pixels of both grids coincide, so pixel `i` of `size_out`
+lies at `i * (size_in - 1) / (size_out - 1)` in the input. Since the interpolation is linear and
+separable, its transpose and the squared norm of its result have closed forms on the small grid:
+features of many channels never have to be enlarged.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from keras import ops
+
+
+@lru_cache(maxsize=64)
+def _cells(size_in, size_out):
+    """Left neighbour (index) and offset in [0, 1] from it of every output position."""
+    if size_in == 1 or size_out == 1:
+        return np.zeros(size_out, int), np.zeros(size_out)
+    positions = np.arange(size_out) * ((size_in - 1) / (size_out - 1))
+    left = np.minimum(positions.astype(int), size_in - 2)
+    return left, positions - left
+
+
+def _scatter(size_out, size_in, columns, values):
+    matrix = np.zeros((size_out, size_in), "float32")
+    inside = columns < size_in
+    np.add.at(matrix, (np.arange(size_out)[inside], columns[inside]), values[inside])
+    return matrix
+
+
+@lru_cache(maxsize=64)
+def _interpolation(size_in, size_out):
+    """Matrix `(size_out, size_in)` of the one-dimensional interpolation."""
+    left, offset = _cells(size_in, size_out)
+    return _scatter(size_out, size_in, left, 1 - offset) + _scatter(
+        size_out, size_in, left + 1, offset
+    )
+
+
+@lru_cache(maxsize=64)
+def _products(size_in, size_out):
+    """Squared weights on nodes `(size_out, size_in)`, twice their product on cells."""
+    left, offset = _cells(size_in, size_out)
+    cells = max(size_in - 1, 1)
+    nodes = _scatter(size_out, size_in, left, (1 - offset) ** 2) + _scatter(
+        size_out, size_in, left + 1, offset**2
+    )
+    return nodes, _scatter(size_out, cells, left, 2 * offset * (1 - offset))
+
+
+def _separable(maps, vertical, horizontal):
+    """Apply `(out, in)` matrices to the rows and columns of `(batch, height, width, channels)`."""
+    maps = ops.einsum("Hh,bhwc->bHwc", ops.convert_to_tensor(vertical), maps)
+    return ops.einsum("Ww,bhwc->bhWc", ops.convert_to_tensor(horizontal), maps)
+
+
+def resize_aligned(maps, size):
+    """Bilinear resizing with aligned corners.
+
+    Args:
+        maps: `(batch, h, w, channels)`.
+        size: `(height, width)` of the result.
+
+    Returns:
+        float32 `(batch, height, width, channels)`.
+    """
+    maps = ops.cast(maps, "float32")
+    height, width = maps.shape[1:3]
+    if (height, width) == tuple(size):
+        return maps
+    return _separable(maps, _interpolation(height, size[0]), _interpolation(width, size[1]))
+
+
+def resize_aligned_transpose(maps, size):
+    """Transpose of `resize_aligned`: `<resize(f), m> = <f, transpose(m)>` for every f and m.
+
+    Args:
+        maps: `(batch, height, width, channels)` on the large grid.
+        size: `(h, w)` of the small grid.
+
+    Returns:
+        float32 `(batch, h, w, channels)`.
+    """
+    maps = ops.cast(maps, "float32")
+    height, width = maps.shape[1:3]
+    if (height, width) == tuple(size):
+        return maps
+    vertical, horizontal = _interpolation(size[0], height), _interpolation(size[1], width)
+    return _separable(maps, vertical.T, horizontal.T)
+
+
+def resized_squared_norm(features, size):
+    """Squared channel norm of `resize_aligned(features, size)`, without making it.
+
+    |sum_i w_i f_i|^2 over the four neighbours i of a pixel is a quadratic form: the ten products
+    <f_i, f_j> of a cell live on the small grid, and only they are interpolated.
+
+    Args:
+        features: `(batch, h, w, channels)`.
+        size: `(height, width)` of the large grid.
+
+    Returns:
+        float32 `(batch, height, width)`.
+    """
+    features = ops.cast(features, "float32")
+    h, w = features.shape[1:3]
+    if (h, w) == tuple(size):
+        return ops.sum(ops.square(features), axis=-1)
+    node_y, cell_y = _products(h, size[0])
+    node_x, cell_x = _products(w, size[1])
+
+    def interpolate(first, second, vertical, horizontal):
+        products = ops.sum(first * second, axis=-1, keepdims=True)
+        return _separable(products, vertical, horizontal)
+
+    upper, lower = features[:, :-1], features[:, 1:]
+    total = interpolate(features, features, node_y, node_x)
+    if w > 1:
+        total += interpolate(features[:, :, :-1], features[:, :, 1:], node_y, cell_x)
+    if h > 1:
+        total += interpolate(upper, lower, cell_y, node_x)
+    if h > 1 and w > 1:
+        # Both diagonals of a cell have the weight wy (1 - wy) wx (1 - wx), twice.
+        total += 0.5 * interpolate(upper[:, :, :-1], lower[:, :, 1:], cell_y, cell_x)
+        total += 0.5 * interpolate(upper[:, :, 1:], lower[:, :, :-1], cell_y, cell_x)
+    return ops.squeeze(total, axis=-1)

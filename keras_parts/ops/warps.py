@@ -1,0 +1,117 @@
+"""Random warps: thin-plate splines and bilinear sampling, coordinates x, y in [-1, 1].
+
+(-1, -1) is the centre of the top-left pixel and (1, 1) that of the bottom-right one (aligned
+corners), so one warp applies to an image and to feature maps or logits of any size.
+"""
+
+import math
+from functools import lru_cache
+
+import keras
+import numpy as np
+from keras import ops
+
+_SIDE = 5
+_LINE = np.linspace(-1.0, 1.0, _SIDE)
+# (25, 2), x and y, y fastest: where a warp is pinned in its result.
+CONTROL_POINTS = np.stack(np.meshgrid(_LINE, _LINE, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _radial(points):
+    """r^2 log r^2 between points and the control points, 0 at r = 0."""
+    squared = np.sum((points[:, None] - CONTROL_POINTS[None]) ** 2, axis=-1)
+    return squared * np.log(np.where(squared > 0, squared, 1.0))
+
+
+@lru_cache(maxsize=16)
+def _spline_basis(height, width):
+    """Matrix (height * width, 25): the spline is linear in the source points."""
+    count = len(CONTROL_POINTS)
+    affine = np.concatenate([np.ones((count, 1)), CONTROL_POINTS], axis=1)
+    system = np.zeros((count + 3, count + 3))
+    system[:count, :count] = _radial(CONTROL_POINTS)
+    system[:count, count:], system[count:, :count] = affine, affine.T
+    x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
+    pixels = np.stack([x.ravel(), y.ravel()], axis=1)
+    values = np.concatenate([_radial(pixels), np.ones((len(pixels), 1)), pixels], axis=1)
+    return (values @ np.linalg.inv(system)[:, :count]).astype("float32")
+
+
+def thin_plate_grid(source_points, height, width):
+    """Sampling grid of the thin-plate spline that takes `CONTROL_POINTS` to `source_points`.
+
+    Args:
+        source_points: `(batch, 25, 2)`, x and y in [-1, 1]: where the result's control points, a
+            regular 5 x 5 grid with y fastest, are taken from.
+        height, width: size of the result in pixels.
+
+    Returns:
+        float32 `(batch, height, width, 2)`, x and y in [-1, 1], for `grid_sample`.
+    """
+    basis = ops.convert_to_tensor(_spline_basis(height, width))
+    grid = ops.einsum("un,bnd->bud", basis, ops.cast(source_points, "float32"))
+    return ops.reshape(grid, (-1, height, width, 2))
+
+
+def grid_sample(image, grid):
+    """Sample an image bilinearly; zeros outside.
+
+    Args:
+        image: `(batch, height, width, channels)`.
+        grid: `(batch, h, w, 2)`, x and y in [-1, 1], corners aligned.
+
+    Returns:
+        float32 `(batch, h, w, channels)`.
+    """
+    image, grid = ops.cast(image, "float32"), ops.cast(grid, "float32")
+    height, width, channels = image.shape[1:]
+    x = (grid[..., 0] + 1) * (0.5 * (width - 1))
+    y = (grid[..., 1] + 1) * (0.5 * (height - 1))
+    left, top = ops.floor(x), ops.floor(y)
+    pixels = ops.reshape(image, (-1, channels))
+    first = ops.reshape(ops.arange(ops.shape(image)[0], dtype="int32"), (-1, 1, 1))
+
+    def corner(column, row):
+        weight = (1 - ops.abs(x - column)) * (1 - ops.abs(y - row))
+        inside = (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)
+        weight = ops.where(inside, weight, 0.0)
+        column = ops.cast(ops.clip(column, 0, width - 1), "int32")
+        row = ops.cast(ops.clip(row, 0, height - 1), "int32")
+        return weight[..., None] * ops.take(pixels, (first * height + row) * width + column, axis=0)
+
+    return (
+        corner(left, top)
+        + corner(left + 1, top)
+        + corner(left, top + 1)
+        + corner(left + 1, top + 1)
+    )
+
+
+def random_source_points(
+    batch, seed, jitter=0.01, rotation=60.0, scale=(1 / 2.0, 1 / 0.7), shift=0.1
+):
+    """Source points of random warps, one an image (METHOD section 4).
+
+    Args:
+        batch: number of warps.
+        seed: a `keras.random.SeedGenerator`.
+        jitter: largest displacement of a control point, in half image sides.
+        rotation: largest rotation in degrees, to either side.
+        scale: range of the factor on the *source* coordinates: below 1 enlarges.
+        shift: largest shift in half image sides.
+
+    Returns:
+        float32 `(batch, 25, 2)`.
+    """
+
+    def uniform(shape, low, high):
+        return keras.random.uniform(shape, low, high, dtype="float32", seed=seed)
+
+    points = ops.convert_to_tensor(CONTROL_POINTS.astype("float32"))[None]
+    points = points + uniform((batch, len(CONTROL_POINTS), 2), -jitter, jitter)
+    angle = uniform((batch, 1), -math.radians(rotation), math.radians(rotation))
+    cos, sin = ops.cos(angle), ops.sin(angle)
+    x, y = points[..., 0], points[..., 1]
+    points = ops.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
+    points = points * uniform((batch, 1, 1), *scale)
+    return points + uniform((batch, 1, 2), -shift, shift)
