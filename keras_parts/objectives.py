@@ -1,8 +1,8 @@
 """The losses of part discovery, one pure function each.
 
-Notation: image n of N, part k of K, pixel u of U; p = softmax over the K part logits, F the foreground,
-m_k(u) = p_k(u) F(u); phi the teacher's features. Tensors are channels last; all sums are float32,
-whatever the precision policy, since the consistency losses subtract large numbers.
+Notation: image n of N, part k of K, pixel u of U; p = softmax over the K part logits, F the
+foreground, m_k(u) = p_k(u) F(u); phi the teacher's features. Tensors are channels last; all sums
+are float32, whatever the precision policy: the consistency losses subtract large numbers.
 Source: Choudhury et al., NeurIPS 2021, in the form of its public code where the two differ.
 """
 

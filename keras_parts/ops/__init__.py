@@ -1,8 +1,10 @@
 """Pure tensor functions on `keras.ops`: channels last, float32 inside, alike on every backend."""
 
 from keras_parts.ops.colour import colour_jitter, greyscale, rgb_to_lab
+from keras_parts.ops.logits import join_background, split_background
 from keras_parts.ops.pooling import l2_normalise, part_descriptors, part_sums
 from keras_parts.ops.resampling import (
+    reduce_aligned,
     resize_aligned,
     resize_aligned_transpose,
     resized_squared_norm,
@@ -19,13 +21,16 @@ __all__ = [
     "colour_jitter",
     "greyscale",
     "grid_sample",
+    "join_background",
     "l2_normalise",
     "part_descriptors",
     "part_sums",
     "random_source_points",
+    "reduce_aligned",
     "resize_aligned",
     "resize_aligned_transpose",
     "resized_squared_norm",
     "rgb_to_lab",
+    "split_background",
     "thin_plate_grid",
 ]

@@ -42,7 +42,7 @@ def greyscale(image):
 
 
 def _rotate_hue(image, turns):
-    """Add `turns` (of a full turn, `(batch, 1, 1)`) to the hue, keeping HSV saturation and value."""
+    """Add `turns` (of a full turn, `(batch, 1, 1)`) to the hue; HSV saturation and value stay."""
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     value = ops.max(image, axis=-1)
     chroma = value - ops.min(image, axis=-1)

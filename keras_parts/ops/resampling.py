@@ -90,6 +90,25 @@ def resize_aligned_transpose(maps, size):
     return _separable(maps, vertical.T, horizontal.T)
 
 
+def reduce_aligned(maps, size):
+    """Weighted local means on a smaller grid, corners aligned, antialiased.
+
+    Every cell takes the mean of the pixels around it under the weights with which
+    `resize_aligned` would spread it again.
+
+    Args:
+        maps: `(batch, height, width, channels)`.
+        size: `(h, w)`, not larger.
+
+    Returns:
+        float32 `(batch, h, w, channels)`.
+    """
+    height, width = maps.shape[1:3]
+    weights = [_interpolation(*pair).sum(0) for pair in zip(size, (height, width), strict=True)]
+    share = 1 / (weights[0][:, None, None] * weights[1][None, :, None])
+    return resize_aligned_transpose(maps, size) * ops.convert_to_tensor(share)
+
+
 def resized_squared_norm(features, size):
     """Squared channel norm of `resize_aligned(features, size)`, without making it.
 
