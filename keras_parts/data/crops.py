@@ -1,0 +1,199 @@
+"""Boxes, crops and mirror images of samples; whatever a sample holds follows (METHOD section 6).
+
+Coordinates are a `Sample`'s: (0, 0) is the centre of the top-left pixel. Resizing is Pillow's: the
+*sides* of the box go to the sides of the crop, so that a point x of the image lies at
+(x - x0) * size / (x1 - x0) - 0.5 in the crop.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from keras_parts.data.dataset import DatasetInfo
+from keras_parts.data.sample import Sample
+from keras_parts.errors import ConfigError, DataError
+
+WHITE = 255
+_FILTER_REACH = 2  # pixels of the coarser grid that the bicubic filter looks to either side
+
+
+def image_box(height: int, width: int) -> np.ndarray:
+    """(4,) float32: the box of a whole image."""
+    return np.array([-0.5, -0.5, width - 0.5, height - 0.5], np.float32)
+
+
+def mask_box(mask: np.ndarray) -> np.ndarray | None:
+    """(4,) float32: the smallest box around a mask's pixels, or None where there are none.
+
+    Args:
+        mask: (height, width), not 0 on the object.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    sides = columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5
+    return np.array(sides, np.float32)
+
+
+def pad_box(box: np.ndarray, fraction: float) -> np.ndarray:
+    """(4,) float32: each side moved outwards by a fraction of the box's width or height.
+
+    Raises:
+        DataError: a fraction of -0.5 or less leaves no box.
+    """
+    box = _checked(box)
+    width, height = box[2] - box[0], box[3] - box[1]
+    return _checked(box + fraction * np.array([-width, -height, width, height])).astype(np.float32)
+
+
+def jitter_box(box: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """(4,) float32: each side moved by its own U(-fraction, fraction) of the width or height.
+
+    Raises:
+        ConfigError: a fraction outside [0, 0.5), where sides could pass each other.
+    """
+    if not 0 <= fraction < 0.5:
+        raise ConfigError(f"jitter must lie in [0, 0.5), not {fraction}")
+    box = _checked(box)
+    extent = np.tile(box[2:] - box[:2], 2)
+    return (box + rng.uniform(-fraction, fraction, 4) * extent).astype(np.float32)
+
+
+def square_box(box: np.ndarray) -> np.ndarray:
+    """(4,) float32: the square on the box's longer side, with the same centre."""
+    box = _checked(box)
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2
+    return np.concatenate([centre - half, centre + half]).astype(np.float32)
+
+
+def crop(sample: Sample, box: np.ndarray, size: int | tuple[int, int] | None = None) -> Sample:
+    """The part of a sample inside a box, which may reach outside the image.
+
+    Outside the image a crop is white and background. A keypoint that leaves the crop is no longer
+    visible. The image is resized with an antialiased bicubic filter; a pixel of a mask is set
+    where the object covers at least half of it.
+
+    Args:
+        sample: any sample.
+        box: (4,) x0, y0, x1, y1.
+        size: side of the crop in pixels, or its (height, width), to which the box is stretched;
+            None keeps the resolution and moves the box's sides to the nearest pixel borders.
+
+    Raises:
+        DataError: the box is empty or not finite.
+        ConfigError: the size is less than 1.
+    """
+    box = _checked(box)
+    if size is None:
+        box = np.floor(box + 1) - 0.5  # borders of pixels lie at halves
+        box[2:] = np.maximum(box[2:], box[:2] + 1)
+        size = int(box[3] - box[1]), int(box[2] - box[0])
+    height, width = (size, size) if isinstance(size, int | np.integer) else size
+    if height < 1 or width < 1:
+        raise ConfigError(f"a crop must have at least 1 pixel a side, not {height} x {width}")
+    window = _Window(box, sample.size, (height, width))
+    changes = {"image": window.image(sample.image)}
+    if sample.foreground is not None:
+        changes["foreground"] = window.mask(sample.foreground)
+    if sample.part_labels is not None:
+        changes["part_labels"] = window.labels(sample.part_labels)
+    if sample.keypoints is not None:
+        changes["keypoints"] = window.points(sample.keypoints)
+        changes["visible"] = sample.visible & _inside(changes["keypoints"], height, width)
+    if sample.box is not None:
+        changes["box"] = window.points(sample.box.reshape(2, 2)).reshape(4)
+    return replace(sample, **changes)
+
+
+def mirror(sample: Sample, info: DatasetInfo) -> Sample:
+    """The sample seen in a mirror: left and right landmarks change places by `info.mirror`.
+
+    Raises:
+        DataError: the sample has another number of keypoints than `info` has landmarks.
+    """
+    changes = {
+        field: np.ascontiguousarray(getattr(sample, field)[:, ::-1])
+        for field in ("image", "foreground", "part_labels")
+        if getattr(sample, field) is not None
+    }
+    right = np.float32(sample.size[1] - 1)
+    if sample.keypoints is not None:
+        order = list(info.mirror or range(len(sample.keypoints)))
+        if len(order) != len(sample.keypoints):
+            raise DataError(
+                f"sample {sample.id!r} has {len(sample.keypoints)} keypoints, "
+                f"its data set {info.name} {len(order)} landmarks"
+            )
+        flipped = np.stack([right - sample.keypoints[:, 0], sample.keypoints[:, 1]], axis=1)
+        changes["keypoints"], changes["visible"] = flipped[order], sample.visible[order]
+    if sample.box is not None:
+        x0, y0, x1, y1 = sample.box
+        changes["box"] = np.array([right - x1, y0, right - x0, y1], np.float32)
+    return replace(sample, **changes)
+
+
+class _Window:
+    """Resampling of one box of an image to one size, the same for all that a sample holds."""
+
+    def __init__(self, box, image_size, size):
+        self.box, self.image_size, self.size = box, image_size, size
+        corner, far_corner = box[:2] + 0.5, box[2:] + 0.5  # from the image's top-left corner
+        scale = (far_corner - corner) / (size[1], size[0])
+        margin = np.ceil(_FILTER_REACH * np.maximum(scale, 1))
+        self.origin = np.floor(corner - margin).astype(int)
+        self.extent = np.ceil(far_corner + margin).astype(int) - self.origin
+        self.inner_box = (*(corner - self.origin).tolist(), *(far_corner - self.origin).tolist())
+
+    def image(self, image):
+        return self._resize(self._cut(image, WHITE), Image.Resampling.BICUBIC)
+
+    def mask(self, mask):
+        return self._cover(mask) > 127
+
+    def labels(self, labels):
+        """The object where it covers half a pixel, and there the part that covers most of it."""
+        parts = np.setdiff1d(labels, [0])
+        result = np.zeros(self.size, np.uint8)
+        if len(parts):
+            cover = [self._cover(labels == part) for part in parts]
+            foreground = self.mask(labels > 0)
+            result[foreground] = parts[np.argmax(cover, axis=0)][foreground]
+        return result
+
+    def points(self, points):
+        scale = np.array(self.size[::-1]) / (self.box[2:] - self.box[:2])
+        return ((points - self.box[:2]) * scale - 0.5).astype(np.float32)
+
+    def _cover(self, mask):
+        """(height, width) uint8: the share of each pixel that a mask covers, 255 for all of it."""
+        grey = self._cut(mask.astype(np.uint8) * np.uint8(255), 0)
+        return self._resize(grey, Image.Resampling.BILINEAR)
+
+    def _cut(self, array, outside):
+        (left, top), (width, height) = self.origin, self.extent
+        result = np.full((height, width, *array.shape[2:]), outside, np.uint8)
+        rows = slice(max(top, 0), max(min(top + height, self.image_size[0]), 0))
+        columns = slice(max(left, 0), max(min(left + width, self.image_size[1]), 0))
+        seen = array[rows, columns]
+        if seen.size:
+            y, x = rows.start - top, columns.start - left
+            result[y : y + seen.shape[0], x : x + seen.shape[1]] = seen
+        return result
+
+    def _resize(self, array, resample):
+        height, width = self.size
+        picture = Image.fromarray(array)
+        return np.array(picture.resize((width, height), resample, self.inner_box))
+
+
+def _checked(box):
+    box = np.asarray(box, np.float64)
+    if box.shape != (4,) or not np.isfinite(box).all() or not (box[:2] < box[2:]).all():
+        raise DataError(f"a box must be x0 < x1 and y0 < y1, not {box.tolist()}")
+    return box
+
+
+def _inside(points, height, width):
+    x, y = points.T
+    return (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)

@@ -1,0 +1,91 @@
+"""What every data set promises: `check_dataset` holds a reader against the schema.
+
+Use it from a test: `check_dataset(load("cub", "train", data_dir))`.
+"""
+
+import numpy as np
+
+from keras_parts.data import Dataset, DatasetInfo, Sample, Subset
+from keras_parts.data.crops import image_box, mask_box, mirror
+
+
+def check_dataset(dataset: Dataset, samples: int | None = None, box_slack: float = 1.0) -> None:
+    """Assert the contract.
+
+    Args:
+        dataset: any reader's data set.
+        samples: how many samples to read, spread over the set; None for all.
+        box_slack: how many pixels of a mask may lie outside the sample's box.
+    """
+    assert isinstance(dataset, Dataset) and len(dataset) > 0
+    _check_info(dataset.info)
+    _check_sequence(dataset)
+    count = len(dataset) if samples is None else min(samples, len(dataset))
+    ids, categories = dataset.ids(), dataset.categories()
+    for index in np.linspace(0, len(dataset) - 1, count).astype(int):
+        sample = dataset[index]
+        assert sample.id == ids[index]
+        assert categories[index] == (-1 if sample.category is None else sample.category)
+        check_sample(sample, dataset.info, box_slack)
+        assert_same(dataset[index], sample)
+        assert_same(mirror(mirror(sample, dataset.info), dataset.info), sample)
+
+
+def check_sample(sample: Sample, info: DatasetInfo, box_slack: float = 1.0) -> None:
+    """Assert that one sample agrees with its data set's info and with itself."""
+    height, width = sample.size
+    frame = image_box(height, width)
+    if sample.keypoints is not None:
+        assert len(sample.keypoints) == len(info.landmarks)
+        assert (sample.keypoints[sample.visible] >= frame[:2]).all()
+        assert (sample.keypoints[sample.visible] <= frame[2:]).all()
+    if sample.box is not None:
+        assert (sample.box[:2] >= frame[:2]).all() and (sample.box[2:] <= frame[2:]).all()
+    if sample.part_labels is not None:
+        assert sample.part_labels.max() <= len(info.part_names)
+    if sample.foreground is not None and sample.part_labels is not None:
+        np.testing.assert_array_equal(sample.foreground, sample.part_labels > 0)
+    if sample.foreground is not None and sample.box is not None and sample.foreground.any():
+        around = mask_box(sample.foreground)
+        assert (around[:2] >= sample.box[:2] - box_slack).all(), sample.id
+        assert (around[2:] <= sample.box[2:] + box_slack).all(), sample.id
+    if sample.category is not None:
+        assert sample.category < len(info.categories)
+
+
+def assert_same(one: Sample, other: Sample) -> None:
+    """Assert that two samples are equal: arrays exactly, coordinates to a thousandth of a pixel."""
+    for field, value in vars(one).items():
+        found = getattr(other, field)
+        if field in ("keypoints", "box") and value is not None:
+            np.testing.assert_allclose(found, value, atol=1e-3)
+            assert found.dtype == value.dtype
+        else:
+            np.testing.assert_array_equal(found, value)
+
+
+def _check_info(info):
+    assert isinstance(info, DatasetInfo) and info.name
+    for names in (info.landmarks, info.part_names, info.categories):
+        assert isinstance(names, tuple) and len(set(names)) == len(names)
+    assert info.licence and info.how_to_obtain
+
+
+def _check_sequence(dataset):
+    ids = dataset.ids()
+    assert len(ids) == len(dataset) == len(set(ids))
+    assert dataset.categories().shape == (len(dataset),)
+    assert dataset.categories().dtype == np.int64
+    assert_same(dataset[-1], dataset[len(dataset) - 1])
+    for outside in (len(dataset), -len(dataset) - 1):
+        try:
+            dataset[outside]
+        except IndexError:
+            continue
+        raise AssertionError(f"index {outside} is outside the data set")
+    part = dataset[: max(len(dataset) // 2, 1)]
+    assert isinstance(part, Subset) and part.ids() == ids[: len(part)]
+    assert_same(part[0], dataset[0])
+    assert dataset.fingerprint() == dataset.fingerprint()
+    reversed_fingerprint = dataset[::-1].fingerprint()
+    assert (reversed_fingerprint == dataset[:].fingerprint()) == (len(dataset) == 1)

@@ -1,0 +1,165 @@
+"""Kept features are the teacher's answers to the very crops that training sees."""
+
+import numpy as np
+import pytest
+
+from keras_parts.data.features import FeatureCache
+from keras_parts.data.pipeline import Batches, CropSettings
+from keras_parts.errors import ConfigError, DataError
+from tests.data.test_pipeline import Blocks, Broken
+
+STILL = CropSettings(jitter=0.0)
+SIZE = 33
+
+
+class Teacher:
+    """Four channels at stride 8 with corners aligned: the colours, and a constant."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def __call__(self, images):
+        self.shapes.append(images.shape)
+        colours = images[:, ::8, ::8]
+        return np.concatenate([colours, np.full_like(colours[..., :1], 3)], axis=-1)
+
+
+def _cache(dataset=None, crops=STILL, size=SIZE, teacher=None, name="colours", **options):
+    options = {"batch_size": 4, "progress": False} | options
+    return FeatureCache(
+        Blocks() if dataset is None else dataset, crops, size, teacher or Teacher(), name, **options
+    )
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_batches_come_with_the_teachers_answers_to_their_images(tmp_path, on_disk):
+    dataset, teacher = Blocks(), Teacher()
+    cache = _cache(dataset, teacher=teacher, folder=tmp_path if on_disk else None)
+    assert cache.shape == (5, 5, 4)
+    assert set(teacher.shapes) == {(4, SIZE, SIZE, 3)}
+    batches = Batches(dataset, STILL, 6, SIZE, seed=1, features=cache)
+    for step in range(3):
+        batch = batches.batch(step)
+        assert batch["features"].dtype == np.float16
+        np.testing.assert_array_equal(batch["features"], teacher(batch["image"]).astype(np.float16))
+
+
+def test_statistics_are_those_of_the_cells_on_the_object():
+    dataset = Blocks()
+    cache = _cache(dataset)
+    batches = Batches(dataset, CropSettings(jitter=0.0, mirror=0.0), 7, SIZE, seed=0).batch(0)
+    images = np.concatenate([batches["image"], batches["image"][:, :, ::-1]])
+    masks = np.concatenate([batches["foreground"], batches["foreground"][:, :, ::-1]])
+    cells = Teacher()(images)[masks[:, ::8, ::8, 0] > 0]
+    np.testing.assert_allclose(cache.mean, cells.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(cache.std[:3], cells[:, :3].std(axis=0), rtol=1e-4)
+    assert cache.std[3] == 1 and cache.mean.dtype == cache.std.dtype == np.float32
+
+
+def test_files_are_read_again_and_the_teacher_is_not_asked(tmp_path):
+    first = _cache(folder=tmp_path)
+    teacher = Teacher()
+    again = _cache(folder=tmp_path, teacher=teacher)
+    assert not teacher.shapes and again.key == first.key
+    np.testing.assert_array_equal(again.mean, first.mean)
+    np.testing.assert_array_equal(
+        again.lookup([3, 0], [True, False]), first.lookup([3, 0], [True, False])
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": Blocks(6)},
+        {"crops": CropSettings(jitter=0.0, padding=0.1)},
+        {"crops": CropSettings(jitter=0.0, erode=1)},
+        {"crops": CropSettings(jitter=0.0, mirror=0.0)},
+        {"size": 41},
+        {"name": "other weights"},
+    ],
+)
+def test_the_key_tells_all_that_features_depend_on(tmp_path, changes):
+    teacher = Teacher()
+    plain = _cache(folder=tmp_path)
+    other = _cache(folder=tmp_path, teacher=teacher, **changes)
+    assert teacher.shapes and other.key != plain.key
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_the_probability_of_mirroring_does_not_matter(tmp_path):
+    dataset = Blocks()
+    plain = _cache(dataset, folder=tmp_path)
+    rarely = CropSettings(jitter=0.0, mirror=0.1)
+    assert _cache(dataset, crops=rarely, folder=tmp_path).key == plain.key
+    plain.check_fits(dataset, rarely, SIZE)
+    plain.check_fits(Blocks(), STILL, SIZE)
+
+
+def test_without_mirroring_there_is_one_variant():
+    teacher = Teacher()
+    cache = _cache(crops=CropSettings(jitter=0.0, mirror=0.0), teacher=teacher)
+    assert len(teacher.shapes) == 2
+    assert cache.lookup([6], [False]).shape == (1, 5, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "crops", "size"),
+    [
+        (Blocks(6), STILL, SIZE),
+        (Blocks(), CropSettings(), SIZE),
+        (Blocks(), CropSettings(jitter=0.0, padding=0.2), SIZE),
+        (Blocks(), STILL, 41),
+    ],
+)
+def test_batches_refuse_features_of_something_else(dataset, crops, size):
+    with pytest.raises(ConfigError, match="features are of another"):
+        Batches(dataset, crops, 2, size, seed=0, features=_cache())
+
+
+def test_an_interrupted_computation_leaves_nothing_and_is_done_again(tmp_path):
+    class Tired(Teacher):
+        def __call__(self, images):
+            if len(self.shapes) == 3:
+                raise KeyboardInterrupt
+            return super().__call__(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        _cache(folder=tmp_path, teacher=Tired())
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DataError, match="sample 3 is damaged"):
+        _cache(Broken(7), folder=tmp_path)
+    np.testing.assert_array_equal(
+        _cache(folder=tmp_path).lookup([2], [True]), _cache().lookup([2], [True])
+    )
+
+
+def test_crops_with_jitter_cannot_be_kept():
+    with pytest.raises(ConfigError, match="jitter must be 0, not 0.05"):
+        _cache(crops=CropSettings())
+
+
+def test_memory_has_a_limit(tmp_path):
+    needed = 7 * 2 * 5 * 5 * 4 * 2
+    with pytest.raises(ConfigError, match="give a folder"):
+        _cache(memory_bytes=needed - 1)
+    _cache(memory_bytes=needed)
+    _cache(memory_bytes=0, folder=tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e5])
+def test_features_beyond_float16_are_refused(value):
+    with pytest.raises(DataError, match="beyond float16"):
+        _cache(teacher=lambda images: images[:, ::8, ::8] + value)
+
+
+@pytest.mark.parametrize(
+    "teacher", [lambda images: images[0], lambda images: images[:1], lambda images: images.mean()]
+)
+def test_a_teacher_with_another_shape_is_named(teacher):
+    with pytest.raises(ConfigError, match=r"expected \(batch, h, w, channels\)"):
+        _cache(teacher=teacher)
+
+
+def test_masks_are_needed():
+    with pytest.raises(DataError, match="no foreground"):
+        _cache(Blocks(masks=False))

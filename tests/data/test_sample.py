@@ -1,0 +1,120 @@
+"""The schema refuses what does not fit, and partitions of a data set are fixed."""
+
+import numpy as np
+import pytest
+
+from keras_parts.data import Dataset, DatasetInfo, Sample, Subset, hold_out, load
+from keras_parts.errors import ConfigError, DataError
+
+
+def _fields(**changes):
+    fields = {
+        "id": "bird",
+        "image": np.zeros((4, 6, 3), np.uint8),
+        "foreground": np.ones((4, 6), bool),
+        "keypoints": np.zeros((2, 2), np.float32),
+        "visible": np.array([True, False]),
+        "box": np.array([-0.5, 0, 5.5, 3], np.float32),
+        "part_labels": np.zeros((4, 6), np.uint8),
+        "category": 3,
+    }
+    return fields | changes
+
+
+class Colours(Dataset):
+    """One grey pixel a sample, with the given categories."""
+
+    def __init__(self, categories):
+        self.info = DatasetInfo("colours")
+        self._categories = categories
+
+    def __len__(self):
+        return len(self._categories)
+
+    def read(self, index):
+        image = np.full((1, 1, 3), index, np.uint8)
+        return Sample(f"colour {index}", image, category=self._categories[index])
+
+
+def test_a_full_and_a_bare_sample_are_fine():
+    assert Sample(**_fields()).size == (4, 6)
+    assert Sample("a", np.zeros((1, 1, 3), np.uint8)).foreground is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"id": ""}, "id must be a text"),
+        ({"id": 7}, "id must be a text"),
+        ({"image": [[0]]}, "image must be a numpy array, not list"),
+        ({"image": None}, "image must be a numpy array"),
+        ({"image": np.zeros((4, 6, 3), np.float32)}, "image must be uint8, not float32"),
+        ({"image": np.zeros((4, 6, 4), np.uint8)}, r"image must have the shape \(\*, \*, 3\)"),
+        ({"image": np.zeros((4, 0, 3), np.uint8)}, "image is empty"),
+        ({"foreground": np.ones((4, 6), np.uint8)}, "foreground must be bool, not uint8"),
+        ({"foreground": np.ones((6, 4), bool)}, r"foreground must have the shape \(4, 6\)"),
+        ({"part_labels": np.ones((4, 6, 1), np.uint8)}, "part_labels must have the shape"),
+        ({"keypoints": None}, "together"),
+        ({"visible": None}, "together"),
+        ({"keypoints": np.zeros((2, 2))}, "keypoints must be float32, not float64"),
+        ({"keypoints": np.zeros((2, 3), np.float32)}, "keypoints must have the shape"),
+        ({"keypoints": np.full((2, 2), np.nan, np.float32)}, "keypoints must be finite"),
+        ({"visible": np.array([True])}, r"visible must have the shape \(2\)"),
+        ({"box": np.array([0, 0, 0, 3], np.float32)}, "box must be x0 < x1"),
+        ({"box": np.array([0, 0, np.inf, 3], np.float32)}, "box must be x0 < x1"),
+        ({"category": -1}, "category"),
+        ({"category": 1.0}, "category"),
+        ({"category": True}, "category"),
+    ],
+)
+def test_each_wrong_field_has_its_own_error(changes, words):
+    with pytest.raises(DataError, match=words):
+        Sample(**_fields(**changes))
+
+
+def test_errors_name_the_sample():
+    with pytest.raises(DataError, match="sample 'bird'"):
+        Sample(**_fields(category=-1))
+
+
+@pytest.mark.parametrize("mirror", [(0, 1), (1, 2, 0), (0, 0, 2), (0, 1, 3)])
+def test_mirror_must_swap_landmarks(mirror):
+    with pytest.raises(ConfigError, match="mirror must swap"):
+        DatasetInfo("birds", landmarks=("left", "right", "tail"), mirror=mirror)
+
+
+def test_subsets_choose_and_nest():
+    colours = Colours([0, None, 1, 0, 1, 1])
+    subset = Subset(colours, [5, 1, 1])
+    assert [sample.image[0, 0, 0] for sample in subset] == [5, 1, 1]
+    assert subset.ids() == ["colour 5", "colour 1", "colour 1"]
+    np.testing.assert_array_equal(subset.categories(), [1, -1, -1])
+    assert subset[1:][0].id == "colour 1" and subset[-1].id == "colour 1"
+    with pytest.raises(IndexError):
+        Subset(colours, [6])
+
+
+def test_fingerprints_tell_contents_and_order_apart():
+    one, other = Colours([0, 1, 0]), Colours([0, 1, 1])
+    assert one.fingerprint() == Colours([0, 1, 0]).fingerprint() != other.fingerprint()
+    assert one[1:].fingerprint() not in (one.fingerprint(), one[:2].fingerprint())
+
+
+def test_every_fifth_of_each_category_is_held_out():
+    categories = [0, 1] * 6 + [2] * 4 + [None] * 10
+    fit, validation = hold_out(Colours(categories))
+    np.testing.assert_array_equal(validation.indices, [8, 9, 20, 25])
+    assert sorted([*fit.indices, *validation.indices]) == list(range(26))
+    assert list(fit.indices) == sorted(fit.indices)
+    assert len(hold_out(Colours([0] * 10), every=2)[1]) == 5
+    with pytest.raises(ConfigError, match="every >= 2"):
+        hold_out(Colours([0]), every=1)
+
+
+def test_unknown_names_and_options_are_named():
+    with pytest.raises(ConfigError, match="'cubs'.*toy, cub, folder"):
+        load("cubs", "train")
+    with pytest.raises(ConfigError, match="cub: .*'colour'"):
+        load("cub", "train", "somewhere", colour="red")
+    with pytest.raises(ConfigError, match="folder: .*'data_dir'"):
+        load("folder", "train")
