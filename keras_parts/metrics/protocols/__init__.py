@@ -1,0 +1,35 @@
+"""The benchmark protocols by name; each is usable without a trainer or the evaluation."""
+
+from keras_parts.metrics.protocols import cub, keypoints, pixels
+from keras_parts.metrics.protocols.base import Maps, Protocol, Result, box_crop
+from keras_parts.metrics.protocols.cub import cub_foreground, cub_full, cub_landmarks
+from keras_parts.metrics.protocols.keypoints import keypoints_foreground, keypoints_full
+from keras_parts.metrics.protocols.pixels import pixels_foreground, pixels_full
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        cub.FOREGROUND,
+        *cub.FULL.values(),
+        *cub.LANDMARKS.values(),
+        keypoints.FOREGROUND,
+        *keypoints.FULL.values(),
+        pixels.FOREGROUND,
+        *pixels.FULL.values(),
+    )
+}
+
+__all__ = [
+    "PROTOCOLS",
+    "Maps",
+    "Protocol",
+    "Result",
+    "box_crop",
+    "cub_foreground",
+    "cub_full",
+    "cub_landmarks",
+    "keypoints_foreground",
+    "keypoints_full",
+    "pixels_foreground",
+    "pixels_full",
+]

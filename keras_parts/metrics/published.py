@@ -1,0 +1,163 @@
+"""Published results, to be printed beside one's own where data set, K and protocol are the same.
+
+Values are per cent, as in the papers. NMI and ARI are not comparable across K.
+"""
+
+from dataclasses import dataclass
+
+_PAPER = "arXiv 2111.06349"  # Choudhury et al., NeurIPS 2021
+_MASKS = "masks"
+_SALIENCY = "saliency masks"
+_CLASSES = "class labels"
+_NONE = "none"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published value.
+
+    Attributes:
+        method: the method's name.
+        dataset: the data set's name, as in `keras_parts.data`; a class of it after a slash.
+        parts: K, or None where the method has no parts (the image's midpoint).
+        protocol: the protocol's name, a key of `keras_parts.metrics.PROTOCOLS`.
+        metric: the metric's name in that protocol's result.
+        value: in per cent.
+        supervision: what the method was trained with besides images of one category.
+        source: where the number stands.
+        note: how the published setting differs from the protocol run here, or "".
+        ablation: a variant of its own method, left out of comparisons unless asked for.
+    """
+
+    method: str
+    dataset: str
+    parts: int | None
+    protocol: str
+    metric: str
+    value: float
+    supervision: str
+    source: str
+    note: str = ""
+    ablation: bool = False
+
+
+def published_values(
+    dataset: str | None = None,
+    parts: int | None = None,
+    protocol: str | None = None,
+    ablations: bool = False,
+) -> list[Published]:
+    """Published values for a data set, a number of parts and a protocol.
+
+    Args:
+        dataset: the data set's name; None for any.
+        parts: K: values of this K, and those of methods that have none; None for any.
+        protocol: the protocol's name; None for any.
+        ablations: also the variants of a method with something left out.
+
+    Returns:
+        The values in the order of the papers' tables; empty if nothing is known.
+    """
+    return [
+        entry
+        for entry in PUBLISHED
+        if dataset in (None, entry.dataset)
+        and (parts is None or entry.parts in (None, parts))
+        and protocol in (None, entry.protocol)
+        and (ablations or not entry.ablation)
+    ]
+
+
+def _row(method, dataset, parts, protocol, values, supervision, source, **more):
+    return [
+        Published(method, dataset, parts, protocol, metric, value, supervision, source, **more)
+        for metric, value in values.items()
+    ]
+
+
+def _cub(method, supervision, errors=(), foreground=(), full=(), source=_PAPER, parts=4):
+    """A row of the CUB table: landmark errors, FG-NMI and FG-ARI, NMI and ARI."""
+    tables = (
+        ("cub-landmarks-given", ("001", "002", "003", "all"), errors, ""),
+        ("cub-foreground", ("FG-NMI", "FG-ARI"), foreground, ""),
+        ("cub-full-given", ("NMI", "ARI"), full, "masks predicted by a supervised network"),
+    )
+    rows = []
+    for protocol, metrics, values, note in tables:
+        named = dict(zip(metrics, values, strict=False))
+        known = {metric: value for metric, value in named.items() if value is not None}
+        note = "; ".join(filter(None, ("all 200 classes", note)))
+        rows += _row(method, "cub", parts, protocol, known, supervision, source, note=note)
+    return rows
+
+
+def _ablations():
+    values = {"full": 49.1, "L_f": 28.7, "L_e": 37.3, "L_v": 41.8, "L_c": 45.2}
+    rows = []
+    for left_out, value in values.items():
+        variant = "ablation table" if left_out == "full" else f"without {left_out}"
+        rows += _row(
+            f"Choudhury et al., {variant}", "cub", 4, "cub-foreground", {"FG-NMI": value}, _MASKS,
+            _PAPER, note="all 200 classes", ablation=True,
+        )  # fmt: skip
+    return rows
+
+
+def _deepfashion():
+    rows = []
+    for method, foreground, full, supervision in (
+        ("SCOPS", (30.7, 27.6), (56.6, 81.4), _SALIENCY),
+        ("Choudhury et al.", (44.54, 46.20), (68.10, 90.60), _MASKS),
+    ):
+        rows += _row(
+            method, "deepfashion", 4, "pixels-foreground",
+            dict(zip(("FG-NMI", "FG-ARI"), foreground, strict=True)), supervision, _PAPER,
+        )  # fmt: skip
+        rows += _row(
+            method, "deepfashion", 4, "pixels-full-given",
+            dict(zip(("NMI", "ARI"), full, strict=True)), supervision, _PAPER,
+            note="masks predicted by a supervised network",
+        )  # fmt: skip
+    return rows
+
+
+def _pascal():
+    classes = "sheep horse cow motorbike aeroplane bus car bicycle dog cat".split()
+    nmi = (35.0, 37.4, 35.3, 40.5, 45.1, 38.8, 36.8, 34.8, 46.6, 47.9)
+    ari = (59.8, 68.9, 59.7, 64.7, 79.6, 67.6, 72.7, 64.7, 73.6, 75.4)
+    rows = []
+    for name, *values in zip(classes, nmi, ari, strict=True):
+        rows += _row(
+            "Choudhury et al.", f"pascal_part/{name}", 4, "pixels-full-given",
+            dict(zip(("NMI", "ARI"), values, strict=True)), _MASKS, _PAPER,
+            note="the exact protocol is not public",
+        )  # fmt: skip
+    return rows
+
+
+PUBLISHED: tuple[Published, ...] = (
+    *_cub("image midpoint", _NONE, (27.3, 26.7, 27.2, 23.5), (0, 0), (0, 0), parts=None),
+    *_cub("DFF", _NONE, (22.4, 21.6, 22.0, None), (32.4, 14.3), (23.7, 13.1)),
+    *_cub("SCOPS", _SALIENCY, (18.3, 17.7, 17.0, 12.6), (39.1, 17.9), (24.4, 7.1)),
+    *_cub("Huang & Li", _CLASSES, (15.1, 17.1, 15.7, 11.6), (), (26.1, 13.2)),
+    *_cub("k-means on VGG19", _MASKS, (), (34.9, 14.7)),
+    *_cub(
+        "Choudhury et al., submission", _MASKS, (11.3, 15.0, 10.6, 9.2),
+        source=f"{_PAPER}, submitted version",
+    ),
+    *_cub(
+        "Choudhury et al., released weights", _MASKS, (), (46.03, 21.65), (43.52, 19.58),
+        source=f"{_PAPER}, public weights",
+    ),
+    *_ablations(),
+    *_deepfashion(),
+    *_pascal(),
+    *_row(
+        "PDiscoFormer (Aniraj et al., 2024)", "cub", 8, "cub-full-model",
+        {"NMI": 69.87, "ARI": 43.49}, _CLASSES, "arXiv 2407.04538", note="all 200 classes",
+    ),
+    *_row(
+        "MPAE (Xia et al., 2025)", "cub", 16, "cub-full-model", {"NMI": 79.00, "ARI": 66.56}, _NONE,
+        "arXiv 2507.11985", note="all 200 classes",
+    ),
+)  # fmt: skip

@@ -1,0 +1,47 @@
+from keras_parts.metrics import PROTOCOLS, PUBLISHED, published_values
+
+
+def test_every_entry_belongs_to_a_protocol_and_one_of_its_metrics():
+    for entry in PUBLISHED:
+        assert entry.metric in PROTOCOLS[entry.protocol].metrics, entry
+        assert -50 <= entry.value <= 100
+        assert entry.source and entry.supervision
+
+
+def test_no_value_is_listed_twice():
+    keys = [(e.method, e.dataset, e.parts, e.protocol, e.metric) for e in PUBLISHED]
+    assert len(set(keys)) == len(keys)
+
+
+def test_filter_keeps_to_one_k():
+    found = published_values("cub", 4, "cub-foreground")
+    values = {entry.method: entry.value for entry in found if entry.metric == "FG-NMI"}
+    assert values == {
+        "image midpoint": 0,
+        "DFF": 32.4,
+        "SCOPS": 39.1,
+        "k-means on VGG19": 34.9,
+        "Choudhury et al., released weights": 46.03,
+    }
+    assert {entry.parts for entry in published_values("cub", 8)} == {None, 8}
+    assert published_values("toy") == []
+
+
+def test_ablations_come_only_when_asked_for():
+    without = published_values("cub", 4, "cub-foreground")
+    with_them = published_values("cub", 4, "cub-foreground", ablations=True)
+    assert len(with_them) == len(without) + 5
+    assert not any(entry.ablation for entry in without)
+
+
+def test_unknown_cells_are_absent_not_zero():
+    errors = published_values("cub", 4, "cub-landmarks-given")
+    dff = {entry.metric: entry.value for entry in errors if entry.method == "DFF"}
+    assert dff == {"001": 22.4, "002": 21.6, "003": 22.0}
+
+
+def test_pascal_has_ten_classes():
+    classes = {e.dataset for e in PUBLISHED if e.dataset.startswith("pascal_part/")}
+    assert len(classes) == 10
+    (dog,) = [e for e in published_values("pascal_part/dog", 4) if e.metric == "NMI"]
+    assert dog.value == 46.6
