@@ -77,8 +77,11 @@ def parts_in_given_mask(sample: Sample, seen: Observations) -> np.ndarray:
 
 
 def parts_and_background(sample: Sample, seen: Observations) -> np.ndarray:
-    """Clusters `0 .. parts`: the best of all channels, the model's own background included."""
-    return seen.logits.argmax(-1)
+    """Clusters `0 .. parts`: 0 where the background outweighs all parts together, else the best
+    part, as in `keras_parts.parts.Parts.labels`."""
+    background, parts = seen.logits[:, 0], seen.logits[:, 1:]
+    inside = np.logaddexp.reduce(parts, axis=-1) > background
+    return np.where(inside, 1 + parts.argmax(-1), 0)
 
 
 MASKS = {"given": parts_in_given_mask, "model": parts_and_background}
