@@ -22,48 +22,7 @@ from keras_parts.ops import (
     thin_plate_grid,
 )
 from keras_parts.steps import TrainStep
-
-
-@dataclass(frozen=True)
-class ViewSettings:
-    """The random transforms between the two views (METHOD section 4).
-
-    Attributes:
-        jitter_first: whether the first view has its colours jittered too, as in the paper.
-        brightness, contrast, saturation, hue, jitter_probability, grey_probability: see
-            `keras_parts.ops.colour_jitter`.
-        rotation, scale, shift, bend: see `keras_parts.ops.random_source_points`; `bend` is its
-            `jitter`.
-    """
-
-    jitter_first: bool = True
-    brightness: float = 0.3
-    contrast: float = 0.3
-    saturation: float = 0.2
-    hue: float = 0.2
-    jitter_probability: float = 0.8
-    grey_probability: float = 0.2
-    rotation: float = 60.0
-    scale: tuple[float, float] = (1 / 2.0, 1 / 0.7)
-    shift: float = 0.1
-    bend: float = 0.01
-
-    def jitter(self, images, seed):
-        """Images `(batch, height, width, 3)` in [0, 1] with their colours jittered."""
-        return colour_jitter(
-            images,
-            seed,
-            self.brightness,
-            self.contrast,
-            self.saturation,
-            self.hue,
-            self.jitter_probability,
-            self.grey_probability,
-        )
-
-    def source_points(self, batch, seed):
-        """Random warps `(batch, 25, 2)`."""
-        return random_source_points(batch, seed, self.bend, self.rotation, self.scale, self.shift)
+from keras_parts.view_settings import ViewSettings
 
 
 @dataclass(frozen=True)
@@ -136,7 +95,7 @@ class PartDiscovery(TrainStep, keras.Model):
         weights: `{loss name: weight}`, names out of `OBJECTIVES`; losses that are not named are
             not computed.
         teacher: images in [0, 1] -> features, for batches without "features".
-        standardiser: features -> features of comparable scale, or None.
+        standardiser: a `keras_parts.teachers.Standardiser`, or None.
         loss_size: side in pixels at which losses are taken; None takes the input's.
         views: the random transforms.
         temperature, positives: see `keras_parts.objectives.contrastive`.
@@ -182,12 +141,10 @@ class PartDiscovery(TrainStep, keras.Model):
         """Two views of a batch, the segmenter's logits of both: a `Views`."""
         image = ops.cast(batch["image"], "float32")
         size = self.loss_size or image.shape[1]
-        points = self.views.source_points(ops.shape(image)[0], self.seed)
+        points = self._source_points(ops.shape(image)[0])
 
-        first = self.views.jitter(image, self.seed) if self.views.jitter_first else image
-        second = grid_sample(
-            self.views.jitter(image, self.seed), thin_plate_grid(points, *image.shape[1:3])
-        )
+        first = self._jitter(image) if self.views.jitter_first else image
+        second = grid_sample(self._jitter(image), thin_plate_grid(points, *image.shape[1:3]))
         logits, warped_logits = (
             resize_aligned(maps, (size, size)) for maps in self._segment(first, second, training)
         )
@@ -210,6 +167,23 @@ class PartDiscovery(TrainStep, keras.Model):
             seed=self.seed,
         )
 
+    def _jitter(self, images):
+        v = self.views
+        return colour_jitter(
+            images,
+            self.seed,
+            v.brightness,
+            v.contrast,
+            v.saturation,
+            v.hue,
+            v.jitter_probability,
+            v.grey_probability,
+        )
+
+    def _source_points(self, batch):
+        v = self.views
+        return random_source_points(batch, self.seed, v.bend, v.rotation, v.scale, v.shift)
+
     def _segment(self, first, second, training):
         """Logits of both views: in one pass, unless batch statistics would mix them."""
         if self.segmenter.updates_statistics:
@@ -223,7 +197,7 @@ class PartDiscovery(TrainStep, keras.Model):
     def _features(self, batch):
         features = batch["features"] if "features" in batch else self.teacher(batch["image"])
         features = ops.stop_gradient(ops.cast(features, "float32"))
-        return self.standardiser(features) if self.standardiser else features
+        return self.standardiser.apply(features) if self.standardiser else features
 
 
 def _reduce_mask(mask, size):

@@ -89,9 +89,7 @@ def contrastive(descriptors, temperature=0.19, positives="all", seed=None):
     Returns:
         float32 scalar; 0 for a batch of one image, which has no positives.
     """
-    batch, parts = descriptors.shape[:2]
-    if batch == 1:
-        return ops.sum(ops.cast(descriptors, "float32")) * 0.0
+    batch, parts = ops.shape(descriptors)[0], descriptors.shape[1]
     z = l2_normalise(ops.cast(descriptors, "float32"))
     similarity = ops.einsum("nkc,jqc->nkjq", z, z) / temperature
 
@@ -101,13 +99,15 @@ def contrastive(descriptors, temperature=0.19, positives="all", seed=None):
     positive = ops.einsum("nkjk->nkj", similarity)
     cross_entropy = ops.logaddexp(positive, negatives) - positive
 
-    weights = ops.broadcast_to((1.0 - ops.eye(batch))[:, None, :], (batch, parts, batch))
+    image = ops.arange(batch)
+    weights = ops.cast(image[:, None] != image[None, :], "float32")[:, None, :]
     if positives == "one":
-        draw = keras.random.uniform((batch, parts, batch), dtype="float32", seed=seed)
-        weights = ops.one_hot(ops.argmax(draw * weights, axis=-1), batch)
+        draw = weights * keras.random.uniform((batch, parts, batch), dtype="float32", seed=seed)
+        weights = weights * ops.cast(draw == ops.max(draw, axis=-1, keepdims=True), "float32")
     elif positives != "all":
         raise ValueError(f'positives={positives!r} is neither "all" nor "one"')
-    weights = weights / ops.sum(weights, axis=-1, keepdims=True)
+    # The constant is for a batch of one image, which has no positives and no loss.
+    weights = weights / (ops.sum(weights, axis=-1, keepdims=True) + 1e-12)
     return ops.mean(ops.sum(weights * cross_entropy, axis=-1))
 
 

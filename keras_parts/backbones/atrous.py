@@ -1,0 +1,409 @@
+"""Dilated ("a trous") versions of the networks of `keras.applications`, with their weights.
+
+Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous
+Convolution, and Fully Connected CRFs", PAMI 2018, section 3.1.
+"""
+
+from dataclasses import dataclass, replace
+
+import keras
+from keras import layers, ops
+
+from keras_parts.backbones.backbone import Backbone, check_output_stride
+from keras_parts.backbones.preprocessing import CAFFE, IMAGENET, Preprocessing
+from keras_parts.errors import ConfigError
+
+_BYTES = Preprocessing("RGB", 255.0)
+_SYMMETRIC = Preprocessing("RGB", 1.0, (0.5,) * 3, (0.5,) * 3)
+
+# What `keras.applications` expects as input, by the start of the model's name. The longest fits.
+_PREPROCESSING = {
+    "convnext": _BYTES,
+    "densenet": IMAGENET,
+    "efficientnet": _BYTES,
+    "inception": _SYMMETRIC,
+    "mobilenet": _SYMMETRIC,
+    "mobilenetv3": _BYTES,
+    "resnet": CAFFE,
+    "resnet50v2": _SYMMETRIC,
+    "resnet101v2": _SYMMETRIC,
+    "resnet152v2": _SYMMETRIC,
+    "vgg": CAFFE,
+    "xception": _SYMMETRIC,
+}
+
+_CONVOLUTIONS = layers.Conv2D | layers.DepthwiseConv2D | layers.SeparableConv2D
+_POOLINGS = layers.MaxPooling2D | layers.AveragePooling2D
+_GLOBAL_POOLINGS = layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D
+# work on every position alike; from other modules by name, so that no private import is needed
+_POINTWISE = {
+    "Activation",
+    "Add",
+    "Average",
+    "BatchNormalization",
+    "Concatenate",
+    "Dense",
+    "Dropout",
+    "ELU",
+    "Identity",
+    "LayerNormalization",
+    "LayerScale",
+    "LeakyReLU",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Normalization",
+    "PReLU",
+    "ReLU",
+    "Rescaling",
+    "SpatialDropout2D",
+    "StochasticDepth",
+    "Subtract",
+    "TrueDivide",
+    "Divide",
+}
+
+
+def atrous(model, output_stride=16, outputs=None, preprocessing=None):
+    """A dilated copy of a functional network, with its weights.
+
+    Strides up to `output_stride` stay; every later one becomes stride 1, and what follows it is
+    dilated, so that at the positions of the undilated network's map the new map has the same
+    values. That is exact for networks of convolutions, poolings and pointwise layers. Where the
+    network averages over the image (squeeze-and-excitation), the mean is taken over the finer
+    map. Padding that was made for even sizes is made symmetric, as `keras.applications` itself
+    does for odd ones: with sides of `32 n + 1` pixels, the corners of all maps of networks with
+    odd kernels are aligned with the image's, and the values are those of the network built for
+    that size. (Networks that halve with even kernels, such as VGG, DenseNet and ConvNeXt, have
+    values at the centres of patches instead.)
+
+    Args:
+        model: functional `keras.Model` with one image as input, for example
+            `keras.applications.MobileNetV2(include_top=False, weights="imagenet")`. It is not
+            changed.
+        output_stride: 8, 16 or 32.
+        outputs: names of layers of `model` whose outputs become the outputs, or a mapping from
+            new names to such names; by default the last map of the network, as "features".
+        preprocessing: `Preprocessing` of the model; known for those of `keras.applications`.
+
+    Returns:
+        `Backbone` whose layers have the names and weights of `model`'s:
+        `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`.
+
+    Raises:
+        ConfigError: the network has a layer that cannot be dilated, or reaches no such stride;
+            or an argument is outside its range.
+    """
+    check_output_stride(output_stride, "atrous")
+    if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
+        raise ConfigError("atrous: expected a functional keras.Model, built from one input")
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        raise ConfigError(f"atrous: {model.name} must have one image as its only input")
+    wanted = _wanted(model, outputs)
+    if preprocessing is None:
+        preprocessing = _known_preprocessing(model)
+
+    trunk = keras.Model(model.inputs[0], list(wanted.values()))
+    image = keras.Input((None, None, model.inputs[0].shape[-1]), name="image")
+    dilation = _Dilation(output_stride)
+    tensors = dict(zip(wanted, dilation.copy(trunk, image), strict=True))
+    strides = {name: dilation.stride(name, tensor) for name, tensor in tensors.items()}
+    dilation.copy_weights()
+    return Backbone(
+        image,
+        tensors,
+        preprocessing=preprocessing,
+        output_stride=max(strides.values()),
+        strides=strides,
+        name=f"{model.name}_atrous",
+    )
+
+
+def _wanted(model, outputs):
+    """`{output name: tensor of the model}`."""
+    if outputs is None:
+        return {"features": _last_map(model)}
+    outputs = (outputs,) if isinstance(outputs, str) else outputs
+    names = dict(outputs) if isinstance(outputs, dict) else {name: name for name in outputs}
+    if not names:
+        raise ConfigError("atrous: no outputs asked for")
+    by_name = {layer.name: layer for layer in model.layers}
+    for layer_name in names.values():
+        if isinstance(by_name.get(layer_name), keras.Model | None):
+            raise ConfigError(
+                f"atrous: {model.name} has no plain layer {layer_name!r}; model.summary() lists "
+                "its layers"
+            )
+    return {name: by_name[layer_name].output for name, layer_name in names.items()}
+
+
+def _last_map(model):
+    """The model's output, or what a classifier's global pooling takes."""
+    candidates = [model.outputs[0]] + [
+        layer.input
+        for layer in reversed(model.layers)
+        if isinstance(layer, _GLOBAL_POOLINGS | layers.Flatten)
+    ]
+    for tensor in candidates:
+        if len(tensor.shape) == 4 and (tensor is model.outputs[0] or tensor.shape[1:3] != (1, 1)):
+            return tensor
+    raise ConfigError(f"atrous: name the outputs: {model.name} does not end in a map")
+
+
+def _known_preprocessing(model):
+    fitting = [start for start in _PREPROCESSING if model.name.lower().startswith(start)]
+    known = _PREPROCESSING[max(fitting, key=len)] if fitting else None
+    scales = any(
+        isinstance(layer, layers.Rescaling | layers.Normalization) for layer in model.layers
+    )
+    if known is None or (known == _BYTES and not scales):
+        raise ConfigError(
+            f"atrous: the preprocessing of {model.name!r} is not known: pass "
+            "preprocessing=Preprocessing(channel_order, multiplier, mean, std)"
+        )
+    return known
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    """How a map is sampled: one position every `stride` pixels of the input; the undilated
+    network has every `dilation`-th of them."""
+
+    stride: int = 1
+    dilation: int = 1
+
+
+class _Dilation:
+    """Copies the graph of a network and keeps track of how every map is sampled."""
+
+    def __init__(self, output_stride):
+        self.output_stride = output_stride
+        self._samplings = {}
+        self._kept = []  # tensors, so that no id is used twice
+        self._copies = {}  # id of a layer -> (layer, its copy)
+
+    def copy(self, model, inputs, sampling=_Sampling()):
+        """The outputs of a copy of `model` on `inputs`."""
+        self._record(inputs, sampling)
+        copied = keras.models.clone_model(
+            model,
+            input_tensors=inputs if not isinstance(model.input, list) else [inputs],
+            clone_function=lambda operation: operation,
+            call_function=self._call,
+        )
+        return copied.outputs
+
+    def stride(self, name, tensor):
+        """Pixels of the input between neighbours of an output."""
+        sampling = self._samplings[id(tensor)]
+        if sampling is None:
+            raise ConfigError(f"atrous: output {name!r} is no map but one value an image")
+        return sampling.stride
+
+    def copy_weights(self):
+        for layer, copied in self._copies.values():
+            copied.set_weights(layer.get_weights())
+            if hasattr(copied, "finalize_state"):  # Normalization
+                copied.finalize_state()
+
+    def _record(self, tensor, sampling):
+        self._samplings[id(tensor)] = sampling
+        self._kept.append(tensor)
+
+    def _call(self, operation, *args, **kwargs):
+        tensors = [x for x in keras.tree.flatten((args, kwargs)) if id(x) in self._samplings]
+        maps = {self._samplings[id(x)] for x in tensors} - {None}
+        if len(maps) > 1:
+            raise ConfigError(
+                f"atrous: {operation.name} joins maps of different strides, which is not supported"
+            )
+        sampling = maps.pop() if maps else None
+        if isinstance(operation, keras.Sequential | keras.Model):
+            return self._call_nested(operation, sampling, args, kwargs)
+        if sampling is None or not isinstance(operation, layers.Layer):
+            changes, after = {}, sampling
+            if sampling is not None and type(operation).__name__ not in _POINTWISE:
+                raise _unsupported(operation)
+        else:
+            changes, after = self._adapt(operation, sampling)
+        outputs = self._copied(operation, changes)(*args, **kwargs)
+        for tensor in keras.tree.flatten(outputs):
+            self._record(tensor, after)
+        return outputs
+
+    def _call_nested(self, model, sampling, args, kwargs):
+        if len(args) != 1 or sampling is None or not hasattr(model, "layers"):
+            raise _unsupported(model)
+        x = args[0]
+        if isinstance(model, keras.Sequential):
+            for layer in model.layers:
+                x = self._call(layer, x)
+            return x
+        outputs = self.copy(model, x, sampling)
+        if len(outputs) != 1:
+            raise _unsupported(model)
+        return outputs[0]
+
+    def _copied(self, operation, changes):
+        if not isinstance(operation, layers.Layer):
+            return operation
+        if id(operation) in self._copies:
+            if changes:
+                raise ConfigError(f"atrous: {operation.name} is used twice, which is not supported")
+            return self._copies[id(operation)][1]
+        changes = dict(changes)
+        kind = changes.pop("class", type(operation))
+        config = operation.get_config()
+        if kind is not type(operation):
+            config = {name: config[name] for name in ("name", "dtype", "trainable")}
+        copied = kind.from_config({**config, **changes})
+        self._copies[id(operation)] = operation, copied
+        return copied
+
+    def _adapt(self, layer, sampling):
+        """`(changes of the configuration, sampling of the output)` of a layer on a map."""
+        if isinstance(layer, _GLOBAL_POOLINGS):
+            return {}, None
+        if isinstance(layer, layers.ZeroPadding2D):
+            return {"padding": _padding(layer.padding, sampling.dilation)}, sampling
+        if isinstance(layer, _CONVOLUTIONS):
+            stride, after = self._stride(layer, layer.strides, sampling)
+            return self._adapt_convolution(layer, stride, sampling), after
+        if isinstance(layer, _POOLINGS):
+            stride, after = self._stride(layer, layer.strides, sampling)
+            return self._adapt_pooling(layer, stride, sampling), after
+        if type(layer).__name__ in _POINTWISE:
+            return {}, sampling
+        raise _unsupported(layer)
+
+    def _stride(self, layer, strides, sampling):
+        """`(stride that stays, sampling of the output)` of a layer that may stride."""
+        if strides[0] != strides[1]:
+            raise _unsupported(layer)
+        stride, reached = strides[0], sampling.stride * strides[0]
+        if reached <= self.output_stride:
+            return stride, replace(sampling, stride=reached)
+        if sampling.stride < self.output_stride:
+            raise ConfigError(
+                f"atrous: {layer.name} goes from stride {sampling.stride} to {reached}: output "
+                f"stride {self.output_stride} lies between"
+            )
+        return 1, replace(sampling, dilation=sampling.dilation * stride)
+
+    def _adapt_convolution(self, layer, stride, sampling):
+        if layer.data_format != "channels_last":
+            raise _unsupported(layer)
+        if sampling.dilation == 1:
+            return {"strides": (stride, stride)}
+        rates = layer.dilation_rate
+        rates = (rates, rates) if isinstance(rates, int) else rates
+        return {
+            "strides": (stride, stride),
+            "dilation_rate": tuple(rate * sampling.dilation for rate in rates),
+        }
+
+    def _adapt_pooling(self, layer, stride, sampling):
+        if layer.data_format != "channels_last":
+            raise _unsupported(layer)
+        if sampling.dilation == 1:
+            return {"strides": (stride, stride)}
+        return {
+            "class": DilatedPooling2D,
+            "pool_size": tuple(layer.pool_size),
+            "dilation": sampling.dilation,
+            "padding": layer.padding,
+            "mode": "max" if isinstance(layer, layers.MaxPooling2D) else "average",
+        }
+
+
+def _padding(padding, dilation):
+    """Padding of rows and columns, dilated, and symmetric if it was meant for even sizes."""
+
+    def symmetric(before, after):
+        return (after, after) if after == before + 1 else (before, after)
+
+    return tuple(
+        tuple(dilation * pixels for pixels in symmetric(before, after)) for before, after in padding
+    )
+
+
+def _unsupported(operation):
+    return ConfigError(
+        f"atrous: {operation.name} ({type(operation).__name__}) cannot be dilated; choose outputs "
+        "in front of it, or another network"
+    )
+
+
+@keras.saving.register_keras_serializable("keras_parts")
+class DilatedPooling2D(layers.Layer):
+    """Pooling with stride 1 over positions `dilation` apart.
+
+    `(batch, height, width, channels)` -> the same shape with padding "same"; without padding
+    ("valid") height and width lose `dilation * (pool size - 1)`. An average counts positions
+    inside the map only.
+
+    Args:
+        pool_size: positions, vertically and horizontally.
+        dilation: distance between them.
+        padding: "valid" or "same".
+        mode: "max" or "average".
+    """
+
+    def __init__(self, pool_size, dilation, padding="valid", mode="max", **kwargs):
+        super().__init__(**kwargs)
+        if padding not in ("valid", "same") or mode not in ("max", "average"):
+            raise ConfigError(f"DilatedPooling2D: padding is {padding!r} and mode {mode!r}")
+        self.pool_size = tuple(pool_size)
+        self.dilation = dilation
+        self.padding = padding
+        self.mode = mode
+
+    def call(self, x):
+        if self.mode == "max":
+            return self._along_both(x, ops.maximum, float("-inf"))
+        total = self._along_both(x, ops.add, 0.0)
+        return total / self._along_both(ops.ones_like(x[:1, :, :, :1]), ops.add, 0.0)
+
+    def _along_both(self, x, combine, outside):
+        for axis, size in zip((1, 2), self.pool_size, strict=True):
+            reach = self.dilation * (size - 1)
+            if self.padding == "same":
+                widths = [(0, 0)] * 4
+                widths[axis] = (reach // 2, reach - reach // 2)
+                x = ops.pad(x, widths, constant_values=outside)
+            views = [
+                _shifted(x, axis, self.dilation * index, reach - self.dilation * index)
+                for index in range(size)
+            ]
+            x = views[0]
+            for view in views[1:]:
+                x = combine(x, view)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        if self.padding == "same":
+            return input_shape
+        batch, height, width, channels = input_shape
+        lost = [self.dilation * (size - 1) for size in self.pool_size]
+        return (
+            batch,
+            None if height is None else height - lost[0],
+            None if width is None else width - lost[1],
+            channels,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "pool_size": self.pool_size,
+            "dilation": self.dilation,
+            "padding": self.padding,
+            "mode": self.mode,
+        }
+
+
+def _shifted(x, axis, before, after):
+    """`x` without `before` positions at the start of an axis and `after` at its end."""
+    index = [slice(None)] * 4
+    index[axis] = slice(before, -after if after else None)
+    return x[tuple(index)]

@@ -1,0 +1,74 @@
+"""The one form that every network takes: image in, named feature maps out."""
+
+import keras
+
+from keras_parts.backbones.preprocessing import Preprocessing
+from keras_parts.errors import ConfigError
+
+OUTPUT_STRIDES = (8, 16, 32)
+
+
+class Backbone(keras.Model):
+    """A functional network from a preprocessed image to a dictionary of feature maps.
+
+    The input is `(batch, height, width, 3)` with height and width free. Outputs are
+    `{name: (batch, ceil(height / stride), ceil(width / stride), channels)}`.
+    With sides of 16 n + 1 pixels (32 n + 1 at output stride 32) the corners of all feature
+    maps are aligned with the corners of the image.
+
+    Attributes:
+        preprocessing: `Preprocessing` that turns an RGB image in [0, 1] into the input.
+        output_stride: pixels of the input between neighbours of the coarsest map.
+        strides: `{output name: stride}` of the maps among the outputs.
+        channels: `{output name: channels}` of the maps among the outputs.
+    """
+
+    def __init__(self, inputs, outputs, preprocessing, output_stride, strides, **kwargs):
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        if not isinstance(preprocessing, Preprocessing):
+            raise ConfigError(f"{self.name}: preprocessing is {preprocessing!r}")
+        self.preprocessing = preprocessing
+        self.output_stride = output_stride
+        self.strides = dict(strides)
+        self.channels = {name: outputs[name].shape[-1] for name in strides}
+
+
+def check_output_stride(output_stride, name):
+    """Raise `ConfigError` unless `output_stride` is 8, 16 or 32."""
+    if output_stride not in OUTPUT_STRIDES:
+        raise ConfigError(f"{name}: output_stride is {output_stride!r}, expected 8, 16 or 32")
+
+
+def check_outputs(outputs, available, name):
+    """The names as a tuple; raise `ConfigError` for unknown, repeated or no names."""
+    names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    unknown = [output for output in names if output not in available]
+    if unknown:
+        raise ConfigError(f"{name}: no output named {unknown[0]!r}; there are {list(available)}")
+    if len(set(names)) != len(names):
+        raise ConfigError(f"{name}: an output is named twice in {names}")
+    return names
+
+
+class Strides:
+    """Turns the strides of a network into dilation from an output stride on.
+
+    Every layer that would stride is given to `enter`, in order. While the target is not reached
+    the layer strides; afterwards it keeps stride 1 and its *successors* see twice the dilation,
+    so that every second position equals what the plain network computes there.
+    """
+
+    def __init__(self, output_stride):
+        self.output_stride = output_stride
+        self.stride = 1
+        self.dilation = 1
+
+    def enter(self, stride):
+        """The `(stride, dilation)` with which a layer of nominal `stride` runs."""
+        here = self.dilation
+        if self.stride * stride <= self.output_stride:
+            self.stride *= stride
+            # a layer cannot both stride and dilate; strides never follow a dilation
+            return stride, here
+        self.dilation *= stride
+        return 1, here

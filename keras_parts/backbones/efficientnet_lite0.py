@@ -1,0 +1,168 @@
+"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6.
+
+Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019,
+in the variant for small devices: stem and head are not scaled.
+"""
+
+from itertools import chain
+
+import keras
+from keras import layers
+
+from keras_parts.backbones.backbone import Backbone, Strides, check_output_stride, check_outputs
+from keras_parts.backbones.files import find_weights, read_arrays
+from keras_parts.backbones.preprocessing import Preprocessing
+from keras_parts.backbones.torch_weights import load_state
+from keras_parts.errors import ConfigError, DataError
+
+PREPROCESSING = Preprocessing("RGB", 255.0, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+WEIGHTS_FILE = "efficientnet_lite0_imagenet.npz"
+
+# repeats, kernel size, stride, expansion, channels
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+# kernel size, stride, expansion, channels of blocks 0..15
+_BLOCKS = tuple(
+    chain.from_iterable(
+        [(kernel, stride, expansion, channels)] + [(kernel, 1, expansion, channels)] * (repeats - 1)
+        for repeats, kernel, stride, expansion, channels in _STAGES
+    )
+)
+OUTPUTS = ("stem", *(f"block_{index}" for index in range(len(_BLOCKS))), "head")
+
+
+def efficientnet_lite0(output_stride=32, outputs=("block_14",), classes=None):
+    """EfficientNet-Lite0 with random weights (see `load_efficientnet_lite0`).
+
+    Args:
+        output_stride: 8, 16 or 32. Later strides become dilation; the weights are the same.
+        outputs: names out of `OUTPUTS`: "stem", "block_0" .. "block_15", "head" (the last
+            convolution, 1280 channels). Nothing behind the last of them is built.
+        classes: number of classes, or None. Adds the output "classes": logits
+            `(batch, classes)`.
+
+    Returns:
+        `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`.
+
+    Raises:
+        ConfigError: an argument is outside its range.
+    """
+    name = "efficientnet_lite0"
+    check_output_stride(output_stride, name)
+    outputs = check_outputs(outputs, OUTPUTS, name)
+    if classes is not None and (not isinstance(classes, int) or classes < 1):
+        raise ConfigError(f"{name}: classes is {classes!r}, expected a positive number or None")
+    if not outputs and classes is None:
+        raise ConfigError(f"{name}: no outputs asked for")
+    last = "head" if classes else max(outputs, key=OUTPUTS.index)
+
+    image = keras.Input((None, None, 3), name="image")
+    features, reached = {}, {}
+    strides = Strides(output_stride)
+    for layer_name, x in _layers(image, strides):
+        features[layer_name], reached[layer_name] = x, strides.stride
+        if layer_name == last:
+            break
+    tensors = {output: features[output] for output in outputs}
+    if classes:
+        pooled = layers.GlobalAveragePooling2D(name="pool")(features["head"])
+        tensors["classes"] = layers.Dense(classes, name="classes")(pooled)
+    return Backbone(
+        image,
+        tensors,
+        preprocessing=PREPROCESSING,
+        output_stride=strides.stride,
+        strides={output: reached[output] for output in outputs},
+        name=name,
+    )
+
+
+def _layers(x, strides):
+    """Yield `(name, features)` of every possible output, from the image on."""
+    stride, _ = strides.enter(2)
+    x = layers.Conv2D(
+        32, 3, strides=stride, padding="same", use_bias=False, name="stem_conv"
+    )(x)  # fmt: skip
+    x = _normalise(x, "stem", activate=True)
+    yield "stem", x
+    for index, (kernel, stride, expansion, channels) in enumerate(_BLOCKS):
+        stride, dilation = strides.enter(stride)
+        x = _block(x, kernel, stride, dilation, expansion, channels, f"block_{index}")
+        yield f"block_{index}", x
+    x = layers.Conv2D(1280, 1, use_bias=False, name="head_conv")(x)
+    yield "head", _normalise(x, "head", activate=True)
+
+
+def _block(x, kernel, stride, dilation, expansion, channels, name):
+    """An inverted residual block (MobileNetV2)."""
+    shortcut = x
+    if expansion != 1:
+        x = layers.Conv2D(
+            expansion * x.shape[-1], 1, use_bias=False, name=f"{name}_expand_conv"
+        )(x)  # fmt: skip
+        x = _normalise(x, f"{name}_expand", activate=True)
+    x = layers.DepthwiseConv2D(
+        kernel,
+        strides=stride,
+        dilation_rate=dilation,
+        padding="same",
+        use_bias=False,
+        name=f"{name}_depthwise_conv",
+    )(x)
+    x = _normalise(x, f"{name}_depthwise", activate=True)
+    x = layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_project_conv")(x)
+    x = _normalise(x, f"{name}_project")
+    if stride == 1 and channels == shortcut.shape[-1]:
+        x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return x
+
+
+def _normalise(x, name, activate=False):
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+    return layers.ReLU(max_value=6.0, name=f"{name}_relu")(x) if activate else x
+
+
+def load_efficientnet_lite0(model, path=None):
+    """Load ImageNet weights under PyTorch's names into the network.
+
+    Args:
+        model: what `efficientnet_lite0` returned; with "classes" it must have 1000 of them.
+        path: the file (`.npz`, `.safetensors` or `.pth`), or the folder with
+            `efficientnet_lite0_imagenet.npz`; by default
+            `keras_parts.backbones.files.weights_folder()`.
+
+    Raises:
+        DataError: no such file, or it is not this network's (names, shapes, damaged values).
+    """
+    path = find_weights(WEIGHTS_FILE, path)
+    arrays = read_arrays(path)
+    prefixes = _prefixes()
+    known = tuple(f"{prefix}." for prefix in prefixes.values())
+    unknown = [name for name in arrays if not name.startswith(known)]
+    if unknown:
+        raise DataError(
+            f"{path}: {unknown[0]!r} is no array of EfficientNet-Lite0; "
+            "is it a file for another network?"
+        )
+    built = {layer.name: layer for layer in model.layers}
+    wanted = {prefix: built[name] for name, prefix in prefixes.items() if name in built}
+    load_state(wanted, arrays, source=path)
+
+
+def _prefixes():
+    """`{layer name: name in the file}` of the whole network."""
+    names = {"stem_conv": "_conv_stem", "stem_bn": "_bn0"}
+    for index, (_, _, expansion, _) in enumerate(_BLOCKS):
+        steps = ("expand", "depthwise", "project")[0 if expansion != 1 else 1 :]
+        for step in steps:
+            norm = {"expand": 0, "depthwise": 1, "project": 2}[step]
+            names[f"block_{index}_{step}_conv"] = f"_blocks.{index}._{step}_conv"
+            names[f"block_{index}_{step}_bn"] = f"_blocks.{index}._bn{norm}"
+    return names | {"head_conv": "_conv_head", "head_bn": "_bn1", "classes": "_fc"}

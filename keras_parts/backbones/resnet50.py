@@ -1,0 +1,294 @@
+"""The paper's segmentation network: DeepLab-v2 on ResNet-50.
+
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, in the original (Caffe) form
+with the stride on the first 1x1 convolution; Chen et al., "DeepLab", PAMI 2018, for the dilation
+and the head.
+"""
+
+import keras
+from keras import layers
+
+from keras_parts.backbones.backbone import Backbone, Strides, check_output_stride, check_outputs
+from keras_parts.backbones.preprocessing import CAFFE, Preprocessing
+from keras_parts.backbones.torch_weights import load_state
+from keras_parts.errors import ConfigError, DataError
+
+PREPROCESSING = CAFFE
+RELEASED_PREPROCESSING = Preprocessing("RGB", 255.0, (104.007, 116.669, 122.679))
+"""What the paper's released checkpoints were trained with: BGR means subtracted from RGB."""
+
+# blocks and inner channels of stages 1 to 4
+_STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
+_EXPANSION = 4
+OUTPUTS = ("stem", "stage_1", "stage_2", "stage_3", "stage_4")
+
+# PyTorch's defaults, with which the paper's network was trained
+_EPSILON = 1e-5
+_MOMENTUM = 0.9
+
+
+def resnet50(output_stride=8, outputs=("stage_4",), preprocessing=PREPROCESSING):
+    """The paper's dilated ResNet-50 with random weights.
+
+    Later strides become dilation from `output_stride` on. Pooling rounds up, so 256 x 256 pixels
+    become 33 x 33 at output stride 8, and sides of 16 n + 1 pixels give maps whose corners are
+    aligned with the image's.
+
+    Args:
+        output_stride: 8 (the paper's), 16 or 32.
+        outputs: names out of `OUTPUTS`: "stem" (stride 4, 64 channels), "stage_1" .. "stage_4"
+            (256, 512, 1024, 2048 channels). Nothing behind the last of them is built.
+        preprocessing: of the weights that will be loaded; `RELEASED_PREPROCESSING` for the
+            paper's checkpoints.
+
+    Returns:
+        `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`.
+
+    Raises:
+        ConfigError: an argument is outside its range.
+    """
+    name = "resnet50"
+    check_output_stride(output_stride, name)
+    outputs = check_outputs(outputs, OUTPUTS, name)
+    if not outputs:
+        raise ConfigError(f"{name}: no outputs asked for")
+    last = max(outputs, key=OUTPUTS.index)
+
+    image = keras.Input((None, None, 3), name="image")
+    features, reached = {}, {}
+    strides = Strides(output_stride)
+    for output, x in _stages(image, strides):
+        features[output], reached[output] = x, strides.stride
+        if output == last:
+            break
+    return Backbone(
+        image,
+        {output: features[output] for output in outputs},
+        preprocessing=preprocessing,
+        output_stride=strides.stride,
+        strides={output: reached[output] for output in outputs},
+        name=name,
+    )
+
+
+def _stages(x, strides):
+    """Yield `(name, features)` of every possible output, from the image on."""
+    stride, _ = strides.enter(2)
+    x = layers.ZeroPadding2D(3, name="stem_pad")(x)
+    x = layers.Conv2D(64, 7, strides=stride, use_bias=False, name="stem_conv")(x)
+    x = _relu(_normalise(x, "stem_bn"), "stem_relu")
+    # Padding 1 in ceil mode: one row and column more at the end, which floor mode drops where it
+    # is not needed. Zeros do as padding since nothing is below zero here.
+    stride, _ = strides.enter(2)
+    x = layers.ZeroPadding2D(((1, 2), (1, 2)), name="stem_pool_pad")(x)
+    x = layers.MaxPooling2D(3, strides=stride, name="stem_pool")(x)
+    yield "stem", x
+    for stage, (blocks, channels) in enumerate(_STAGES, start=1):
+        for block in range(blocks):
+            stride, _ = strides.enter(2 if stage > 1 and block == 0 else 1)
+            x = _bottleneck(x, channels, stride, strides.dilation, f"stage_{stage}_block_{block}")
+        yield f"stage_{stage}", x
+
+
+def _bottleneck(x, channels, stride, dilation, name):
+    shortcut = x
+    x = _convolve(x, channels, 1, f"{name}_conv_1", strides=stride)
+    x = _relu(_normalise(x, f"{name}_bn_1"), f"{name}_relu_1")
+    x = _convolve(x, channels, 3, f"{name}_conv_2", dilation_rate=dilation)
+    x = _relu(_normalise(x, f"{name}_bn_2"), f"{name}_relu_2")
+    x = _convolve(x, _EXPANSION * channels, 1, f"{name}_conv_3")
+    x = _normalise(x, f"{name}_bn_3")
+    if name.endswith("block_0"):
+        shortcut = _convolve(
+            shortcut, _EXPANSION * channels, 1, f"{name}_conv_shortcut", strides=stride
+        )
+        shortcut = _normalise(shortcut, f"{name}_bn_shortcut")
+    return _relu(layers.Add(name=f"{name}_add")([shortcut, x]), f"{name}_relu_3")
+
+
+def _convolve(x, channels, kernel, name, **options):
+    return layers.Conv2D(channels, kernel, padding="same", use_bias=False, name=name, **options)(x)
+
+
+def _normalise(x, name):
+    return layers.BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name=name)(x)
+
+
+def _relu(x, name):
+    return layers.ReLU(name=name)(x)
+
+
+@keras.saving.register_keras_serializable("keras_parts")
+class DeepLabHead(layers.Layer):
+    """Sum of four dilated 3x3 convolutions on the last channels of the features.
+
+    Input `(batch, h, w, channels)`, output `(batch, h, w, parts)`: logits.
+
+    Args:
+        parts: number of output channels.
+        used_channels: how many of the input's channels are used, counted from the last one. The
+            paper's network uses 1024 of 2048.
+    """
+
+    DILATIONS = (6, 12, 18, 24)
+
+    def __init__(self, parts, used_channels=1024, **kwargs):
+        super().__init__(**kwargs)
+        if parts < 1 or used_channels < 1:
+            raise ConfigError(
+                f"DeepLab head: parts is {parts} and used_channels {used_channels}, "
+                "expected positive numbers"
+            )
+        self.parts = parts
+        self.used_channels = used_channels
+        self.convolutions = [
+            layers.Conv2D(
+                parts,
+                3,
+                dilation_rate=dilation,
+                padding="same",
+                kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+                dtype=self.dtype_policy,
+                name=f"dilation_{dilation}",
+            )
+            for dilation in self.DILATIONS
+        ]
+
+    def build(self, input_shape):
+        if input_shape[-1] < self.used_channels:
+            raise ConfigError(
+                f"DeepLab head: the features have {input_shape[-1]} channels, fewer than "
+                f"used_channels={self.used_channels}"
+            )
+        for convolution in self.convolutions:
+            convolution.build((*input_shape[:-1], self.used_channels))
+
+    def call(self, features):
+        used = features[..., -self.used_channels :]
+        return sum(convolution(used) for convolution in self.convolutions)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.parts)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "parts": self.parts,
+            "used_channels": self.used_channels,
+        }
+
+
+def deeplab_head(parts, used_channels=1024, name="deeplab_head"):
+    """The paper's head: see `DeepLabHead`."""
+    return DeepLabHead(parts, used_channels, name=name)
+
+
+def load_torch_state(backbone, arrays, head=None, source="checkpoint"):
+    """Load weights under the names of the paper's released checkpoints (`model_state_dict`).
+
+    Args:
+        backbone: what `resnet50` returned.
+        arrays: mapping from names ("conv1.weight", "layer1.0.bn1.running_mean", ...,
+            "layer5.conv2d_list.3.bias") to arrays in PyTorch's layouts. More names than the
+            networks need are allowed.
+        head: a built `DeepLabHead` to load too, or None.
+        source: what to call the arrays in errors.
+
+    Raises:
+        DataError: an array is missing, of another shape, or not finite. Nothing is changed then.
+    """
+    targets = {}
+    for layer in backbone.layers:
+        if layer.weights:
+            targets[_torch_name(layer.name)] = layer
+    if head is not None:
+        for index, convolution in enumerate(head.convolutions):
+            targets[f"layer5.conv2d_list.{index}"] = convolution
+    load_state(targets, arrays, source)
+
+
+def _torch_name(layer_name):
+    """ "stage_1_block_0_bn_2" -> "layer1.0.bn2"."""
+    if layer_name.startswith("stem_"):
+        return layer_name.removeprefix("stem_") + "1"
+    _, stage, _, block, kind, which = layer_name.split("_")
+    if which == "shortcut":
+        return f"layer{stage}.{block}.downsample.{0 if kind == 'conv' else 1}"
+    return f"layer{stage}.{block}.{kind}{which}"
+
+
+def load_keras_applications(backbone, model):
+    """Copy the weights of a `keras.applications.ResNet50`, layer by layer.
+
+    The two networks have the same structure. Biases of the convolutions, which this one does not
+    have, and the difference of the normalisations' epsilon go into the running statistics: the
+    function computed is the same, up to padding (ours rounds up in the pooling) and dilation.
+
+    Args:
+        backbone: what `resnet50` returned.
+        model: `keras.applications.ResNet50(weights=...)`, with or without its top.
+
+    Raises:
+        DataError: the model is no `keras.applications.ResNet50`.
+    """
+    theirs = {layer.name: layer for layer in model.layers}
+    values = []
+    for layer in backbone.layers:
+        if not isinstance(layer, layers.Conv2D):
+            continue
+        bn_name = layer.name.replace("conv", "bn", 1)
+        values += _fused(layer, backbone.get_layer(bn_name), theirs)
+    for variable, value in values:
+        variable.assign(value)
+
+
+def _fused(conv, bn, theirs):
+    """`(variable, value)` of a convolution and its normalisation."""
+    name = _applications_name(conv.name)
+    bn_name = name.removesuffix("conv") + "bn"
+    try:
+        kernel, *bias = theirs[name].get_weights()
+        gamma, beta, mean, variance = theirs[bn_name].get_weights()
+    except (KeyError, ValueError) as error:
+        raise DataError(
+            f"no layers {name} and {bn_name} with the weights of a keras.applications.ResNet50"
+        ) from error
+    if kernel.shape != tuple(conv.kernel.shape):
+        raise DataError(
+            f"{name}: kernel of shape {kernel.shape}, expected {tuple(conv.kernel.shape)}; "
+            "is it a keras.applications.ResNet50?"
+        )
+    if bias:
+        mean = mean - bias[0]
+    variance = variance + (theirs[bn_name].epsilon - bn.epsilon)
+    return [
+        (conv.kernel, kernel),
+        (bn.gamma, gamma),
+        (bn.beta, beta),
+        (bn.moving_mean, mean),
+        (bn.moving_variance, variance),
+    ]
+
+
+def _applications_name(conv_name):
+    """ "stage_1_block_0_conv_2" -> "conv2_block1_2_conv"."""
+    if conv_name == "stem_conv":
+        return "conv1_conv"
+    _, stage, _, block, _, which = conv_name.split("_")
+    number = 0 if which == "shortcut" else which
+    return f"conv{int(stage) + 1}_block{int(block) + 1}_{number}_conv"
+
+
+def freeze_affine(model):
+    """Freeze scale and offset of all batch normalisations of a model, as the paper does.
+
+    Their running statistics are still updated in training. Setting `trainable` on the model or
+    a layer afterwards thaws them: call this last, before the optimizer is built.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            freeze_affine(layer)
+        elif isinstance(layer, layers.BatchNormalization):
+            for variable in (layer.gamma, layer.beta):
+                if variable is not None:
+                    variable.trainable = False

@@ -1,0 +1,64 @@
+"""Weights that carry PyTorch names and layouts, put into Keras layers."""
+
+import numpy as np
+
+from keras_parts.errors import DataError
+
+# layer class -> (name in the state dict, attribute of the layer, axes that turn one into the other)
+_VARIABLES = {
+    "Conv2D": (("weight", "kernel", (2, 3, 1, 0)), ("bias", "bias", (0,))),
+    "DepthwiseConv2D": (("weight", "kernel", (2, 3, 0, 1)), ("bias", "bias", (0,))),
+    "Dense": (("weight", "kernel", (1, 0)), ("bias", "bias", (0,))),
+    "BatchNormalization": (
+        ("weight", "gamma", (0,)),
+        ("bias", "beta", (0,)),
+        ("running_mean", "moving_mean", (0,)),
+        ("running_var", "moving_variance", (0,)),
+    ),
+}
+
+
+def load_state(layers, arrays, source="weights"):
+    """Copy arrays with PyTorch names into built layers.
+
+    Nothing is assigned unless every array is there, finite and of the right shape.
+
+    Args:
+        layers: `{name in the state dict up to the last dot: layer}`; convolutions, depthwise
+            ones, dense layers and batch normalisation.
+        arrays: mapping from names such as `"layer1.0.conv1.weight"` to arrays in PyTorch's
+            layouts (convolutions OIHW, depthwise ones (channels, 1, height, width)).
+        source: what to call the arrays in errors, for example a path.
+
+    Raises:
+        DataError: an array is missing, has another shape, or has NaN or infinite values.
+    """
+    values = []
+    for prefix, layer in layers.items():
+        for suffix, attribute, axes in _VARIABLES[_kind(layer)]:
+            variable = getattr(layer, attribute, None)
+            if variable is not None:
+                value = _converted(arrays, f"{prefix}.{suffix}", axes, variable.shape, source)
+                values.append((variable, value))
+    for variable, value in values:
+        variable.assign(value)
+
+
+def _kind(layer):
+    for base in type(layer).__mro__:
+        if base.__name__ in _VARIABLES:
+            return base.__name__
+    raise TypeError(f"layer {layer.name!r} ({type(layer).__name__}) has no PyTorch counterpart")
+
+
+def _converted(arrays, name, axes, shape, source):
+    if name not in arrays:
+        raise DataError(f"{source}: no array named {name!r}; is it a file for another network?")
+    value = np.asarray(arrays[name])
+    expected = tuple(shape[axes.index(axis)] for axis in range(len(axes)))
+    if value.shape != expected:
+        raise DataError(f"{source}: {name!r} has shape {value.shape}, expected {expected}")
+    value = value.astype("float32").transpose(axes)
+    if not np.isfinite(value).all():
+        raise DataError(f"{source}: {name!r} has values that are not finite; the file is damaged")
+    return value

@@ -1,0 +1,131 @@
+"""VGG19 without its classifier, with torchvision's weights: the paper's perceptual network.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+ICLR 2015, configuration E.
+"""
+
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from keras_parts.backbones.backbone import Backbone, check_outputs
+from keras_parts.backbones.files import find_weights, keras_hub_backbone, read_arrays
+from keras_parts.backbones.preprocessing import IMAGENET
+from keras_parts.backbones.torch_weights import load_state
+from keras_parts.errors import ConfigError, DataError
+
+PREPROCESSING = IMAGENET
+WEIGHTS_FILE = "vgg19_imagenet.npz"
+PRESET = "vgg_19_imagenet"
+"""The KerasHub preset that holds torchvision's weights."""
+
+_REPEATS = (2, 2, 4, 4, 4)
+_CHANNELS = (64, 128, 256, 512, 512)
+_STEPS = tuple(
+    f"{stage}_{step}" for stage, repeats in enumerate(_REPEATS, 1) for step in range(1, repeats + 1)
+)
+OUTPUTS = tuple(f"relu{step}" for step in _STEPS)
+
+
+def vgg19(outputs=("relu3_2", "relu5_4")):
+    """VGG19's convolutions with random weights (see `load_vgg19`).
+
+    Args:
+        outputs: names out of `OUTPUTS`, "relu1_1" to "relu5_4": "relu3_2" is the map after the
+            second convolution of the third stage and its ReLU. Nothing behind the last is built.
+
+    Returns:
+        `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`, where the
+        stages have strides 1, 2, 4, 8, 16, rounded down.
+
+    Raises:
+        ConfigError: an output does not exist.
+    """
+    outputs = check_outputs(outputs, OUTPUTS, "vgg19")
+    if not outputs:
+        raise ConfigError("vgg19: no outputs asked for")
+    last = max(outputs, key=OUTPUTS.index)
+
+    image = x = keras.Input((None, None, 3), name="image")
+    features, strides = {}, {}
+    for name, step in zip(OUTPUTS, _STEPS, strict=True):
+        stage = int(step[0])
+        if stage > 1 and step.endswith("_1"):
+            x = layers.MaxPooling2D(2, name=f"pool{stage - 1}")(x)
+        x = layers.Conv2D(_CHANNELS[stage - 1], 3, padding="same", name=f"conv{step}")(x)
+        x = layers.ReLU(name=name)(x)
+        features[name], strides[name] = x, 2 ** (stage - 1)
+        if name == last:
+            break
+    return Backbone(
+        image,
+        {output: features[output] for output in outputs},
+        preprocessing=PREPROCESSING,
+        output_stride=max(strides[output] for output in outputs),
+        strides={output: strides[output] for output in outputs},
+        name="vgg19",
+    )
+
+
+def load_vgg19(model, weights=None):
+    """Load torchvision's ImageNet weights.
+
+    Args:
+        model: what `vgg19` returned.
+        weights: a file with torchvision's names ("features.0.weight", ...): `.npz`,
+            `.safetensors` or `.pth`; or a `.weights.h5` that `model.save_weights` wrote; or the
+            name or folder of a KerasHub preset. By default `vgg19_imagenet.npz` in
+            `keras_parts.backbones.files.weights_folder()`.
+
+    Raises:
+        DataError: no such file, or it is not this network's. The Caffe weights of
+            `keras.applications.VGG19` are another network with features of other magnitudes.
+    """
+    if weights is not None and _is_preset(weights):
+        return load_keras_hub(model, keras_hub_backbone(weights))
+    path = find_weights(WEIGHTS_FILE, weights)
+    if path.name.endswith(".weights.h5"):
+        try:
+            return model.load_weights(path)
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(f"{path}: not weights that this vgg19 saved: {error}") from error
+    arrays = read_arrays(path)
+    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    names = _torch_names()
+    load_state(dict(zip(names, convolutions, strict=False)), arrays, source=path)
+
+
+def load_keras_hub(model, backbone):
+    """Copy the convolutions of a `keras_hub.models.VGGBackbone` with VGG19's structure.
+
+    Raises:
+        DataError: the backbone has another structure.
+    """
+    theirs = {layer.name: layer for layer in backbone.layers}
+    values = []
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            name = layer.name.replace("conv", "block").replace("_", "_conv")
+            found = [tuple(w.shape) for w in theirs[name].weights] if name in theirs else None
+            if found != [tuple(w.shape) for w in layer.weights]:
+                raise DataError(
+                    f"{backbone.name}: weights of {name} have shapes {found}: not VGG19's"
+                )
+            values.append((layer, theirs[name].get_weights()))
+    for layer, weights in values:
+        layer.set_weights(weights)
+
+
+def _is_preset(weights):
+    """Files have an ending; names of presets and folders have none."""
+    return not Path(weights).suffix and not (Path(weights) / WEIGHTS_FILE).is_file()
+
+
+def _torch_names():
+    """Names of the convolutions in torchvision, where ReLU and pooling count too."""
+    names, index = [], 0
+    for repeats in _REPEATS:
+        names += [f"features.{index + 2 * step}" for step in range(repeats)]
+        index += 2 * repeats + 1
+    return names

@@ -1,0 +1,235 @@
+"""A training run: a recipe and a data set in, a run folder with a segmenter out."""
+
+import math
+import time
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+
+from keras_parts.backbones.efficientnet_lite0 import load_efficientnet_lite0
+from keras_parts.backbones.files import cache_folder
+from keras_parts.backbones.resnet50 import freeze_affine, load_keras_applications
+from keras_parts.backbones.small import load_small_weights
+from keras_parts.data.features import FeatureCache
+from keras_parts.data.pipeline import Batches, CropSettings, object_crop
+from keras_parts.discovery import PartDiscovery
+from keras_parts.parts import contact_sheet
+from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+from keras_parts.teachers import create_teacher, fit_standardiser
+from keras_parts.training.callbacks import (
+    CheckpointCallback,
+    LossCurves,
+    MetricsLog,
+    Progress,
+    SampleSheet,
+)
+from keras_parts.training.checkpoints import Checkpoints
+from keras_parts.training.optimisers import Schedule, averaged_weights, create_optimizer
+from keras_parts.training.run_folder import RunFolder
+
+_INTERVALS = 40  # lines of a run's log
+_SHEETS = 4  # pictures of samples, and checkpoints, of a run
+_SHOWN = 16  # images a picture
+_MEASURED = 2000  # crops on which the teacher's features are standardised
+
+
+def train(recipe, dataset, output, resume=False, overwrite=False, progress=True):
+    """Train a segmenter and leave a run folder (see `keras_parts.training.run_folder`).
+
+    The steps are rounded up to a whole number of log intervals, a fortieth of them each.
+
+    Args:
+        recipe: a `Recipe`.
+        dataset: `Dataset` of training samples with a foreground each.
+        output: the run folder.
+        resume: go on from the newest checkpoint there; the result equals an uninterrupted run's.
+        overwrite: replace the run that is there.
+        progress: show bars with the remaining time on stderr.
+
+    Returns:
+        dict: "output", "segmenter" (its folder), "steps", "seconds" (of this call's training),
+        "images_per_second", "skipped_steps", and the losses of the last interval.
+
+    Raises:
+        ConfigError: the folder holds a run and neither flag is given, or settings that contradict
+            each other. DataError: a sample cannot be used, or weights are missing.
+    """
+    folder = RunFolder.create(output, overwrite=overwrite, resume=resume)
+    if resume:
+        folder.check_settings(recipe.to_json())
+    else:
+        folder.write_config(recipe.to_json(), recipe.seed)
+    keras.utils.set_random_seed(recipe.seed)
+    with _precision(recipe.precision):
+        segmenter = build_segmenter(recipe)
+        batches, teacher, standardiser = prepare_batches(recipe, dataset, progress)
+        interval = math.ceil(recipe.steps / _INTERVALS)
+        intervals = math.ceil(recipe.steps / interval)
+        discovery = build_discovery(recipe, segmenter, teacher, standardiser, interval * intervals)
+        checkpoints = Checkpoints(folder.checkpoints, without=[teacher] if teacher else [])
+        done = _restore(checkpoints, discovery, folder) if resume else 0
+        started = time.perf_counter()
+        if done < interval * intervals:
+            discovery.fit(
+                ((batch,) for batch in batches.iterate(done)),
+                steps_per_epoch=interval,
+                initial_epoch=done // interval,
+                epochs=intervals,
+                shuffle=False,
+                verbose=0,
+                callbacks=_callbacks(folder, recipe, discovery, dataset, checkpoints, progress),
+            )
+        seconds = time.perf_counter() - started
+        with averaged_weights(discovery):
+            segmenter.save_preset(folder.segmenter)
+    return _summary(folder, recipe, seconds, interval * intervals - done)
+
+
+def build_segmenter(recipe):
+    """The segmenter of a recipe, its backbone's weights loaded."""
+    config = SegmenterConfig(recipe.parts, recipe.architecture, recipe.output_stride, recipe.size)
+    segmenter = PartSegmenter(config)
+    if recipe.backbone_weights != "random":
+        path = None if recipe.backbone_weights == "pretrained" else recipe.backbone_weights
+        _LOADERS[recipe.architecture](segmenter.backbone, path)
+    segmenter.updates_statistics = recipe.batch_norm != "frozen"
+    if recipe.batch_norm == "statistics":
+        freeze_affine(segmenter.backbone)
+    return segmenter
+
+
+def prepare_batches(recipe, dataset, progress=True):
+    """Training batches, with the teacher's features where crops never change.
+
+    Returns:
+        `Batches`; the teacher, or None where its features are in the batches; its standardiser,
+        or None.
+    """
+    crops = CropSettings(recipe.padding, recipe.box_jitter, recipe.mirror)
+    teacher = create_teacher(recipe.teacher, recipe.teacher_layers or None, recipe.teacher_weights)
+    features = None
+    if not recipe.box_jitter:
+        features = FeatureCache(
+            dataset,
+            crops,
+            recipe.size,
+            teacher.predict_on_batch,
+            teacher.fingerprint,
+            folder=cache_folder() / "features",
+            progress=progress,
+        )
+    batches = Batches(dataset, crops, recipe.batch_size, recipe.size, recipe.seed, features)
+    standardiser = _standardiser(batches, teacher) if recipe.standardise else None
+    return batches, None if features else teacher, standardiser
+
+
+def build_discovery(recipe, segmenter, teacher, standardiser, steps):
+    """The compiled model that trains the segmenter."""
+    discovery = PartDiscovery(
+        segmenter,
+        recipe.weights,
+        teacher=teacher,
+        standardiser=standardiser,
+        loss_size=recipe.loss_size,
+        views=recipe.views,
+        temperature=recipe.temperature,
+        positives=recipe.positives,
+        seed=recipe.seed,
+    )
+    head = {variable.path for variable in segmenter.head.variables}
+    optimizer = create_optimizer(
+        recipe.optimizer,
+        Schedule(recipe.schedule, recipe.learning_rate, steps, recipe.warmup),
+        weight_decay=recipe.weight_decay,
+        clip_norm=recipe.clip_norm,
+        ema=recipe.ema,
+        head_multiplier=recipe.head_multiplier,
+        is_head=head,
+    )
+    jit_compile = "auto" if recipe.jit_compile is None else recipe.jit_compile
+    discovery.compile(optimizer=optimizer, jit_compile=jit_compile)
+    return discovery
+
+
+def _standardiser(batches, teacher):
+    count = min(_MEASURED, len(batches.dataset))
+    measured = [batches.batch(step) for step in range(math.ceil(count / batches.batch_size))]
+    features = (
+        batch["features"] if "features" in batch else teacher.predict_on_batch(batch["image"])
+        for batch in measured
+    )
+    return fit_standardiser(features, [batch["foreground"] for batch in measured])
+
+
+def _restore(checkpoints, discovery, folder):
+    """Bring model and folder to the newest checkpoint; the steps that were done."""
+    if checkpoints.latest() is None:
+        folder.rewind(0)
+        return 0
+    step, _ = checkpoints.restore(discovery)
+    folder.rewind(step)
+    return step
+
+
+def _callbacks(folder, recipe, discovery, dataset, checkpoints, progress):
+    every = _INTERVALS // _SHEETS
+    callbacks = [
+        MetricsLog(folder, recipe.batch_size),
+        LossCurves(folder, every),
+        SampleSheet(folder, _shown(dataset, recipe), _drawing(discovery), every),
+        CheckpointCallback(checkpoints, every),
+    ]
+    return [Progress(), *callbacks] if progress else callbacks
+
+
+def _shown(dataset, recipe):
+    """Crops from all over the data set."""
+    chosen = np.linspace(0, len(dataset) - 1, min(_SHOWN, len(dataset))).astype(int)
+    crops = CropSettings(recipe.padding, jitter=0.0)
+    return [object_crop(dataset[int(i)], crops, recipe.size).image for i in chosen]
+
+
+def _drawing(discovery):
+    def draw(images):
+        with averaged_weights(discovery):
+            return contact_sheet([parts.overlay() for parts in discovery.segmenter.segment(images)])
+
+    return draw
+
+
+@contextmanager
+def _precision(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _summary(folder, recipe, seconds, steps):
+    records = folder.metrics()
+    skip = ("step", "epoch", "learning_rate", "images_per_second", "skipped_steps")
+    return {
+        "output": str(folder.path),
+        "segmenter": str(folder.segmenter),
+        "steps": records[-1]["step"],
+        "seconds": round(seconds, 1),
+        "images_per_second": round(steps * recipe.batch_size / seconds, 2),
+        "skipped_steps": sum(record["skipped_steps"] for record in records),
+        **{name: value for name, value in records[-1].items() if name not in skip},
+    }
+
+
+def _load_resnet50(backbone, path):
+    weights = "imagenet" if path is None else path
+    load_keras_applications(backbone, keras.applications.ResNet50(weights=weights))
+
+
+_LOADERS = {
+    "efficientnet_lite0": load_efficientnet_lite0,
+    "resnet50": _load_resnet50,
+    "small": lambda backbone, path: load_small_weights(backbone, path or "toy"),
+}
+"""Architecture -> function of the backbone and a path, None for the usual weights."""
