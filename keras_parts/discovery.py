@@ -14,6 +14,7 @@ from keras_parts.ops import (
     colour_jitter,
     grid_sample,
     part_descriptors,
+    part_sums,
     random_source_points,
     reduce_aligned,
     resize_aligned,
@@ -37,7 +38,8 @@ class Views:
         features: `(batch, h, w, channels)` of the teacher, of the image without jitter.
         target_logits: the first view's logits, warped. warped_logits: the warped second view's.
         warped_foreground, warped_foreground_logits: likewise.
-        temperature, positives, seed: of the contrastive loss.
+        temperature, positives, seed: of the contrastive loss. centre: whether its descriptors are
+            relative to the image's mean.
     """
 
     logits: Any
@@ -51,11 +53,20 @@ class Views:
     warped_foreground_logits: Any
     temperature: float
     positives: str
+    centre: bool
     seed: Any
 
     @cached_property
     def descriptors(self):
-        return part_descriptors(self.logits, self.foreground, self.features)
+        """Part descriptors relative to the mean feature of their image's foreground.
+
+        What an image has all over, its species and its light, is no property of a part.
+        """
+        descriptors = part_descriptors(self.logits, self.foreground, self.features)
+        if not self.centre:
+            return descriptors
+        sums, areas = part_sums(self.foreground, self.features)
+        return descriptors - sums / (areas[..., None] + 1e-7)
 
 
 def _foreground(views):
@@ -99,6 +110,7 @@ class PartDiscovery(TrainStep, keras.Model):
         loss_size: side in pixels at which losses are taken; None takes the input's.
         views: the random transforms.
         temperature, positives: see `keras_parts.objectives.contrastive`.
+        centre: compare part descriptors relative to the mean feature of their image's foreground.
         seed: of all random draws.
     """
 
@@ -112,6 +124,7 @@ class PartDiscovery(TrainStep, keras.Model):
         views=None,
         temperature=0.19,
         positives="all",
+        centre=False,
         seed=0,
     ):
         super().__init__(name="part_discovery")
@@ -125,6 +138,7 @@ class PartDiscovery(TrainStep, keras.Model):
         self.views = views or ViewSettings()
         self.temperature = temperature
         self.positives = positives
+        self.centre = centre
         self.seed = keras.random.SeedGenerator(seed, name="views")
         self.track_losses(weights)
         self.built = True  # the segmenter is; nothing else here has weights
@@ -164,6 +178,7 @@ class PartDiscovery(TrainStep, keras.Model):
             warped_foreground_logits=warped_own_foreground,
             temperature=self.temperature,
             positives=self.positives,
+            centre=self.centre,
             seed=self.seed,
         )
 

@@ -68,7 +68,7 @@ ARCHITECTURES = {
     "small": Architecture(
         small,
         FusionHead,
-        {8: (16, ("stage2", "stage3", "stage4")), 16: (16, ("stage3", "stage4"))},
+        {8: (16, ("stage3", "stage4")), 16: (16, ("stage4",))},
         size=161,
     ),
 }

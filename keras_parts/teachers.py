@@ -31,6 +31,9 @@ class Teacher(keras.Model):
         layers: names of its outputs, in order; by default all of them.
         scales: one factor a layer; by default 1.
         fit: `images -> images`, brings them to a size that the network takes; or None.
+        turns: weight of the features of the image turned by 0, 90, 180 and 270 degrees, turned
+            back and added up; by default only the upright image. What is left is what does not
+            depend on where up is. Other weights than the default need square images.
 
     Attributes:
         channels: number of channels of the features.
@@ -42,7 +45,9 @@ class Teacher(keras.Model):
         ConfigError: a layer does not exist, or scales do not fit the layers.
     """
 
-    def __init__(self, network, layers=None, scales=None, fit=None, **kwargs):
+    def __init__(
+        self, network, layers=None, scales=None, fit=None, turns=(1.0, 0.0, 0.0, 0.0), **kwargs
+    ):
         super().__init__(name=kwargs.pop("name", f"teacher_{network.name}"), **kwargs)
         self.layer_names = tuple(layers or network.strides)
         self.scales = tuple(float(scale) for scale in scales or (1.0,) * len(self.layer_names))
@@ -57,6 +62,11 @@ class Teacher(keras.Model):
                 f"teacher: scales are {self.scales}, expected a positive one for each of "
                 f"{self.layer_names}"
             )
+        self.turns = tuple(float(weight) for weight in turns)
+        if len(self.turns) != 4 or min(self.turns) < 0 or not sum(self.turns) > 0:
+            raise ConfigError(
+                f"teacher: turns is {self.turns}, expected four weights of 0 or more, not all 0"
+            )
         self.network = network
         self.channels = sum(network.channels[name] for name in self.layer_names)
         self.trainable = False
@@ -65,6 +75,14 @@ class Teacher(keras.Model):
         self._fingerprint = None
 
     def call(self, images):
+        total = sum(self.turns)
+        return sum(
+            (weight / total) * _turned(self._features(_turned(images, quarters)), -quarters)
+            for quarters, weight in enumerate(self.turns)
+            if weight
+        )
+
+    def _features(self, images):
         maps = self.maps(images)
         size = max(tuple(features.shape[1:3]) for features in maps)
         return ops.concatenate([resize_aligned(features, size) for features in maps], axis=-1)
@@ -94,6 +112,7 @@ class Teacher(keras.Model):
                 "network": self.network.name,
                 "layers": self.layer_names,
                 "scales": self.scales,
+                "turns": self.turns,
                 "strides": [self.network.strides[name] for name in self.layer_names],
                 "input": self.network.inputs[0].shape[1:3],
                 "preprocessing": self.network.preprocessing.to_config(),
@@ -104,6 +123,11 @@ class Teacher(keras.Model):
                 digest.update(repr(values.shape).encode() + values.astype("<f4").tobytes())
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
+
+
+def _turned(maps, quarters):
+    """`(batch, height, width, channels)` turned by quarters of a full turn."""
+    return ops.rot90(maps, quarters, axes=(1, 2)) if quarters % 4 else maps
 
 
 @dataclass(frozen=True)
@@ -159,7 +183,9 @@ TEACHERS = {
 }
 
 
-def create_teacher(kind, layers=None, weights=None, scales=None, **options):
+def create_teacher(
+    kind, layers=None, weights=None, scales=None, turns=(1.0, 0.0, 0.0, 0.0), **options
+):
     """A pretrained teacher.
 
     | kind | layers | weights | sizes of images | options |
@@ -177,6 +203,7 @@ def create_teacher(kind, layers=None, weights=None, scales=None, **options):
         layers: names of the network's outputs; the default is above.
         weights: where the pretrained weights are; by default the weights folder, or KerasHub.
         scales: one factor a layer; by default the paper's for VGG19's default layers, else 1.
+        turns: see `Teacher`.
         options: as above.
 
     Returns:
@@ -199,7 +226,7 @@ def create_teacher(kind, layers=None, weights=None, scales=None, **options):
     if scales is None and layers == known.layers:
         scales = known.scales
     network, fit = known.build(layers, weights, **options)
-    return Teacher(network, layers, scales, fit, name=f"teacher_{kind}")
+    return Teacher(network, layers, scales, fit, turns, name=f"teacher_{kind}")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,23 @@ class Backbone(keras.Model):
         self.strides = dict(strides)
         self.channels = {name: outputs[name].shape[-1] for name in strides}
 
+    def freeze_before(self, output):
+        """Freeze the layers before the one that begins with an output's name.
+
+        Args:
+            output: such as "block_5": the first layer whose name starts with "block_5_" is the
+                first that is trained.
+
+        Raises:
+            ConfigError: no layer's name starts so.
+        """
+        names = [layer.name for layer in self.layers]
+        first = next((i for i, name in enumerate(names) if name.startswith(f"{output}_")), None)
+        if first is None:
+            raise ConfigError(f"{self.name}: no layer belongs to {output!r}")
+        for layer in self.layers[:first]:
+            layer.trainable = False
+
 
 def check_output_stride(output_stride, name):
     """Raise `ConfigError` unless `output_stride` is 8, 16 or 32."""

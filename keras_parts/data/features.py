@@ -1,4 +1,4 @@
-"""The frozen teacher's features of every crop, computed once (METHOD section 2).
+"""The frozen teacher's features of every crop, computed once.
 
 A teacher that does not learn gives the same answer to the same crop each time. Where crops do not
 change (no jitter), there are two for each sample, the crop and its mirror image, and training
@@ -18,13 +18,13 @@ from tqdm import tqdm
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.pipeline import CropSettings, computed_ahead, object_crop
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images import atomic_path, atomic_write
+from keras_parts.images import atomic_path
 
 _FORMAT = 1  # of the files; to be raised when what they hold changes
 
 
 class FeatureCache:
-    """Features of each (sample, mirrored), float16, on disk or in memory, and their statistics.
+    """Features of each (sample, mirrored), float16, on disk or in memory.
 
     The files are named by a key of all that the features depend on, and are written whole or not
     at all: features of something else are never read, an interrupted computation is done again.
@@ -32,7 +32,8 @@ class FeatureCache:
     Args:
         dataset: training samples with a foreground each.
         crops: how objects are cut out, without jitter.
-        image_size: side of the square crops in pixels.
+        image_size: side in pixels of the square crops that the teacher sees; the batches' own may
+            differ.
         teacher: takes (batch, size, size, 3) float32 RGB in [0, 1], gives (batch, h, w, channels)
             that numpy can take.
         fingerprint: text that names the teacher and its weights.
@@ -44,8 +45,6 @@ class FeatureCache:
     Attributes:
         key: hexadecimal sha256 of what the features depend on.
         shape: (h, w, channels).
-        mean, std: (channels,) float32, over the cells whose centre lies on the object in any of
-            the crops; std is 1 for a channel that never changes.
 
     Raises:
         ConfigError: the crops have jitter, or the features do not fit into memory.
@@ -75,11 +74,10 @@ class FeatureCache:
         self._content = self._describe(dataset.fingerprint(), crops, image_size)
         self.key = hashlib.sha256(json.dumps([self._content, fingerprint]).encode()).hexdigest()
         if folder is None:
-            self._features, statistics = self._compute(self._in_memory)
+            self._features = self._compute(self._in_memory)
         else:
-            self._features, statistics = self._on_disk(Path(folder))
+            self._features = self._on_disk(Path(folder))
         self.shape = self._features.shape[2:]
-        self.mean, self.std = statistics
 
     def lookup(self, indices: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
         """The features of some crops.
@@ -93,17 +91,17 @@ class FeatureCache:
         """
         return np.array(self._features[indices, np.asarray(mirrored).astype(np.intp)])
 
-    def check_fits(self, dataset: Dataset, crops: CropSettings, image_size: int) -> None:
+    def check_fits(self, dataset: Dataset, crops: CropSettings) -> None:
         """Whether these are the features of such crops.
 
         Raises:
-            ConfigError: they are of another data set, other crops or another size.
+            ConfigError: they are of another data set or other crops.
         """
         same_data = dataset is self._dataset or dataset.fingerprint() == self._content["dataset"]
-        settings = self._describe(self._content["dataset"], crops, image_size)
+        settings = self._describe(self._content["dataset"], crops, self._image_size)
         if crops.jitter or not same_data or settings != self._content:
             raise ConfigError(
-                "the features are of another data set, of other crops or of another size: "
+                "the features are of another data set or of other crops: "
                 f"they are of {self._content}, jitter 0"
             )
 
@@ -125,19 +123,14 @@ class FeatureCache:
     def _on_disk(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.key[:32]}.npy"
-        statistics_path = path.with_suffix(".statistics.npy")
         if not path.exists():
             with atomic_path(path) as unfinished:
 
                 def allocate(shape):
                     return np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
 
-                features, statistics = self._compute(allocate)
-                features.flush()
-                del features
-                with atomic_write(statistics_path) as file:
-                    np.save(file, statistics)
-        return np.load(path, mmap_mode="r"), np.load(statistics_path)
+                self._compute(allocate).flush()
+        return np.load(path, mmap_mode="r")
 
     def _in_memory(self, shape):
         needed = 2 * int(np.prod(shape))
@@ -148,23 +141,20 @@ class FeatureCache:
         return np.empty(shape, np.float16)
 
     def _compute(self, allocate):
-        """All features, in an array from `allocate`, and their (2, channels) mean and std."""
+        """All features, in an array from `allocate`."""
         total = len(self._dataset)
         starts = range(0, total, self._batch_size)
-        features, moments = None, None
+        features = None
         bar = tqdm(total=total, desc="teacher", unit="image", disable=not self._progress)
         with bar, closing(computed_ahead(self._crops_from, starts)) as batches:
-            for start, (images, masks) in zip(starts, batches, strict=True):
+            for start, images in zip(starts, batches, strict=True):
                 for variant, step in enumerate((1, -1)[: self._variants]):
                     answers = self._ask(images[:, :, ::step])[: total - start]
                     if features is None:
                         features = allocate((total, self._variants, *answers.shape[1:]))
-                        moments = _Moments(answers.shape[-1])
                     features[start : start + len(answers), variant] = answers
-                    cells = _at_cells(masks[: len(answers), :, ::step], answers.shape[1:3])
-                    moments.add(answers[cells])
                 bar.update(len(answers))
-        return features, moments.statistics()
+        return features
 
     def _crops_from(self, start):
         """A batch of crops, filled up with the first samples so that all have one shape."""
@@ -172,11 +162,7 @@ class FeatureCache:
         crops = [
             object_crop(self._dataset[index], self._crops, self._image_size) for index in indices
         ]
-        for crop in crops:
-            if crop.foreground is None:
-                raise DataError(f"sample {crop.id!r} has no foreground: training needs masks")
-        images = np.stack([crop.image for crop in crops]).astype(np.float32) / 255
-        return images, np.stack([crop.foreground for crop in crops])
+        return np.stack([crop.image for crop in crops]).astype(np.float32) / 255
 
     def _ask(self, images):
         answers = np.asarray(self._teacher(np.ascontiguousarray(images)), np.float32)
@@ -189,31 +175,3 @@ class FeatureCache:
         if not largest <= np.finfo(np.float16).max:
             raise DataError(f"the teacher's features reach {largest}, which is beyond float16")
         return answers
-
-
-class _Moments:
-    """Sums for the mean and the standard deviation of each channel."""
-
-    def __init__(self, channels):
-        self._count, self._sums = 0, np.zeros((2, channels))
-
-    def add(self, features):
-        """(cells, channels)"""
-        features = features.astype(np.float64)
-        self._count += len(features)
-        self._sums += features.sum(axis=0), (features**2).sum(axis=0)
-
-    def statistics(self):
-        """(2, channels) float32: mean and std."""
-        mean, square = self._sums / max(self._count, 1)
-        std = np.sqrt(np.maximum(square - mean**2, 0))
-        return np.stack([mean, np.where(std > 1e-6 * np.abs(mean), std, 1)]).astype(np.float32)
-
-
-def _at_cells(masks, size):
-    """(batch, h, w) bool: masks at the centres of a feature map's cells, corners aligned."""
-    rows, columns = (
-        np.rint(np.linspace(0, side - 1, cells)).astype(int)
-        for side, cells in zip(masks.shape[1:], size, strict=True)
-    )
-    return masks[:, rows[:, None], columns]

@@ -123,7 +123,7 @@ class Batches:
             if value < least:
                 raise ConfigError(f"{name} must be at least {least}, not {value}")
         if features is not None:
-            features.check_fits(dataset, crops, image_size)
+            features.check_fits(dataset, crops)
         self.dataset, self.crops = dataset, crops
         self.batch_size, self.image_size, self.seed = batch_size, image_size, seed
         self._features, self._workers = features, workers

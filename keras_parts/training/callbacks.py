@@ -100,7 +100,7 @@ def draw_curves(records: Sequence[dict], path) -> None:
 
     names = {name: None for record in records for name in record}
     names = [n for n in names if n not in ("step", "epoch", "images_per_second")]
-    names.sort(key=["loss"].__contains__, reverse=True)
+    names.sort(key=lambda name: name != "loss")
     names = [n for n in names if n != "skipped_steps" or any(r.get(n) for r in records)]
     if not names:
         return
@@ -111,7 +111,7 @@ def draw_curves(records: Sequence[dict], path) -> None:
     for i, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, i + 1)
         values = np.array([record.get(name) for record in records], float)
-        noisy = len(values) >= 20 and name != "learning_rate"
+        noisy = len(values) >= 20 and name not in ("learning_rate", "skipped_steps")
         colour = "black" if name == "loss" else f"C{i % 10}"
         axes.plot(steps, values, color=colour, linewidth=1.2, alpha=0.3 if noisy else 1.0)
         if noisy:

@@ -25,10 +25,14 @@ class Recipe:
         backbone_weights: "pretrained", "random", or the path of a weights file.
         batch_norm: "frozen" keeps the pretrained statistics; "statistics" updates them, with
             scale and offset frozen (the paper); "trained" trains all of it.
+        train_from: name of the first backbone output that is trained, with all behind it; what lies
+            before it keeps its weights. None trains all.
         teacher, teacher_layers, teacher_weights: see `keras_parts.teachers.create_teacher`.
         teacher_size: side of the teacher's input in pixels; None takes `size`.
+        teacher_turns: see `keras_parts.teachers.Teacher`.
         standardise: centre the teacher's features and scale them to unit variance over the
             foreground, so that loss weights carry over between teachers.
+        centre: compare descriptors relative to their image's mean, see `PartDiscovery`.
         weights: {loss name: weight}, names out of `keras_parts.discovery.OBJECTIVES`.
         loss_size: side in pixels at which losses are taken; None takes `size`.
         temperature, positives: of the contrastive loss.
@@ -53,11 +57,14 @@ class Recipe:
     size: int = 225
     backbone_weights: str = "pretrained"
     batch_norm: str = "frozen"
+    train_from: str | None = None
     teacher: str = "efficientnet_lite0"
     teacher_layers: tuple[str, ...] = ("block_14",)
     teacher_weights: str | None = None
     teacher_size: int | None = None
+    teacher_turns: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
     standardise: bool = True
+    centre: bool = True
     weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "feature_consistency": 5.0,
@@ -91,6 +98,7 @@ class Recipe:
 
     def __post_init__(self):
         object.__setattr__(self, "teacher_layers", tuple(self.teacher_layers))
+        object.__setattr__(self, "teacher_turns", tuple(self.teacher_turns))
         object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
@@ -149,6 +157,7 @@ class Recipe:
             "weights": dict(self.weights),
             "views": asdict(self.views),
             "teacher_layers": list(self.teacher_layers),
+            "teacher_turns": list(self.teacher_turns),
         }
 
     @classmethod
@@ -201,6 +210,7 @@ DEFAULT = Recipe()
 TOY = Recipe(
     name="toy",
     architecture="small",
+    output_stride=8,
     backbone_weights="random",
     batch_norm="trained",
     size=161,
@@ -221,6 +231,7 @@ PAPER = Recipe(
     teacher="vgg19",
     teacher_layers=("relu3_2", "relu5_4"),
     standardise=False,
+    centre=False,
     weights={
         # 5 on the sum over a batch of 6 in the paper.
         "feature_consistency": 30.0,

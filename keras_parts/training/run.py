@@ -93,6 +93,8 @@ def build_segmenter(recipe):
     if recipe.backbone_weights != "random":
         path = None if recipe.backbone_weights == "pretrained" else recipe.backbone_weights
         _LOADERS[recipe.architecture](segmenter.backbone, path)
+    if recipe.train_from:
+        segmenter.backbone.freeze_before(recipe.train_from)
     segmenter.updates_statistics = recipe.batch_norm != "frozen"
     if recipe.batch_norm == "statistics":
         freeze_affine(segmenter.backbone)
@@ -107,13 +109,18 @@ def prepare_batches(recipe, dataset, progress=True):
         or None.
     """
     crops = CropSettings(recipe.padding, recipe.box_jitter, recipe.mirror)
-    teacher = create_teacher(recipe.teacher, recipe.teacher_layers or None, recipe.teacher_weights)
+    teacher = create_teacher(
+        recipe.teacher,
+        recipe.teacher_layers or None,
+        recipe.teacher_weights,
+        turns=recipe.teacher_turns,
+    )
     features = None
     if not recipe.box_jitter:
         features = FeatureCache(
             dataset,
             crops,
-            recipe.size,
+            recipe.teacher_size or recipe.size,
             teacher.predict_on_batch,
             teacher.fingerprint,
             folder=cache_folder() / "features",
@@ -135,6 +142,7 @@ def build_discovery(recipe, segmenter, teacher, standardiser, steps):
         views=recipe.views,
         temperature=recipe.temperature,
         positives=recipe.positives,
+        centre=recipe.centre,
         seed=recipe.seed,
     )
     head = {variable.path for variable in segmenter.head.variables}

@@ -1,0 +1,44 @@
+"""`python -m tests`: the whole suite on TensorFlow, and on JAX and PyTorch what computes with Keras.
+
+Two backends run at a time; what follows goes to each pytest (`python -m tests -x -k losses`).
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SELECTIONS = {"tensorflow": [], "jax": ["-m", "backend"], "torch": ["-m", "backend"]}
+AT_A_TIME = 2
+
+
+def run(backend, arguments):
+    """Exit code and output of the tests on one backend."""
+    command = [sys.executable, "-m", "pytest", *SELECTIONS[backend], *arguments]
+    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with tempfile.TemporaryFile("w+") as output:
+        code = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        ).returncode
+        output.seek(0)
+        return code, output.read()
+
+
+def main():
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        runs = {backend: pool.submit(run, backend, sys.argv[1:]) for backend in SELECTIONS}
+        failed = []
+        for backend, result in runs.items():
+            code, output = result.result()
+            print(f"== {backend} ==\n{output}", flush=True)
+            if code:
+                failed.append(backend)
+    if failed:
+        sys.exit(f"failed on {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

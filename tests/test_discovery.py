@@ -1,0 +1,99 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_parts.discovery import OBJECTIVES, PartDiscovery
+from keras_parts.errors import ConfigError
+from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+from keras_parts.view_settings import ViewSettings
+
+pytestmark = pytest.mark.backend
+SIZE, CELLS = 33, 3
+STILL = ViewSettings(
+    jitter_first=False, jitter_probability=0.0, grey_probability=0.0, rotation=0.0,
+    scale=(1.0, 1.0), shift=0.0, bend=0.0,
+)  # fmt: skip
+
+
+def batch(count=4):
+    rng = np.random.default_rng(0)
+    foreground = np.zeros((count, SIZE, SIZE, 1), "float32")
+    foreground[:, 8:28, 6:24] = 1
+    return {
+        "image": rng.uniform(size=(count, SIZE, SIZE, 3)).astype("float32"),
+        "foreground": foreground,
+        "features": rng.normal(size=(count, CELLS, CELLS, 6)).astype("float16"),
+    }
+
+
+def discovery(weights=None, **options):
+    keras.utils.set_random_seed(0)
+    segmenter = PartSegmenter(SegmenterConfig(3, "small", size=SIZE))
+    return PartDiscovery(segmenter, weights or dict.fromkeys(OBJECTIVES, 1.0), **options)
+
+
+def test_every_loss_is_a_finite_scalar_with_a_gradient_into_the_segmenter():
+    model = discovery()
+    losses = model.compute_losses(batch())
+    assert set(losses) == set(OBJECTIVES)
+    for name, loss in losses.items():
+        assert tuple(loss.shape) == () and np.isfinite(float(loss)), name
+
+
+def test_only_weighted_losses_are_computed():
+    assert set(discovery({"balance": 1.0}).compute_losses(batch())) == {"balance"}
+    with pytest.raises(ConfigError, match="no loss is named 'colour'"):
+        discovery({"colour": 1.0})
+
+
+def test_views_agree_without_transforms():
+    model = discovery(views=STILL, loss_size=17)
+    views = model.make_views(batch())
+    assert tuple(views.logits.shape) == (4, 17, 17, 3)
+    for first, second in (
+        (views.logits, views.warped_logits),
+        (views.logits, views.target_logits),
+        (views.foreground, views.warped_foreground),
+    ):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(first), ops.convert_to_numpy(second), atol=1e-3
+        )
+    losses = model.compute_losses(batch())
+    assert float(losses["equivariance"]) == pytest.approx(0, abs=1e-4)
+
+
+def test_views_differ_with_transforms_and_from_step_to_step():
+    model = discovery()
+    first, second = (
+        ops.convert_to_numpy(model.make_views(batch()).warped_foreground) for _ in range(2)
+    )
+    assert not np.allclose(first, second)
+
+
+def test_centred_descriptors_forget_what_an_image_has_all_over():
+    model = discovery(views=STILL, centre=True)
+    plain = batch()
+    shifted = plain | {"features": plain["features"] + np.arange(6, dtype="float16")}
+    first, second = (
+        ops.convert_to_numpy(model.make_views(b).descriptors) for b in (plain, shifted)
+    )
+    np.testing.assert_allclose(first, second, atol=0.002)
+    assert np.abs(first).max() > 0.01
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_training_lowers_the_loss(jit_compile):
+    if keras.backend.backend() == "torch" and jit_compile:
+        pytest.skip("torch compiles for minutes on a CPU")
+    model = discovery({"balance": 0.1, "foreground": 1.0, "feature_consistency": 0.1})
+    model.compile(keras.optimizers.Adam(3e-3), jit_compile=jit_compile)
+    data = batch()
+
+    def batches():
+        while True:
+            yield (data,)
+
+    history = model.fit(batches(), steps_per_epoch=4, epochs=5, verbose=0, shuffle=False).history
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    assert sum(history["skipped_steps"]) == 0
