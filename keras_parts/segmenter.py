@@ -202,18 +202,23 @@ class PartSegmenter(keras.Model):
         logits = self.head(features, training=training)
         return join_background(logits[..., 1:], logits[..., :1])
 
-    def maps(self, images):
+    def maps(self, images, flip=False):
         """Logits at the images' own resolution, enlarged before any decision is taken.
 
         Args:
             images: list of `(height, width, 3)` uint8 RGB, of any sizes.
+            flip: average the probabilities with those of the mirrored image, at twice the cost.
 
         Returns:
             list of float32 `(height, width, 1 + parts)`, channel 0 the background.
         """
         fitted = [fit_image(image, self.config.size, self.config.fit, _STRIDE) for image in images]
         aligned = ARCHITECTURES[self.config.architecture].aligned_corners
-        logits = self._predict([picture for picture, _ in fitted])
+        pictures = [picture for picture, _ in fitted]
+        logits = self._predict(pictures)
+        if flip:
+            mirrored = self._predict([picture[:, ::-1] for picture in pictures])
+            logits = [_mean(*pair) for pair in zip(logits, mirrored, strict=True)]
         return [fit.restore(maps, aligned) for maps, (_, fit) in zip(logits, fitted, strict=True)]
 
     def _predict(self, pictures):
@@ -286,6 +291,13 @@ class PartSegmenter(keras.Model):
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{folder / WEIGHTS_FILE}: cannot be loaded: {error}") from error
         return segmenter
+
+
+def _mean(logits, mirrored):
+    """Logits of the mean probability of an image and its mirror image, `(h, w, channels)`."""
+    both = np.stack([logits, mirrored[:, ::-1]])
+    both -= np.logaddexp.reduce(both, axis=-1, keepdims=True)
+    return np.logaddexp.reduce(both, axis=0) - np.log(2)
 
 
 def _pixels(image):

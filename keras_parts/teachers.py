@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_parts.backbones.dinov2 import dinov2, patch_input
 from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0, load_efficientnet_lite0
+from keras_parts.backbones.small import load_small_weights, small
 from keras_parts.backbones.vgg19 import load_vgg19, vgg19
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.ops import reduce_aligned, resize_aligned
@@ -152,8 +153,6 @@ def _build_efficientnet_lite0(layers, weights, output_stride=16):
 
 
 def _build_small(layers, weights, output_stride=16):
-    from keras_parts.backbones.small import load_small_weights, small
-
     network = small(output_stride, layers)
     load_small_weights(network, weights or "toy")
     return network, None

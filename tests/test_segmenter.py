@@ -54,6 +54,14 @@ def test_maps_have_the_images_own_sizes_and_do_not_depend_on_the_batch(segmenter
         np.testing.assert_allclose(segmenter.maps([image])[0], together, rtol=1e-3, atol=1e-4)
 
 
+def test_flipping_makes_mirrored_images_have_mirrored_maps(segmenter):
+    (image,) = pictures((48, 64))
+    maps = segmenter.maps([image, image[:, ::-1]], flip=True)
+    np.testing.assert_allclose(maps[0], maps[1][:, ::-1], atol=1e-3)
+    total = np.exp(maps[0]).sum(-1)
+    assert total.min() > 0.9 and total.max() < 1.1
+
+
 def test_segment_takes_paths_pictures_arrays_and_lists(segmenter, tmp_path):
     (image,) = pictures((50, 40))
     Image.fromarray(image).save(tmp_path / "a.png")

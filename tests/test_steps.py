@@ -76,9 +76,13 @@ def fit(model, data, **options):
     ).history
 
 
+def array(variable):
+    return ops.convert_to_numpy(ops.convert_to_tensor(variable))  # of replicas' variables too
+
+
 def state(model):
     variables = [*model.trainable_variables, *model.non_trainable_weights]
-    return [ops.convert_to_numpy(v.value) for v in (*variables, *model.optimizer.variables)]
+    return [array(v) for v in (*variables, *model.optimizer.variables)]
 
 
 OPTIMIZERS = {
@@ -163,7 +167,7 @@ def test_seeds_move_on_when_a_step_is_skipped():
     data = list(batches())
     fit(model, [*data, spoil(data[0], "input")])
     seed = next(v for v in model.non_trainable_variables if v.name == "seed_generator_state")
-    assert ops.convert_to_numpy(seed.value)[1] == STEPS + 1
+    assert array(seed)[1] == STEPS + 1
 
 
 @pytest.mark.parametrize("how", ["input", "loss"])
@@ -202,7 +206,7 @@ def test_evaluate_averages_and_changes_nothing():
     model = Regression(network())
     model.compile(keras.optimizers.Adam(0.01))
     data = list(batches())
-    before = [ops.convert_to_numpy(v.value) for v in model.weights]
+    before = [array(v) for v in model.weights]
     results = model.evaluate(((batch,) for batch in data), steps=STEPS, verbose=0, return_dict=True)
     for a, b in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -11,7 +11,7 @@ from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.errors import ConfigError, IntegrityError
 
 PREPROCESSING = Preprocessing("RGB", 1.0, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-SHA256 = {"toy": ""}
+SHA256 = {"toy": "e74404cca0b83f0fa71f47229041a6e20c1dfbbb76d2bc8da91f4234b98b0a81"}
 """Checksums of the weights that ship with the package, by name."""
 _FOLDER = Path(__file__).parent / "weights"
 

@@ -228,7 +228,7 @@ def _arrays(groups):
     arrays = {}
     for group, variables in groups.items():
         for name, variable in zip(_names(group, variables), variables, strict=True):
-            value = keras.ops.convert_to_numpy(variable.value)
+            value = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable))
             # numpy cannot store bfloat16, float32 holds it exactly
             arrays[name] = value if value.dtype.kind in "fiub" else value.astype(np.float32)
     return arrays

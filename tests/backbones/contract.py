@@ -1,0 +1,142 @@
+"""What every backbone promises: give a constructor, get all of it tested."""
+
+import json
+
+import keras
+import numpy as np
+
+from keras_parts.backbones.preprocessing import Preprocessing
+
+SIDE = 65  # 32 n + 1, so that maps of all output strides are aligned with the image's corners
+
+
+def check_backbone(create, channels, tmp_path):
+    """Check a backbone.
+
+    Args:
+        create: constructor that takes `output_stride`.
+        channels: expected `{output name: channels}` of what it builds.
+        tmp_path: an empty folder.
+    """
+    plain = randomise(create(output_stride=32))
+    dilated = create(output_stride=8)
+    dilated.set_weights(plain.get_weights())
+    image = np.random.default_rng(0).normal(size=(1, SIDE, SIDE, 3)).astype("float32")
+    features = evaluate(plain, image)
+
+    check_metadata(plain, channels)
+    check_names(create, plain, dilated)
+    check_shapes(plain, features, channels)
+    check_shapes(dilated, evaluate(dilated, image), channels)
+    check_shared_positions(plain, features, dilated, evaluate(dilated, image))
+    check_mirror(dilated, image)
+    check_weights_file(create, plain, image, features, tmp_path)
+    check_mixed_precision(create, image)
+    check_gradients(plain, np.repeat(image, 2, axis=0))
+
+
+def evaluate(model, images):
+    """The outputs as arrays."""
+    outputs = model(images, training=False)
+    return {name: keras.ops.convert_to_numpy(maps) for name, maps in outputs.items()}
+
+
+def randomise(model, seed=0):
+    """Give normalisations, which start as identities, and biases something to do."""
+    generator = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.path.endswith(("gamma", "moving_variance")):
+            weight.assign(generator.uniform(0.8, 1.2, weight.shape))
+        elif weight.path.endswith(("beta", "moving_mean", "bias")):
+            weight.assign(generator.uniform(-0.2, 0.2, weight.shape))
+    return model
+
+
+def check_metadata(model, channels):
+    assert isinstance(model.preprocessing, Preprocessing)
+    config = json.loads(json.dumps(model.preprocessing.to_config()))
+    assert Preprocessing.from_config(config) == model.preprocessing
+    assert dict(model.channels) == channels
+    assert list(model.output) == list(channels)
+
+
+def check_names(create, *models):
+    """Unique names, the same in every instance: weight files and states are matched by them."""
+    for model in models:
+        layer_names = [layer.name for layer in model.layers]
+        assert len(set(layer_names)) == len(layer_names)
+        paths = [weight.path for weight in model.weights]
+        assert len(set(paths)) == len(paths)
+    again = create(output_stride=8)
+    for model in models:
+        assert [(w.path, w.shape) for w in model.weights] == [
+            (w.path, w.shape) for w in again.weights
+        ]
+
+
+def check_shapes(model, features, channels):
+    assert max(model.strides.values()) <= model.output_stride
+    for name, maps in features.items():
+        side = (SIDE - 1) // model.strides[name] + 1
+        assert maps.shape == (1, side, side, channels[name])
+        assert maps.dtype == "float32"
+        assert np.isfinite(maps).all() and maps.std() > 0
+
+
+def check_shared_positions(plain, plain_features, dilated, features):
+    for name, maps in features.items():
+        step = plain.strides[name] // dilated.strides[name]
+        np.testing.assert_allclose(
+            maps[:, ::step, ::step], plain_features[name], **tolerance(maps, 1e-4)
+        )
+
+
+def check_mirror(model, image):
+    """With mirrored kernels, a mirrored image has the mirrored features: nothing is shifted."""
+    expected = evaluate(model, image)
+    kernels = [w for w in model.weights if len(w.shape) == 4]
+    for kernel in kernels:
+        kernel.assign(keras.ops.flip(kernel, axis=1))
+    found = evaluate(model, image[:, :, ::-1])
+    for name, maps in found.items():
+        np.testing.assert_allclose(maps[:, :, ::-1], expected[name], **tolerance(maps, 1e-4))
+
+
+def check_weights_file(create, model, image, features, tmp_path):
+    path = tmp_path / "backbone.weights.h5"
+    model.save_weights(path)
+    other = create(output_stride=32)
+    other.load_weights(path)
+    for name, maps in evaluate(other, image).items():
+        np.testing.assert_array_equal(maps, features[name])
+
+
+def check_mixed_precision(create, image):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = create(output_stride=32)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    for maps in model(image).values():
+        assert keras.backend.standardize_dtype(maps.dtype) == "bfloat16"
+
+
+def check_gradients(model, images):
+    """One step of training moves every weight."""
+    model.trainable = True
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+    model.compile(keras.optimizers.Adam(1e-2), loss="mse", run_eagerly=True)
+    targets = {name: np.ones_like(maps) for name, maps in evaluate(model, images).items()}
+    logs = model.train_on_batch(images, targets, return_dict=True)
+    assert np.isfinite(logs["loss"])
+    for weight, value in zip(model.trainable_weights, before, strict=True):
+        after = keras.ops.convert_to_numpy(weight)
+        assert np.isfinite(after).all(), weight.path
+        assert not np.array_equal(after, value), weight.path
+
+
+def tolerance(maps, relative):
+    """Errors accumulate in proportion to the largest values, not to each one."""
+    return {"rtol": 0, "atol": relative * np.abs(maps).max()}

@@ -1,0 +1,158 @@
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_parts.backbones.efficientnet_lite0 import (
+    OUTPUTS,
+    WEIGHTS_FILE,
+    efficientnet_lite0,
+    load_efficientnet_lite0,
+)
+from keras_parts.backbones.files import WEIGHTS_VARIABLE
+from keras_parts.errors import ConfigError, DataError
+from tests.backbones.contract import check_backbone
+
+pytestmark = pytest.mark.backend
+
+INDIGO_BUNTING = 14  # ImageNet-1k
+
+
+def test_contract(tmp_path):
+    channels = {"block_1": 24, "block_10": 112, "block_14": 192}
+    create = partial(efficientnet_lite0, outputs=tuple(channels))
+    check_backbone(create, channels, tmp_path)
+
+
+def test_output_strides():
+    model = efficientnet_lite0(16, OUTPUTS)
+    blocks = [2] + 2 * [4] + 2 * [8] + 11 * [16]
+    assert list(model.strides.values()) == [2, *blocks, 16]
+
+
+def test_nothing_behind_the_last_output_is_built():
+    names = {layer.name for layer in efficientnet_lite0(outputs=("block_4", "block_2")).layers}
+    assert any(name.startswith("block_4_") for name in names)
+    assert not any(name.startswith(("block_5_", "head")) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"output_stride": 12}, "output_stride is 12"),
+        ({"outputs": ("block_16",)}, "no output named 'block_16'"),
+        ({"outputs": ("stem", "stem")}, "named twice"),
+        ({"outputs": ()}, "no outputs"),
+        ({"classes": 0}, "classes is 0"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        efficientnet_lite0(**arguments)
+
+
+def test_imagenet_head_knows_indigo_buntings(test_data, test_weights):
+    model = efficientnet_lite0(outputs=(), classes=1000)
+    load_efficientnet_lite0(model, test_weights)
+    images = np.stack(list(box_crops(test_data / "CUB_200_2011", "014.", 12, side=225)))
+    logits = model(model.preprocessing.apply(images))["classes"]
+    called = np.argmax(keras.ops.convert_to_numpy(logits), axis=-1)
+    assert (called == INDIGO_BUNTING).sum() >= 11
+
+
+def box_crops(root, species, count, side):
+    """Boxes of the first images of a species, stretched to squares, in [0, 1]."""
+    read = {
+        name: dict(line.split(maxsplit=1) for line in (root / f"{name}.txt").open())
+        for name in ("images", "bounding_boxes")
+    }
+    chosen = [image for image, path in read["images"].items() if path.startswith(species)]
+    for image in chosen[:count]:
+        x, y, width, height = map(float, read["bounding_boxes"][image].split())
+        with Image.open(root / "images" / read["images"][image].strip()) as picture:
+            crop = picture.convert("RGB").crop((x, y, x + width, y + height))
+            yield np.asarray(crop.resize((side, side))).astype("float32") / 255
+
+
+def state_of(model, tmp_path, change=None):
+    """A file with the model's weights under PyTorch names, after `change(arrays)`."""
+    arrays = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            names = ("weight", "bias", "running_mean", "running_var")
+            axes = 4 * [(0,)]
+        elif layer.weights:
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            names, axes = ("weight",), [(2, 3, 0, 1) if depthwise else (3, 2, 0, 1)]
+        else:
+            continue
+        for name, order, value in zip(names, axes, layer.get_weights(), strict=True):
+            arrays[f"{torch_name(layer.name)}.{name}"] = value.transpose(order)
+    if change:
+        change(arrays)
+    path = tmp_path / WEIGHTS_FILE
+    np.savez(path, **arrays)
+    return path
+
+
+def torch_name(name):
+    if name.startswith("stem"):
+        return "_conv_stem" if name.endswith("conv") else "_bn0"
+    _, block, step, kind = name.split("_")
+    norm = ["expand", "depthwise", "project"].index(step)
+    return f"_blocks.{block}." + (f"_{step}_conv" if kind == "conv" else f"_bn{norm}")
+
+
+SMALL = partial(efficientnet_lite0, outputs=("block_1",))
+
+
+def test_weights_file_in_pytorchs_layout(tmp_path):
+    saved, loaded = SMALL(), SMALL()
+    load_efficientnet_lite0(loaded, state_of(saved, tmp_path))
+    for one, other in zip(saved.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_weights_are_found_in_the_weights_folder(tmp_path, monkeypatch):
+    saved, loaded = SMALL(), SMALL()
+    state_of(saved, tmp_path)
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
+    load_efficientnet_lite0(loaded)
+    np.testing.assert_array_equal(saved.get_weights()[0], loaded.get_weights()[0])
+
+
+def test_missing_file_names_the_ways_out(tmp_path, monkeypatch):
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
+    with pytest.raises(DataError, match=f"{WEIGHTS_FILE}.*{WEIGHTS_VARIABLE}"):
+        load_efficientnet_lite0(SMALL())
+
+
+NAME = "_blocks.1._project_conv.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays: arrays.pop(NAME), f"no array named '{NAME}'"),
+        (lambda arrays: arrays.update({NAME: np.zeros((24, 96, 3, 3))}), "has shape"),
+        (lambda arrays: arrays.update({NAME: np.full((24, 96, 1, 1), np.nan)}), "not finite"),
+        (lambda arrays: arrays.update({"layer1.weight": np.zeros(3)}), "'layer1.weight' is no"),
+        (lambda arrays: arrays.update({NAME: np.array([object()])}), "not a readable"),
+    ],
+)
+def test_wrong_weights_are_named_and_change_nothing(tmp_path, change, message):
+    model = SMALL()
+    before = model.get_weights()
+    with pytest.raises(DataError, match=message):
+        load_efficientnet_lite0(model, state_of(SMALL(), tmp_path, change))
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_damaged_file(tmp_path):
+    path = tmp_path / "weights.npz"
+    path.write_bytes(b"PK\x03\x04 not an archive")
+    with pytest.raises(DataError, match="not a readable"):
+        load_efficientnet_lite0(SMALL(), path)

@@ -1,0 +1,154 @@
+import os
+import zlib
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_parts.backbones.resnet50 import (
+    DeepLabHead,
+    deeplab_head,
+    freeze_affine,
+    load_keras_applications,
+    load_torch_state,
+    resnet50,
+)
+from keras_parts.errors import ConfigError, DataError
+from tests.backbones.contract import check_backbone, evaluate, randomise, tolerance
+
+pytestmark = pytest.mark.backend
+
+
+def test_contract(tmp_path):
+    channels = {"stem": 64, "stage_2": 512}
+    check_backbone(partial(resnet50, outputs=tuple(channels)), channels, tmp_path)
+
+
+def test_geometry_of_the_paper():
+    model = resnet50(outputs=("stem", "stage_2", "stage_4"))
+    shapes = [tensor.shape for tensor in model(keras.KerasTensor((1, 256, 256, 3))).values()]
+    assert shapes == [(1, 65, 65, 64), (1, 33, 33, 512), (1, 33, 33, 2048)]
+    dilations = [
+        layer.dilation_rate[0]
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3)
+    ]
+    assert dilations == 7 * [1] + 6 * [2] + 3 * [4]
+
+
+def reference_state(seed, path):
+    """Weights by the reference's rule: they are drawn from the checksum of each name."""
+    state = {}
+    for line in path.read_text().splitlines():
+        name, shape = line.split(" ", 1)
+        shape = tuple(int(size) for size in shape.strip("()").split(",") if size.strip())
+        if name.endswith("num_batches_tracked"):
+            continue
+        random = np.random.RandomState((zlib.crc32(name.encode()) + seed) % 2**32)
+        if name.endswith("running_var"):
+            state[name] = random.rand(*shape) * 0.5 + 0.75
+        elif name.endswith("running_mean"):
+            state[name] = random.randn(*shape) * 0.1
+        elif len(shape) == 1 and name.endswith("weight"):
+            state[name] = random.rand(*shape) * 0.4 + 0.8
+        elif len(shape) == 1:
+            state[name] = random.randn(*shape) * 0.05
+        else:
+            state[name] = random.randn(*shape) * np.sqrt(2 / np.prod(shape[1:])) * 0.7
+    return state
+
+
+def test_equals_the_papers_network(reference):
+    beside_the_checkout = Path(__file__).resolve().parents[3] / "shared" / "reference"
+    folder = Path(os.environ.get("KERAS_PARTS_TEST_REFERENCE") or beside_the_checkout)
+    state = reference_state(int(reference["network_seed"]), folder / "state_dict_names.txt")
+    backbone, head = resnet50(), deeplab_head(5)
+    head.build((None, None, None, 2048))
+    load_torch_state(backbone, state, head)
+    assert len(backbone.weights) + len(head.weights) == len(state)
+
+    image = reference["network_input"].transpose(0, 2, 3, 1)
+    logits = keras.ops.convert_to_numpy(head(backbone(image)["stage_4"]))
+    expected = reference["network_logits"].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(logits, expected, **tolerance(expected, 1e-4))
+
+
+def test_incomplete_checkpoint_is_named():
+    with pytest.raises(DataError, match="mine.pth: no array named 'conv1.weight'"):
+        load_torch_state(resnet50(outputs=("stem",)), {}, source="mine.pth")
+
+
+def test_head_uses_the_last_channels():
+    head = deeplab_head(3, used_channels=4)
+    features = np.random.default_rng(0).normal(size=(1, 9, 9, 6)).astype("float32")
+    logits = keras.ops.convert_to_numpy(head(features))
+    assert logits.shape == (1, 9, 9, 3)
+    changed = features.copy()
+    changed[..., :2] += 1
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(head(changed)), logits)
+    assert [conv.dilation_rate[0] for conv in head.convolutions] == [6, 12, 18, 24]
+
+
+def test_head_is_drawn_with_a_small_deviation():
+    head = deeplab_head(8)
+    head.build((None, None, None, 2048))
+    assert len(head.trainable_weights) == 8
+    for conv in head.convolutions:
+        kernel, bias = conv.get_weights()
+        assert kernel.std() == pytest.approx(0.01, rel=0.05) and not bias.any()
+
+
+def test_head_round_trip_and_errors():
+    head = DeepLabHead.from_config(deeplab_head(3, used_channels=4).get_config())
+    assert (head.parts, head.used_channels) == (3, 4)
+    with pytest.raises(ConfigError, match="fewer than"):
+        head.build((None, None, None, 3))
+    with pytest.raises(ConfigError, match="parts is 0"):
+        deeplab_head(0)
+
+
+def test_weights_of_keras_applications():
+    theirs = randomise(keras.applications.ResNet50(weights=None, include_top=False))
+    plain, dilated = resnet50(32, ("stage_3",)), resnet50(8, ("stage_3",))
+    load_keras_applications(plain, theirs)
+    load_keras_applications(dilated, theirs)
+    # 61 pixels are 31 in front of the pooling: an odd number, where rounding up and down agree
+    image = np.random.default_rng(0).normal(size=(1, 61, 61, 3)).astype("float32")
+    cut = keras.Model(theirs.input, {"stage_3": theirs.get_layer("conv4_block6_out").output})
+    expected = evaluate(cut, image)["stage_3"]
+    assert expected.shape == (1, 4, 4, 1024)
+    for model, step in ((plain, 1), (dilated, 2)):
+        found = evaluate(model, image)["stage_3"][:, ::step, ::step]
+        np.testing.assert_allclose(found, expected, **tolerance(expected, 1e-4))
+
+
+def test_another_network_of_keras_applications_is_refused():
+    other = keras.applications.ResNet50V2(weights=None, include_top=False)
+    with pytest.raises(DataError, match="keras.applications.ResNet50"):
+        load_keras_applications(resnet50(outputs=("stage_1",)), other)
+
+
+def test_freeze_affine_keeps_running_statistics_alive():
+    model = resnet50(outputs=("stage_1",))
+    freeze_affine(model)
+    assert not any(w.path.endswith(("gamma", "beta")) for w in model.trainable_weights)
+    assert len(model.trainable_weights) == 1 + 3 * 3 + 1
+
+    bn = model.get_layer("stage_1_block_0_bn_1")
+    gamma, beta, mean, variance = bn.get_weights()
+    images = np.random.default_rng(0).normal(size=(2, 33, 33, 3)).astype("float32")
+    model.compile("sgd", loss="mse", run_eagerly=True)
+    model.train_on_batch(images, {"stage_1": np.ones((2, 9, 9, 256), "float32")})
+    after = bn.get_weights()
+    np.testing.assert_array_equal(after[0], gamma)
+    np.testing.assert_array_equal(after[1], beta)
+    assert np.abs(after[2] - mean).max() > 0 and np.abs(after[3] - variance).max() > 0
+
+
+def test_freeze_affine_reaches_nested_models():
+    inner = resnet50(outputs=("stem",))
+    image = keras.Input((33, 33, 3))
+    freeze_affine(keras.Model(image, inner(image)))
+    assert not inner.get_layer("stem_bn").gamma.trainable

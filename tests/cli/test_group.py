@@ -1,0 +1,158 @@
+"""What all commands share: help without waiting, exit codes, answers."""
+
+import json
+import math
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from keras_parts import __version__
+from keras_parts.cli import group, main
+from keras_parts.cli.options import Answer, answers, given, plain
+from keras_parts.errors import ConfigError, DataError, IntegrityError, KerasPartsError
+from keras_parts.zoo.errors import UnknownModel
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([name, "--help"] for name in group.COMMANDS)]
+)
+def test_help_imports_nothing_heavy(arguments, python):
+    heavy = ("keras", "numpy", "PIL", "tensorflow", "jax", "torch", "sklearn", "h5py", "matplotlib")
+    process = python(
+        "import sys\n"
+        "from keras_parts.cli import main\n"
+        f"try: main({arguments!r})\n"
+        f"finally: print('HEAVY', [name for name in {heavy!r} if name in sys.modules])"
+    )
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_zoo_list_imports_no_keras(python):
+    process = python(
+        "import sys\n"
+        "from keras_parts.cli import main\n"
+        "try: main(['zoo', 'list', '--json'])\n"
+        "finally: print('KERAS', 'keras' in sys.modules, file=sys.stderr)"
+    )
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0
+    assert stderr.strip() == "KERAS False"
+    json.loads(stdout)
+
+
+def test_version_and_help():
+    assert CliRunner().invoke(main, ["--version"]).output == f"keras-parts, version {__version__}\n"
+    output = CliRunner().invoke(main, ["--help"]).output
+    for name, line in group.COMMANDS.items():
+        assert f"{name} " in output and line in output
+
+
+@pytest.mark.parametrize("name", group.COMMANDS)
+def test_every_command_loads_and_says_what_the_list_says(name):
+    command = main.get_command(None, name)
+    assert command.name == name
+    assert command.help.startswith(group.COMMANDS[name])
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Run a function as `keras-parts work`."""
+
+    def run(function, *arguments):
+        work = click.command("work")(answers(function))
+        monkeypatch.setitem(group.COMMANDS, "work", "Work.")
+        monkeypatch.setattr(group.Commands, "get_command", lambda *_: work)
+        return CliRunner().invoke(main, ["work", *arguments])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KerasPartsError("broken"), 1),
+        (DataError("broken"), 1),
+        (OSError("broken"), 1),
+        (ConfigError("broken"), 2),
+        (click.UsageError("broken"), 2),
+        (IntegrityError("broken"), 4),
+        (UnknownModel("broken"), 4),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=repr,
+)
+def test_errors_become_a_message_and_an_exit_code(command, error, code):
+    def work(quiet):
+        raise error
+
+    result = command(work)
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert ("Interrupted." if code == 130 else "broken") in result.stderr
+
+
+def test_mistakes_of_the_program_keep_their_traceback(command):
+    def work(quiet):
+        raise ZeroDivisionError
+
+    assert isinstance(command(work).exception, ZeroDivisionError)
+
+
+def test_unknown_commands_and_options_are_usage_errors():
+    assert CliRunner().invoke(main, ["sgement"]).exit_code == 2
+    assert CliRunner().invoke(main, ["segment", "--nonsense"]).exit_code == 2
+
+
+def test_only_the_answer_goes_to_stdout(command):
+    def work(quiet):
+        print("a library's chatter")
+        return Answer({"value": np.float32(0.5), "missing": math.nan}, "as text", code=3)
+
+    result = command(work, "--json")
+    assert json.loads(result.stdout) == {"value": 0.5, "missing": None}
+    assert "chatter" in result.stderr
+    assert result.exit_code == 3
+    result = command(work)
+    assert result.stdout == "as text\n"
+    assert result.exit_code == 3
+
+
+def test_plain_values():
+    value = {1: (np.arange(2), np.float64("inf")), "path": Path("a/b")}
+    assert plain(value) == {"1": [[0, 1], None], "path": str(Path("a/b"))}
+
+
+def test_given_keeps_only_what_was_given():
+    assert given(a=None, b=(), c=0, d=False, e="", f=("x",)) == {
+        "c": 0,
+        "d": False,
+        "e": "",
+        "f": ("x",),
+    }
+
+
+def test_interrupt_of_a_process_exits_130(python):
+    process = python(
+        "import os, signal\n"
+        "import keras_parts.cli.options\n"
+        "from keras_parts.cli import group, main\n"
+        "import keras_parts.zoo as zoo\n"
+        "zoo.list = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "main(['zoo', 'list'])"
+    )
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert stderr.strip().endswith("Interrupted.")
+
+
+def test_module_runs_as_the_script_does(python):
+    process = python("import runpy; runpy.run_module('keras_parts.cli', run_name='__main__')")
+    stdout, stderr = process.communicate()
+    assert process.returncode == 2  # no command
+    assert (stdout + stderr).startswith("Usage: keras-parts ")

@@ -1,0 +1,151 @@
+import json
+import os
+import sys
+
+import pytest
+
+from keras_parts.cli import runtime
+from keras_parts.errors import ConfigError
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine with the given backends installed, a keras.json, and a clean environment."""
+
+    def make(*installed, configured=None):
+        def find_spec(name):
+            return object() if name in installed else None
+
+        monkeypatch.setattr(runtime.importlib.util, "find_spec", find_spec)
+        if configured:
+            (tmp_path / "keras.json").write_text(json.dumps({"backend": configured}))
+
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("KERAS", "CUDA"))}
+    environment["KERAS_HOME"] = str(tmp_path)
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    return make
+
+
+def test_first_installed_backend(machine):
+    machine("torch", "jax")
+    assert runtime.select_backend() == ("jax", "")
+    assert os.environ["KERAS_BACKEND"] == "jax"
+
+
+def test_keras_json_goes_first(machine):
+    machine("tensorflow", "torch", configured="torch")
+    assert runtime.select_backend() == ("torch", "")
+
+
+def test_keras_json_of_a_backend_that_is_not_there(machine):
+    machine("tensorflow", configured="jax")
+    chosen, remark = runtime.select_backend()
+    assert chosen == "tensorflow"
+    assert "jax, which is not installed" in remark
+
+
+def test_variable_goes_before_keras_json_and_option_before_both(machine):
+    machine("tensorflow", "jax", "torch", configured="torch")
+    os.environ["KERAS_BACKEND"] = "jax"
+    assert runtime.select_backend()[0] == "jax"
+    assert runtime.select_backend("tensorflow")[0] == "tensorflow"
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"backend": null}'])
+def test_damaged_keras_json_is_passed_over(machine, tmp_path, content):
+    machine("jax")
+    (tmp_path / "keras.json").write_text(content)
+    assert runtime.select_backend()[0] == "jax"
+
+
+def test_asking_for_what_is_not_installed(machine):
+    machine("jax")
+    with pytest.raises(ConfigError, match=r"torch is not installed.*keras-parts\[torch\]"):
+        runtime.select_backend("torch")
+
+
+def test_no_backend_at_all(machine):
+    machine()
+    with pytest.raises(ConfigError, match=r"pip install 'keras-parts\[tensorflow\]'"):
+        runtime.select_backend()
+
+
+def test_keras_running_on_another_backend(machine, monkeypatch):
+    machine("jax", "torch")
+
+    class Running:
+        class config:
+            backend = staticmethod(lambda: "torch")
+
+    monkeypatch.setitem(sys.modules, "keras", Running)
+    assert runtime.select_backend("torch")[0] == "torch"
+    with pytest.raises(ConfigError, match="runs on torch already"):
+        runtime.select_backend("jax")
+
+
+def test_notices_are_held_back_unless_the_start_fails(capfd):
+    with runtime._stderr_held_back():
+        os.write(2, b"a notice of a library\n")
+    with pytest.raises(ImportError), runtime._stderr_held_back():
+        os.write(2, b"why it failed\n")
+        raise ImportError
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "why it failed\nafterwards\n"
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("level", [None, "3"])
+def test_keras_starts_silently_and_the_users_log_level_is_kept(python, level):
+    process = python(
+        "import os\n"
+        f"level = {level!r}\n"
+        "os.environ.pop('TF_CPP_MIN_LOG_LEVEL', None)\n"
+        "if level: os.environ['TF_CPP_MIN_LOG_LEVEL'] = level\n"
+        "from keras_parts.cli.runtime import import_keras, select_backend\n"
+        "backend, _ = select_backend()\n"
+        "import_keras()\n"
+        "import keras\n"
+        "assert keras.config.backend() == backend\n"
+        "assert backend != 'tensorflow' or os.environ['TF_CPP_MIN_LOG_LEVEL'] == '3'"
+    )
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert level or not stderr
+
+
+def test_cpu_hides_gpus_from_every_library(machine):
+    runtime.select_device("cpu")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert os.environ["JAX_PLATFORMS"] == "cpu"
+    assert os.environ["KERAS_TORCH_DEVICE"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "expected"),
+    [
+        ("gpu", None, None),
+        ("gpu", "2,3", "2,3"),
+        ("gpu:1", None, "1"),
+        ("gpu:1", "2,3", "3"),
+        ("gpu:0", "GPU-ab12", "GPU-ab12"),
+    ],
+)
+def test_gpus_by_number_among_the_visible_ones(machine, device, visible, expected):
+    if visible:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    runtime.select_device(device)
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == expected
+
+
+@pytest.mark.parametrize("device", ["tpu", "cpu:1", "gpu:", "gpu:x", "gpu:-1", "gpux", ""])
+def test_other_devices_are_refused(machine, device):
+    with pytest.raises(ConfigError, match="expected cpu, gpu or gpu:N"):
+        runtime.select_device(device)
+
+
+def test_more_gpus_than_visible(machine):
+    os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
+    with pytest.raises(ConfigError, match="names only 0,1"):
+        runtime.select_device("gpu:2")

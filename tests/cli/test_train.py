@@ -1,0 +1,168 @@
+import json
+import sys
+import types
+from dataclasses import fields
+
+import pytest
+from click.testing import CliRunner
+
+from keras_parts.cli import main
+from keras_parts.cli import train as _  # noqa: F401  the module, which a test changes
+from keras_parts.training.recipes import RECIPES, Recipe
+
+command = sys.modules["keras_parts.cli.train"]
+
+SUMMARY = {
+    "output": "runs/x",
+    "segmenter": "runs/x/segmenter",
+    "steps": 40,
+    "seconds": 3.0,
+    "images_per_second": 12.3,
+    "skipped_steps": 0,
+    "loss": 1.5,
+}
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """Run `keras-parts train` on a small toy set; gives what the library was called with."""
+    calls = []
+
+    def fake(recipe, dataset, output, resume=False, overwrite=False, progress=True):
+        calls.append(types.SimpleNamespace(**locals()))
+        return SUMMARY
+
+    module = types.SimpleNamespace(train=fake)
+    monkeypatch.setitem(sys.modules, "keras_parts.training.run", module)
+    monkeypatch.setattr(command, "import_keras", lambda: None)
+
+    def run(*arguments, dataset="toy"):
+        calls.clear()
+        options = ["--dataset", dataset]
+        if dataset == "toy":
+            options += ["--data-option", "count=3", "--data-option", "size=33"]
+        result = CliRunner().invoke(main, ["train", *options, *arguments])
+        return result, calls[0] if calls else None
+
+    return run
+
+
+def test_nothing_given_is_the_recipe_as_it_is(train):
+    result, call = train()
+    assert result.exit_code == 0, result.stderr
+    assert call.recipe == RECIPES["toy"]
+    assert call.output == "runs/toy"
+    assert (call.resume, call.overwrite, call.progress) == (False, False, True)
+    assert len(call.dataset) == 3
+    assert "Trained 40 steps" in result.stdout and "--model runs/x" in result.stdout
+
+
+def test_recipe_by_name(train):
+    assert train("--recipe", "paper")[1].recipe == RECIPES["paper"]
+
+
+def test_default_recipe_for_data_sets_without_their_own(train, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    _, call = train("--data-dir", str(tmp_path), dataset="folder")
+    assert call.recipe == RECIPES["default"]
+    assert call.output == "runs/folder"
+    assert call.dataset.ids() == ["a.png"]
+
+
+def test_options_change_fields_of_the_recipe(train):
+    _, call = train(
+        *"-k 7 --steps 90 --batch-size 5 --size 97 --seed 3 --precision mixed_bfloat16".split(),
+        *"--backbone-weights random --set weights.balance=0.5 --set ema=0.9".split(),
+        *"--set views.rotation=30 --output runs/y --resume --quiet".split(),
+    )
+    changed = RECIPES["toy"].with_settings(
+        {
+            "parts": 7,
+            "steps": 90,
+            "batch_size": 5,
+            "size": 97,
+            "seed": 3,
+            "precision": "mixed_bfloat16",
+            "backbone_weights": "random",
+            "weights.balance": 0.5,
+            "ema": 0.9,
+            "views.rotation": 30,
+        }
+    )
+    assert call.recipe == changed
+    assert (call.output, call.resume, call.progress) == ("runs/y", True, False)
+
+
+def test_another_teacher_brings_its_own_layers(train):
+    _, call = train("--teacher", "dinov2", "--teacher-weights", "there")
+    assert call.recipe.teacher == "dinov2"
+    assert call.recipe.teacher_layers == ()
+    assert call.recipe.teacher_weights == "there"
+    _, call = train("--teacher", "vgg19", "--set", 'teacher_layers=["relu5_4"]')
+    assert call.recipe.teacher_layers == ("relu5_4",)
+
+
+def test_every_option_for_the_recipe_is_one_of_its_fields_and_has_no_default_of_its_own():
+    others = {
+        *("dataset", "data_dir", "masks", "skip_bad", "data_settings", "recipe_name", "output"),
+        *("resume", "overwrite", "settings", "backend", "device", "as_json", "quiet"),
+    }
+    options = main.get_command(None, "train").make_context("train", ["--dataset", "x"]).params
+    assert others <= set(options)
+    changing = set(options) - others
+    assert changing <= {field.name for field in fields(Recipe)}
+    assert {"parts", "steps", "seed", "teacher"} <= changing
+    assert all(options[name] is None for name in changing)
+
+
+def test_summary_as_json(train):
+    result, _ = train("--json")
+    assert json.loads(result.stdout) == SUMMARY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--parts", "1"], "parts is 1"),
+        (["--parts", "many"], "not a valid integer"),
+        (["--recipe", "tyo"], "tyo"),
+        (["--set", "nosuch=1"], "nosuch"),
+        (["--set", "steps"], "steps"),
+        (["--set", "learning_rate=fast"], "learning_rate"),
+        (["--data-option", "nosuch=1"], "nosuch"),
+        (["--data-option", "split=test"], "split: it has an option of its own"),
+        (["--seed", "-1"], "-1"),
+        (["--backend", "theano"], "theano"),
+        (["--device", "tpu"], "tpu"),
+    ],
+)
+def test_wrong_usage(train, arguments, message):
+    result, call = train(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert call is None
+
+
+def test_unknown_data_set(train):
+    result, _ = train(dataset="tyo")
+    assert result.exit_code == 2
+    assert "toy" in result.stderr
+
+
+def test_missing_data(train, tmp_path):
+    result, _ = train("--data-dir", str(tmp_path / "none"), dataset="folder")
+    assert result.exit_code == 1
+    assert "none: no such folder" in result.stderr
+
+
+@pytest.mark.backend
+def test_a_run_that_exists_is_kept(tmp_path):
+    from keras_parts.training.run_folder import RunFolder
+
+    RunFolder.create(tmp_path).write_config({}, 0)
+    arguments = ["train", "--dataset", "toy", "--data-option", "count=3"]
+    result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "--resume" in result.stderr and "--overwrite" in result.stderr

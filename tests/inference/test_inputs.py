@@ -1,0 +1,155 @@
+import os
+
+import pytest
+
+from keras_parts.errors import DataError
+from keras_parts.inference import find_images
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Make empty files below a working directory."""
+
+    def make(*names):
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return tmp_path
+
+    monkeypatch.chdir(tmp_path)
+    return make
+
+
+def relative(files):
+    return [file.relative for file in files]
+
+
+def test_folder_is_read_recursively_in_natural_order(tree):
+    tree("in/img10.jpg", "in/img2.JPG", "in/sub/a.png", "in/Bee.png", "in/ant.webp", "in/notes.txt")
+    files = find_images(["in"])
+    assert relative(files) == ["ant.webp", "Bee.png", "img2.JPG", "img10.jpg", "sub/a.png"]
+    assert all(file.path.is_file() for file in files)
+
+
+def test_same_name_in_two_folders_stays_apart(tree):
+    tree("2020/x.jpg", "2021/x.jpg")
+    files = find_images(["2020", "2021"])
+    assert [file.result for file in files] == ["2020/x", "2021/x"]
+    assert relative(find_images(["2020/x.jpg", "2021/x.jpg"])) == ["2020/x.jpg", "2021/x.jpg"]
+
+
+def test_order_of_the_arguments_does_not_matter(tree):
+    tree("a/1.jpg", "a/2.jpg", "b/1.jpg")
+    assert find_images(["a", "b"]) == find_images(["b", "a/2.jpg", "a/1.jpg"])
+
+
+def test_everything_is_found_once(tree):
+    root = tree("a/b/1.jpg", "a/2.jpg")
+    for paths in (["a", "a/b"], ["a/b", "a"], ["a", "a/2.jpg", "./a/../a"], ["a", root / "a"]):
+        assert relative(find_images(paths)) == ["2.jpg", "b/1.jpg"], paths
+
+
+def test_hidden_files_are_skipped_unless_named(tree):
+    tree("a/.hidden.jpg", "a/.git/1.jpg", "a/1.jpg")
+    assert relative(find_images(["a"])) == ["1.jpg"]
+    assert relative(find_images(["a/.hidden.jpg"])) == [".hidden.jpg"]
+    assert relative(find_images(["a/**/*"])) == ["1.jpg"]
+
+
+def test_a_named_file_is_taken_whatever_its_suffix(tree):
+    tree("a/scan.dat")
+    assert relative(find_images(["a/scan.dat"])) == ["scan.dat"]
+    assert find_images(["a"]) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("in/*.jpg", ["1.jpg"]),
+        ("in/*", ["1.jpg", "2.png", "deep/3.jpg", "deep/er/4.jpg"]),
+        ("in/**/*.jpg", ["1.jpg", "deep/3.jpg", "deep/er/4.jpg"]),
+        ("in/**", ["1.jpg", "2.png", "deep/3.jpg", "deep/er/4.jpg"]),
+        ("in/de?p/*.jpg", ["deep/3.jpg"]),
+        ("in/[0-9].jpg", ["1.jpg"]),
+        ("in/**/er/*", ["deep/er/4.jpg"]),
+        ("*/1.jpg", ["in/1.jpg"]),
+        ("in/*.gif", []),
+    ],
+)
+def test_patterns(tree, pattern, found):
+    tree("in/1.jpg", "in/2.png", "in/deep/3.jpg", "in/deep/er/4.jpg", "other/5.jpg")
+    assert relative(find_images([pattern])) == found
+
+
+def test_a_pattern_does_not_hide_files_from_the_next(tree):
+    tree("in/deep/1.jpg", "in/deep/2.png")
+    assert relative(find_images(["in/*/*.jpg", "in/**/*.png"])) == ["deep/1.jpg", "deep/2.png"]
+    assert relative(find_images(["in/*/*.jpg", "in"])) == ["deep/1.jpg", "deep/2.png"]
+
+
+def test_what_exists_is_not_a_pattern(tree):
+    tree("in/photo[1].jpg", "in/photo1.jpg", "odd*/a.jpg", "oddly/b.jpg")
+    assert relative(find_images(["in/photo[1].jpg"])) == ["photo[1].jpg"]
+    assert relative(find_images(["odd*"])) == ["a.jpg"]
+
+
+def test_results_of_twins_keep_the_suffix(tree):
+    tree("in/a.jpg", "in/a.png", "in/b.jpg", "in/c.x.jpg")
+    results = [file.result for file in find_images(["in"])]
+    assert results == ["a.jpg", "a.png", "b", "c.x"]
+
+
+def test_results_stay_unique_when_a_name_is_anothers_whole_name(tree):
+    tree("in/a.jpg", "in/a.png", "in/a.jpg.png")
+    results = [file.result for file in find_images(["in"])]
+    assert sorted(results) == ["a.jpg", "a.jpg.png", "a.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_symlink_loops_and_folders_linked_twice(tree):
+    root = tree("in/1.jpg", "in/sub/2.jpg", "elsewhere/3.jpg")
+    (root / "in/loop").symlink_to(root / "in")
+    (root / "in/sub/up").symlink_to("..")
+    (root / "in/linked").symlink_to(root / "elsewhere")
+    (root / "in/again").symlink_to(root / "elsewhere")
+    assert relative(find_images(["in"])) == ["1.jpg", "again/3.jpg", "sub/2.jpg"]
+    assert relative(find_images(["in/**/*.jpg"])) == ["1.jpg", "again/3.jpg", "sub/2.jpg"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and links")
+def test_broken_links_are_kept_and_pipes_skipped(tree):
+    root = tree("in/1.jpg")
+    (root / "in/gone.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo(root / "in/pipe.jpg")
+    assert relative(find_images(["in"])) == ["1.jpg", "gone.jpg"]
+
+
+def test_excluded_folders_are_not_entered(tree):
+    tree("in/1.jpg", "in/out/overlay/1.jpg")
+    assert relative(find_images(["in"], exclude=["in/out", "not/there"])) == ["1.jpg"]
+    assert relative(find_images(["in/**/*.jpg"], exclude=["in/out"])) == ["1.jpg"]
+
+
+@pytest.mark.parametrize("path", ["gone.jpg", "in/gone", "nowhere/*.jpg", ""])
+def test_missing_paths_are_errors(tree, path):
+    tree("in/1.jpg")
+    with pytest.raises(DataError, match=path.partition("/*")[0] or "empty"):
+        find_images(["in", path])
+
+
+def test_strange_names(tree):
+    names = ["ü ñ/鳥 1.jpg", "ü ñ/2²x.jpg", "ü ñ/new\nline.jpg", "ü ñ/٣.jpg", "ü ñ/q\"'.jpg"]
+    if os.name == "nt":
+        names = names[:2]
+    tree(*names)
+    files = find_images(["ü ñ"])
+    assert {file.relative for file in files} == {name.removeprefix("ü ñ/") for name in names}
+    assert all(file.path.is_file() for file in files)
+
+
+def test_nothing_gives_nothing(tree):
+    tree("in/readme.md")
+    assert find_images(["in"]) == []
+    assert find_images([]) == []
+    assert find_images(["in/*.jpg"]) == []

@@ -1,0 +1,194 @@
+"""Callbacks in a real fit: lines, curves, sheets, checkpoints and the bar, a resume included."""
+
+import io
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from PIL import Image
+
+from keras_parts.errors import ConfigError
+from keras_parts.steps import TrainStep
+from keras_parts.training.callbacks import (
+    CheckpointCallback,
+    LossCurves,
+    MetricsLog,
+    Progress,
+    SampleSheet,
+    draw_curves,
+)
+from keras_parts.training.checkpoints import Checkpoints
+from keras_parts.training.optimisers import Schedule, create_optimizer
+from keras_parts.training.run_folder import RunFolder
+
+pytestmark = pytest.mark.backend
+
+STEPS, EPOCHS, BATCH_SIZE = 3, 4, 2
+
+
+class Tiny(TrainStep, keras.Model):
+    def __init__(self):
+        super().__init__(name="tiny")
+        self.out = layers.Dense(1, name="out")
+        self.out.build((None, 3))
+        self.track_losses({"near": 2.0, "flat": 0.5})
+        self.built = True
+
+    def compute_losses(self, batch, training):
+        return {
+            "near": ops.mean(ops.square(ops.subtract(self.out(batch["x"]), 1.0))),
+            "flat": ops.mean(ops.square(self.out.kernel)),
+        }
+
+
+def compiled():
+    keras.utils.set_random_seed(0)
+    model = Tiny()
+    model.compile(create_optimizer("adam", Schedule("polynomial", 0.1, STEPS * EPOCHS)))
+    return model
+
+
+def batches(start=0):
+    while True:
+        noise = np.random.default_rng(start).normal(scale=0.1, size=(BATCH_SIZE, 3))
+        yield ({"x": (noise + [[1.0, 0.0, -1.0], [0.5, 1.0, 0.0]]).astype("float32")},)
+        start += 1
+
+
+def fit(model, callbacks, first=0, epochs=EPOCHS, data=None):
+    data = batches(first * STEPS) if data is None else data
+    model.fit(
+        data,
+        steps_per_epoch=STEPS,
+        initial_epoch=first,
+        epochs=epochs,
+        callbacks=callbacks,
+        verbose=0,
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder.create(tmp_path / "run")
+
+
+def draw(images):
+    return Image.new("RGB", (4 * len(images), 4), "red")
+
+
+def all_callbacks(run):
+    return [
+        MetricsLog(run, BATCH_SIZE),
+        LossCurves(run, every=2),
+        SampleSheet(run, [1, 2], draw, every=3),
+        Progress(io.StringIO()),
+        CheckpointCallback(Checkpoints(run.checkpoints), every=3, extra=lambda: {"a": 1}),
+    ]
+
+
+def without_time(records):
+    return [{k: v for k, v in r.items() if k != "images_per_second"} for r in records]
+
+
+def test_a_resumed_run_leaves_what_an_uninterrupted_one_does(tmp_path, run):
+    fit(compiled(), all_callbacks(run))
+    records = run.metrics()
+    assert [record["step"] for record in records] == [3, 6, 9, 12]
+    assert [record["epoch"] for record in records] == [0, 1, 2, 3]
+    for record in records:
+        names = ["near", "flat", "loss", "learning_rate", "images_per_second", "skipped_steps"]
+        assert set(record) == {"step", "epoch", *names}
+        assert record["loss"] == pytest.approx(2 * record["near"] + 0.5 * record["flat"], rel=1e-5)
+        assert record["images_per_second"] > 0
+        assert record["skipped_steps"] == 0
+    rates = [0.1 * (1 - step / 12) ** 0.9 for step in (3, 6, 9, 12)]
+    assert [r["learning_rate"] for r in records] == pytest.approx(rates, rel=1e-5)
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert [p.name for p in sorted(run.samples.iterdir())] == [
+        "step-00000009.png",
+        "step-00000012.png",
+    ]
+    assert Image.open(run.samples / "step-00000012.png").size == (8, 4)
+    assert Checkpoints(run.checkpoints).steps() == [9, 12]
+    assert not list(run.path.rglob(".*"))  # no unfinished file is left
+
+    again = RunFolder.create(tmp_path / "again")
+    with pytest.raises(KeyboardInterrupt):
+        fit(compiled(), [*all_callbacks(again), Stop(step=11)])
+    again = RunFolder.create(again.path, resume=True)
+    model, checkpoints = compiled(), Checkpoints(again.checkpoints)
+    step, extra = checkpoints.restore(model)
+    assert (step, extra) == (9, {"a": 1})
+    again.rewind(step)
+    fit(model, all_callbacks(again), first=step // STEPS)
+    assert without_time(again.metrics()) == without_time(records)
+
+
+class Stop(keras.callbacks.Callback):
+    def __init__(self, step):
+        super().__init__()
+        self.step, self.seen = step, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen += 1
+        if self.seen == self.step:
+            raise KeyboardInterrupt
+
+
+def test_a_skipped_step_is_counted_and_its_losses_left_out(run):
+    def spoilt():
+        for step, batch in enumerate(batches()):
+            if step in (1, *range(STEPS, 2 * STEPS)):
+                batch[0]["x"][:] = np.nan
+            yield batch
+
+    fit(compiled(), [MetricsLog(run, BATCH_SIZE), LossCurves(run)], epochs=3, data=spoilt())
+    one, all_skipped, none = run.metrics()
+    assert [r["skipped_steps"] for r in (one, all_skipped, none)] == [1, STEPS, 0]
+    assert one["near"] > 0 and none["near"] > 0
+    assert all_skipped["near"] is all_skipped["loss"] is None
+    assert run.curves_file.stat().st_size > 1000
+
+
+def test_curves_have_a_panel_a_quantity(tmp_path, monkeypatch):
+    drawn = []
+    from matplotlib.figure import Figure
+
+    add = Figure.add_subplot
+
+    def watch(self, *args, **kwargs):
+        drawn.append(add(self, *args, **kwargs))
+        return drawn[-1]
+
+    monkeypatch.setattr(Figure, "add_subplot", watch)
+    draw_curves([], tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()
+    records = [
+        {"step": s, "epoch": 0, "contrastive": 1 / s, "loss": 2 / s, "skipped_steps": 0}
+        for s in range(1, 41)
+    ]
+    records[7] |= {"loss": None, "contrastive": None}
+    draw_curves(records, tmp_path / "curves.png")
+    assert [axes.get_title() for axes in drawn] == ["total loss", "contrastive"]
+    line, smooth = drawn[0].get_lines()
+    np.testing.assert_array_equal(line.get_xdata(), range(1, 41))
+    assert np.isnan(line.get_ydata()[7])
+    assert np.isfinite(smooth.get_ydata()).all()
+    width, height = Image.open(tmp_path / "curves.png").size
+    assert width > 500 and height > 250
+
+
+def test_the_bar_counts_the_whole_run():
+    out = io.StringIO()
+    out.isatty = lambda: True
+    fit(compiled(), [Progress(out)], first=1)
+    text = out.getvalue()
+    assert "3/12" in text  # it starts where the resumed run does
+    assert "12/12" in text
+    assert "near=" in text and "skipped" not in text
+
+
+def test_intervals_are_checked(run):
+    with pytest.raises(ConfigError, match="every is 0"):
+        LossCurves(run, every=0)

@@ -1,0 +1,123 @@
+"""The run folder: nothing lost unasked, nothing doubled, nothing told about the machine."""
+
+import getpass
+import json
+import platform
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import keras_parts
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.training.run_folder import RunFolder
+
+pytestmark = pytest.mark.backend  # config.json tells which one it was
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunFolder.create(tmp_path / "runs" / "first")
+    run.write_config({"steps": 5, "weights": {"a": 1.5}, "layers": ("x", "y")}, seed=7)
+    return run
+
+
+def files(run):
+    return {path.name: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+
+
+def test_a_run_is_never_overwritten_unasked(run):
+    before = files(run)
+    with pytest.raises(ConfigError, match="--resume.*--overwrite.*--output"):
+        RunFolder.create(run.path)
+    assert files(run) == before
+
+
+@pytest.mark.parametrize("part", ["config.json", "metrics.jsonl", "checkpoints", "segmenter"])
+def test_any_part_of_a_run_counts(tmp_path, part):
+    (tmp_path / part).mkdir()
+    with pytest.raises(ConfigError, match="holds a run"):
+        RunFolder.create(tmp_path)
+
+
+def test_overwrite_removes_the_run_and_nothing_else(run):
+    run.log({"step": 1})
+    run.curves_file.write_bytes(b"1")
+    for folder in (run.samples, run.checkpoints, run.segmenter):
+        folder.mkdir(exist_ok=True)
+        (folder / "something").write_text("1")
+    (run.path / "notes.txt").write_text("mine")
+    RunFolder.create(run.path, overwrite=True)
+    assert files(run) == {"notes.txt": b"mine"}
+    assert not run.exists()
+
+
+def test_resume_needs_a_run(tmp_path, run):
+    assert RunFolder.create(run.path, resume=True).read_config()["seed"] == 7
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(ConfigError, match="no run to resume"):
+            RunFolder.create(path, resume=True)
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(ConfigError, match="give one"):
+        RunFolder.create(run.path, resume=True, overwrite=True)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file"):
+        RunFolder.create(tmp_path / "file", overwrite=True)
+
+
+def test_config_tells_what_ran_and_not_where(run):
+    run.write_config(
+        {"data": Path.home() / "birds", "home": str(Path.home()), "rate": np.float32(0.5)}, seed=3
+    )
+    config = run.read_config()
+    assert config["settings"] == {"data": str(Path("~/birds")), "home": "~", "rate": 0.5}
+    assert config["seed"] == 3
+    versions = config["versions"]
+    assert versions["keras_parts"] == keras_parts.__version__
+    assert versions["python"] == platform.python_version()
+    assert versions[versions["backend"]][0].isdigit()
+    text = run.config_file.read_text()
+    for private in (platform.node(), str(Path.home()), str(run.path)):
+        assert private not in text
+    assert getpass.getuser() not in json.dumps(config["platform"])
+
+
+def test_a_resumed_run_has_the_settings_it_began_with(run):
+    run.check_settings({"steps": 5, "weights": {"a": 1.5}, "layers": ["x", "y"]})
+    with pytest.raises(ConfigError, match="steps was 5, is 6; .*weights was"):
+        run.check_settings({"steps": 6, "weights": {"a": 2.0}, "layers": ["x", "y"]})
+    run.config_file.write_text("{")
+    with pytest.raises(DataError, match="config.json"):
+        run.check_settings({})
+
+
+def test_metrics_are_lines_of_json(run):
+    assert run.metrics() == []
+    run.log({"step": 1, "loss": 0.5})
+    run.log({"step": 2, "loss": float("nan"), "other": np.float32(np.inf)})
+    assert run.metrics() == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": None, "other": None}]
+    assert run.metrics_file.read_bytes().count(b"\n") == 2
+
+
+def test_no_line_is_doubled_after_a_resume(run):
+    for step in (10, 20, 30):
+        run.log({"step": step, "loss": 1 / step})
+    lines = run.metrics_file.read_bytes().splitlines(keepends=True)
+    with open(run.metrics_file, "a") as file:
+        file.write('{"step": 40, "lo')  # killed while writing
+    assert [record["step"] for record in run.metrics()] == [10, 20, 30]
+    run.rewind(20)
+    assert run.metrics_file.read_bytes() == b"".join(lines[:2])
+    run.log({"step": 30, "loss": 1 / 30})
+    assert run.metrics_file.read_bytes() == b"".join(lines)
+    run.rewind(0)
+    assert run.metrics() == []
+
+
+def test_a_broken_line_is_named(run):
+    run.metrics_file.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(DataError, match="metrics.jsonl: line 2"):
+        run.metrics()
