@@ -5,7 +5,7 @@ import json
 import click
 
 from keras_parts.cli.data import data_options, default_recipe, teacher_settings
-from keras_parts.cli.options import Answer, common_options, given
+from keras_parts.cli.options import Answer, common_options, given, plain
 from keras_parts.cli.runtime import import_keras
 
 _TRAINED_ON = {"test": "train", "validation": "fit"}
@@ -42,6 +42,8 @@ def evaluate(
 
     dataset = data(split)
     train = data(_TRAINED_ON[split]) if split in _TRAINED_ON else None
+    if baselines and train is None:
+        raise click.UsageError(f"--baselines needs one of the splits {', '.join(_TRAINED_ON)}")
     import_keras()
     segmenter = zoo.load(model)
     options = {"train": train, "progress": not quiet, **given(batch_size=batch_size)}
@@ -50,21 +52,20 @@ def evaluate(
     report = measure(segmenter.maps, dataset, segmenter.parts, protocols, method=model, **options)
     beside = []
     if baselines:
-        if train is None:
-            raise click.UsageError(f"--baselines needs one of the splits {', '.join(_TRAINED_ON)}")
         changes = teacher_settings(teacher, teacher_weights)
         for method, maps in _baselines(data.name, train, segmenter.parts, changes, seed or 0):
             possible = _possible(protocols, maps, dataset, train)
-            beside.append(
-                measure(maps, dataset, segmenter.parts, possible, method=method, **options)
-            )
+            if possible != []:
+                beside.append(
+                    measure(maps, dataset, segmenter.parts, possible, method=method, **options)
+                )
     content = {"model": model, "split": split, **json.loads(report.to_json())}
     content["baselines"] = [json.loads(other.to_json()) for other in beside]
     if output:
         from keras_parts.images import atomic_write
 
         with atomic_write(output, "w") as file:
-            json.dump(content, file, indent=2)
+            json.dump(plain(content), file, indent=2)
     return Answer(content, report.to_table(*beside).rstrip())
 
 
@@ -85,7 +86,12 @@ def _baselines(name, train, parts, changes, seed):
 
     yield "k-means on Lab colour", colour_baseline(train, parts, seed)
     chosen = recipe(default_recipe(name), **changes)
-    teacher = create_teacher(chosen.teacher, chosen.teacher_layers, chosen.teacher_weights)
+    teacher = create_teacher(
+        chosen.teacher,
+        chosen.teacher_layers,
+        chosen.teacher_weights,
+        turns=chosen.teacher_turns,
+    )
     features = _features(teacher, chosen.teacher_size or chosen.size)
     method = f"k-means on {chosen.teacher} {'+'.join(teacher.layer_names)}"
     yield method, feature_baseline(features, train, parts, seed)

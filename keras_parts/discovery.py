@@ -197,7 +197,9 @@ class PartDiscovery(TrainStep, keras.Model):
 
     def _source_points(self, batch):
         v = self.views
-        return random_source_points(batch, self.seed, v.bend, v.rotation, v.scale, v.shift)
+        return random_source_points(
+            batch, self.seed, v.bend, v.rotation, v.scale, v.shift, v.mirror
+        )
 
     def _segment(self, first, second, training):
         """Logits of both views: in one pass, unless batch statistics would mix them."""

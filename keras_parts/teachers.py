@@ -1,4 +1,4 @@
-"""Frozen perceptual networks, whose features the discovered parts must explain (METHOD: phi)."""
+"""Frozen perceptual networks, whose features the discovered parts must explain."""
 
 import hashlib
 import inspect

@@ -14,6 +14,7 @@ class ViewSettings:
         brightness, contrast, saturation, hue, jitter_probability, grey_probability: see
             `keras_parts.ops.colour_jitter`.
         rotation: largest, in degrees. scale: of the source coordinates, below 1 enlarges.
+        mirror: probability that the second view is mirrored.
         shift, bend: largest, in half image sides; see `keras_parts.ops.random_source_points`.
 
     Raises:
@@ -31,11 +32,20 @@ class ViewSettings:
     scale: tuple[float, float] = (1 / 2.0, 1 / 0.7)
     shift: float = 0.1
     bend: float = 0.01
+    mirror: float = 0.0
 
     def __post_init__(self):
         object.__setattr__(self, "scale", tuple(self.scale))
         limits = dict.fromkeys(
-            ("brightness", "contrast", "saturation", "jitter_probability", "grey_probability"), 1
+            (
+                "brightness",
+                "contrast",
+                "saturation",
+                "jitter_probability",
+                "grey_probability",
+                "mirror",
+            ),
+            1,
         ) | {"hue": 0.5, "rotation": 180, "shift": 1, "bend": 0.2}
         for name, limit in limits.items():
             if not 0 <= getattr(self, name) <= limit:

@@ -1,4 +1,4 @@
-"""Boxes, crops and mirror images of samples; whatever a sample holds follows (METHOD section 6).
+"""Boxes, crops and mirror images of samples; whatever a sample holds follows.
 
 Coordinates are a `Sample`'s: (0, 0) is the centre of the top-left pixel. Resizing is Pillow's: the
 *sides* of the box go to the sides of the crop, so that a point x of the image lies at

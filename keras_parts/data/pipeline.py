@@ -28,7 +28,7 @@ _ORDER, _CROP = 0, 1  # what a random choice is for
 
 @dataclass(frozen=True)
 class CropSettings:
-    """How an object is cut out for training (METHOD section 6; Choudhury et al., section 4).
+    """How an object is cut out for training (Choudhury et al., section 4).
 
     Args:
         padding: each side of the box is moved outwards by this share of its width or height.

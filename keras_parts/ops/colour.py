@@ -71,7 +71,8 @@ def colour_jitter(
     probability=0.8,
     grey_probability=0.2,
 ):
-    """Random colour jitter, then greyscale, drawn for every image by itself (METHOD section 4).
+    """Random colour jitter, then greyscale, drawn for every image by itself; the defaults are
+    the paper's.
 
     Args:
         image: `(batch, height, width, 3)`, RGB in [0, 1].

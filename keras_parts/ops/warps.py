@@ -88,9 +88,9 @@ def grid_sample(image, grid):
 
 
 def random_source_points(
-    batch, seed, jitter=0.01, rotation=60.0, scale=(1 / 2.0, 1 / 0.7), shift=0.1
+    batch, seed, jitter=0.01, rotation=60.0, scale=(1 / 2.0, 1 / 0.7), shift=0.1, mirror=0.0
 ):
-    """Source points of random warps, one an image (METHOD section 4).
+    """Source points of random warps, one an image; the defaults are the paper's.
 
     Args:
         batch: number of warps.
@@ -99,6 +99,7 @@ def random_source_points(
         rotation: largest rotation in degrees, to either side.
         scale: range of the factor on the *source* coordinates: below 1 enlarges.
         shift: largest shift in half image sides.
+        mirror: probability that left and right are swapped.
 
     Returns:
         float32 `(batch, 25, 2)`.
@@ -109,6 +110,8 @@ def random_source_points(
 
     points = ops.convert_to_tensor(CONTROL_POINTS.astype("float32"))[None]
     points = points + uniform((batch, len(CONTROL_POINTS), 2), -jitter, jitter)
+    side = ops.where(uniform((batch, 1, 1), 0.0, 1.0) < mirror, -1.0, 1.0)
+    points = ops.concatenate([points[..., :1] * side, points[..., 1:]], axis=-1)
     angle = uniform((batch, 1), -math.radians(rotation), math.radians(rotation))
     cos, sin = ops.cos(angle), ops.sin(angle)
     x, y = points[..., 0], points[..., 1]

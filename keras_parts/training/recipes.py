@@ -57,40 +57,43 @@ class Recipe:
     size: int = 225
     backbone_weights: str = "pretrained"
     batch_norm: str = "frozen"
-    train_from: str | None = None
+    train_from: str | None = "block_5"
     teacher: str = "efficientnet_lite0"
     teacher_layers: tuple[str, ...] = ("block_14",)
     teacher_weights: str | None = None
-    teacher_size: int | None = None
+    teacher_size: int | None = 321
     teacher_turns: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
     standardise: bool = True
     centre: bool = True
     weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "feature_consistency": 5.0,
-            "visual_consistency": 3.0,
-            "contrastive": 1.0,
+            # Lab differs within a bird by about 300 squared units, the teacher's features by 1.
+            "visual_consistency": 0.005,
+            "contrastive": 0.5,
             "equivariance": 2.5,
             "foreground": 1.0,
-            "balance": 2.0,
+            "balance": 1.0,
         }
     )
     loss_size: int | None = 57
     temperature: float = 0.19
     positives: str = "all"
-    views: ViewSettings = field(default_factory=ViewSettings)
+    views: ViewSettings = field(
+        default_factory=lambda: ViewSettings(scale=(0.6, 1.4), bend=0.05, mirror=0.5)
+    )
     padding: float = 0.05
     box_jitter: float = 0.0
     mirror: float = 0.5
     batch_size: int = 12
-    steps: int = 1000
+    steps: int = 400
     optimizer: str = "adam"
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     schedule: str = "cosine"
-    warmup: int = 50
+    warmup: int = 20
     weight_decay: float = 0.0
     clip_norm: float | None = 5.0
-    head_multiplier: float = 10.0
+    head_multiplier: float = 5.0
     ema: float | None = None
     precision: str = "float32"
     jit_compile: bool | None = None
@@ -213,7 +216,9 @@ TOY = Recipe(
     output_stride=8,
     backbone_weights="random",
     batch_norm="trained",
+    train_from=None,
     size=161,
+    teacher_size=None,
     teacher="small",
     teacher_layers=("stage3", "stage4"),
     loss_size=41,
@@ -228,7 +233,9 @@ PAPER = Recipe(
     output_stride=8,
     size=256,
     batch_norm="statistics",
+    train_from=None,
     teacher="vgg19",
+    teacher_size=None,
     teacher_layers=("relu3_2", "relu5_4"),
     standardise=False,
     centre=False,
@@ -243,6 +250,7 @@ PAPER = Recipe(
         "foreground": 1000.0,
     },
     loss_size=None,
+    views=ViewSettings(),
     box_jitter=0.05,
     batch_size=6,
     steps=60_000,
