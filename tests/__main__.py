@@ -1,7 +1,6 @@
-"""`python -m tests`: the whole suite on TensorFlow, and on JAX and PyTorch what computes with Keras.
+"""The whole suite on TensorFlow, and on JAX and PyTorch what computes with Keras.
 
-Two backends run at a time; what follows goes to each pytest (`python -m tests -x -k losses`).
-"""
+Two backends run at a time; arguments go to each pytest: `python tests/__main__.py -x -k losses`.
 
 import os
 import subprocess

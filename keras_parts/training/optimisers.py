@@ -136,7 +136,8 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     trained = [ops.copy(variable) for variable, _ in pairs]
     try:
         for variable, average in pairs:
-            variable.assign(average)
+            # A copy: on JAX, predicting hands the model's arrays over and makes new ones.
+            variable.assign(ops.copy(average))
         yield
     finally:
         for (variable, _), value in zip(pairs, trained, strict=True):

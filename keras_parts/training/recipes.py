@@ -119,6 +119,10 @@ class Recipe:
                 raise ConfigError(f"recipe: {name} is {value!r}, expected a whole number")
             if not low <= value <= high:
                 raise ConfigError(f"recipe: {name} is {value!r}, expected {low:g} to {high:g}")
+        if not self.warmup < self.steps:
+            raise ConfigError(
+                f"recipe: warmup is {self.warmup}, expected fewer than the {self.steps} steps"
+            )
         for name, weight in self.weights.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
                 raise ConfigError(
@@ -155,7 +159,7 @@ class Recipe:
 
     def to_json(self):
         """Plain JSON values."""
-        values = {name: getattr(self, name) for name in _names(Recipe)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {
             "weights": dict(self.weights),
             "views": asdict(self.views),
@@ -220,10 +224,20 @@ TOY = Recipe(
     size=161,
     teacher_size=None,
     teacher="small",
-    teacher_layers=("stage3", "stage4"),
+    teacher_layers=("stage4",),
+    weights={
+        "feature_consistency": 5.0,
+        "visual_consistency": 0.002,
+        "contrastive": 1.0,
+        "equivariance": 2.5,
+        "foreground": 1.0,
+        "balance": 1.0,
+    },
+    views=ViewSettings(rotation=45.0),
     loss_size=41,
-    steps=400,
+    steps=300,
     learning_rate=1e-3,
+    warmup=50,
     head_multiplier=1.0,
 )
 

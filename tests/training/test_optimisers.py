@@ -131,6 +131,20 @@ def test_averages_can_be_had_while_training_goes_on():
     assert np.abs(averaged[-1][0] - trained[-1][0]).max() > 1e-4
 
 
+def test_predicting_with_averages_leaves_them_intact():
+    """Predicting on JAX gives the model's arrays away; the averages must not be among them."""
+    model, x = small_model(0.9), np.ones((2, 3), "float32")
+    for _ in range(2):
+        model.train_on_batch(x, np.zeros((2, 2), "float32"))
+    before = [ops.convert_to_numpy(average.value).copy() for _, average in model.optimizer.averages]
+    with averaged_weights(model):
+        prediction = model.predict(x, verbose=0)
+    after = [ops.convert_to_numpy(average.value) for _, average in model.optimizer.averages]
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(prediction, x @ before[0] + before[1], rtol=1e-5)
+
+
 def test_without_averages_the_weights_stay():
     for model in (small_model(None), small_model(0.9)):
         before = weights(model)

@@ -29,6 +29,7 @@ def test_settings_reach_inside_and_leave_the_rest():
         ({"optimizer": "lion"}, "optimizer is 'lion', expected one of adam"),
         ({"weights.contrastive": -1}, "weights.contrastive is -1"),
         ({"views.scale": (2, 1)}, "views.scale"),
+        ({"steps": 10, "warmup": 10}, "warmup is 10, expected fewer than the 10 steps"),
         ({"views.zoom": 1}, "no setting 'views.zoom'"),
     ],
 )
