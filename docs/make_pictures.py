@@ -1,6 +1,6 @@
 """Makes the README's picture: drawn animals, each beside its parts.
 
-    python docs/make_pictures.py
+python docs/make_pictures.py
 """
 
 from pathlib import Path

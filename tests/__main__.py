@@ -1,6 +1,7 @@
 """The whole suite on TensorFlow, and on JAX and PyTorch what computes with Keras.
 
 Two backends run at a time; arguments go to each pytest: `python tests/__main__.py -x -k losses`.
+"""
 
 import os
 import subprocess

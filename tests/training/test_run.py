@@ -52,9 +52,9 @@ def weights(folder):
     arrays = {}
     with h5py.File(folder / "segmenter" / "segmenter.weights.h5") as file:
         file.visititems(
-            lambda name, item: arrays.update({name: item[()]})
-            if isinstance(item, h5py.Dataset)
-            else None
+            lambda name, item: (
+                arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
         )
     return arrays
 
