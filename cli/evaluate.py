@@ -1,5 +1,6 @@
 """keras-parts evaluate"""
 
+import functools
 import json
 
 import click
@@ -26,12 +27,13 @@ _TRAINED_ON = {"test": "train", "validation": "fit"}
 @click.option("--baselines", is_flag=True, help="Measure k-means on colours and features as well.")
 @click.option("--teacher", help="Network whose features the baseline clusters.")
 @click.option("--teacher-weights", metavar="PATH", help="Its weights.")
+@click.option("--flip", is_flag=True, help="Average with the mirrored image, at twice the cost.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images a batch.")
 @click.option("--output", "-o", metavar="FILE", help="Write the JSON there as well.")
 @common_options
 def evaluate(
-    data, split, model, protocols, baselines, teacher, teacher_weights, batch_size, output, seed,
-    quiet,
+    data, split, model, protocols, baselines, teacher, teacher_weights, flip, batch_size, output,
+    seed, quiet,
 ):  # fmt: skip
     """Measure a segmenter by the protocols of a data set.
 
@@ -49,7 +51,9 @@ def evaluate(
     options = {"train": train, "progress": not quiet, **given(batch_size=batch_size)}
     protocols = protocols or None
 
-    report = measure(segmenter.maps, dataset, segmenter.parts, protocols, method=model, **options)
+    maps = functools.partial(segmenter.maps, flip=True) if flip else segmenter.maps
+    method = f"{model}, flipped too" if flip else model
+    report = measure(maps, dataset, segmenter.parts, protocols, method=method, **options)
     beside = []
     if baselines:
         changes = teacher_settings(teacher, teacher_weights)
@@ -59,7 +63,7 @@ def evaluate(
                 beside.append(
                     measure(maps, dataset, segmenter.parts, possible, method=method, **options)
                 )
-    content = {"model": model, "split": split, **json.loads(report.to_json())}
+    content = {"model": model, "split": split, "flip": flip, **json.loads(report.to_json())}
     content["baselines"] = [json.loads(other.to_json()) for other in beside]
     if output:
         from keras_parts.images import atomic_write

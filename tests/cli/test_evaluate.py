@@ -17,8 +17,9 @@ class Quadrants:
 
     parts, part_names = 2, ()
 
-    def maps(self, images):
-        return [self.one(*image.shape[:2]) for image in images]
+    def maps(self, images, flip=False):
+        # Averaged with its mirror image, a partition into left and right is none.
+        return [self.one(*image.shape[:2]) * (0.0 if flip else 1.0) for image in images]
 
     def one(self, height, width):
         right = np.arange(width) >= width // 2
@@ -52,6 +53,13 @@ def test_table_and_json_agree(evaluate):
     assert "pixels-foreground" in table.stdout
     for value in protocol["values"].values():
         assert f"{value:.1f}" in table.stdout
+
+
+def test_flipping_is_passed_on_and_said(evaluate):
+    result = evaluate("--protocol", "pixels-foreground", "--flip", "--json")
+    content = json.loads(result.stdout)
+    assert content["flip"] is True and "flipped" in content["method"]
+    assert content["protocols"]["pixels-foreground"]["values"]["FG-NMI"] == 0
 
 
 def test_protocols_can_be_chosen(evaluate):
