@@ -127,7 +127,7 @@ def check_gradients(model, images):
     """One step of training moves every weight."""
     model.trainable = True
     before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
-    model.compile(keras.optimizers.Adam(1e-2), loss="mse", run_eagerly=True)
+    model.compile(keras.optimizers.Adam(1e-2), loss="mse")
     targets = {name: np.ones_like(maps) for name, maps in evaluate(model, images).items()}
     logs = model.train_on_batch(images, targets, return_dict=True)
     assert np.isfinite(logs["loss"])

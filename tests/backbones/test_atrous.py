@@ -30,10 +30,10 @@ def application(name, side, **options):
     ("name", "side", "layer", "options"),
     [
         # 32 n + 1 for the networks with odd kernels, 32 n for those with even ones
-        ("MobileNetV2", 65, "out_relu", {"alpha": 0.35}),
-        ("ResNet50", 65, "conv4_block2_out", {}),
-        ("EfficientNetB0", 65, "block6b_add", {}),
-        ("DenseNet121", 64, "conv4_block3_concat", {}),
+        ("MobileNetV2", 65, "block_13_project_BN", {"alpha": 0.35}),
+        ("ResNet50", 65, "conv4_block1_out", {}),
+        ("EfficientNetB0", 65, "block6a_project_bn", {}),
+        ("DenseNet121", 64, "conv4_block2_concat", {}),
         ("VGG16", 64, "block5_pool", {}),
     ],
 )
@@ -70,7 +70,7 @@ def test_every_output_stride_and_a_saved_copy(tmp_path):
     image = np.zeros((1, 65, 65, 3), "float32")
     sides = {}
     for output_stride in (8, 16, 32):
-        outputs = {"fine": "block_2_add", "coarse": "out_relu"}
+        outputs = {"fine": "block_2_add", "coarse": "block_14_add"}
         dilated = atrous(model, output_stride, outputs)
         assert dict(dilated.strides) == {"fine": 4, "coarse": output_stride}
         features = evaluate(dilated, image)
@@ -85,7 +85,7 @@ def test_every_output_stride_and_a_saved_copy(tmp_path):
 
 def test_padding_is_symmetric_whatever_size_the_network_was_built_for():
     model = applications.MobileNetV2(alpha=0.35, include_top=False, weights=None)
-    dilated = atrous(model, 16)
+    dilated = atrous(model, 8, {"features": "block_6_project_BN"})
     image = np.random.default_rng(0).normal(size=(1, 65, 65, 3)).astype("float32")
     expected = evaluate(dilated, image)["features"]
     for weight in dilated.weights:
@@ -103,16 +103,16 @@ def test_the_model_is_left_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ("name", "preprocessing"),
+    ("name", "include_top", "preprocessing"),
     [
-        ("VGG16", CAFFE),
-        ("DenseNet121", IMAGENET),
-        ("MobileNet", Preprocessing("RGB", 1.0, (0.5,) * 3, (0.5,) * 3)),
-        ("MobileNetV3Small", Preprocessing("RGB", 255.0)),
+        ("VGG16", False, CAFFE),
+        ("DenseNet121", True, IMAGENET),
+        ("MobileNet", True, Preprocessing("RGB", 1.0, (0.5,) * 3, (0.5,) * 3)),
+        ("MobileNetV3Small", True, Preprocessing("RGB", 255.0)),
     ],
 )
-def test_preprocessing_is_that_of_keras_applications(name, preprocessing):
-    model = getattr(applications, name)(weights=None, classes=10)
+def test_preprocessing_is_that_of_keras_applications(name, include_top, preprocessing):
+    model = getattr(applications, name)(weights=None, include_top=include_top)
     assert atrous(model, 16).preprocessing == preprocessing
 
 

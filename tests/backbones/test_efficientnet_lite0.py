@@ -13,7 +13,7 @@ from keras_parts.backbones.efficientnet_lite0 import (
 )
 from keras_parts.backbones.files import WEIGHTS_VARIABLE
 from keras_parts.errors import ConfigError, DataError
-from tests.backbones.contract import check_backbone
+from tests.backbones.contract import check_backbone, evaluate, randomise, tolerance
 
 pytestmark = pytest.mark.backend
 
@@ -21,9 +21,20 @@ INDIGO_BUNTING = 14  # ImageNet-1k
 
 
 def test_contract(tmp_path):
-    channels = {"block_1": 24, "block_10": 112, "block_14": 192}
+    channels = {"stem": 32, "block_4": 40, "block_8": 112}
     create = partial(efficientnet_lite0, outputs=tuple(channels))
     check_backbone(create, channels, tmp_path)
+
+
+def test_last_stage_can_be_dilated():
+    plain = randomise(efficientnet_lite0(32, ("block_12",)))
+    dilated = efficientnet_lite0(16, ("block_12",))
+    dilated.set_weights(plain.get_weights())
+    image = np.random.default_rng(0).normal(size=(1, 65, 65, 3)).astype("float32")
+    expected = evaluate(plain, image)["block_12"]
+    found = evaluate(dilated, image)["block_12"]
+    assert expected.shape == (1, 3, 3, 192) and found.shape == (1, 5, 5, 192)
+    np.testing.assert_allclose(found[:, ::2, ::2], expected, **tolerance(expected, 1e-4))
 
 
 def test_output_strides():
