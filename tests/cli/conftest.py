@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-
 # A process started in the background inherits that it ignores Ctrl-C; what is tested must not.
 _HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
