@@ -5,10 +5,12 @@ bits a value has. Everything is resolved here, so that the rest of the package k
 image, (height, width, 3) uint8 RGB as a viewer would show it on a white page.
 """
 
+import io
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import IO
@@ -55,6 +57,44 @@ def read_image(source: str | PathLike | IO[bytes], max_pixels: int = MAX_PIXELS)
     """
     with _decoded(source, max_pixels) as picture:
         return to_rgb(picture)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded picture file.
+
+    Attributes:
+        image: (height, width, 3) uint8 RGB, as `read_image` gives.
+        remarks: what its user may want to know, such as "holds 12 frames: only the first is used".
+    """
+
+    image: np.ndarray
+    remarks: tuple[str, ...] = ()
+
+
+def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The picture in the bytes of a file, as `read_image` gives it, and remarks about it.
+
+    Args:
+        content: all of the file.
+        name: of the file, for errors.
+        max_pixels: refuse larger pictures before decoding them.
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    with _decoded(_named(content, name), max_pixels) as picture:
+        remarks = _animation(picture)
+        return Picture(to_rgb(picture), remarks)
+
+
+def size_of(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) as displayed, from the bytes of a picture file, without decoding them.
+
+    Raises:
+        DataError: as `read_size`.
+    """
+    return read_size(_named(content, name), max_pixels)
 
 
 def read_alpha(
@@ -112,6 +152,28 @@ def read_mask(
                 )
             threshold = 0 if brightest == 1 else 127
         return grey > threshold
+
+
+def read_labels(source: str | PathLike | IO[bytes], max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The labels in a picture file, upright: the indices of a palette, or grey values as they are.
+
+    Returns:
+        (height, width) uint8.
+
+    Raises:
+        DataError: as `read_image`; or the picture has colours, or a value above 255.
+    """
+    with _decoded(source, max_pixels) as picture:
+        picture = _upright(picture)
+        if picture.mode not in ("1", "L", "P") and not picture.mode.startswith("I"):
+            raise DataError(
+                f"a picture of mode {picture.mode} holds no labels: save them as an indexed or "
+                "grey PNG"
+            )
+        labels = np.array(picture)
+        if labels.max() > 255:
+            raise DataError(f"the label {labels.max()} is larger than 255")
+        return labels.astype(np.uint8)
 
 
 def read_size(source: str | PathLike | IO[bytes], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -194,6 +256,20 @@ def _flush_folder(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _named(content, name):
+    file = io.BytesIO(content)
+    file.name = name
+    return file
+
+
+def _animation(picture):
+    # A camera's MPO holds previews and other views behind the picture: nothing moves.
+    if picture.format == "MPO" or not getattr(picture, "is_animated", False):
+        return ()
+    kind = "pages" if picture.format == "TIFF" else "frames"
+    return (f"holds {picture.n_frames} {kind}: only the first is used",)
 
 
 def _name(source):

@@ -14,6 +14,13 @@ _LOADERS = {
     "toy": ("keras_parts.data.toy", "load_toy"),
     "cub": ("keras_parts.data.cub", "load_cub"),
     "folder": ("keras_parts.data.folder", "load_folder"),
+    "deepfashion": ("keras_parts.data.deepfashion", "load_deepfashion"),
+    "pascal_part": ("keras_parts.data.pascal_part", "load_pascal_part"),
+    "celebamask": ("keras_parts.data.celebamask", "load_celebamask"),
+    "clothing_co_parsing": (
+        "keras_parts.data.clothing_co_parsing",
+        "load_clothing_co_parsing",
+    ),
 }
 DATASETS = tuple(_LOADERS)
 

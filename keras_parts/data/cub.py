@@ -9,7 +9,6 @@ image's width), so half a pixel is taken off a box to measure it from the first 
 """
 
 import hashlib
-import os
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -17,10 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from keras_parts.data.crops import image_box
-from keras_parts.data.dataset import Dataset, DatasetInfo, hold_out
+from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
+from keras_parts.data.matlab import as_list, read_mat
+from keras_parts.data.problems import report
 from keras_parts.data.sample import Sample
+from keras_parts.data.sides import mirrored_order
+from keras_parts.data.sources import find_data
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images import read_image, read_mask
+from keras_parts.images import read_image, read_mask, read_size
 
 SPLITS = ("train", "test", "fit", "validation", "all")
 FOLDER = "CUB_200_2011"
@@ -33,7 +36,23 @@ HOW_TO_OBTAIN = (
     "for the masks, segmentations.tgz (39 MB) from https://data.caltech.edu/records/w9d68-gec53, "
     "and unpack both in one folder. For non-commercial research and education"
 )
-_MASK_THRESHOLD = 127  # official masks are grey: how many of the annotators agreed
+MASK_THRESHOLD = 127
+"""Official masks are grey: how many of the annotators agreed."""
+REGIONS = {
+    "head": ("beak", "crown", "forehead", "left eye", "right eye", "nape", "throat"),
+    "wings": ("left wing", "right wing"),
+    "legs": ("left leg", "right leg"),
+    "underside": ("belly", "breast"),
+}
+SUBSETS = {
+    "001": "001.Black_footed_Albatross",
+    "002": "002.Laysan_Albatross",
+    "003": "003.Sooty_Albatross",
+}
+"""CUB-001, -002, -003: the classes on which landmark regression is reported."""
+CMR = "cmr"
+"""The subset that CMR (Kanazawa et al., ECCV 2018) cleaned: 5,964 images to train, 5,771 others."""
+_CMR_FILES = {"train": ("train",), "test": ("val", "test"), "all": ("train", "val", "test")}
 
 
 class CUB(Dataset):
@@ -45,26 +64,29 @@ class CUB(Dataset):
         split: str,
         classes: Iterable[int] | None = None,
         masks: bool = True,
+        subset: str | None = None,
     ):
         self._root = _find_root(Path(root))
         self._masks = _find_masks(self._root) if masks else None
         tables = _Tables(self._root)
-        chosen = tables.in_split(split) & tables.present(self._root)
+        chosen = tables.in_split(split) & tables.present(self._root) & ~tables.damaged
         if classes is not None:
             chosen &= tables.of_classes(classes)
-        rows = np.flatnonzero(chosen)
+        if subset is not None:
+            chosen &= tables.of_subset(self._root, split, subset)
+        rows = self._with_files(tables, np.flatnonzero(chosen))
         self._paths = [tables.paths[row] for row in rows]
         self._boxes, self._parts = tables.boxes[rows], tables.parts[rows]
         self._categories = tables.categories[rows]
         self.info = DatasetInfo(
             name="cub",
             landmarks=tables.landmarks,
-            mirror=_mirror(tables.landmarks),
+            mirror=mirrored_order(tables.landmarks),
             categories=tables.category_names,
+            regions=REGIONS,
             licence=LICENCE,
             how_to_obtain=HOW_TO_OBTAIN,
         )
-        self._sizes = self._file_sizes()
 
     def __len__(self):
         return len(self._paths)
@@ -75,7 +97,7 @@ class CUB(Dataset):
         foreground = None
         if self._masks is not None:
             mask_path = self._mask_path(path)
-            foreground = read_mask(mask_path, threshold=_MASK_THRESHOLD)
+            foreground = read_mask(mask_path, threshold=MASK_THRESHOLD)
             if foreground.shape != image.shape[:2]:
                 raise DataError(
                     f"cub: {mask_path} has {foreground.shape[1]} x {foreground.shape[0]} pixels, "
@@ -118,26 +140,47 @@ class CUB(Dataset):
             )
         return box
 
+    def problems(self, index):
+        """Also tells of keypoints outside the image, which `read` takes as not visible."""
+        found = super().problems(index)
+        if found:
+            return found
+        height, width = read_size(self._root / "images" / self._paths[index])
+        frame = image_box(height, width)
+        x, y, visible = self._parts[index].T
+        outside = (x < frame[0]) | (x > frame[2]) | (y < frame[1]) | (y > frame[3])
+        return [
+            f"cub: parts/part_locs.txt: {self.info.landmarks[part]} of {self._paths[index]} is at "
+            f"x={x[part]:g}, y={y[part]:g}, outside the image of {width} x {height} pixels"
+            for part in np.flatnonzero(outside & (visible == 1))
+        ]
+
     def _mask_path(self, path):
         return (self._masks / path).with_suffix(".png")
 
-    def _file_sizes(self):
-        """Bytes of every image and mask; the first look at them, so that a missing one is seen."""
-        wanted = [self._root / "images" / path for path in self._paths]
+    def _with_files(self, tables, rows):
+        """The rows whose files are all there; sets `_sizes`, the bytes of images and masks."""
+        folders = [lambda path: self._root / "images" / path]
         if self._masks is not None:
-            wanted += [self._mask_path(path) for path in self._paths]
-        sizes, missing = [], []
-        for path in wanted:
+            folders.append(self._mask_path)
+        sizes, missing = {}, []
+        for row in rows:
+            wanted = [place(tables.paths[row]) for place in folders]
             try:
-                sizes.append(path.stat().st_size)
-            except FileNotFoundError:
-                missing.append(path)
+                sizes[row] = [path.stat().st_size for path in wanted]
+            except FileNotFoundError as error:
+                missing.append(error.filename)
         if missing:
-            raise DataError(
-                f"cub: {len(missing)} of {len(wanted)} files are missing, the first is "
-                f"{missing[0]}: unpack the archives again, or leave classes out with `classes`"
+            report(
+                f"cub: {len(missing)} of {len(rows) * len(folders)} files are missing, the first "
+                f"is {missing[0]}: unpack the archives again, or leave classes out with `classes`"
             )
-        return sizes
+        for path in missing[1:]:
+            report(f"cub: {path} is missing")
+        self._sizes = [
+            one for column in zip(*sizes.values(), strict=True) for one in column
+        ]  # images first, then masks
+        return np.array(list(sizes), np.int64)
 
 
 def load_cub(
@@ -145,6 +188,7 @@ def load_cub(
     data_dir: str | PathLike | None = None,
     classes: Iterable[int] | None = None,
     masks: bool = True,
+    subset: str | None = None,
 ) -> Dataset:
     """CUB-200-2011 from its official folder layout.
 
@@ -159,55 +203,58 @@ def load_cub(
             `segmentations` lies in CUB_200_2011 or beside it.
         classes: the numbers of the classes to read, as in classes.txt (from 1); None for all.
         masks: False to do without the folder `segmentations`.
+        subset: "001", "002" or "003", the classes of landmark regression; or "cmr", the images
+            that CMR cleaned, listed in its {train,val,test}_cub_cleaned.mat, which lie in
+            CUB_200_2011, beside it or in `cachedir/cub/data` beside it.
 
     Returns:
         Samples with image, foreground (unless `masks` is False), 15 keypoints, box and category:
         the class's place in classes.txt, from 0, whatever `classes` are chosen.
 
     Raises:
-        ConfigError: the split or a class is unknown.
+        ConfigError: the split, a class or the subset is unknown.
         DataError: the data set is not there, incomplete or damaged; names file and line.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"cub has the splits {', '.join(SPLITS)}, not {split!r}")
+    check_split("cub", split, SPLITS)
+    if subset not in (None, CMR, *SUBSETS):
+        raise ConfigError(f"cub has the subsets {', '.join((CMR, *SUBSETS))}, not {subset!r}")
     if data_dir is None:
-        data_dir = _usual_place()
+        data_dir = find_data("cub", None, FOLDER, HOW_TO_OBTAIN)
     if split in ("fit", "validation"):
-        fit, validation = hold_out(CUB(data_dir, "train", classes, masks))
-        return fit if split == "fit" else validation
-    return CUB(data_dir, split, classes, masks)
+        return split_of(CUB(data_dir, "train", classes, masks, subset), split)
+    return CUB(data_dir, split, classes, masks, subset)
 
 
 class _Tables:
-    """The text files of the data set, one row an image, in the order of images.txt."""
+    """The text files of the data set, one row an image, in the order of images.txt.
+
+    Attributes:
+        damaged: (images,) bool: some file lacks a good line for the image.
+    """
 
     def __init__(self, root):
-        images = _read_table(root, "images.txt", 2, numbers=1)
-        self.ids = _whole("images.txt", [row[0] for row in images])
-        self.paths = [row[1] for row in images]
-        if len(set(self.ids)) < len(self.ids):
-            raise DataError("cub: images.txt lists an image twice")
+        self.ids, self.paths = _read_images(root)
+        self.damaged = np.zeros(len(self.ids), bool)
         self.is_train = self._by_image(root, "train_test_split.txt", 2)[:, 0]
         self.boxes = self._by_image(root, "bounding_boxes.txt", 5)
         labels = self._by_image(root, "image_class_labels.txt", 2)[:, 0]
 
         classes = _read_table(root, "classes.txt", 2, numbers=1)
-        self.class_ids = _whole("classes.txt", [row[0] for row in classes])
-        self.category_names = tuple(_readable(row[1]) for row in classes)
+        self.class_ids = _whole("classes.txt", classes)
+        self.class_names = [row[1] for row in classes.values()]
+        self.category_names = tuple(map(_readable, self.class_names))
         place = {number: index for index, number in enumerate(self.class_ids)}
-        unknown = set(labels) - set(place)
-        if unknown:
-            raise DataError(
-                f"cub: image_class_labels.txt has the class {min(unknown):g}, "
-                "which classes.txt does not list"
+        for label in sorted(set(labels[~self.damaged]) - set(place)):
+            report(
+                f"cub: image_class_labels.txt has the class {label:g}, which classes.txt does not "
+                "list"
             )
-        self.categories = np.array([place[label] for label in labels], np.int64)
+        self.damaged |= ~np.isin(labels, list(place))
+        self.categories = np.array([place.get(label, -1) for label in labels], np.int64)
 
         parts = _read_table(root, "parts/parts.txt", 2, numbers=1)
-        self.landmarks = tuple(row[1] for row in parts)
-        self.parts = self._part_locations(
-            root, _whole("parts/parts.txt", [row[0] for row in parts])
-        )
+        self.landmarks = tuple(row[1] for row in parts.values())
+        self.parts = self._part_locations(root, _whole("parts/parts.txt", parts))
 
     def in_split(self, split):
         return (
@@ -224,6 +271,13 @@ class _Tables:
             )
         return np.isin(np.array(self.class_ids)[self.categories], classes)
 
+    def of_subset(self, root, split, subset):
+        if subset == CMR:
+            return np.isin(self.paths, _cmr_paths(root, split))
+        if SUBSETS[subset] not in self.class_names:
+            raise DataError(f"cub: classes.txt has no {SUBSETS[subset]}, which is CUB-{subset}")
+        return self.categories == self.class_names.index(SUBSETS[subset])
+
     def present(self, root):
         """Images whose class has a folder: a partial copy is one with fewer of them."""
         folders = [path.rpartition("/")[0] for path in self.paths]
@@ -236,8 +290,8 @@ class _Tables:
         """(images, columns - 1) numbers of a file with one line an image."""
         numbers = _read_numbers(root, name, columns)
         rows = _rows(self.ids, numbers[:, 0])
-        _check_once(name, self.ids, rows, "image")
-        result = np.empty((len(self.ids), columns - 1))
+        self.damaged |= _check_once(name, self.ids, rows, "image")
+        result = np.zeros((len(self.ids), columns - 1))
         result[rows[rows >= 0]] = numbers[rows >= 0, 1:]
         return result
 
@@ -246,26 +300,43 @@ class _Tables:
         name = "parts/part_locs.txt"
         numbers = _read_numbers(root, name, 5)
         image, part = _rows(self.ids, numbers[:, 0]), _rows(part_ids, numbers[:, 1])
-        if (part < 0).any():
-            line = np.flatnonzero(part < 0)[0]
-            raise DataError(f"cub: {name}: parts.txt has no part {numbers[line, 1]:g}")
-        known = image >= 0
+        for number in np.unique(numbers[part < 0, 1]):
+            report(f"cub: {name}: parts.txt has no part {number:g}")
+        known = (image >= 0) & (part >= 0)
         places = np.where(known, image * len(part_ids) + part, -1)
         names = [f"{image}, part {part}" for image in self.ids for part in part_ids]
-        _check_once(name, names, places, "image")
-        result = np.empty((len(self.ids) * len(part_ids), 3))
+        damaged = _check_once(name, names, places, "image")
+        self.damaged |= damaged.reshape(len(self.ids), len(part_ids)).any(axis=1)
+        result = np.zeros((len(self.ids) * len(part_ids), 3))
         result[places[known]] = numbers[known, 2:]
         return result.reshape(len(self.ids), len(part_ids), 3)
 
 
-def _usual_place():
-    folder = os.environ.get("KERAS_PARTS_DATA")
-    if not folder:
-        raise DataError(
-            "cub: no data folder was given and the environment variable KERAS_PARTS_DATA is not "
-            f"set. To obtain the data set, {HOW_TO_OBTAIN}"
-        )
-    return Path(folder) / FOLDER
+def _read_images(root):
+    """(ids, paths) of images.txt."""
+    rows = _read_table(root, "images.txt", 2, numbers=1)
+    images = {}
+    for number, (_, path) in zip(_whole("images.txt", rows), rows.values(), strict=True):
+        if number in images:
+            report(f"cub: images.txt lists an image twice: {number}")
+        images.setdefault(number, path)
+    return list(images), list(images.values())
+
+
+def _cmr_paths(root, split):
+    """The images of CMR's lists, as they are named in images.txt."""
+    folders = [root, root.parent, root.parent / "cachedir" / "cub" / "data"]
+    paths = []
+    for name in _CMR_FILES[split]:
+        file = f"{name}_cub_cleaned.mat"
+        found = next((folder / file for folder in folders if (folder / file).is_file()), None)
+        if found is None:
+            raise DataError(
+                f"cub: the subset cmr needs {file} in {root}: it is part of the cached annotations "
+                "of https://github.com/akanazawa/cmr"
+            )
+        paths += [str(image.rel_path) for image in as_list(read_mat(found, "images"))]
+    return paths
 
 
 def _find_root(folder):
@@ -289,7 +360,7 @@ def _find_masks(root):
 
 
 def _read_table(root, name, columns, numbers):
-    """Lines of words; the first `numbers` words of a line are numbers, the last is the rest."""
+    """{line: words} of a text file; the first `numbers` words are numbers, the last is the rest."""
     try:
         lines = (root / name).read_text(encoding="utf-8").rstrip().splitlines()
     except FileNotFoundError:
@@ -298,12 +369,13 @@ def _read_table(root, name, columns, numbers):
         raise DataError(f"cub: {name} cannot be read as text: {error}") from None
     if not lines:
         raise DataError(f"cub: {name} is empty")
-    rows = [line.split(maxsplit=columns - 1 if numbers < columns else -1) for line in lines]
-    for line, row in enumerate(rows, 1):
-        if len(row) != columns:
-            raise DataError(
-                f"cub: {name} has {len(row)} columns in line {line}, expected {columns}"
-            )
+    rows = {}
+    for line, text in enumerate(lines, 1):
+        row = text.split(maxsplit=columns - 1 if numbers < columns else -1)
+        if len(row) == columns:
+            rows[line] = row
+        else:
+            report(f"cub: {name} has {len(row)} columns in line {line}, expected {columns}")
     return rows
 
 
@@ -311,15 +383,19 @@ def _read_numbers(root, name, columns):
     """(lines, columns) float64 of a file of numbers."""
     rows = _read_table(root, name, columns, numbers=columns)
     try:
-        numbers = np.array(rows, dtype=np.float64)
-        finite = np.isfinite(numbers).all()
+        numbers = np.array(list(rows.values()), np.float64).reshape(-1, columns)
+        if np.isfinite(numbers).all():
+            return numbers
     except ValueError:
-        finite = False
-    if not finite:
-        words = ((line, word) for line, row in enumerate(rows, 1) for word in row)
-        line, word = next((line, word) for line, word in words if not _is_finite(word))
-        raise DataError(f"cub: {name} has {word!r} in line {line}, expected a number")
-    return numbers
+        pass
+    good = []
+    for line, row in rows.items():
+        wrong = [word for word in row if not _is_finite(word)]
+        if wrong:
+            report(f"cub: {name} has {wrong[0]!r} in line {line}, expected a number")
+        else:
+            good.append(row)
+    return np.array(good, np.float64).reshape(-1, columns)
 
 
 def _is_finite(word):
@@ -329,11 +405,13 @@ def _is_finite(word):
         return False
 
 
-def _whole(name, words):
-    for line, word in enumerate(words, 1):
-        if not word.isdecimal():
-            raise DataError(f"cub: {name} has {word!r} in line {line}, expected a whole number")
-    return [int(word) for word in words]
+def _whole(name, rows):
+    """The first words of the rows as whole numbers; other rows are taken out."""
+    for line, row in list(rows.items()):
+        if not row[0].isdecimal():
+            report(f"cub: {name} has {row[0]!r} in line {line}, expected a whole number")
+            del rows[line]
+    return [int(row[0]) for row in rows.values()]
 
 
 def _rows(ids, numbers):
@@ -345,11 +423,12 @@ def _rows(ids, numbers):
 
 
 def _check_once(name, names, places, what):
-    """Every name has one line: neither none nor two."""
+    """Every name has one line, neither none nor two; (names,) bool, True for those that do not."""
     counts = np.bincount(places[places >= 0], minlength=len(names))
     for count, problem in ((counts == 0, "no line"), (counts > 1, "more than one line")):
-        if count.any():
-            raise DataError(f"cub: {name} has {problem} for {what} {names[count.argmax()]}")
+        for place in np.flatnonzero(count):
+            report(f"cub: {name} has {problem} for {what} {names[place]}")
+    return counts != 1
 
 
 def _stem(path):
@@ -358,15 +437,3 @@ def _stem(path):
 
 def _readable(name):
     return name.partition(".")[2].replace("_", " ") or name
-
-
-def _mirror(landmarks):
-    """Left and right of the same name change places."""
-    sides = {"left": "right", "right": "left"}
-    swapped = [
-        " ".join(sides.get(word, word) for word in landmark.split()) for landmark in landmarks
-    ]
-    return tuple(
-        landmarks.index(other) if other in landmarks else place
-        for place, other in enumerate(swapped)
-    )

@@ -2,13 +2,13 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from keras_parts.data.sample import Sample
-from keras_parts.errors import ConfigError
+from keras_parts.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class DatasetInfo:
             right change places); empty where no landmark has a side.
         part_names: names of the part labels 1, 2, ...; the background, 0, has none.
         categories: names of the classes.
+        regions: names for groups of landmarks or part names: {"head": ("beak", "crown", ...)}.
+            Parts that cover such a group are called by it.
         licence: the terms of the images and their truth.
         how_to_obtain: what a user does to get the data.
 
@@ -34,6 +36,7 @@ class DatasetInfo:
     mirror: tuple[int, ...] = ()
     part_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     licence: str = ""
     how_to_obtain: str = ""
 
@@ -72,6 +75,16 @@ class Dataset(Sequence[Sample]):
             return Subset(self, range(len(self))[index])
         return self.read(range(len(self))[index])
 
+    def problems(self, index: int) -> list[str]:
+        """What is wrong with a sample, each with its file; nothing where all is well."""
+        try:
+            sample = self[index]
+        except DataError as error:
+            return [str(error)]
+        if sample.foreground is not None and not sample.foreground.any():
+            return [f"{self.info.name}: the mask of {sample.id} is empty"]
+        return []
+
     def ids(self) -> list[str]:
         """Every sample's id, in order."""
         return [sample.id for sample in self]
@@ -85,9 +98,9 @@ class Dataset(Sequence[Sample]):
         """Hexadecimal sha256 of the content: what is computed from equal ones is equal."""
         digest = hashlib.sha256(self.info.name.encode())
         for sample in self:
-            for field, value in vars(sample).items():
+            for name, value in vars(sample).items():
                 shape = value.shape if isinstance(value, np.ndarray) else value
-                digest.update(f"{field} {shape}\n".encode())
+                digest.update(f"{name} {shape}\n".encode())
                 if isinstance(value, np.ndarray):
                     digest.update(np.ascontiguousarray(value))
         return digest.hexdigest()
@@ -115,6 +128,9 @@ class Subset(Dataset):
 
     def read(self, index):
         return self.dataset[self.indices[index]]
+
+    def problems(self, index):
+        return self.dataset.problems(int(self.indices[index]))
 
     def ids(self):
         ids = self.dataset.ids()
@@ -152,3 +168,17 @@ def hold_out(dataset: Dataset, every: int = 5) -> tuple[Subset, Subset]:
         Subset(dataset, np.flatnonzero(~held_out)),
         Subset(dataset, np.flatnonzero(held_out)),
     )
+
+
+def split_of(train: Dataset, split: str) -> Dataset:
+    """What "train", "fit" or "validation" is of a train split, see `hold_out`."""
+    if split == "train":
+        return train
+    fit, validation = hold_out(train)
+    return fit if split == "fit" else validation
+
+
+def check_split(name: str, split: str, splits: tuple[str, ...]) -> None:
+    """Raise `ConfigError` unless a data set has a split."""
+    if split not in splits:
+        raise ConfigError(f"{name} has the splits {', '.join(splits)}, not {split!r}")

@@ -1,10 +1,13 @@
-"""A folder of one's own images, with masks in a parallel folder, in their alpha, or without any."""
+"""A folder of one's own images, with masks in a parallel folder, in their alpha, in COCO's JSON, or
+without any; and, for evaluation, part labels or keypoints."""
 
 import hashlib
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -13,23 +16,38 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
+from keras_parts.data.coco import CocoFile, CocoObject
 from keras_parts.data.crops import image_box, mask_box
-from keras_parts.data.dataset import Dataset, DatasetInfo, hold_out
+from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
+from keras_parts.data.problems import are_collected, report
 from keras_parts.data.sample import Sample
+from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images import (
     IMAGE_SUFFIXES,
     has_alpha,
     read_alpha,
     read_image,
+    read_labels,
     read_mask,
     read_size,
 )
 
 SPLITS = ("train", "test", "fit", "validation", "all")
 ALPHA = "alpha"
+LICENCE = "the owner's"
+HOW_TO_OBTAIN = "images of one's own"
 _PROBLEMS_SHOWN = 10
 _OPAQUE = 127  # an alpha above this is on the object
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A sample to be: a picture, by its path in the folder, and its object in a COCO file."""
+
+    id: str
+    path: Path
+    object: CocoObject | None = None
 
 
 class Folder(Dataset):
@@ -45,102 +63,166 @@ class Folder(Dataset):
         masks: str | PathLike | None = None,
         skip_bad: bool = False,
         verify: Literal["headers", "pixels"] = "headers",
+        category: str | None = None,
+        part_labels: str | PathLike | None = None,
+        part_names: Sequence[str] = (),
+        keypoints: str | PathLike | None = None,
     ):
         if verify not in ("headers", "pixels"):
             raise ConfigError(f"verify must be headers or pixels, not {verify!r}")
         self._root = _existing(root, "the images")
-        self._alpha = masks == ALPHA
-        self._masks = None if masks is None or self._alpha else _existing(masks, "the masks")
+        self._masks = _mask_source(self._root, masks, category)
+        self._labels = None if part_labels is None else _Pictures(part_labels, "part labels")
+        self._keypoints = None if keypoints is None else CocoFile(keypoints, category)
+        landmarks = self._landmarks()
         self.info = DatasetInfo(
-            name="folder", licence="the owner's", how_to_obtain="images of one's own"
+            name="folder",
+            landmarks=landmarks,
+            mirror=mirrored_order(landmarks),
+            part_names=tuple(part_names),
+            licence=LICENCE,
+            how_to_obtain=HOW_TO_OBTAIN,
         )
-        self._paths = find_images(self._root, without=self._masks)
-        if not self._paths:
-            raise DataError(
-                f"{self._root} holds no images: looked in it and its folders for files ending in "
-                + ", ".join(sorted(IMAGE_SUFFIXES))
-            )
-        self._mask_paths = {} if self._masks is None else _by_stem(self._masks)
+        self._entries = self._find_entries()
         look = self._look_at_header if verify == "headers" else self._sample
         self.left_out = self._verify(look, skip_bad)
 
     def __len__(self):
-        return len(self._paths)
+        return len(self._entries)
 
     def read(self, index):
-        return self._sample(self._paths[index])
+        return self._sample(self._entries[index])
 
     def ids(self):
-        return [path.as_posix() for path in self._paths]
+        return [entry.id for entry in self._entries]
 
     def categories(self):
         return np.full(len(self), -1, np.int64)
 
     def fingerprint(self):
         """Goes by names, sizes and times of the files, not by their content."""
-        digest = hashlib.sha256(f"folder {self._alpha}".encode())
-        for path in self._paths:
-            files = [self._root / path]
-            if self._masks is not None:
-                files.append(self._mask_of(path))
+        digest = hashlib.sha256(f"folder {isinstance(self._masks, _Alpha)}".encode())
+        for entry in self._entries:
+            files = [self._root / entry.path, *self._masks.files(entry)]
+            if self._labels is not None:
+                files.append(self._labels.of(entry.path))
+            if self._keypoints is not None:
+                files.append(self._keypoints.path)
             stats = [(one.stat().st_size, one.stat().st_mtime_ns) for one in files]
-            digest.update(f"\n{path.as_posix()} {stats}".encode())
+            digest.update(f"\n{entry.id} {stats}".encode())
         return digest.hexdigest()
 
-    def _sample(self, path):
-        image, foreground = read_image(self._root / path), self._foreground(path)
-        if foreground is not None and foreground.shape != image.shape[:2]:
-            raise DataError(_sizes_differ(image.shape, foreground.shape, self._mask_of(path)))
+    def _landmarks(self):
+        source = self._keypoints or getattr(self._masks, "coco", None)
+        return source.landmarks if source else ()
+
+    def _find_entries(self):
+        without = [
+            source.folder for source in (self._masks, self._labels) if hasattr(source, "folder")
+        ]
+        paths = find_images(self._root, without)
+        if not paths:
+            raise DataError(
+                f"{self._root} holds no images: looked in it and its folders for files ending in "
+                + ", ".join(sorted(IMAGE_SUFFIXES))
+            )
+        return self._masks.entries(paths)
+
+    def _sample(self, entry):
+        path = self._root / entry.path
+        image = read_image(path)
+        size = image.shape[:2]
+        foreground = self._masks.mask(entry)
+        if foreground is not None and foreground.shape != size:
+            raise DataError(_sizes_differ(size, foreground.shape, self._masks.name(entry)))
+        labels = None
+        if self._labels is not None:
+            file = self._labels.of(entry.path)
+            labels = read_labels(file)
+            if labels.shape != size:
+                raise DataError(_sizes_differ(size, labels.shape, file, "labels have"))
+            if foreground is None:
+                foreground = labels > 0
+            labels = np.where(foreground, labels, np.uint8(0))
+        keypoints, visible = self._keypoints_of(entry, size)
         box = None if foreground is None else mask_box(foreground)
         return Sample(
-            id=path.as_posix(),
+            id=entry.id,
             image=image,
             foreground=foreground,
-            box=image_box(*image.shape[:2]) if box is None else box,
+            keypoints=keypoints,
+            visible=visible,
+            box=image_box(*size) if box is None else box,
+            part_labels=labels,
         )
 
-    def _foreground(self, path):
-        if self._alpha:
-            alpha = read_alpha(self._root / path)
-            if alpha is None:
-                raise DataError(_no_alpha(self._root / path))
-            return alpha > _OPAQUE
-        return None if self._masks is None else read_mask(self._mask_of(path))
+    def _keypoints_of(self, entry, size):
+        """Keypoints `(landmarks, 2)` and whether each is labelled inside the image, or None."""
+        if not self.info.landmarks:
+            return None, None
+        one = entry.object
+        if self._keypoints is not None:
+            objects = self._keypoints.objects.get(entry.path.as_posix(), [])
+            objects = [other for other in objects if other.keypoints is not None]
+            if len(objects) > 1:
+                raise DataError(
+                    f"{self._keypoints.path}: {entry.path.as_posix()} has {len(objects)} objects "
+                    "with keypoints, expected one an image: take masks from this file as well "
+                    "(masks=FILE.json), which makes each object a sample"
+                )
+            one = objects[0] if objects else None
+        if one is None or one.keypoints is None:
+            count = len(self.info.landmarks)
+            return np.zeros((count, 2), np.float32), np.zeros(count, bool)
+        points = one.keypoints[:, :2].astype(np.float32)
+        frame = image_box(*size)
+        inside = ((points >= frame[:2]) & (points <= frame[2:])).all(axis=1)
+        return points, (one.keypoints[:, 2] > 0) & inside
 
-    def _mask_of(self, path):
-        found = self._mask_paths.get(_stem(path), [])
-        if not found:
-            raise DataError(
-                f"{self._root / path}: no mask, expected {self._masks / path.with_suffix('.png')}"
-            )
-        if len(found) > 1:
-            names = ", ".join(mask.name for mask in found)
-            raise DataError(f"{self._root / path}: more than one mask in {self._masks}: {names}")
-        return found[0]
+    def problems(self, index):
+        """Also tells of keypoints outside the image, which `read` takes as not visible."""
+        found = super().problems(index)
+        entry = self._entries[index]
+        if found or not self.info.landmarks or entry.object is None:
+            return found
+        height, width = read_size(self._root / entry.path)
+        if entry.object.keypoints is None:
+            return found
+        for name, (x, y, visible) in zip(self.info.landmarks, entry.object.keypoints, strict=True):
+            if visible and not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
+                found.append(
+                    f"{self._masks.coco.path}: {name} of annotation {entry.object.number} is at "
+                    f"x={x:g}, y={y:g}, outside {entry.path.as_posix()} of {width} x {height} "
+                    "pixels"
+                )
+        return found
 
-    def _look_at_header(self, path):
-        size = read_size(self._root / path)
-        if self._alpha and not has_alpha(self._root / path):
-            raise DataError(_no_alpha(self._root / path))
-        if self._masks is not None:
-            mask_path = self._mask_of(path)
-            mask_size = read_size(mask_path)
-            if mask_size != size:
-                raise DataError(_sizes_differ(size, mask_size, mask_path))
+    def _look_at_header(self, entry):
+        size = read_size(self._root / entry.path)
+        self._masks.look(entry, size)
+        if self._labels is not None:
+            file = self._labels.of(entry.path)
+            if (labels_size := read_size(file)) != size:
+                raise DataError(_sizes_differ(size, labels_size, file, "labels have"))
 
     def _verify(self, look, skip_bad):
-        """Leaves the paths that `look` accepts; returns what it says of the others."""
+        """Leaves the entries that `look` accepts; returns what it says of the others."""
+        total = len(self._entries)
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            answers = pool.map(partial(_problem, look), self._paths)
-            answers = list(tqdm(answers, "checking images", len(self._paths), delay=2, leave=False))
+            answers = pool.map(partial(_problem, look), self._entries)
+            answers = list(tqdm(answers, "checking images", total, delay=2, leave=False))
         problems = tuple(answer for answer in answers if answer is not None)
         if not problems:
             return problems
-        summary = _summary(problems, len(self._paths))
-        self._paths = [
-            path for path, answer in zip(self._paths, answers, strict=True) if answer is None
+        self._entries = [
+            entry for entry, answer in zip(self._entries, answers, strict=True) if answer is None
         ]
-        if not self._paths:
+        if are_collected():
+            for problem in problems:
+                report(problem)
+            return problems
+        summary = _summary(problems, total)
+        if not self._entries:
             raise DataError(f"no image can be used: {summary}")
         if not skip_bad:
             raise DataError(f"{summary}\nMend or remove them, or leave them out with --skip-bad")
@@ -154,6 +236,10 @@ def load_folder(
     masks: str | PathLike | None = None,
     skip_bad: bool = False,
     verify: Literal["headers", "pixels"] = "headers",
+    category: str | None = None,
+    part_labels: str | PathLike | None = None,
+    part_names: Sequence[str] = (),
+    keypoints: str | PathLike | None = None,
 ) -> Dataset:
     """The images of a folder and its folders, in natural order (2 before 10).
 
@@ -166,35 +252,185 @@ def load_folder(
         data_dir: the folder.
         masks: a folder with a mask an image, of the same relative name up to the suffix (see
             `read_mask` for what a mask may be); or "alpha": the object is where the image itself
-            is more than half opaque; or None, there are no masks.
+            is more than half opaque; or a COCO JSON file, which makes each of its annotated
+            objects a sample, with keypoints where it has any; or None, there are no masks.
         skip_bad: leave out images with a problem, with one warning that counts them.
         verify: "headers" finds files that are missing, no pictures or differ in size; "pixels"
             also decodes each once, and so finds those that are cut short or damaged.
+        category: name of the category in COCO's JSON; None where it has only one.
+        part_labels: a folder with the labels of parts as indexed or grey pictures, named as the
+            images are, 0 for none; the object's mask where there is no other. For evaluation only.
+        part_names: names of the labels 1, 2, ...
+        keypoints: a COCO JSON file with one object with keypoints an image. For evaluation only.
 
     Returns:
-        Samples with image, foreground (None without masks) and box: around the mask, or around
-        the whole image where there is no mask or it is empty. The id is the relative path.
+        Samples with image, foreground (None without masks and part labels) and box: around the
+        mask, or around the whole image where there is no mask or it is empty; part_labels and
+        keypoints where they were given. The id is the relative path, and for one of several
+        objects of an image "PATH#NUMBER" with the annotation's id.
 
     Raises:
-        ConfigError: the split or `verify` is unknown.
+        ConfigError: the split or `verify` is unknown; or a category has to be chosen.
         DataError: a folder is missing or without images; or files have problems, the first ten
             are listed.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"folder has the splits {', '.join(SPLITS)}, not {split!r}")
-    dataset = Folder(data_dir, masks, skip_bad, verify)
-    if split in ("fit", "validation"):
-        fit, validation = hold_out(dataset)
-        return fit if split == "fit" else validation
-    return dataset
+    check_split("folder", split, SPLITS)
+    dataset = Folder(
+        data_dir, masks, skip_bad, verify, category, part_labels, part_names, keypoints
+    )
+    return split_of(dataset, split) if split in ("fit", "validation") else dataset
 
 
-def find_images(root: Path, without: Path | None = None) -> list[Path]:
+class _NoMasks:
+    """Where masks come from: here, from nowhere. Other sources answer the same questions."""
+
+    def entries(self, paths):
+        """The samples of the images."""
+        return [_Entry(path.as_posix(), path) for path in paths]
+
+    def look(self, entry, size):
+        """Raise `DataError` if there is no mask for an image of that size, without decoding."""
+
+    def mask(self, entry):
+        """(height, width) bool, or None."""
+
+    def name(self, entry):
+        """Where the mask stands, for messages."""
+
+    def files(self, entry):
+        """The files that the mask is read from."""
+        return ()
+
+
+class _Alpha(_NoMasks):
+    """The images' own opacity."""
+
+    def __init__(self, root):
+        self._root = root
+
+    def look(self, entry, size):
+        if not has_alpha(self.name(entry)):
+            raise DataError(_no_alpha(self.name(entry)))
+
+    def mask(self, entry):
+        alpha = read_alpha(self.name(entry))
+        if alpha is None:
+            raise DataError(_no_alpha(self.name(entry)))
+        return alpha > _OPAQUE
+
+    def name(self, entry):
+        return self._root / entry.path
+
+
+class _MaskFolder(_NoMasks):
+    """A mask an image, of the same name."""
+
+    def __init__(self, folder):
+        self._pictures = _Pictures(folder, "masks")
+        self.folder = self._pictures.folder
+
+    def look(self, entry, size):
+        path = self._pictures.of(entry.path)
+        if (mask_size := read_size(path)) != size:
+            raise DataError(_sizes_differ(size, mask_size, path))
+
+    def mask(self, entry):
+        return read_mask(self._pictures.of(entry.path))
+
+    def name(self, entry):
+        return self._pictures.of(entry.path)
+
+    def files(self, entry):
+        return (self._pictures.of(entry.path),)
+
+
+class _CocoMasks(_NoMasks):
+    """The objects of a COCO file, each a sample."""
+
+    def __init__(self, path, category):
+        self.coco = CocoFile(path, category)
+
+    def entries(self, paths):
+        objects = {
+            name: [one for one in found if one.segmentation is not None]
+            for name, found in self.coco.objects.items()
+        }
+        there = {path.as_posix() for path in paths}
+        for name, found in objects.items():
+            if found and name not in there:
+                report(f"{self.coco.path}: there is no image {name}, which it has objects in")
+        entries = []
+        for path in paths:
+            found = objects.get(path.as_posix(), [])
+            for one in found:
+                name = path.as_posix() if len(found) == 1 else f"{path.as_posix()}#{one.number}"
+                entries.append(_Entry(name, path, one))
+        if not entries:
+            raise DataError(
+                f"{self.coco.path} has no object with a mask in any image of the folder"
+            )
+        return entries
+
+    def look(self, entry, size):
+        if entry.object.size != size:
+            raise DataError(_sizes_differ(size, entry.object.size, self.name(entry)))
+
+    def mask(self, entry):
+        try:
+            return entry.object.mask()
+        except DataError as error:
+            raise DataError(f"{self.coco.path}: {error}") from error
+
+    def name(self, entry):
+        return f"{self.coco.path}, annotation {entry.object.number}"
+
+    def files(self, entry):
+        return (self.coco.path,)
+
+
+class _Pictures:
+    """A folder of pictures that are named as the images are, up to the suffix."""
+
+    def __init__(self, folder, what):
+        self.folder = _existing(folder, f"the {what}")
+        self._what = what.removesuffix("s")
+        self._files = {}
+        for path in find_images(self.folder):
+            self._files.setdefault(_stem(path), []).append(self.folder / path)
+
+    def of(self, path):
+        """The picture for an image.
+
+        Raises:
+            DataError: there is none, or more than one.
+        """
+        found = self._files.get(_stem(path), [])
+        if not found:
+            expected = self.folder / path.with_suffix(".png")
+            raise DataError(f"{path.as_posix()}: no {self._what}, expected {expected}")
+        if len(found) > 1:
+            names = ", ".join(file.name for file in found)
+            raise DataError(
+                f"{path.as_posix()}: more than one {self._what} in {self.folder}: {names}"
+            )
+        return found[0]
+
+
+def _mask_source(root, masks, category):
+    if masks is None:
+        return _NoMasks()
+    if masks == ALPHA:
+        return _Alpha(root)
+    path = Path(masks).expanduser()
+    return _CocoMasks(path, category) if path.suffix.lower() == ".json" else _MaskFolder(path)
+
+
+def find_images(root: Path, without: Sequence[Path] = ()) -> list[Path]:
     """Image files below a folder, as paths relative to it, in natural order.
 
     Args:
         root: the folder.
-        without: a folder that is passed over.
+        without: folders that are passed over.
     """
     found = []
     for folder, folders, files in os.walk(root):
@@ -202,7 +438,8 @@ def find_images(root: Path, without: Path | None = None) -> list[Path]:
         folders[:] = [
             name
             for name in folders
-            if not name.startswith(".") and not (without and (folder / name).samefile(without))
+            if not name.startswith(".")
+            and not any((folder / name).samefile(other) for other in without)
         ]
         found += [
             (folder / name).relative_to(root)
@@ -230,17 +467,9 @@ def _stem(path):
     return path.with_suffix("").as_posix()
 
 
-def _by_stem(masks):
-    """{relative name without suffix: [files]} of a folder of masks."""
-    found = {}
-    for path in find_images(masks):
-        found.setdefault(_stem(path), []).append(masks / path)
-    return found
-
-
-def _problem(look, path):
+def _problem(look, entry):
     try:
-        look(path)
+        look(entry)
     except DataError as error:
         return str(error)
     return None
@@ -250,9 +479,9 @@ def _no_alpha(path):
     return f"{path}: no transparency to take a mask from"
 
 
-def _sizes_differ(image_size, mask_size, mask_path):
+def _sizes_differ(image_size, other_size, where, what="the mask has"):
     return (
-        f"{mask_path}: the mask has {mask_size[1]} x {mask_size[0]} pixels, "
+        f"{where}: {what} {other_size[1]} x {other_size[0]} pixels, "
         f"its image {image_size[1]} x {image_size[0]}"
     )
 

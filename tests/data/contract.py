@@ -29,6 +29,7 @@ def check_dataset(dataset: Dataset, samples: int | None = None, box_slack: float
         check_sample(sample, dataset.info, box_slack)
         assert_same(dataset[index], sample)
         assert_same(mirror(mirror(sample, dataset.info), dataset.info), sample)
+        assert dataset.problems(int(index)) == []
 
 
 def check_sample(sample: Sample, info: DatasetInfo, box_slack: float = 1.0) -> None:
@@ -41,7 +42,7 @@ def check_sample(sample: Sample, info: DatasetInfo, box_slack: float = 1.0) -> N
         assert (sample.keypoints[sample.visible] <= frame[2:]).all()
     if sample.box is not None:
         assert (sample.box[:2] >= frame[:2]).all() and (sample.box[2:] <= frame[2:]).all()
-    if sample.part_labels is not None:
+    if sample.part_labels is not None and info.part_names:
         assert sample.part_labels.max() <= len(info.part_names)
     if sample.foreground is not None and sample.part_labels is not None:
         np.testing.assert_array_equal(sample.foreground, sample.part_labels > 0)
@@ -69,6 +70,10 @@ def _check_info(info):
     for names in (info.landmarks, info.part_names, info.categories):
         assert isinstance(names, tuple) and len(set(names)) == len(names)
     assert info.licence and info.how_to_obtain
+    hash(info)
+    named = {*info.landmarks, *info.part_names}
+    for region, members in info.regions.items():
+        assert region and set(members) <= named, region
 
 
 def _check_sequence(dataset):

@@ -11,29 +11,10 @@ from keras_parts.data import load
 from keras_parts.data.crops import mirror
 from keras_parts.errors import ConfigError, DataError
 from tests.data.contract import check_dataset
-
-LANDMARKS = (
-    "back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg", "left wing",
-    "nape", "right eye", "right leg", "right wing", "tail", "throat",
-)  # fmt: skip
-CLASSES = {1: "001.Red_Robin", 2: "002.Blue_Tit", 7: "007.Jay"}
-IMAGES = 24  # eight a class, ids from 11 in steps of 3
-SIZE = (24, 32)
-
-
-def _image_id(index):
-    return 11 + 3 * index
-
-
-def _box(index):
-    return 4.0, 6.0 + index % 3, 20.0, 12.0
-
-
-def _rectangle(index):
-    x, y, width, height = map(int, _box(index))
-    mask = np.zeros(SIZE, bool)
-    mask[y : y + height, x : x + width] = True
-    return mask
+from tests.data.drawn import BIRD_LANDMARKS as LANDMARKS
+from tests.data.drawn import BIRDS as IMAGES
+from tests.data.drawn import bird_mask as _rectangle
+from tests.data.drawn import cub
 
 
 @pytest.fixture
@@ -44,39 +25,7 @@ def copy(drawn, tmp_path):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A drawn data set in the official layout: three classes, bright rectangles as birds."""
-    root = tmp_path_factory.mktemp("drawn") / "CUB_200_2011"
-    (root / "parts").mkdir(parents=True)
-    tables = {name: [] for name in ("images", "labels", "split", "boxes", "parts")}
-    for index in range(IMAGES):
-        number, label = _image_id(index), list(CLASSES)[index // 8]
-        name = f"{CLASSES[label]}/bird {index}.jpg"
-        mask = _rectangle(index)
-        for folder, array in (("images", mask[..., None] * np.uint8([200, 90, 40])),
-                              ("segmentations", mask * np.uint8(204) + np.uint8(51))):  # fmt: skip
-            path = (root / folder / name).with_suffix(".jpg" if folder == "images" else ".png")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array).save(path)
-        tables["images"].append(f"{number} {name}")
-        tables["labels"].append(f"{number} {label}")
-        tables["split"].append(f"{number} {int(index % 3 > 0)}")
-        tables["boxes"].append(" ".join(map(str, (number, *_box(index)))))
-        for part in range(1, 16):
-            seen = part % 4 > 0
-            place = (5.0 + part, 10.5) if seen else (0.0, 0.0)
-            tables["parts"].append(f"{number} {part} {place[0]} {place[1]} {int(seen)}")
-    files = {
-        "images.txt": tables["images"],
-        "image_class_labels.txt": tables["labels"],
-        "train_test_split.txt": tables["split"],
-        "bounding_boxes.txt": tables["boxes"],
-        "parts/part_locs.txt": tables["parts"],
-        "parts/parts.txt": [f"{number} {name}" for number, name in enumerate(LANDMARKS, 1)],
-        "classes.txt": [f"{number} {name}" for number, name in CLASSES.items()],
-    }
-    for name, lines in files.items():
-        (root / name).write_text("\n".join(lines) + "\n")
-    return root
+    return cub(tmp_path_factory.mktemp("drawn"))["data_dir"]
 
 
 @pytest.mark.parametrize("split", ["train", "test", "all", "fit", "validation"])

@@ -1,0 +1,133 @@
+"""Clothing Co-Parsing: 1,004 street photographs with 58 labelled kinds of clothes, hair and skin.
+
+Yang, Luo, Lin: *Clothing Co-Parsing by Joint Image Segmentation and Labeling*, CVPR 2014. Read in
+the official layout (`photos/`, `annotations/pixel-level/*.mat`, `label_list.mat`), or with labels
+as pictures (`photos/`, `labels/*.png`, `label_list.txt` with lines of number and name).
+"""
+
+from os import PathLike
+
+import numpy as np
+
+from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
+from keras_parts.data.label_maps import Entry, LabelMaps, in_fixed_test
+from keras_parts.data.matlab import read_mat
+from keras_parts.data.problems import report
+from keras_parts.data.sources import find_data
+from keras_parts.errors import DataError
+from keras_parts.images import read_labels
+
+SPLITS = ("train", "test", "fit", "validation", "all")
+FOLDER = "clothing_co_parsing"
+LICENCE = "Apache-2.0 (https://github.com/bearpaw/clothing-co-parsing)"
+HOW_TO_OBTAIN = (
+    "clone https://github.com/bearpaw/clothing-co-parsing, which holds the photographs and labels"
+)
+REGIONS = {
+    "head": ("hair", "hat", "glasses", "sunglasses", "earrings"),
+    "upper body": (
+        "blazer", "blouse", "bodysuit", "bra", "cape", "cardigan", "coat", "hoodie", "jacket",
+        "jumper", "scarf", "shirt", "suit", "sweater", "sweatshirt", "t-shirt", "tie", "top",
+        "vest", "necklace",
+    ),
+    "legs": ("jeans", "leggings", "pants", "shorts", "skirt", "stockings", "tights"),
+    "feet": (
+        "boots", "clogs", "flats", "heels", "loafers", "pumps", "sandals", "shoes", "sneakers",
+        "socks", "wedges",
+    ),
+    "dress": ("dress", "romper"),
+    "bag": ("bag", "purse", "wallet"),
+}  # fmt: skip
+_BACKGROUND = ("null", "background")
+
+
+class ClothingCoParsing(LabelMaps):
+    """Photographs with label maps; see `load_clothing_co_parsing`."""
+
+    def label_map(self, entry, size):
+        path = entry.labels[0]
+        return read_labels(path) if path.suffix == ".png" else _labels_of_mat(path)
+
+
+def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None) -> Dataset:
+    """The photographs with labels at pixels.
+
+    Args:
+        split: "train" and "test" (there is no official split: see
+            `keras_parts.data.label_maps.in_fixed_test`), "all", or "fit" and "validation", a fixed
+            partition of "train" (`hold_out`).
+        data_dir: the folder; None for clothing_co_parsing in the folder that the environment
+            variable KERAS_PARTS_DATA names.
+
+    Returns:
+        Samples with image, part_labels (58 kinds), foreground (any label) and box.
+
+    Raises:
+        ConfigError: the split is unknown.
+        DataError: the data set is not there, incomplete or damaged.
+    """
+    check_split("clothing_co_parsing", split, SPLITS)
+    root = find_data("clothing_co_parsing", data_dir, FOLDER, HOW_TO_OBTAIN)
+    names = _part_names(root)
+    regions = {region: tuple(n for n in known if n in names) for region, known in REGIONS.items()}
+    info = DatasetInfo(
+        name="clothing_co_parsing",
+        part_names=names,
+        regions={region: members for region, members in regions.items() if members},
+        licence=LICENCE,
+        how_to_obtain=HOW_TO_OBTAIN,
+    )
+    entries = _entries(root)
+    if split == "all":
+        return ClothingCoParsing(info, entries)
+    chosen = [entry for entry in entries if in_fixed_test(entry.id) == (split == "test")]
+    dataset = ClothingCoParsing(info, chosen)
+    return dataset if split == "test" else split_of(dataset, split)
+
+
+def _entries(root):
+    """The annotated photographs: of the official ones, the rest has labels for images only."""
+    for folder, suffix in (("annotations/pixel-level", ".mat"), ("labels", ".png")):
+        if (root / folder).is_dir():
+            return [
+                Entry(path.stem, root / "photos" / f"{path.stem}.jpg", (path,))
+                for path in sorted((root / folder).glob(f"*{suffix}"))
+            ]
+    raise DataError(
+        f"clothing_co_parsing: {root} has neither annotations/pixel-level nor labels. To obtain "
+        f"the data set, {HOW_TO_OBTAIN}"
+    )
+
+
+def _part_names(root):
+    names = _names_of_text(root) if (root / "label_list.txt").is_file() else _names_of_mat(root)
+    if not names or names[0] not in _BACKGROUND:
+        raise DataError(f"clothing_co_parsing: label 0 is {names[:1]}, expected the background")
+    return tuple(names[1:])
+
+
+def _names_of_text(root):
+    names = []
+    lines = (root / "label_list.txt").read_text(encoding="utf-8").split("\n")
+    for line, text in enumerate(filter(None, lines), 1):
+        number, _, name = text.partition(" ")
+        if number != str(len(names)) or not name:
+            report(
+                f"clothing_co_parsing: label_list.txt has {text!r} in line {line}, expected "
+                f"'{len(names)} NAME'"
+            )
+            name = name or f"label {len(names)}"
+        names.append(name.strip())
+    return names
+
+
+def _names_of_mat(root):
+    names = read_mat(root / "label_list.mat", "label_list")
+    return [str(name) for name in np.atleast_1d(names).ravel()]
+
+
+def _labels_of_mat(path):
+    labels = np.asarray(read_mat(path, "groundtruth"))
+    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer) or labels.max() > 255:
+        raise DataError(f"{path}: groundtruth is {labels.dtype} of {labels.shape}, no label map")
+    return labels.astype(np.uint8)

@@ -1,0 +1,171 @@
+"""COCO's JSON: polygons, run lengths and keypoints of objects, by the names of image files.
+
+Lin et al.: *Microsoft COCO: Common Objects in Context*, ECCV 2014; https://cocodataset.org/#format-data
+"""
+
+import json
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from keras_parts.data.problems import report
+from keras_parts.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True, eq=False)
+class CocoObject:
+    """One annotation.
+
+    Attributes:
+        number: its id in the file.
+        size: (height, width) of its image, as the file says.
+        segmentation: polygons or run lengths, or None.
+        keypoints: (landmarks, 3) float64 x, y and visibility (0 not labelled, 1 hidden, 2 seen),
+            or None.
+        box: (x, y, width, height), or None.
+    """
+
+    number: int
+    size: tuple[int, int]
+    segmentation: list | dict | None
+    keypoints: np.ndarray | None
+    box: tuple[float, float, float, float] | None
+
+    def mask(self) -> np.ndarray:
+        """(height, width) bool mask.
+
+        Raises:
+            DataError: the segmentation is damaged. ConfigError: pycocotools is not installed.
+        """
+        try:
+            from pycocotools import mask as run_lengths
+        except ImportError as error:
+            raise ConfigError(
+                "masks in COCO's JSON take pycocotools: pip install 'keras-parts[coco]'"
+            ) from error
+        try:
+            encoded = self.segmentation
+            if isinstance(encoded, list):
+                encoded = run_lengths.merge(run_lengths.frPyObjects(encoded, *self.size))
+            elif isinstance(encoded.get("counts"), list):
+                encoded = run_lengths.frPyObjects(encoded, *self.size)
+            mask = run_lengths.decode(encoded).astype(bool)
+        except Exception as error:  # whatever damaged input leads it to
+            raise DataError(
+                f"the segmentation of annotation {self.number} is damaged: {error}"
+            ) from error
+        if mask.shape != self.size:
+            raise DataError(
+                f"the segmentation of annotation {self.number} is made for {mask.shape[1]} x "
+                f"{mask.shape[0]} pixels, its image has {self.size[1]} x {self.size[0]}"
+            )
+        return mask
+
+
+class CocoFile:
+    """A JSON file of COCO's format, crowds left out.
+
+    Args:
+        path: the file.
+        category: name of the category whose objects count; None where there is only one.
+
+    Attributes:
+        objects: {file name of an image: its objects, in the file's order}.
+        landmarks: names of the category's keypoints.
+
+    Raises:
+        DataError: the file is missing or no such JSON. Its damaged entries are problems.
+        ConfigError: the category is unknown, or there are several and none is chosen.
+    """
+
+    def __init__(self, path: str | PathLike, category: str | None = None):
+        self.path = Path(path)
+        content = self._read()
+        chosen = self._category(content["categories"], category)
+        self.landmarks = tuple(map(str, chosen.get("keypoints", ())))
+        images = {}
+        for image in content["images"]:
+            self._add_image(images, image)
+        self.objects: dict[str, list[CocoObject]] = {name: [] for name, _ in images.values()}
+        numbers = set()
+        for annotation in content["annotations"]:
+            self._add_object(images, numbers, annotation, chosen["id"])
+
+    def _read(self):
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            wanted = {name: content[name] for name in ("images", "annotations", "categories")}
+        except FileNotFoundError:
+            raise DataError(f"{self.path}: there is no such file") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{self.path}: no COCO JSON with images, annotations and categories: {error}"
+            ) from None
+        return wanted
+
+    def _category(self, categories, name):
+        names = [str(category.get("name")) for category in categories]
+        if name is None and len(names) == 1:
+            return categories[0]
+        if name not in names:
+            asked = "choose a category" if name is None else f"there is no category {name!r}"
+            raise ConfigError(f"{self.path}: {asked}: it has {', '.join(names)}")
+        return categories[names.index(name)]
+
+    def _add_image(self, images, image):
+        try:
+            number, name = image["id"], image["file_name"]
+            size = int(image["height"]), int(image["width"])
+        except (KeyError, TypeError, ValueError):
+            report(f"{self.path}: an image lacks id, file_name, height or width: {_short(image)}")
+            return
+        if number in images:
+            report(f"{self.path}: two images have the id {number}")
+        else:
+            images[number] = name, size
+
+    def _add_object(self, images, numbers, annotation, category):
+        if not isinstance(annotation, dict) or "image_id" not in annotation:
+            report(f"{self.path}: an annotation has no image_id: {_short(annotation)}")
+            return
+        number, image = annotation.get("id"), annotation["image_id"]
+        if annotation.get("category_id") != category or annotation.get("iscrowd"):
+            return
+        if number in numbers:
+            report(f"{self.path}: two annotations have the id {number}")
+            return
+        numbers.add(number)
+        if image not in images:
+            report(f"{self.path}: annotation {number} is of image {image}, which is not listed")
+            return
+        name, size = images[image]
+        keypoints = self._keypoints(annotation)
+        box = annotation.get("bbox")
+        self.objects[name].append(
+            CocoObject(
+                number,
+                size,
+                annotation.get("segmentation") or None,
+                keypoints,
+                tuple(map(float, box)) if box and len(box) == 4 else None,
+            )
+        )
+
+    def _keypoints(self, annotation):
+        values = annotation.get("keypoints")
+        if not values:
+            return None
+        if len(values) != 3 * len(self.landmarks):
+            report(
+                f"{self.path}: annotation {annotation.get('id')} has {len(values)} numbers for "
+                f"keypoints, expected 3 for each of {len(self.landmarks)}"
+            )
+            return None
+        return np.array(values, np.float64).reshape(-1, 3)
+
+
+def _short(value):
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:60] + "..."

@@ -1,0 +1,265 @@
+"""Data sets drawn in their official layouts: a function each, `(root) -> options of load`."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+from keras_parts.data.celebamask import PARTS as FACE_PARTS
+from keras_parts.data.deepfashion import COLOURS
+
+SIZE = (24, 32)
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, quality=95)
+
+
+def photograph(seed, size=SIZE):
+    """(height, width, 3) uint8: a little texture, so that a file cut short is noticed."""
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
+
+
+def labels(number, parts, size=SIZE):
+    """(height, width) uint8: three blocks side by side of three labels, on background."""
+    result = np.zeros(size, np.uint8)
+    for block in range(3):
+        left = 4 + number % 3 + 8 * block
+        result[5 : size[0] - 4, left : left + 8] = 1 + (number + block) % parts
+    return result
+
+
+def deepfashion(root):
+    """Six photographs to train, two queries and two of the gallery."""
+    folder = root / "In-shop" / "Anno" / "segmentation"
+    colours = np.array([(0, 0, 0), *COLOURS.values()], np.uint8)
+    number = 0
+    for which, count in (("train", 6), ("query", 2), ("gallery", 2)):
+        images = []
+        for _ in range(count):
+            name = f"img_highres/WOMEN/Dresses/id_{number:08d}/02_1_front.jpg"
+            save(folder / name, photograph(number))
+            segment = name.replace(".jpg", "_segment.png")
+            save(folder / segment, colours[labels(number, len(COLOURS))])
+            images.append({"id": number, "file_name": name})
+            number += 1
+        path = folder / f"DeepFashion_segmentation_{which}.json"
+        path.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    return {"data_dir": root / "In-shop"}
+
+
+def pascal_part(root):
+    """Eight images with two horses each, one of them too small, and one with a cow."""
+    from scipy.io import savemat
+
+    voc = root / "VOCdevkit"
+    lists = voc / "VOC2010" / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (voc / "Annotations_Part").mkdir()
+    names = [f"2008_{number:06d}" for number in range(9)]
+    for number, name in enumerate(names):
+        save(voc / "VOC2010" / "JPEGImages" / f"{name}.jpg", photograph(number))
+        large, small = np.zeros((2, *SIZE), np.uint8)
+        large[2:20, 4:28], small[21:23, 0:3] = 1, 1
+        head, tail = np.zeros((2, *SIZE), np.uint8)
+        head[2:12, 4:14], tail[8:20, 10:28] = 1, 1
+        kind = "cow" if number == 8 else "horse"
+        objects = _structs(
+            {
+                "class": "horse",
+                "class_ind": 13,
+                "mask": small,
+                "parts": _structs(_part("head", small)),
+            },
+            {
+                "class": kind,
+                "class_ind": 13,
+                "mask": large,
+                "parts": _structs(_part("head", head), _part("tail_1", tail)),
+            },
+        )
+        annotation = {"imname": name, "objects": objects}
+        savemat(voc / "Annotations_Part" / f"{name}.mat", {"anno": annotation})
+    for which, chosen in (("train", names[:6]), ("val", names[6:])):
+        rows = [f"{name} {' 1' if name != names[8] else '-1'}" for name in chosen]
+        (lists / f"horse_{which}.txt").write_text("\n".join(rows) + "\n")
+    return {"data_dir": root}
+
+
+def _part(name, mask):
+    return {"part_name": name, "mask": mask}
+
+
+def _structs(*values):
+    """A MATLAB struct array."""
+    fields = [(name, object) for name in values[0]]
+    array = np.empty((1, len(values)), fields)
+    for place, value in enumerate(values):
+        array[0, place] = tuple(value.values())
+    return array
+
+
+def celebamask(root):
+    """Ten faces in the official layout, with CelebA's partition."""
+    folder = root / "CelebAMask-HQ"
+    names = list(FACE_PARTS)
+    mapping, partition = ["idx orig_idx orig_file"], []
+    for number in range(10):
+        side = 512 if number else 1024  # all have 1024 pixels; this is quicker
+        save(folder / "CelebA-HQ-img" / f"{number}.jpg", photograph(number, (side, side)))
+        face = labels(number, len(names), (512, 512))
+        for label in np.unique(face)[1:]:
+            mask = np.repeat(255 * (face == label)[..., None], 3, axis=-1).astype(np.uint8)
+            path = folder / "CelebAMask-HQ-mask-anno" / "0"
+            save(path / f"{number:05d}_{names[label - 1]}.png", mask)
+        mapping.append(f"{number} {1000 + number} {1000 + number:06d}.jpg")
+        partition.append(f"{1000 + number:06d}.jpg {(0, 0, 0, 1, 2)[number % 5]}")
+    (folder / "CelebA-HQ-to-CelebA-mapping.txt").write_text("\n".join(mapping))
+    (folder / "list_eval_partition.txt").write_text("\n".join(partition))
+    return {"data_dir": root}
+
+
+def celebamask_label_maps(root):
+    """Forty faces with label maps."""
+    for number in range(40):
+        save(root / "images" / f"{number:02d}.jpg", photograph(number))
+        save(root / "masks" / f"{number:02d}.png", labels(number, len(FACE_PARTS)))
+    return {"data_dir": root}
+
+
+def clothing_co_parsing(root):
+    """Forty photographs in the official layout, thirty with labels at pixels."""
+    from scipy.io import savemat
+
+    folder = root / "clothing_co_parsing"
+    (folder / "annotations" / "pixel-level").mkdir(parents=True)
+    for number in range(1, 41):
+        save(folder / "photos" / f"{number:04d}.jpg", photograph(number))
+        if number <= 30:
+            path = folder / "annotations" / "pixel-level" / f"{number:04d}.mat"
+            savemat(path, {"groundtruth": labels(number, 4)})
+    names = np.array([["null", "hair", "skin", "dress", "boots"]], object)
+    savemat(folder / "label_list.mat", {"label_list": names})
+    return {"data_dir": root}
+
+
+def clothing_pictures(root):
+    """Thirty photographs with labels as pictures."""
+    for number in range(1, 31):
+        save(root / "photos" / f"{number:04d}.jpg", photograph(number))
+        save(root / "labels" / f"{number:04d}.png", labels(number, 4))
+    (root / "label_list.txt").write_text("0 null\n1 hair\n2 skin\n3 dress\n4 boots\n")
+    return {"data_dir": root}
+
+
+def folder(root):
+    """Ten pictures, with masks, part labels and keypoints."""
+    images = []
+    annotations = []
+    for number in range(10):
+        name = f"{number}.jpg"
+        parts = labels(number, 3)
+        save(root / "images" / name, photograph(number))
+        save(root / "masks" / f"{number}.png", (parts > 0) * np.uint8(255))
+        save(root / "labels" / f"{number}.png", parts)
+        images.append({"id": number, "file_name": name, "height": SIZE[0], "width": SIZE[1]})
+        annotations.append(
+            {"id": number, "image_id": number, "category_id": 1, "keypoints": [9, 8, 2, 20, 9, 1]}
+        )
+    category = {"id": 1, "name": "beast", "keypoints": ["left_ear", "right_ear"]}
+    content = {"images": images, "annotations": annotations, "categories": [category]}
+    (root / "keypoints.json").write_text(json.dumps(content))
+    return {
+        "data_dir": root / "images",
+        "masks": root / "masks",
+        "part_labels": root / "labels",
+        "part_names": ["front", "middle", "back"],
+        "keypoints": root / "keypoints.json",
+    }
+
+
+def coco(root):
+    """Objects of a COCO file: polygons, run lengths, two in one image, and a crowd."""
+    polygon = [[4, 5, 20, 5, 20, 15, 4, 15]]
+    counts = [5 * SIZE[0], 3 * SIZE[0], (SIZE[1] - 8) * SIZE[0]]  # three columns of pixels
+    run_lengths = {"counts": counts, "size": list(SIZE)}
+    images, annotations = [], []
+    for number in range(6):
+        name = f"sub/{number}.jpg"
+        save(root / "images" / name, photograph(number))
+        images.append({"id": number, "file_name": name, "height": SIZE[0], "width": SIZE[1]})
+        common = {"image_id": number, "category_id": 7, "iscrowd": 0, "bbox": [4, 5, 16, 10]}
+        annotations.append(
+            {**common, "id": 10 + number, "segmentation": polygon, "keypoints": [6, 7, 2, 0, 0, 0]}
+        )
+        if number == 2:
+            annotations.append({**common, "id": 50, "segmentation": run_lengths})
+            annotations.append({**common, "id": 51, "segmentation": run_lengths, "iscrowd": 1})
+        annotations.append({**common, "id": 90 + number, "category_id": 8, "segmentation": polygon})
+    categories = [
+        {"id": 7, "name": "dog", "keypoints": ["left_ear", "right_ear"]},
+        {"id": 8, "name": "cat"},
+    ]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (root / "objects.json").write_text(json.dumps(content))
+    return {"data_dir": root / "images", "masks": root / "objects.json", "category": "dog"}
+
+
+BIRD_LANDMARKS = (
+    "back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg", "left wing",
+    "nape", "right eye", "right leg", "right wing", "tail", "throat",
+)  # fmt: skip
+BIRD_CLASSES = {1: "001.Red_Robin", 2: "002.Blue_Tit", 7: "007.Jay"}
+BIRDS = 24  # eight a class, ids from 11 in steps of 3
+
+
+def bird_id(index):
+    return 11 + 3 * index
+
+
+def bird_box(index):
+    return 4.0, 6.0 + index % 3, 20.0, 12.0
+
+
+def bird_mask(index):
+    x, y, width, height = map(int, bird_box(index))
+    mask = np.zeros(SIZE, bool)
+    mask[y : y + height, x : x + width] = True
+    return mask
+
+
+def cub(root):
+    """Birds in the official layout: three classes, bright rectangles on black."""
+    root = root / "CUB_200_2011"
+    (root / "parts").mkdir(parents=True)
+    tables = {name: [] for name in ("images", "labels", "split", "boxes", "parts")}
+    for index in range(BIRDS):
+        number, label = bird_id(index), list(BIRD_CLASSES)[index // 8]
+        name = f"{BIRD_CLASSES[label]}/bird {index}.jpg"
+        mask = bird_mask(index)
+        for folder, array in (("images", mask[..., None] * np.uint8([200, 90, 40])),
+                              ("segmentations", mask * np.uint8(204) + np.uint8(51))):  # fmt: skip
+            path = (root / folder / name).with_suffix(".jpg" if folder == "images" else ".png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(path)
+        tables["images"].append(f"{number} {name}")
+        tables["labels"].append(f"{number} {label}")
+        tables["split"].append(f"{number} {int(index % 3 > 0)}")
+        tables["boxes"].append(" ".join(map(str, (number, *bird_box(index)))))
+        for part in range(1, 16):
+            seen = part % 4 > 0
+            place = (5.0 + part, 10.5) if seen else (0.0, 0.0)
+            tables["parts"].append(f"{number} {part} {place[0]} {place[1]} {int(seen)}")
+    files = {
+        "images.txt": tables["images"],
+        "image_class_labels.txt": tables["labels"],
+        "train_test_split.txt": tables["split"],
+        "bounding_boxes.txt": tables["boxes"],
+        "parts/part_locs.txt": tables["parts"],
+        "parts/parts.txt": [f"{number} {name}" for number, name in enumerate(BIRD_LANDMARKS, 1)],
+        "classes.txt": [f"{number} {name}" for number, name in BIRD_CLASSES.items()],
+    }
+    for name, lines in files.items():
+        (root / name).write_text("\n".join(lines) + "\n")
+    return {"data_dir": root}
