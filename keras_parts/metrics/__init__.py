@@ -1,11 +1,15 @@
 """How good parts are: contingency tables, NMI, ARI, landmark regression, and the benchmarks."""
 
 from keras_parts.metrics.baselines import (
+    BASELINES,
     CentroidMaps,
+    baseline_named,
     colour_baseline,
     feature_baseline,
     kmeans_baseline,
+    remembered,
     stretched,
+    teacher_features,
 )
 from keras_parts.metrics.clustering import ari, nmi
 from keras_parts.metrics.contingency import ContingencyTable
@@ -16,6 +20,7 @@ from keras_parts.metrics.published import PUBLISHED, Published, published_values
 from keras_parts.metrics.report import Report
 
 __all__ = [
+    "BASELINES",
     "PROTOCOLS",
     "PUBLISHED",
     "CentroidMaps",
@@ -26,6 +31,7 @@ __all__ = [
     "Report",
     "Result",
     "ari",
+    "baseline_named",
     "colour_baseline",
     "evaluate",
     "feature_baseline",
@@ -33,6 +39,8 @@ __all__ = [
     "landmark_error",
     "nmi",
     "published_values",
+    "remembered",
     "soft_centres",
     "stretched",
+    "teacher_features",
 ]

@@ -6,14 +6,26 @@ import pytest
 from keras_parts.data import Sample
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.metrics import (
+    BASELINES,
     CentroidMaps,
+    baseline_named,
     colour_baseline,
     evaluate,
     feature_baseline,
     kmeans_baseline,
+    remembered,
     stretched,
 )
-from keras_parts.metrics.baselines import lab
+from keras_parts.metrics.baselines import (
+    SpectralEmbedding,
+    factor_baseline,
+    lab,
+    position_baseline,
+    slic_baseline,
+    spectral_baseline,
+)
+from keras_parts.metrics.baselines.factorisation import additive
+from keras_parts.metrics.baselines.features import lab_maps, positions
 from keras_parts.metrics.protocols import pixels_foreground
 
 COLOURS = np.array([(200, 180, 160), (220, 30, 30), (30, 200, 40), (40, 50, 210)], np.uint8)
@@ -134,3 +146,108 @@ def test_baseline_errors(drawn):
     drawn.samples[:] = [replace(bare, foreground=np.zeros(bare.size, bool))]
     with pytest.raises(DataError, match="0 foreground vectors are too few for 3 parts"):
         colour_baseline(drawn, 3)
+
+
+def test_position_baseline_sees_places(drawn):
+    """Grey animals: only places tell the parts apart, and one can be told by neither."""
+    drawn.samples[:] = [replace(s, image=np.full_like(s.image, 90)) for s in drawn.samples]
+    baseline = position_baseline(drawn, 3)
+    assert baseline.takes_samples
+    values = pixels_foreground(baseline, drawn, 3).values
+    assert values["FG-NMI"] > 60
+    blind = colour_baseline(drawn, 3)
+    assert pixels_foreground(blind, drawn, 3).values["FG-NMI"] == 0
+
+
+def test_places_are_those_in_the_mask():
+    mask = np.zeros((6, 9), bool)
+    mask[1:5, 2:8] = True
+    sample = Sample("one", np.zeros((6, 9, 3), np.uint8), foreground=mask)
+    found = positions(sample)
+    np.testing.assert_allclose(found[1, 2], [0.5 / 6, 0.5 / 4], atol=1e-6)
+    np.testing.assert_allclose(found[4, 7], [5.5 / 6, 3.5 / 4], atol=1e-6)
+    empty = replace(sample, foreground=np.zeros_like(mask))
+    np.testing.assert_allclose(positions(empty)[0, 0], [0.5 / 9, 0.5 / 6], atol=1e-6)
+
+
+def test_factors_follow_the_teacher(drawn):
+    baseline = factor_baseline(coarse_truth, drawn, 3)
+    assert pixels_foreground(baseline, drawn, 3).values["FG-NMI"] > 75
+    (logits,) = baseline([drawn[0].image])
+    assert logits.shape == (40, 56, 4) and np.isfinite(logits).all()
+
+
+def test_features_of_any_sign_become_additive():
+    np.testing.assert_array_equal(additive(np.array([[1.0, -2.0]])), [[1, 0, 0, 2]])
+
+
+def test_spectral_clustering_follows_the_teacher(drawn):
+    baseline = spectral_baseline(coarse_truth, drawn, 3, vectors=300)
+    assert pixels_foreground(baseline, drawn, 3).values["FG-NMI"] > 75
+
+
+def test_spectral_clustering_parts_rings_where_centroids_cannot():
+    angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    rings = np.concatenate([0.2 * circle, 1.5 * circle])
+    coordinates = SpectralEmbedding(rings[::2], 2)(rings)
+    inner, outer = coordinates[:200].mean(0), coordinates[200:].mean(0)
+    nearer = np.linalg.norm(coordinates - inner, axis=1) < np.linalg.norm(
+        coordinates - outer, axis=1
+    )
+    assert nearer[:200].all() and not nearer[200:].any()
+
+
+def test_superpixels_get_the_same_names_in_all_images(coloured):
+    pytest.importorskip("skimage")
+    baseline = slic_baseline(coloured, 3)
+    assert pixels_foreground(baseline, coloured, 3).values["FG-NMI"] > 60
+    (logits,) = baseline([coloured[0]])
+    assert logits.shape == (40, 56, 4)
+    nothing = replace(coloured[0], foreground=np.zeros(coloured[0].size, bool))
+    assert np.isfinite(baseline([nothing])[0]).all()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_by_name(coloured, name):
+    """All take the same arguments, know no background, and are the same for the same seed."""
+    if name == "slic":
+        pytest.importorskip("skimage")
+    fitted = [BASELINES[name](coloured, 3, 1, lab_maps) for _ in range(2)]
+    reports = [evaluate(maps, coloured, 3, progress=False) for maps in fitted]
+    assert reports[0].values == reports[1].values
+    assert "background" in reports[0].skipped["pixels-full-model"]
+    assert set(reports[0].results) == {
+        "keypoints-foreground",
+        "keypoints-full-given",
+        "pixels-foreground",
+        "pixels-full-given",
+    }
+    assert baseline_named(name) is BASELINES[name]
+
+
+def test_unknown_baselines_and_missing_features(drawn):
+    with pytest.raises(ConfigError, match="'nosuch': choose from kmeans-colour"):
+        baseline_named("nosuch")
+    with pytest.raises(ConfigError, match="needs the features of a teacher"):
+        BASELINES["nmf-features"](drawn, 3)
+
+
+def test_remembered_features_are_asked_for_once():
+    asked = []
+
+    def embed(images):
+        asked.append(len(images))
+        return [np.full((64, 64, 32), image[0, 0, 0] / 3) for image in images]
+
+    images = [np.full((4, 5, 3), value, np.uint8) for value in range(6)]
+    fresh = embed(images)
+    memory = remembered(embed, megabytes=1)  # four of them
+    for _ in range(2):
+        for one, other in zip(memory([images[0], images[1], images[0]]), fresh, strict=False):
+            np.testing.assert_allclose(one[0, 0, 0], other[0, 0, 0], atol=1e-2)
+            break
+    assert asked == [6, 2, 0]
+    memory(images)
+    memory(images[:1])
+    assert asked[3:] == [4, 1]  # the first one had gone

@@ -16,7 +16,8 @@ Maps = Callable[[list[np.ndarray]], list[np.ndarray]]
 """A part segmenter as protocols see it: RGB images `(height, width, 3)` uint8 to float32 logits
 `(height, width, 1 + parts)` at each image's own size, channel 0 the background. How images are
 resized on the way is the model's own preprocessing. An attribute `background = False` says that
-channel 0 means nothing, as for clusterings of the foreground."""
+channel 0 means nothing, as for clusterings of the foreground; `takes_samples = True` that it is
+called with `Sample`s instead of images, as baselines are that see the given masks."""
 
 View = Callable[[Sample], Sample]
 
@@ -194,7 +195,8 @@ def score(
 
 
 def _segment(maps: Maps, samples: Sequence[Sample], parts: int) -> Iterable[np.ndarray]:
-    answers = maps([sample.image for sample in samples])
+    takes_samples = getattr(maps, "takes_samples", False)
+    answers = maps(list(samples) if takes_samples else [sample.image for sample in samples])
     if len(answers) != len(samples):
         raise DataError(f"the model answered {len(answers)} maps for {len(samples)} images")
     for sample, logits in zip(samples, answers, strict=True):
