@@ -154,7 +154,7 @@ def test_position_baseline_sees_places(drawn):
     baseline = position_baseline(drawn, 3)
     assert baseline.takes_samples
     values = pixels_foreground(baseline, drawn, 3).values
-    assert values["FG-NMI"] > 60
+    assert values["FG-NMI"] > 30  # three places in a square are not three strips
     blind = colour_baseline(drawn, 3)
     assert pixels_foreground(blind, drawn, 3).values["FG-NMI"] == 0
 

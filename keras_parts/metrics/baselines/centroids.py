@@ -153,7 +153,7 @@ def prepared(
 
 
 def _group_scale(vectors, groups):
-    variance = vectors.var(0)
+    variance = vectors.astype(np.float64).var(0)
     totals = [group.sum() for group in np.split(variance, np.cumsum(groups)[:-1])]
     # what does not vary but for rounding says nothing, and must not be blown up
     scales = [np.sqrt(total) if total > 1e-6 else 1.0 for total in totals]
