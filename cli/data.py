@@ -1,24 +1,30 @@
-"""Options that name a data set, for the commands that read one."""
+"""keras-parts data; and the options that name a data set, for all commands that read one."""
 
 import functools
+import json
+from pathlib import Path
 
 import click
 
-from keras_parts.cli.options import given
+from keras_parts.cli.options import Answer, answers, given
+
+_FROM_ZOO = "zoo:"
 
 
 def data_options(command):
     """--dataset and what belongs to it.
 
-    The command takes `data`, a function `data(split) -> Dataset` with an attribute `name`.
+    The command takes `data`, a function `data(split) -> Dataset` with the attributes `name` and
+    `settings`, the options of the reader.
     """
 
-    @click.option("--dataset", required=True, metavar="NAME", help="toy, cub or folder.")
+    @click.option("--dataset", required=True, metavar="NAME", help="See `data list`.")
     @click.option("--data-dir", metavar="DIR", help="Where the data set lies.")
     @click.option(
         "--masks",
         metavar="DIR",
-        help="folder: masks named as the images are, or 'alpha' for the images' own opacity.",
+        help="folder: masks named as the images are, 'alpha' for the images' own opacity, or a "
+        "COCO JSON.",
     )
     @click.option("--skip-bad", is_flag=True, help="folder: leave out images with a problem.")
     @click.option(
@@ -31,22 +37,29 @@ def data_options(command):
     @functools.wraps(command)
     def run(dataset, data_dir, masks, skip_bad, data_settings, **options):
         settings = given(data_dir=data_dir, masks=masks, skip_bad=skip_bad or None)
+        settings |= _parsed(data_settings)
 
         def data(split):
             from keras_parts.data import load
-            from keras_parts.training.recipes import parse_setting
 
-            changes = dict(map(parse_setting, data_settings))
-            if reserved := {"name", "split", "data_dir"} & set(changes):
-                raise click.UsageError(
-                    f"--data-option {reserved.pop()}: it has an option of its own"
-                )
-            return load(dataset, split, **settings | changes)
+            return load(dataset, split, **settings)
 
-        data.name = dataset
+        data.name, data.settings = dataset, settings
         return command(data=data, **options)
 
     return run
+
+
+def _parsed(settings):
+    """{name: value} of --data-option."""
+    if not settings:
+        return {}
+    from keras_parts.training.recipes import parse_setting
+
+    changes = dict(map(parse_setting, settings))
+    if reserved := {"name", "split", "data_dir"} & set(changes):
+        raise click.UsageError(f"--data-option {reserved.pop()}: it has an option of its own")
+    return changes
 
 
 def default_recipe(dataset):
@@ -57,6 +70,146 @@ def default_recipe(dataset):
 
 
 def teacher_settings(teacher, weights):
-    """Changes to a recipe that name another teacher: its layers are its own, not the recipe's."""
+    """Changes to a recipe that name another teacher: its layers are its own, not the recipe's.
+
+    "zoo:MODEL" is the backbone of a segmenter, by what `--model` takes.
+    """
+    if teacher and teacher.startswith(_FROM_ZOO):
+        if weights:
+            raise click.UsageError(f"--teacher {teacher} has weights already: no --teacher-weights")
+        teacher, weights = "segmenter", _segmenter_folder(teacher.removeprefix(_FROM_ZOO))
     changes = given(teacher=teacher, teacher_weights=weights)
     return changes | {"teacher_layers": ()} if teacher else changes
+
+
+def start_settings(model, architecture):
+    """Changes to a recipe of an architecture that let it start from a segmenter, its K included.
+
+    Args:
+        model: what `--model` takes, or None.
+        architecture: of the recipe.
+    """
+    if not model:
+        return {}
+    folder = _segmenter_folder(model)
+    config = json.loads(Path(folder, "segmenter.json").read_text(encoding="utf-8"))
+    same = ("parts", "architecture", "output_stride", "size")
+    changes = {"init_from": folder, **{name: config[name] for name in same}}
+    # Its layers have other names: nothing stays frozen.
+    return changes if config["architecture"] == architecture else changes | {"train_from": None}
+
+
+def _segmenter_folder(model):
+    from keras_parts import zoo
+
+    return str(zoo.path(model).resolve())
+
+
+@click.group()
+def data():
+    """Data sets: what there is, how to get it, and whether it is whole."""
+
+
+@data.command("list")
+@answers
+def list_datasets(quiet):
+    """List the data sets and the truth that each has."""
+    from keras_parts.data import DATASETS
+    from keras_parts.data.catalogue import about
+
+    known = [about(name) for name in DATASETS]
+    width = max(len(one.name) for one in known)
+    truth = max(len(one.truth) for one in known)
+    lines = [f"{one.name:<{width}}  {one.truth:<{truth}}  {one.title}" for one in known]
+    rows = [{"name": one.name, "title": one.title, "truth": one.truth} for one in known]
+    return Answer({"datasets": rows}, "\n".join(lines))
+
+
+@data.command("info")
+@click.argument("name")
+@answers
+def info(name, quiet):
+    """Tell the licence of a data set, how to obtain it, its splits and options."""
+    from dataclasses import asdict
+
+    from keras_parts.data.catalogue import about
+
+    one = about(name)
+    sections = [
+        one.title,
+        one.description,
+        f"Truth: {one.truth}",
+        f"Splits: {', '.join(one.splits)}",
+        f"Licence: {one.licence}",
+        f"How to obtain it: {one.how_to_obtain}",
+        f"Options (--data-option NAME=VALUE):\n{one.options}",
+    ]
+    return Answer(asdict(one), "\n\n".join(filter(None, sections)))
+
+
+@data.command("check")
+@data_options
+@click.option("--split", default="all", show_default=True, help="Split to read.")
+@answers
+def check(data, split, quiet):
+    """Read everything and report every problem, with file and line.
+
+    The exit code is 3 where there are problems.
+    """
+    from keras_parts.cli.group import FAILED, SOME_FAILED
+    from keras_parts.data.catalogue import about
+    from keras_parts.data.check import check as read_all
+
+    if split not in about(data.name).splits and split == "all":
+        split = "train"
+    report = read_all(data.name, split, progress=not quiet, **data.settings)
+    content = {"dataset": data.name, "split": split, "samples": report.samples}
+    content["problems"] = list(report.problems)
+    count = len(report.problems)
+    found = "no problem" if not count else "1 problem" if count == 1 else f"{count} problems"
+    lines = [f"{data.name}, split {split}: {report.samples:,} samples read, {found}."]
+    code = 0 if not count else SOME_FAILED if report.samples else FAILED
+    return Answer(content, "\n".join([*report.problems, *lines]), code)
+
+
+@data.command("show")
+@data_options
+@click.option("--split", default="train", show_default=True, help="Split to take samples from.")
+@click.option("--count", default=16, show_default=True, type=click.IntRange(1), metavar="N")
+@click.option("--output", "-o", required=True, metavar="FILE", help="The picture to write.")
+@answers
+def show(data, split, count, output, quiet):
+    """Draw samples with their boxes, masks and keypoints, to look at."""
+    from keras_parts.data.drawing import sample_sheet
+    from keras_parts.parts import save_picture
+
+    dataset = data(split)
+    save_picture(sample_sheet(dataset, count), output)
+    shown = min(count, len(dataset))
+    content = {"dataset": data.name, "split": split, "shown": shown, "output": output}
+    return Answer(content, f"{shown} of {len(dataset):,} samples of {data.name} in {output}")
+
+
+@data.command("prepare")
+@click.argument("name")
+@click.option("--data-dir", metavar="DIR", help="The data as they were downloaded.")
+@click.option("--output", "-o", metavar="DIR", help="Folder for what is made of them.")
+@answers
+def prepare(name, data_dir, output, quiet):
+    """Bring a data set into the form that is read fastest, downloading what may be downloaded.
+
+    cub_parts: downloads the archives (or takes them from --data-dir), verifies and packs them.
+    celebamask: makes one label map of each face's masks. Others are read as they come.
+    """
+    from keras_parts.cli.group import NOTHING_TO_DO
+    from keras_parts.data.catalogue import about
+    from keras_parts.data.preparation import PREPARATIONS
+
+    one = about(name)
+    if name not in PREPARATIONS:
+        text = f"{name} is read as it comes: there is nothing to prepare. {one.how_to_obtain}"
+        return Answer({"dataset": name, "samples": 0}, text, NOTHING_TO_DO)
+    samples, folder = PREPARATIONS[name](data_dir, output, progress=not quiet)
+    content = {"dataset": name, "output": str(folder), "samples": samples}
+    text = f"{name}: {samples:,} samples; read them with --dataset {name} --data-dir {folder}"
+    return Answer(content, text)

@@ -2,6 +2,8 @@
 
 import functools
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
@@ -11,12 +13,23 @@ from keras_parts.cli.runtime import import_keras
 
 _TRAINED_ON = {"test": "train", "validation": "fit"}
 """Split -> the one that landmark regressions and baselines are fitted on."""
+_SEED = "{seed}"
 
 
 @click.command()
 @data_options
 @click.option("--split", default="test", show_default=True, help="Split to measure on.")
-@click.option("--model", required=True, help="A name of `zoo list`, or the folder of a run.")
+@click.option(
+    "--model",
+    help="A name of `zoo list`, or the folder of a run; with --seeds, {seed} in it stands for "
+    "each seed. Without a model, baselines are measured alone.",
+)
+@click.option(
+    "--seeds",
+    metavar="N,N,...",
+    help="Measure a run for each seed: mean, standard deviation, interval over images.",
+)
+@click.option("--parts", "-k", type=click.IntRange(2), metavar="K", help="K of baselines alone.")
 @click.option(
     "--protocol",
     "protocols",
@@ -24,92 +37,258 @@ _TRAINED_ON = {"test": "train", "validation": "fit"}
     metavar="NAME",
     help="Protocol to run, repeatable; by default all that the data set allows.",
 )
-@click.option("--baselines", is_flag=True, help="Measure k-means on colours and features as well.")
-@click.option("--teacher", help="Network whose features the baseline clusters.")
+@click.option("--mask-folder", metavar="DIR", help="Masks to take instead of the data set's own.")
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="NAME",
+    help="Measure a baseline as well, repeatable.",
+)
+@click.option("--baselines", "all_baselines", is_flag=True, help="Measure all baselines.")
+@click.option("--teacher", help="Network whose features the baselines cluster.")
 @click.option("--teacher-weights", metavar="PATH", help="Its weights.")
 @click.option("--flip", is_flag=True, help="Average with the mirrored image, at twice the cost.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images a batch.")
+@click.option("--name-parts", is_flag=True, help="Store what the parts mean with the model.")
+@click.option("--confusion", metavar="FILE", help="Draw labels against parts.")
 @click.option("--output", "-o", metavar="FILE", help="Write the JSON there as well.")
 @common_options
 def evaluate(
-    data, split, model, protocols, baselines, teacher, teacher_weights, flip, batch_size, output,
-    seed, quiet,
+    data, split, model, seeds, parts, protocols, mask_folder, baselines, all_baselines, teacher,
+    teacher_weights, flip, batch_size, name_parts, confusion, output, seed, quiet,
 ):  # fmt: skip
-    """Measure a segmenter by the protocols of a data set.
+    """Measure a segmenter, or baselines, by the protocols of a data set.
 
-    Published numbers of the same number of parts stand beside its own.
+    Published numbers of the same number of parts stand beside the measured ones.
     """
-    from keras_parts import zoo
+    seeds = _seeds(seeds, seed)
+    baselines = _baselines(baselines, all_baselines)
+    _check(split, model, seeds, parts, baselines, name_parts)
+    dataset = data(split)
+    if mask_folder:
+        from keras_parts.data.masks import WithMasks
+
+        dataset = WithMasks(dataset, mask_folder)
+    train = data(_TRAINED_ON[split]) if split in _TRAINED_ON else None
+    import_keras()
     from keras_parts.metrics import evaluate as measure
 
-    dataset = data(split)
-    train = data(_TRAINED_ON[split]) if split in _TRAINED_ON else None
-    if baselines and train is None:
-        raise click.UsageError(f"--baselines needs one of the splits {', '.join(_TRAINED_ON)}")
-    import_keras()
-    segmenter = zoo.load(model)
-    options = {"train": train, "progress": not quiet, **given(batch_size=batch_size)}
-    protocols = protocols or None
-
-    maps = functools.partial(segmenter.maps, flip=True) if flip else segmenter.maps
-    method = f"{model}, flipped too" if flip else model
-    report = measure(maps, dataset, segmenter.parts, protocols, method=method, **options)
-    beside = []
+    run = functools.partial(
+        measure, dataset=dataset, train=train, progress=not quiet, **given(batch_size=batch_size)
+    )
+    methods, segmenter = [], None
+    if model:
+        runs, segmenter = _measured_models(run, model, seeds, protocols, flip)
+        methods.append(runs)
+        parts = segmenter.parts
     if baselines:
         changes = teacher_settings(teacher, teacher_weights)
-        for method, maps in _baselines(data.name, train, segmenter.parts, changes, seed or 0):
-            possible = _possible(protocols, maps, dataset, train)
-            if possible != []:
-                beside.append(
-                    measure(maps, dataset, segmenter.parts, possible, method=method, **options)
-                )
-    content = {"model": model, "split": split, "flip": flip, **json.loads(report.to_json())}
-    content["baselines"] = [json.loads(other.to_json()) for other in beside]
+        features = _Features(data.name, changes)
+        possible = functools.partial(_possible, protocols, dataset=dataset, train=train)
+        methods += _measured_baselines(run, baselines, parts, seeds, features, train, possible)
+    if not methods:
+        raise click.UsageError("no baseline can run these protocols")
+    meanings = _meanings(methods[0], dataset.info) if segmenter else ()
+    content = _content(model, split, seeds, flip, methods, meanings)
+    text = methods[0].to_table(*methods[1:]).rstrip()
+    if meanings:
+        text += "\n\nWhat the parts mean:\n" + "\n".join(f"  {one}" for one in meanings)
+    if name_parts:
+        _store_names(model, segmenter, meanings)
+    if confusion:
+        _draw(methods[0], meanings, confusion)
     if output:
         from keras_parts.images import atomic_write
 
         with atomic_write(output, "w") as file:
             json.dump(plain(content), file, indent=2)
-    return Answer(content, report.to_table(*beside).rstrip())
+    return Answer(content, text)
+
+
+def _seeds(text, seed):
+    """The seeds of --seeds, or the one of --seed."""
+    if text is None:
+        return [seed or 0]
+    words = text.split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise click.UsageError(f"--seeds is {text!r}, expected numbers such as 0,1,2")
+    return [int(word) for word in words]
+
+
+def _baselines(names, every):
+    from keras_parts.metrics.baselines import BASELINES, baseline_named
+
+    for name in names:
+        baseline_named(name)
+    return list(BASELINES) if every else list(names)
+
+
+def _check(split, model, seeds, parts, baselines, name_parts):
+    if not model and not baselines:
+        raise click.UsageError("there is nothing to measure: give --model, --baseline or both")
+    if not model and parts is None:
+        raise click.UsageError("baselines without a model need their number of parts: --parts K")
+    if model and parts is not None:
+        raise click.UsageError("--parts is for baselines alone: beside a model they take its K")
+    if baselines and split not in _TRAINED_ON:
+        raise click.UsageError(f"--baselines needs one of the splits {', '.join(_TRAINED_ON)}")
+    if model and len(seeds) > 1 and _SEED not in model:
+        raise click.UsageError(f"--seeds: write {_SEED} where the seed stands in --model {model}")
+    if name_parts and (not model or len(seeds) > 1 or _folder(model) is None):
+        raise click.UsageError("--name-parts needs --model to be the folder of one run")
+
+
+def _measured_models(run, model, seeds, protocols, flip):
+    """(`Runs` of the model's seeds, the first segmenter)."""
+    from keras_parts import zoo
+    from keras_parts.metrics import Runs
+
+    names = [model.replace(_SEED, str(seed)) for seed in seeds] if _SEED in model else [model]
+    reports, first = [], None
+    method = f"{model}, flipped too" if flip else model
+    for name in names:
+        segmenter = zoo.load(name)
+        first = first or segmenter
+        maps = functools.partial(segmenter.maps, flip=True) if flip else segmenter.maps
+        reports.append(run(maps, parts=segmenter.parts, protocols=protocols or None, method=method))
+    runs = Runs(tuple(reports))
+    return (runs.with_intervals() if len(names) > 1 else runs), first
+
+
+def _measured_baselines(run, names, parts, seeds, features, train, possible):
+    """`Runs` of each baseline that can run any of the protocols."""
+    from keras_parts.metrics import BASELINES, Runs
+
+    for name in names:
+        baseline = BASELINES[name]
+        method = baseline.title
+        if baseline.on_features:
+            method = method.format(features=features.name)
+        reports = []
+        for seed in seeds:
+            embed = features.embed if baseline.on_features else None
+            maps = baseline(train, parts, seed, embed)
+            chosen = possible(maps)
+            if chosen != []:
+                reports.append(run(maps, parts=parts, protocols=chosen, method=method))
+        if reports:
+            runs = Runs(tuple(reports))
+            yield runs.with_intervals() if len(seeds) > 1 else runs
 
 
 def _possible(protocols, maps, dataset, train):
     """Of the protocols asked for, those that a baseline without a background can run."""
     from keras_parts.metrics import PROTOCOLS
 
-    if protocols is None:
+    if not protocols:
         return None
-    return [name for name in protocols if not PROTOCOLS[name].missing(maps, dataset, train)]
+    return [
+        name
+        for name in protocols
+        if name not in PROTOCOLS or not PROTOCOLS[name].missing(maps, dataset, train)
+    ]
 
 
-def _baselines(name, train, parts, changes, seed):
-    """(method, maps) of k-means on colours, and on the features of a teacher."""
-    from keras_parts.metrics import colour_baseline, feature_baseline
-    from keras_parts.teachers import create_teacher
-    from keras_parts.training.recipes import recipe
+class _Features:
+    """The features of the teacher of a data set's recipe, made when a baseline asks for them."""
 
-    yield "k-means on Lab colour", colour_baseline(train, parts, seed)
-    chosen = recipe(default_recipe(name), **changes)
-    teacher = create_teacher(
-        chosen.teacher,
-        chosen.teacher_layers,
-        chosen.teacher_weights,
-        turns=chosen.teacher_turns,
+    def __init__(self, name, changes):
+        self._recipe_name, self._changes = default_recipe(name), changes
+
+    @functools.cached_property
+    def _recipe(self):
+        from keras_parts.training.recipes import recipe
+
+        return recipe(self._recipe_name, **self._changes)
+
+    @functools.cached_property
+    def _teacher(self):
+        from keras_parts.teachers import create_teacher
+
+        chosen = self._recipe
+        return create_teacher(
+            chosen.teacher,
+            chosen.teacher_layers,
+            chosen.teacher_weights,
+            turns=chosen.teacher_turns,
+        )
+
+    @property
+    def name(self):
+        """For tables: "efficientnet_lite0 block_14"."""
+        return f"{self._recipe.teacher} {'+'.join(self._teacher.layer_names)}"
+
+    @functools.cached_property
+    def embed(self):
+        from keras_parts.metrics import remembered, teacher_features
+
+        size = self._recipe.teacher_size or self._recipe.size
+        return remembered(teacher_features(self._teacher, size))
+
+
+def _meanings(runs, info):
+    """What the parts of a single run mean; nothing where no protocol of parts alone was run."""
+    from keras_parts.metrics import part_meanings
+
+    result = _foreground_result(runs)
+    if len(runs.reports) > 1 or result is None:
+        return ()
+    return part_meanings(result, info)
+
+
+def _foreground_result(runs):
+    """The first result of parts alone that has a table of labels."""
+    return next(
+        (
+            result
+            for result in runs.results.values()
+            if result.counts is not None and any(name.startswith("FG-") for name in result.values)
+        ),
+        None,
     )
-    features = _features(teacher, chosen.teacher_size or chosen.size)
-    method = f"k-means on {chosen.teacher} {'+'.join(teacher.layer_names)}"
-    yield method, feature_baseline(features, train, parts, seed)
 
 
-def _features(teacher, size):
-    """Images of any size -> the teacher's features of each, stretched to a square."""
-    import numpy as np
-    from keras import ops
+def _content(model, split, seeds, flip, methods, meanings):
+    """What --json prints."""
+    head = {"model": model, "split": split, "flip": flip}
+    first, rest = (methods[0], methods[1:]) if model else (None, methods)
+    if first is not None:
+        several = len(first.reports) > 1
+        head |= json.loads(first.to_json() if several else first.reports[0].to_json())
+    head["baselines"] = [
+        json.loads(other.to_json() if len(other.reports) > 1 else other.reports[0].to_json())
+        for other in rest
+    ]
+    head["meanings"] = [
+        {"part": one.part, "name": one.name, "covers": dict(one.covers), "share": one.share}
+        for one in meanings
+    ]
+    return head if len(seeds) == 1 else head | {"seeds": seeds}
 
-    from keras_parts.geometry import fit_image
 
-    def features(images):
-        squares = np.stack([fit_image(image, size, "stretch")[0] for image in images])
-        return list(ops.convert_to_numpy(teacher(squares.astype("float32") / 255)))
+def _folder(model):
+    """The folder that holds the segmenter of a run, or None for a model of the zoo."""
+    for folder in (Path(model, "segmenter"), Path(model)):
+        if (folder / "segmenter.json").is_file() and not (folder / "card.json").is_file():
+            return folder
+    return None
 
-    return features
+
+def _store_names(model, segmenter, meanings):
+    if not meanings:
+        raise click.UsageError("--name-parts needs a protocol of parts alone, such as *-foreground")
+    names = tuple(one.name for one in meanings)
+    segmenter.config = replace(segmenter.config, part_names=names)
+    segmenter.save_preset(_folder(model))
+
+
+def _draw(runs, meanings, path):
+    from keras_parts.metrics import confusion_picture
+    from keras_parts.parts import save_picture
+
+    result = _foreground_result(runs)
+    if result is None:
+        raise click.UsageError("--confusion needs a protocol of parts alone, such as *-foreground")
+    names = [f"{one.part} {one.name}" for one in meanings]
+    save_picture(confusion_picture(result, names, f"{runs.method} on {runs.dataset}"), path)

@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "Discover the parts of the objects in images.",
     "evaluate": "Measure a segmenter by the protocols of a data set.",
     "segment": "Segment picture files into parts.",
+    "data": "Data sets: what there is, how to get it, and whether it is whole.",
     "zoo": "The trained segmenters that come with the package.",
 }
 """Command -> its one line of help. `keras_parts.cli.NAME` holds a click command of that name."""

@@ -67,7 +67,7 @@ class CUB(Dataset):
         subset: str | None = None,
     ):
         self._root = _find_root(Path(root))
-        self._masks = _find_masks(self._root) if masks else None
+        self._masks = self._find_masks() if masks else None
         tables = _Tables(self._root)
         chosen = tables.in_split(split) & tables.present(self._root) & ~tables.damaged
         if classes is not None:
@@ -76,6 +76,7 @@ class CUB(Dataset):
             chosen &= tables.of_subset(self._root, split, subset)
         rows = self._with_files(tables, np.flatnonzero(chosen))
         self._paths = [tables.paths[row] for row in rows]
+        self._numbers = [tables.ids[row] for row in rows]
         self._boxes, self._parts = tables.boxes[rows], tables.parts[rows]
         self._categories = tables.categories[rows]
         self.info = DatasetInfo(
@@ -154,6 +155,24 @@ class CUB(Dataset):
             f"x={x[part]:g}, y={y[part]:g}, outside the image of {width} x {height} pixels"
             for part in np.flatnonzero(outside & (visible == 1))
         ]
+
+    def _find_masks(self):
+        for folder in (self._root / "segmentations", self._root.parent / "segmentations"):
+            if folder.is_dir():
+                return folder
+        raise DataError(
+            f"cub: {self._root} has no folder segmentations: go without masks (masks=False), or "
+            f"{HOW_TO_OBTAIN}"
+        )
+
+    def number(self, index: int) -> int:
+        """The official id of an image."""
+        return self._numbers[index]
+
+    def files(self, index: int) -> tuple[Path, Path | None]:
+        """The files of a sample's image and mask."""
+        path = self._paths[index]
+        return self._root / "images" / path, None if self._masks is None else self._mask_path(path)
 
     def _mask_path(self, path):
         return (self._masks / path).with_suffix(".png")
@@ -345,16 +364,6 @@ def _find_root(folder):
             return root
     raise DataError(
         f"cub: {folder} holds no images.txt, so it is not {FOLDER}. To obtain the data set, "
-        f"{HOW_TO_OBTAIN}"
-    )
-
-
-def _find_masks(root):
-    for folder in (root / "segmentations", root.parent / "segmentations"):
-        if folder.is_dir():
-            return folder
-    raise DataError(
-        f"cub: {root} has no folder segmentations: go without masks (masks=False), or "
         f"{HOW_TO_OBTAIN}"
     )
 

@@ -61,6 +61,8 @@ class Dataset(Sequence[Sample]):
     """
 
     info: DatasetInfo
+    masks_from: str = "the data set's own"
+    """Where the masks come from, for tables."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -120,6 +122,7 @@ class Subset(Dataset):
     def __init__(self, dataset: Dataset, indices: Iterable[int]):
         self.dataset = dataset
         self.info = dataset.info
+        self.masks_from = dataset.masks_from
         places = range(len(dataset))
         self.indices = np.array([places[index] for index in indices], np.int64)
 

@@ -72,7 +72,7 @@ class Folder(Dataset):
             raise ConfigError(f"verify must be headers or pixels, not {verify!r}")
         self._root = _existing(root, "the images")
         self._masks = _mask_source(self._root, masks, category)
-        self._labels = None if part_labels is None else _Pictures(part_labels, "part labels")
+        self._labels = None if part_labels is None else Pictures(part_labels, "part labels")
         self._keypoints = None if keypoints is None else CocoFile(keypoints, category)
         landmarks = self._landmarks()
         self.info = DatasetInfo(
@@ -326,7 +326,7 @@ class _MaskFolder(_NoMasks):
     """A mask an image, of the same name."""
 
     def __init__(self, folder):
-        self._pictures = _Pictures(folder, "masks")
+        self._pictures = Pictures(folder, "masks")
         self.folder = self._pictures.folder
 
     def look(self, entry, size):
@@ -388,7 +388,7 @@ class _CocoMasks(_NoMasks):
         return (self.coco.path,)
 
 
-class _Pictures:
+class Pictures:
     """A folder of pictures that are named as the images are, up to the suffix."""
 
     def __init__(self, folder, what):

@@ -11,13 +11,15 @@ from keras_parts.metrics.baselines import (
     stretched,
     teacher_features,
 )
+from keras_parts.metrics.bootstrap import intervals
 from keras_parts.metrics.clustering import ari, nmi
 from keras_parts.metrics.contingency import ContingencyTable
 from keras_parts.metrics.evaluation import evaluate
 from keras_parts.metrics.landmarks import landmark_error, soft_centres
+from keras_parts.metrics.meaning import PartMeaning, confusion_picture, part_meanings
 from keras_parts.metrics.protocols import PROTOCOLS, Maps, Protocol, Result
 from keras_parts.metrics.published import PUBLISHED, Published, published_values
-from keras_parts.metrics.report import Report
+from keras_parts.metrics.report import Report, Runs
 
 __all__ = [
     "BASELINES",
@@ -26,18 +28,23 @@ __all__ = [
     "CentroidMaps",
     "ContingencyTable",
     "Maps",
+    "PartMeaning",
     "Protocol",
     "Published",
     "Report",
     "Result",
+    "Runs",
     "ari",
     "baseline_named",
     "colour_baseline",
+    "confusion_picture",
     "evaluate",
     "feature_baseline",
+    "intervals",
     "kmeans_baseline",
     "landmark_error",
     "nmi",
+    "part_meanings",
     "published_values",
     "remembered",
     "soft_centres",

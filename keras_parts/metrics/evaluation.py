@@ -64,6 +64,7 @@ def evaluate(
         shares=shares.shares,
         skipped=skipped,
         method=method,
+        masks=dataset.masks_from,
     )
 
 

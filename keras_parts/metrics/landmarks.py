@@ -37,20 +37,48 @@ def landmark_error(
         DataError: shapes do not fit, a centre or a visible landmark is not finite, or no test
             landmark can be predicted.
     """
+    distances = landmark_distances(
+        train_centres, train_landmarks, train_visible, test_centres, test_landmarks, test_visible
+    ).T
+    return float(100 * distances[~np.isnan(distances)].mean())
+
+
+def landmark_distances(
+    train_centres,
+    train_landmarks,
+    train_visible,
+    test_centres,
+    test_landmarks,
+    test_visible,
+) -> np.ndarray:
+    """The distances that `landmark_error` is the mean of.
+
+    Args:
+        train_centres, train_landmarks, train_visible, test_centres, test_landmarks, test_visible:
+            as there.
+
+    Returns:
+        `(test samples, landmarks)` float64 L2 distances, NaN where a landmark is not visible or
+        has no regression.
+
+    Raises:
+        DataError: as `landmark_error`.
+    """
     train = _checked("train", train_centres, train_landmarks, train_visible)
     test = _checked("test", test_centres, test_landmarks, test_visible)
     for what, fitted, tested in zip(("centres", "landmarks"), train, test, strict=False):
         if fitted.shape[1:] != tested.shape[1:]:
             raise DataError(f"train and test {what}: {fitted.shape} does not fit {tested.shape}")
-    distances = []
+    distances = np.full(test[2].shape, np.nan)
     for landmark in range(train[1].shape[1]):
         fit, predict = train[2][:, landmark], test[2][:, landmark]
         if fit.any() and predict.any():
             predicted = _regress(train[0][fit], train[1][fit, landmark], test[0][predict])
-            distances.append(np.linalg.norm(predicted - test[1][predict, landmark], axis=-1))
-    if not distances:
+            error = predicted - test[1][predict, landmark]
+            distances[predict, landmark] = np.linalg.norm(error, axis=-1)
+    if np.isnan(distances).all():
         raise DataError("no landmark is visible in both the train and the test samples")
-    return float(100 * np.concatenate(distances).mean())
+    return distances
 
 
 def soft_centres(logits, foreground=None) -> np.ndarray:

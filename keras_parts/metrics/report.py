@@ -1,16 +1,15 @@
 """`Report`: what an evaluation found, as numbers, JSON and a table beside published numbers."""
 
 import json
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_UP, Decimal
+
+import numpy as np
 
 from keras_parts.errors import ConfigError
+from keras_parts.metrics.bootstrap import intervals
 from keras_parts.metrics.protocols import PROTOCOLS, Result
-from keras_parts.metrics.published import Published, published_values
-
-_MISSING = "-"
+from keras_parts.metrics.tables import comparison
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +24,7 @@ class Report:
         shares: `(parts,)` share of each part of the object's pixels; a dead part has 0.
         skipped: protocol name to what it lacked to run.
         method: the model's name in tables.
+        masks: where given masks came from.
     """
 
     dataset: str
@@ -34,6 +34,7 @@ class Report:
     shares: tuple[float, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
     method: str = "this model"
+    masks: str = "the data set's own"
 
     @property
     def values(self) -> dict[str, dict[str, float]]:
@@ -59,13 +60,14 @@ class Report:
             "dataset": self.dataset,
             "parts": self.parts,
             "samples": self.samples,
+            "masks": self.masks,
             "shares": list(self.shares),
             "protocols": protocols,
             "skipped": dict(self.skipped),
         }
         return json.dumps(content, indent=2)
 
-    def to_table(self, *beside: "Report", width: int = 100) -> str:
+    def to_table(self, *beside: "Report | Runs", width: int = 100) -> str:
         """The report as plain text: a table a protocol, with published numbers of the same K.
 
         Args:
@@ -75,86 +77,114 @@ class Report:
         Raises:
             ConfigError: a report beside is of another data set or K.
         """
-        for other in beside:
+        return Runs((self,)).to_table(*beside, width=width)
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Several runs of one method, which differ in their seed: printed as mean and deviation.
+
+    Attributes:
+        reports: one a run, of the same protocols on the same split.
+        method: the method's name in tables; by default the first report's.
+        intervals: {protocol: {metric: (low, high)}} in per cent, see `with_intervals`.
+
+    Raises:
+        ConfigError: there are no reports, or they do not belong together.
+    """
+
+    reports: Sequence[Report]
+    method: str = ""
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.reports:
+            raise ConfigError("there are no runs to put together")
+        first = self.reports[0]
+        object.__setattr__(self, "method", self.method or first.method)
+        for other in self.reports:
+            if (other.dataset, other.parts, other.samples) != (
+                first.dataset, first.parts, first.samples
+            ) or set(other.results) != set(first.results):  # fmt: skip
+                raise ConfigError(
+                    f"{other.method} and {first.method} are no runs of one method: they differ in "
+                    "data set, K, images or protocols"
+                )
+
+    @property
+    def dataset(self) -> str:
+        return self.reports[0].dataset
+
+    @property
+    def parts(self) -> int:
+        return self.reports[0].parts
+
+    @property
+    def samples(self) -> int:
+        return self.reports[0].samples
+
+    @property
+    def results(self) -> Mapping[str, Result]:
+        """Those of the first run."""
+        return self.reports[0].results
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        return self.reports[0].skipped
+
+    @property
+    def masks(self) -> str:
+        return self.reports[0].masks
+
+    def values(self, protocol: str, metric: str) -> list[float]:
+        """Per cent, one a run; empty where nothing was measured."""
+        found = [report.results[protocol].values.get(metric) for report in self.reports]
+        return [value for value in found if value is not None]
+
+    def with_intervals(self, level: float = 0.95, draws: int = 1000, seed: int = 0) -> "Runs":
+        """The same with bootstrap intervals over images, see `keras_parts.metrics.intervals`."""
+        found = {
+            protocol: intervals([one.results[protocol] for one in self.reports], level, draws, seed)
+            for protocol in self.results
+        }
+        return Runs(self.reports, self.method, found)
+
+    def summary(self) -> dict[str, dict[str, dict]]:
+        """{protocol: {metric: {"mean", "std", "interval", "values"}}}, std None for one run."""
+        return {
+            protocol: {
+                metric: {
+                    "mean": float(np.mean(values)),
+                    "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                    "interval": self.intervals.get(protocol, {}).get(metric),
+                    "values": values,
+                }
+                for metric in result.values
+                if (values := self.values(protocol, metric))
+            }
+            for protocol, result in self.results.items()
+        }
+
+    def to_json(self) -> str:
+        """The summary, and every run's report, as a JSON object."""
+        content = {
+            "method": self.method,
+            "dataset": self.dataset,
+            "parts": self.parts,
+            "samples": self.samples,
+            "masks": self.masks,
+            "summary": self.summary(),
+            "runs": [json.loads(report.to_json()) for report in self.reports],
+        }
+        return json.dumps(content, indent=2)
+
+    def to_table(self, *beside: "Report | Runs", width: int = 100) -> str:
+        """As `Report.to_table`."""
+        others = [one if isinstance(one, Runs) else Runs((one,)) for one in beside]
+        for other in others:
             if (other.dataset, other.parts) != (self.dataset, self.parts):
                 raise ConfigError(
                     f"{other.method} was measured on {other.dataset} with K={other.parts}: it "
                     f"cannot stand beside {self.dataset} with K={self.parts}"
                 )
-        lines = [f"{self.dataset}, {self.samples:,} images, K={self.parts}"]
-        for report in (self, *beside):
-            shares = "  ".join(f"{100 * share:.1f}" for share in report.shares)
-            lines.append(f"Parts of {report.method}, % of the object's pixels: {shares}")
-        for name in self.results:
-            lines += ["", *_section(name, (self, *beside), width)]
-        lines += _not_run(self.skipped)
-        return "\n".join(lines) + "\n"
-
-
-def _section(name, reports, width):
-    ours = [report for report in reports if name in report.results]
-    result = ours[0].results[name]
-    known = published_values(reports[0].dataset, reports[0].parts, name)
-    metrics = PROTOCOLS[name].metrics
-    metrics = [metric for metric in metrics if any(metric in r.results[name].values for r in ours)]
-    rows = [("method", *metrics, "trained with", "source")]
-    for report in ours:
-        rows += _own_rows(report.method, report.results[name], metrics, first=report is ours[0])
-    notes = []
-    for (method, supervision, source, note), values in _by_method(known).items():
-        cells = [_number(values.get(metric)) for metric in metrics]
-        if set(cells) == {_MISSING}:
-            continue
-        if note and note not in notes:
-            notes.append(note)
-        mark = f" [{notes.index(note) + 1}]" if note else ""
-        rows.append((method + mark, *cells, supervision, source))
-    counted = f"{result.observations:,} {'pixels' if name.startswith('pixels') else 'keypoints'}"
-    title = f"{name}: {PROTOCOLS[name].title}; {counted} of {result.samples:,} images"
-    lines = [*textwrap.wrap(title, width), *_aligned(rows, numbers=len(metrics))]
-    return lines + [f"[{i}] published on: {note}" for i, note in enumerate(notes, 1)]
-
-
-def _own_rows(method, result, metrics, first):
-    yield (method, *(_number(result.values.get(metric)) for metric in metrics), "", "measured here")
-    midpoint = [result.values.get(f"{metric} of the midpoint") for metric in metrics]
-    if first and any(value is not None for value in midpoint):
-        yield ("image midpoint", *map(_number, midpoint), "", "measured here")
-
-
-def _not_run(skipped):
-    by_reason = {}
-    for name, reason in skipped.items():
-        by_reason.setdefault(reason, []).append(name)
-    if by_reason:
-        yield ""
-    for reason, names in by_reason.items():
-        yield f"Not run: {', '.join(names)} {'needs' if len(names) == 1 else 'need'} {reason}"
-
-
-def _by_method(entries: list[Published]):
-    rows = {}
-    for entry in entries:
-        key = (entry.method, entry.supervision, entry.source, entry.note)
-        rows.setdefault(key, {})[entry.metric] = entry.value
-    return rows
-
-
-def _number(value):
-    if value is None:
-        return _MISSING
-    rounded = Decimal(repr(float(value))).quantize(Decimal("0.1"), ROUND_HALF_UP)
-    return str(rounded + 0)  # no "-0.0"
-
-
-def _aligned(rows, numbers):
-    """Rows of cells as lines: `numbers` columns after the first are right-aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if 0 < place <= numbers else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  " + "  ".join(cells).rstrip())
-    return lines
+        return comparison([self, *others], width)

@@ -15,14 +15,14 @@ command = importlib.import_module("keras_parts.cli.evaluate")
 class Quadrants:
     """Parts by position: left, right, and a background of none."""
 
-    parts, part_names = 2, ()
+    parts, part_names, shift = 2, (), 0
 
     def maps(self, images, flip=False):
         # Averaged with its mirror image, a partition into left and right is none.
         return [self.one(*image.shape[:2]) * (0.0 if flip else 1.0) for image in images]
 
     def one(self, height, width):
-        right = np.arange(width) >= width // 2
+        right = np.arange(width) >= width // 2 + 5 * self.shift
         logits = np.stack([np.full(width, -9.0), ~right, right], axis=-1).astype(np.float32)
         return np.broadcast_to(logits, (height, width, 3))
 
@@ -34,10 +34,11 @@ def evaluate(monkeypatch, tmp_path):
     monkeypatch.setattr(command, "import_keras", lambda: None)
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments):
+    def run(*arguments, model="mine"):
         toy = ["--dataset", "toy", "--data-option", "count=6", "--data-option", "size=49"]
         toy += ["--data-option", "species=[0]"]
-        return CliRunner().invoke(main, ["evaluate", *toy, "--model", "mine", *arguments])
+        named = [] if model is None else ["--model", model]
+        return CliRunner().invoke(main, ["evaluate", *toy, *named, *arguments])
 
     return run
 
@@ -91,10 +92,7 @@ def test_damaged_model(evaluate, monkeypatch):
     assert evaluate().exit_code == 4
 
 
-@pytest.mark.backend
 def test_baselines_stand_beside_the_model(evaluate, monkeypatch):
-    import keras
-
     from keras_parts import teachers
 
     asked = []
@@ -102,9 +100,9 @@ def test_baselines_stand_beside_the_model(evaluate, monkeypatch):
     class Teacher:
         layer_names = ("colour",)
 
-        def __call__(self, images):
+        def predict_on_batch(self, images):
             assert images.shape[1:] == (161, 161, 3) and images.max() <= 1
-            return keras.ops.convert_to_tensor(images)[:, ::20, ::20]
+            return images[:, ::20, ::20]
 
     def create_teacher(kind, layers, weights, turns):
         asked.append((kind, layers, weights))
@@ -112,7 +110,8 @@ def test_baselines_stand_beside_the_model(evaluate, monkeypatch):
 
     monkeypatch.setattr(teachers, "create_teacher", create_teacher)
     protocols = ("pixels-foreground", "pixels-full-model")
-    arguments = ["--baselines", *(f"--protocol={name}" for name in protocols)]
+    arguments = ["--baseline=kmeans-colour", "--baseline=kmeans-features"]
+    arguments += [f"--protocol={name}" for name in protocols]
     first = evaluate("--json", *arguments, "--seed", "1")
     assert first.exit_code == 0, first.stderr
     content = json.loads(first.stdout)
@@ -137,3 +136,96 @@ def test_baselines_need_a_split_to_be_fitted_on(evaluate):
     result = evaluate("--baselines", "--split", "train")
     assert result.exit_code == 2
     assert "--baselines needs one of the splits test, validation" in result.stderr
+
+
+def test_baselines_alone(evaluate, monkeypatch):
+    alone = ("--baseline=kmeans-colour", "--protocol=pixels-foreground", "--json")
+    result = evaluate(*alone, "--parts", "3", model=None)
+    assert result.exit_code == 0, result.stderr
+    content = json.loads(result.stdout)
+    assert content["model"] is None and content["baselines"][0]["parts"] == 3
+    table = evaluate("--baseline=kmeans-colour", "--parts", "3", model=None).stdout
+    assert "k-means on Lab colour" in table and "What the parts mean" not in table
+
+
+@pytest.mark.parametrize(
+    "arguments, model, words",
+    [
+        ((), None, "nothing to measure"),
+        (("--baseline=slic",), None, "--parts K"),
+        (("--parts", "3"), "mine", "--parts is for baselines alone"),
+        (("--baseline=nosuch",), "mine", "'nosuch': choose from kmeans-colour"),
+        (("--seeds", "0,x"), "mine", "expected numbers such as 0,1,2"),
+        (("--seeds", "0,1"), "mine", "write {seed} where the seed stands"),
+        (("--name-parts",), "mine", "folder of one run"),
+        (("--mask-folder", "nowhere"), "mine", "no such folder for the masks"),
+    ],
+)
+def test_arguments_that_do_not_fit(evaluate, arguments, model, words):
+    result = evaluate(*arguments, model=model)
+    assert result.exit_code in (1, 2) and words in result.stderr
+
+
+def test_seeds_are_put_together(evaluate, monkeypatch):
+    asked = []
+
+    def load(model):
+        asked.append(model)
+        segmenter = Quadrants()
+        segmenter.shift = len(asked)
+        return segmenter
+
+    monkeypatch.setattr(zoo, "load", load)
+    arguments = ("--seeds", "0,1,2", "--protocol", "pixels-foreground")
+    content = json.loads(evaluate(*arguments, "--json", model="runs/s{seed}").stdout)
+    assert asked == ["runs/s0", "runs/s1", "runs/s2"] and content["seeds"] == [0, 1, 2]
+    found = content["summary"]["pixels-foreground"]["FG-NMI"]
+    assert len(set(found["values"])) == 3 and len(content["runs"]) == 3
+    assert found["mean"] == pytest.approx(np.mean(found["values"]))
+    low, high = found["interval"]
+    assert low <= found["mean"] <= high
+    table = evaluate(*arguments, "--baseline=kmeans-colour", model="runs/s{seed}").stdout
+    assert "(3 runs)" in table and "±" in table and "95 % interval" in table
+
+
+def test_masks_of_a_folder_are_named(evaluate, tmp_path):
+    from PIL import Image
+
+    for number in range(6):
+        (tmp_path / "predicted").mkdir(exist_ok=True)
+        Image.new("L", (49, 49), 255).save(tmp_path / "predicted" / f"test-{number:05d}.png")
+    arguments = ("--mask-folder", "predicted", "--protocol", "pixels-full-given")
+    table = evaluate(*arguments).stdout
+    assert "masks: predicted" in table
+    assert json.loads(evaluate(*arguments, "--json").stdout)["masks"] == "predicted"
+    assert "masks: the data set's own" in evaluate(*arguments[2:]).stdout
+
+
+def test_meanings_are_told_drawn_and_stored(evaluate, monkeypatch, tmp_path):
+    from PIL import Image
+
+    from keras_parts.segmenter import SegmenterConfig
+
+    folder = tmp_path / "run" / "segmenter"
+    folder.mkdir(parents=True)
+    saved = []
+
+    class Stored(Quadrants):
+        config = SegmenterConfig(2, "small")
+
+        def save_preset(self, folder):
+            saved.append((folder, self.config.part_names))
+
+    (folder / "segmenter.json").write_text(json.dumps(Stored.config.to_json()))
+    monkeypatch.setattr(zoo, "load", lambda model: Stored())
+    result = evaluate("--name-parts", "--confusion", "picture.png", model="run")
+    assert result.exit_code == 0, result.stderr
+    assert "What the parts mean:\n  part 1: " in result.stdout
+    ((where, names),) = saved
+    assert where.resolve() == folder and len(set(names)) == 2
+    assert names[0] in result.stdout
+    assert Image.open(tmp_path / "picture.png").width > 200
+    content = json.loads(evaluate("--json", model="run").stdout)
+    assert [one["name"] for one in content["meanings"]] == list(names)
+    result = evaluate("--name-parts", "--protocol", "pixels-full-model", model="run")
+    assert result.exit_code == 2 and "needs a protocol of parts alone" in result.stderr

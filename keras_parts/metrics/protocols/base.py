@@ -60,6 +60,8 @@ class Result:
             background, cluster 0 is the background. Empty where nothing is clustered.
         counts: `(labels, clusters)` int64 contingency table behind the values, or None.
         labels: names of the table's rows.
+        by_image: the values as a function of how often each image counts, in the data set's order,
+            for the bootstrap: weights `(samples,)` int64 to {metric: per cent}.
     """
 
     values: dict[str, float]
@@ -68,6 +70,7 @@ class Result:
     shares: tuple[float, ...] = ()
     counts: np.ndarray | None = field(default=None, repr=False)
     labels: tuple[str, ...] = field(default=(), repr=False)
+    by_image: Callable[[np.ndarray], dict[str, float]] | None = field(default=None, repr=False)
 
 
 class Scorer:
@@ -105,6 +108,7 @@ class Protocol:
         metrics: names of the values.
         datasets: names of the data sets that it runs on unasked; empty for all.
         specialises: the general protocol that it takes the place of on those.
+        observed: what is counted, for tables.
     """
 
     name: str
@@ -115,6 +119,7 @@ class Protocol:
     metrics: tuple[str, ...]
     datasets: tuple[str, ...] = ()
     specialises: str = ""
+    observed: str = "keypoints"
 
     def missing(self, maps: Maps, dataset: Dataset, train: Dataset | None = None) -> str:
         """What the protocol lacks to run, by the first sample of the data; "" if nothing."""

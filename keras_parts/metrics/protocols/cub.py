@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_parts.data.dataset import Dataset
 from keras_parts.errors import DataError
-from keras_parts.metrics.landmarks import landmark_error, soft_centres
+from keras_parts.metrics.landmarks import landmark_distances, landmark_error, soft_centres
 from keras_parts.metrics.protocols.base import (
     Maps,
     Protocol,
@@ -20,8 +20,7 @@ from keras_parts.metrics.protocols.base import (
     box_crop,
     foreground_of,
 )
-from keras_parts.metrics.protocols.keypoints import foreground_scorer, full_scorer
-from keras_parts.metrics.protocols.partition import FROM, MASKS, NEEDS, choose
+from keras_parts.metrics.protocols.partition import FROM, KEYPOINTS, MASKS, NEEDS, choose
 
 # The classes of CUB-001, -002 and -003: by name, since a partial copy may number them otherwise.
 SUBSETS = {
@@ -74,17 +73,48 @@ class LandmarkScorer(CentreScorer):
 
     def result(self):
         train, test = self.train.arrays(), self.arrays()
-        values, baseline = {}, {}
+        values, baseline, distances = {}, {}, {}
         for name, (fit, tested) in self._subsets.items():
-            fitting, testing = _chosen(train, fit), _chosen(test, tested)
+            rows = _rows(test, tested)
+            fitting, testing = _chosen(train, _rows(train, fit)), _chosen(test, rows)
             if fitting[3].any() and (fitting[3].any(0) & testing[3].any(0)).any():
-                values[name] = _error(fitting, testing, centres=0)
-                baseline[f"{name} of the midpoint"] = _error(fitting, testing, centres=1)
+                values[name] = landmark_error(*_sides(fitting, testing, centres=0))
+                baseline[f"{name} of the midpoint"] = landmark_error(
+                    *_sides(fitting, testing, centres=1)
+                )
+                distances[name] = np.full(test[3].shape, np.nan)
+                distances[name][rows] = landmark_distances(*_sides(fitting, testing, centres=0))
         if not values:
             raise DataError("no landmark is visible in both the train and the test split")
         return Result(
-            values=values | baseline, samples=len(test[0]), observations=int(test[3].sum())
+            values=values | baseline,
+            samples=len(test[0]),
+            observations=int(test[3].sum()),
+            by_image=DistancesByImage(distances),
         )
+
+
+class DistancesByImage:
+    """Distances of regressed landmarks, of which any weighted mean can be taken.
+
+    The regressions stay those of the train split: what varies is who is tested.
+
+    Args:
+        distances: {metric: `(images, landmarks)`, NaN where nothing is predicted}.
+    """
+
+    def __init__(self, distances: dict[str, np.ndarray]):
+        self._sums = {name: np.nansum(one, axis=1) for name, one in distances.items()}
+        self._counts = {name: (~np.isnan(one)).sum(1) for name, one in distances.items()}
+
+    def __call__(self, weights: np.ndarray) -> dict[str, float]:
+        """The errors if each image counted as often as `weights` `(images,)` int64 says; a subset
+        that is not drawn at all has none (NaN)."""
+        counted = {name: weights @ counts for name, counts in self._counts.items()}
+        return {
+            name: float(100 * (weights @ sums) / counted[name]) if counted[name] else np.nan
+            for name, sums in self._sums.items()
+        }
 
 
 def _own_foreground(logits):
@@ -102,18 +132,22 @@ def _subsets(categories):
     return subsets | {"all": (None, None)}
 
 
-def _chosen(arrays, categories):
+def _rows(arrays, categories):
+    """(samples,) bool: those of the categories; None is all."""
     if categories is None:
-        return arrays
-    rows = np.isin(arrays[4], categories)
+        return np.full(len(arrays[4]), True)
+    return np.isin(arrays[4], categories)
+
+
+def _chosen(arrays, rows):
     return [array[rows] for array in arrays]
 
 
-def _error(train, test, centres):
-    return landmark_error(train[centres], train[2], train[3], test[centres], test[2], test[3])
+def _sides(train, test, centres):
+    return train[centres], train[2], train[3], test[centres], test[2], test[3]
 
 
-FOREGROUND = Protocol(
+FOREGROUND = KEYPOINTS.foreground(
     name="cub-foreground",
     title="box crop, parts at visible keypoints, no background",
     description=(
@@ -121,34 +155,25 @@ FOREGROUND = Protocol(
         "to each visible keypoint inside, the best of the K parts; 15 labels. NMI (arithmetic) "
         "and ARI over the whole split. Choudhury et al., 2021."
     ),
-    scorer=foreground_scorer(box_crop),
+    view=box_crop,
     needs=("keypoints", "box"),
-    metrics=("FG-NMI", "FG-ARI"),
     datasets=("cub",),
     specialises="keypoints-foreground",
 )
 
-FULL = {
-    masks: Protocol(
-        name=f"cub-full-{masks}",
-        title=f"whole image, parts and background at visible keypoints, background {FROM[masks]}",
-        description=(
-            "The whole image; at the pixel nearest to each visible keypoint, the background or "
-            f"the best of the K parts; the background is taken {FROM[masks]}. NMI and ARI over the "
-            "whole split. "
-            + {
-                "given": "Choudhury et al., 2021, who take masks of a supervised network.",
-                "model": "PDiscoNet, PDiscoFormer and MPAE measure so.",
-            }[masks]
-        ),
-        scorer=full_scorer(masks),
-        needs=("keypoints", NEEDS[masks]),
-        metrics=("NMI", "ARI"),
-        datasets=("cub",),
-        specialises=f"keypoints-full-{masks}",
-    )
-    for masks in MASKS
-}
+FULL = KEYPOINTS.full(
+    prefix="cub",
+    title="whole image, parts and background at visible keypoints, background {}",
+    description=(
+        "The whole image; at the pixel nearest to each visible keypoint, the background or "
+        "the best of the K parts; the background is taken {}. NMI and ARI over the whole split."
+    ),
+    notes={
+        "given": "Choudhury et al., 2021, who take masks of a supervised network.",
+        "model": "PDiscoNet, PDiscoFormer and MPAE measure so.",
+    },
+    datasets=("cub",),
+)
 
 
 def _landmark_scorer(masks):
@@ -176,7 +201,7 @@ LANDMARKS = {
 
 
 def cub_foreground(maps: Maps, dataset: Dataset, parts: int, **options) -> Result:
-    """FG-NMI and FG-ARI: parts at the visible keypoints inside the ground-truth box.
+    """FG-NMI and FG-ARI in per cent: parts at the visible keypoints inside the ground-truth box.
 
     The image is cropped to the box (see `box_crop` for the rounding; no padding, not square), and
     each visible keypoint inside gets the best of the K parts at its nearest pixel. The paper's
@@ -184,31 +209,21 @@ def cub_foreground(maps: Maps, dataset: Dataset, parts: int, **options) -> Resul
 
     Args:
         maps: the model, see `keras_parts.metrics.Maps`.
-        dataset: `Dataset` with keypoints and boxes.
+        dataset: with keypoints and boxes.
         parts: K.
-        **options: `batch_size`, `progress`, as of `Protocol`.
-
-    Returns:
-        `Result` with "FG-NMI" and "FG-ARI" in per cent, and each part's share of the keypoints.
+        options: `batch_size`, `progress`, as of `Protocol`.
     """
     return FOREGROUND(maps, dataset, parts, **options)
 
 
 def cub_full(maps: Maps, dataset: Dataset, parts: int, masks: str = "given", **options) -> Result:
-    """NMI and ARI at the visible keypoints of whole images, clusters 0 .. K.
-
-    The paper's "short side 256" is the model's own size rule here.
+    """NMI and ARI in per cent at the visible keypoints of whole images, clusters 0 .. K.
 
     Args:
-        maps: the model, see `keras_parts.metrics.Maps`.
-        dataset: `Dataset` with keypoints, and masks for `masks="given"`.
-        parts: K.
-        masks: "given": cluster 0 outside the data set's mask, inside the best part; "model": the
-            best of all 1 + K channels, as later work measures.
-        **options: `batch_size`, `progress`, as of `Protocol`.
-
-    Returns:
-        `Result` with "NMI" and "ARI" in per cent, and the share of background and parts.
+        maps, dataset, parts, options: as of `cub_foreground`.
+        masks: "given": cluster 0 outside the data set's mask, inside the best part; "model": 0
+            where the background outweighs all parts together, else the best part, as later work
+            measures with masks of the model's own.
 
     Raises:
         ConfigError: no such choice of masks.
@@ -228,7 +243,7 @@ def cub_landmarks(
         parts: K.
         masks: whose foreground weighs the parts' probabilities: "given", the data set's masks, or
             "model", the probability that the model gives to the foreground.
-        **options: `batch_size`, `progress`, as of `Protocol`.
+        options: `batch_size`, `progress`, as of `Protocol`.
 
     Returns:
         `Result` with "001", "002", "003" (fit on the first three classes, tested on each; left out

@@ -1,6 +1,7 @@
-"""Scorers of the NMI and ARI protocols: which observations count, and which cluster each gets."""
+"""The NMI and ARI protocols: which observations count, and which cluster each gets."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -86,7 +87,7 @@ def parts_and_background(sample: Sample, seen: Observations) -> np.ndarray:
 
 MASKS = {"given": parts_in_given_mask, "model": parts_and_background}
 NEEDS = {"given": "foreground", "model": "background"}
-FROM = {"given": "from the data's masks", "model": "from the model itself"}
+FROM = {"given": "from given masks", "model": "from the model itself"}
 
 
 def choose(variants: dict[str, Protocol], masks: str) -> Protocol:
@@ -98,6 +99,45 @@ def choose(variants: dict[str, Protocol], masks: str) -> Protocol:
     if masks not in variants:
         raise ConfigError(f"masks={masks!r}: choose from {', '.join(variants)}")
     return variants[masks]
+
+
+class TableByImage:
+    """The contingency tables of images, of which any weighted sum can be scored.
+
+    Only cells that are not 0 are kept: a few numbers an image.
+
+    Args:
+        size: (labels, clusters) of a table.
+        scores: a table to {metric: per cent}.
+    """
+
+    def __init__(self, size: tuple[int, int], scores: Callable[[np.ndarray], dict[str, float]]):
+        self._size, self._scores = size, scores
+        self._cells, self._counts = [], []
+
+    def __len__(self):
+        return len(self._cells)
+
+    def add(self, table: ContingencyTable) -> None:
+        """Take the table of the next image."""
+        counts = table.counts.ravel()
+        cells = np.flatnonzero(counts)
+        self._cells.append(cells)
+        self._counts.append(counts[cells])
+
+    def counts(self, weights: np.ndarray | None = None) -> np.ndarray:
+        """`(labels, clusters)` int64: the sum of the tables, each as often as `weights` says."""
+        total = np.zeros(self._size[0] * self._size[1], np.int64)
+        if self._cells:
+            counts = np.concatenate(self._counts)
+            if weights is not None:
+                counts = counts * np.repeat(weights, [len(cells) for cells in self._cells])
+            np.add.at(total, np.concatenate(self._cells), counts)
+        return total.reshape(self._size)
+
+    def __call__(self, weights: np.ndarray) -> dict[str, float]:
+        """The scores if each image counted as often as `weights` `(images,)` int64 says."""
+        return self._scores(self.counts(np.asarray(weights, np.int64)))
 
 
 class PartitionScorer(Scorer):
@@ -126,35 +166,40 @@ class PartitionScorer(Scorer):
         self.view = view
         self._observe, self._assign = observe, assign
         self._labels, self._prefix = labels, prefix
-        self._table = ContingencyTable(capacity or len(labels), clusters)
-        self._samples = 0
+        self._size = capacity or len(labels), clusters
+        self._by_image = TableByImage(self._size, self._scores)
 
     def add(self, sample, logits):
         seen = self._observe(sample, logits)
+        table = ContingencyTable(*self._size)
         try:
-            self._table.update(seen.labels, self._assign(sample, seen))
+            table.update(seen.labels, self._assign(sample, seen))
         except DataError as error:
             raise DataError(f"{sample.id}: {error}") from error
-        self._samples += 1
+        self._by_image.add(table)
 
     def result(self):
-        counts = self._table.counts
+        counts = self._by_image.counts()
         observations = int(counts.sum())
         if observations == 0:
             raise DataError("nothing to compare: no labelled place lies inside the images")
         used = max(len(self._labels), 1 + int(counts.sum(1).nonzero()[0].max()))
         names = [*self._labels, *(f"label {label}" for label in range(len(self._labels), used))]
         return Result(
-            values={
-                f"{self._prefix}NMI": 100 * nmi(counts),
-                f"{self._prefix}ARI": 100 * ari(counts),
-            },
-            samples=self._samples,
+            values=self._scores(counts),
+            samples=len(self._by_image),
             observations=observations,
             shares=tuple((counts.sum(0) / observations).tolist()),
             counts=counts[:used],
             labels=tuple(names),
+            by_image=self._by_image,
         )
+
+    def _scores(self, counts):
+        return {
+            f"{self._prefix}NMI": 100 * nmi(counts),
+            f"{self._prefix}ARI": 100 * ari(counts),
+        }
 
 
 class ShareScorer(Scorer):
@@ -186,3 +231,89 @@ def landmark_names(dataset: Dataset) -> tuple[str, ...]:
     count = len(dataset[0].keypoints)
     names = tuple(dataset.info.landmarks)
     return names if len(names) == count else tuple(f"keypoint {i + 1}" for i in range(count))
+
+
+def pixel_names(dataset: Dataset) -> tuple[str, ...]:
+    """Names of the part labels, the background first."""
+    return ("background", *dataset.info.part_names)
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of an image that protocols compare, and the labels there.
+
+    Attributes:
+        name: protocols' names begin with it.
+        needs: field of `Sample` that holds the labels.
+        observed: what the places are called.
+        on_object, everywhere: `(sample, logits) -> Observations` at places of the object alone,
+            and at all.
+        names: data set to names of the labels.
+        capacity: number of label ids that can occur; None for those that have names.
+    """
+
+    name: str
+    needs: str
+    observed: str
+    on_object: Callable
+    everywhere: Callable
+    names: Callable[[Dataset], tuple[str, ...]]
+    capacity: int | None = None
+
+    def foreground(self, title: str, description: str, view: View = whole_image, **about):
+        """The `Protocol` of parts alone: FG-NMI and FG-ARI at places of the object."""
+
+        def scorer(dataset, parts):
+            names = self.names(dataset)
+            return PartitionScorer(
+                self.on_object, parts_alone, names, parts, "FG-", view, self.capacity
+            )
+
+        return Protocol(
+            title=title,
+            description=description,
+            scorer=scorer,
+            metrics=("FG-NMI", "FG-ARI"),
+            observed=self.observed,
+            **({"name": f"{self.name}-foreground", "needs": (self.needs,)} | about),
+        )
+
+    def full(self, title: str, description: str, prefix: str = "", notes=None, **about):
+        """{masks: `Protocol`} of parts and background: NMI and ARI at all places.
+
+        `title` and `description` are filled with where the background is taken from; `prefix`
+        takes the place of the name's beginning; `notes` are added to descriptions, by masks.
+        """
+        return {
+            masks: self._full(masks, title, description, prefix or self.name, notes or {}, about)
+            for masks in MASKS
+        }
+
+    def _full(self, masks, title, description, prefix, notes, about):
+        def scorer(dataset, parts):
+            return PartitionScorer(
+                self.everywhere, MASKS[masks], self.names(dataset), 1 + parts,
+                capacity=self.capacity,
+            )  # fmt: skip
+
+        specialises = f"{self.name}-full-{masks}" if prefix != self.name else ""
+        return Protocol(
+            name=f"{prefix}-full-{masks}",
+            title=title.format(FROM[masks]),
+            description=" ".join(filter(None, (description.format(FROM[masks]), notes.get(masks)))),
+            scorer=scorer,
+            needs=(self.needs, NEEDS[masks]),
+            metrics=("NMI", "ARI"),
+            observed=self.observed,
+            specialises=specialises,
+            **about,
+        )
+
+
+KEYPOINTS = Places(
+    "keypoints", "keypoints", "keypoints", at_keypoints, at_keypoints, landmark_names
+)
+PIXELS = Places(
+    "pixels", "part_labels", "pixels", at_part_pixels, at_pixels, pixel_names, capacity=256
+)
+"""Part labels are uint8."""

@@ -1,0 +1,217 @@
+"""CUB-200-2011 with part locations, out of TensorFlow Datasets.
+
+TFDS' own `caltech_birds2011` has no part locations. This builder downloads the official archives,
+verifies their checksums, and writes images as they are (encoded) to ArrayRecord files, which are
+read without TensorFlow. `keras-parts data prepare cub_parts` runs it.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from keras_parts.data.crops import image_box
+from keras_parts.data.cub import HOW_TO_OBTAIN as _BY_HAND
+from keras_parts.data.cub import LICENCE, REGIONS, SUBSETS
+from keras_parts.data.dataset import Dataset, DatasetInfo, Subset, check_split, split_of
+from keras_parts.data.sample import Sample
+from keras_parts.data.sides import mirrored_order
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.images import read_image, read_mask
+
+SPLITS = ("train", "test", "fit", "validation", "all")
+HOW_TO_OBTAIN = (
+    "keras-parts data prepare cub_parts --output DIR downloads 1.2 GB and packs it; with the "
+    f"archives at hand, add --data-dir FOLDER. By hand: {_BY_HAND}"
+)
+
+
+class CubParts(Dataset):
+    """One split of the packed data set; see `load_cub_parts`."""
+
+    def __init__(self, builder, split: str):
+        metadata = builder.info.metadata
+        self._table = metadata["splits"][split]
+        self._records = builder.as_data_source(split=split, decoders=_as_bytes(builder))
+        landmarks = tuple(metadata["landmarks"])
+        self._fingerprint = f"{builder.info.full_name} {builder.info.splits[split].num_bytes}"
+        self.info = DatasetInfo(
+            name="cub",
+            landmarks=landmarks,
+            mirror=mirrored_order(landmarks),
+            categories=tuple(metadata["categories"]),
+            regions=REGIONS,
+            licence=LICENCE,
+            how_to_obtain=HOW_TO_OBTAIN,
+        )
+
+    def __len__(self):
+        return len(self._table["names"])
+
+    def read(self, index):
+        record = self._records[int(index)]
+        image = read_image(io.BytesIO(record["image"]))
+        height, width = image.shape[:2]
+        top, left, bottom, right = np.asarray(record["bbox"], np.float64)
+        frame = image_box(height, width)
+        sides = np.array([left * width, top * height, right * width, bottom * height]) - 0.5
+        keypoints = np.asarray(record["keypoints"], np.float32)
+        inside = ((keypoints >= frame[:2]) & (keypoints <= frame[2:])).all(axis=1)
+        return Sample(
+            id=self._table["names"][index],
+            image=image,
+            foreground=read_mask(io.BytesIO(record["segmentation_mask"])),
+            keypoints=keypoints,
+            visible=np.asarray(record["visible"], bool) & inside,
+            box=sides.astype(np.float32),
+            category=int(record["label"]),
+        )
+
+    def ids(self):
+        return list(self._table["names"])
+
+    def categories(self):
+        return np.array(self._table["labels"], np.int64)
+
+    def fingerprint(self):
+        digest = hashlib.sha256(f"cub_parts {self._fingerprint}".encode())
+        digest.update(repr(self._table["names"]).encode())
+        return digest.hexdigest()
+
+
+class _Joined(Dataset):
+    """Several splits, one after the other."""
+
+    def __init__(self, splits):
+        self._splits, self.info = splits, splits[0].info
+
+    def __len__(self):
+        return sum(map(len, self._splits))
+
+    def read(self, index):
+        for split in self._splits:
+            if index < len(split):
+                return split[index]
+            index -= len(split)
+        raise IndexError(index)
+
+    def ids(self):
+        return [name for split in self._splits for name in split.ids()]
+
+    def categories(self):
+        return np.concatenate([split.categories() for split in self._splits])
+
+    def fingerprint(self):
+        words = "".join(split.fingerprint() for split in self._splits)
+        return hashlib.sha256(words.encode()).hexdigest()
+
+
+def load_cub_parts(
+    split: str,
+    data_dir: str | PathLike | None = None,
+    classes: Iterable[int] | None = None,
+    subset: str | None = None,
+) -> Dataset:
+    """The packed data set, prepared before; it is called "cub" in tables, as it is the same.
+
+    Args:
+        split: "train" or "test" (the official split), "all" (both), or "fit" and "validation", a
+            fixed partition of "train" (`hold_out`).
+        data_dir: TFDS' data folder that `data prepare cub_parts --output` named; None for TFDS'
+            own.
+        classes: numbers of the classes, from 1; None for all.
+        subset: "001", "002" or "003", the classes of landmark regression.
+
+    Returns:
+        Samples with image, foreground, 15 keypoints, box and category.
+
+    Raises:
+        ConfigError: the split, a class or the subset is unknown, or TFDS is not installed.
+        DataError: it has not been prepared there.
+    """
+    check_split("cub_parts", split, SPLITS)
+    if subset not in (None, *SUBSETS):
+        raise ConfigError(f"cub_parts has the subsets {', '.join(SUBSETS)}, not {subset!r}")
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise DataError(f"cub_parts: there is no folder {data_dir}. {HOW_TO_OBTAIN}")
+    builder = _builder(data_dir)
+    if not builder.is_prepared():
+        raise DataError(f"cub_parts: {builder.data_dir} is not prepared. {HOW_TO_OBTAIN}")
+    if split == "all":
+        dataset = _Joined([CubParts(builder, "train"), CubParts(builder, "test")])
+    else:
+        dataset = CubParts(builder, "test" if split == "test" else "train")
+    chosen = _classes(dataset.info.categories, classes, subset)
+    if chosen is not None:
+        rows = np.flatnonzero(np.isin(dataset.categories(), chosen))
+        dataset = Subset(dataset, rows)
+    return split_of(dataset, split) if split in ("fit", "validation") else dataset
+
+
+def cub_parts_builder(
+    data_dir: str | PathLike | None = None,
+    archives: str | PathLike | None = None,
+    progress: bool = True,
+):
+    """The TFDS builder, prepared: what is there already is not done again.
+
+    Args:
+        data_dir: TFDS' data folder; None for its own.
+        archives: folder with CUB_200_2011.tgz and segmentations.tgz, to download nothing. Their
+            checksums are verified all the same.
+        progress: show TFDS' progress bars.
+
+    Raises:
+        ConfigError: TFDS is not installed. DataError: an archive is missing.
+        IntegrityError: an archive is not the official one.
+    """
+    tfds = _tfds()
+    builder = _builder(data_dir, archives)
+    if not builder.is_prepared():
+        config = tfds.download.DownloadConfig(force_checksums_validation=True)
+        if progress:
+            tfds.enable_progress_bar()
+        else:
+            tfds.disable_progress_bar()
+        builder.download_and_prepare(download_config=config, file_format="array_record")
+    return builder
+
+
+def _builder(data_dir, archives=None):
+    _tfds()
+    from keras_parts.data.cub_parts.cub_parts_dataset_builder import CubParts as Builder
+
+    return Builder(data_dir=data_dir, archives=archives, file_format="array_record")
+
+
+def _tfds():
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise ConfigError(
+            "cub_parts takes TensorFlow Datasets: pip install 'keras-parts[datasets]'"
+        ) from error
+    return tensorflow_datasets
+
+
+def _as_bytes(builder):
+    """Images stay encoded: they are decoded as those of every other data set are."""
+    skip = _tfds().decode.SkipDecoding
+    return {"image": skip(), "segmentation_mask": skip()}
+
+
+def _classes(names, classes, subset):
+    """Places of the chosen classes among all; None for all."""
+    chosen = None
+    if subset is not None:
+        chosen = [names.index(SUBSETS[subset].partition(".")[2].replace("_", " "))]
+    if classes is not None:
+        unknown = [number for number in classes if not 1 <= number <= len(names)]
+        if unknown:
+            raise ConfigError(f"cub_parts has the classes 1 to {len(names)}, not {unknown[0]}")
+        places = [number - 1 for number in classes]
+        chosen = places if chosen is None else sorted(set(places) & set(chosen))
+    return chosen

@@ -1,0 +1,51 @@
+"""Masks of somebody else: a data set whose foreground is read from a folder."""
+
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+
+from keras_parts.data.dataset import Dataset
+from keras_parts.data.folder import Pictures
+from keras_parts.errors import DataError
+from keras_parts.images import IMAGE_SUFFIXES, read_mask
+
+
+class WithMasks(Dataset):
+    """A data set with the masks of a folder, such as those that a supervised network predicted.
+
+    Args:
+        dataset: any.
+        folder: a mask a sample, of the same relative name as its id up to the suffix.
+
+    Raises:
+        DataError: the folder is missing; later, when it is read, that a sample has no mask there
+            or one of another size.
+    """
+
+    def __init__(self, dataset: Dataset, folder: str | PathLike):
+        self.dataset, self.info = dataset, dataset.info
+        self._pictures = Pictures(folder, "masks")
+        self.masks_from = str(folder)
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def read(self, index):
+        sample = self.dataset[index]
+        name = sample.id
+        if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+            name += ".png"
+        path = self._pictures.of(Path(name))
+        mask = read_mask(path)
+        if mask.shape != sample.size:
+            raise DataError(
+                f"{path}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, its image "
+                f"{sample.size[1]} x {sample.size[0]}"
+            )
+        return replace(sample, foreground=mask)
+
+    def ids(self):
+        return self.dataset.ids()
+
+    def categories(self):
+        return self.dataset.categories()

@@ -1,0 +1,80 @@
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from keras_parts.cli import main
+from keras_parts.data import DATASETS, load
+from tests.data import drawn
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["data", *map(str, arguments)])
+
+
+def test_list_and_info_tell_of_every_data_set():
+    listed = run("list")
+    assert listed.exit_code == 0
+    rows = json.loads(run("list", "--json").stdout)["datasets"]
+    assert [row["name"] for row in rows] == list(DATASETS)
+    for row in rows:
+        assert row["name"] in listed.stdout and row["title"] in listed.stdout
+        text = run("info", row["name"]).stdout
+        content = json.loads(run("info", row["name"], "--json").stdout)
+        for field in ("licence", "how_to_obtain"):
+            assert content[field] and content[field] in text
+        assert {"train", "test"} <= set(content["splits"]) and "split:" in content["options"]
+    assert run("info", "nosuch").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "name, draw", [("toy", None), ("cub", drawn.cub), ("folder", drawn.folder)]
+)
+def test_info_says_what_the_data_set_itself_says(name, draw, tmp_path):
+    from keras_parts.data.catalogue import about
+
+    options = {"count": 2} if draw is None else draw(tmp_path)
+    info = load(name, "train", **options).info
+    told = about(name)
+    assert (told.licence, told.how_to_obtain) == (info.licence, info.how_to_obtain)
+
+
+def test_check_lists_problems_and_tells_by_its_exit_code(tmp_path):
+    root = drawn.clothing_pictures(tmp_path)["data_dir"]
+    arguments = ("check", "--dataset", "clothing_co_parsing", "--data-dir", root, "--quiet")
+    good = run(*arguments)
+    assert good.exit_code == 0 and "30 samples read, no problem." in good.stdout
+    (root / "labels" / "0004.png").write_text("nothing")
+    (root / "photos" / "0005.jpg").unlink()
+    bad = run(*arguments)
+    assert bad.exit_code == 3 and "29 samples read, 2 problems." in bad.stdout
+    assert "0004.png: not a picture" in bad.stdout and "0005.jpg is missing" in bad.stdout
+    assert len(json.loads(run(*arguments, "--json").stdout)["problems"]) == 2
+    nothing = run("check", "--dataset", "clothing_co_parsing", "--data-dir", tmp_path / "x", "-q")
+    assert nothing.exit_code == 1 and "1 problem." in nothing.stdout
+    assert run("check", "--dataset", "toy", "--data-option", "count=3", "-q").exit_code == 0
+
+
+def test_show_draws_boxes_masks_and_keypoints(tmp_path):
+    path = tmp_path / "sheet.png"
+    options = ("--data-option", "count=6", "--data-option", "size=97", "--count", "4")
+    result = run("show", "--dataset", "toy", *options, "--output", path)
+    assert result.exit_code == 0, result.stderr
+    assert "4 of 6 samples of toy" in result.stdout
+    colours = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3).astype(int)
+    yellow = (np.abs(colours - (255, 220, 0)) < 12).all(-1)
+    assert yellow.sum() > 200  # frames
+
+
+def test_prepare_makes_label_maps_of_faces(tmp_path):
+    root = drawn.celebamask(tmp_path)["data_dir"] / "CelebAMask-HQ"
+    output = tmp_path / "small"
+    result = run("prepare", "celebamask", "--data-dir", root, "--output", output, "--quiet")
+    assert result.exit_code == 0, result.stderr
+    assert "10 samples" in result.stdout
+    assert len(load("celebamask", "all", output)) == 10
+    assert run("prepare", "celebamask").exit_code == 2
+    nothing = run("prepare", "deepfashion")
+    assert nothing.exit_code == 5 and "mmlab.ie.cuhk.edu.hk" in nothing.stdout

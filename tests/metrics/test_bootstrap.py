@@ -1,0 +1,95 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.metrics import Runs, evaluate, intervals
+from keras_parts.metrics.protocols import cub_landmarks, pixels_foreground
+
+
+def test_weights_of_one_give_the_result_itself(drawn, draw_animals, noisy_maps):
+    results = list(evaluate(noisy_maps, drawn, 3, progress=False).results.values())
+    results.append(cub_landmarks(noisy_maps, draw_animals(12, 1), drawn, 3))
+    for result in results:
+        once = result.by_image(np.ones(result.samples, np.int64))
+        for metric, value in once.items():
+            assert value == pytest.approx(result.values[metric], abs=1e-9)
+
+
+def test_weights_count_images_as_often_as_they_say(drawn, noisy_maps):
+    result = pixels_foreground(noisy_maps, drawn, 3)
+    weights = np.zeros(11, np.int64)
+    weights[[2, 7]] = 1, 3
+    drawn.samples[:] = [drawn.samples[i] for i in (2, 7, 7, 7)]
+    expected = pixels_foreground(noisy_maps, drawn, 3).values
+    assert result.by_image(weights) == pytest.approx(expected)
+
+
+def test_intervals_hold_the_value_and_shrink_with_images(draw_animals, noisy_maps):
+    widths = []
+    for count in (8, 60):
+        result = pixels_foreground(noisy_maps, draw_animals(count), 3)
+        found = intervals([result], draws=200)
+        low, high = found["FG-NMI"]
+        assert low <= result.values["FG-NMI"] <= high
+        widths.append(high - low)
+    assert widths[1] < 0.7 * widths[0]
+
+
+def test_intervals_are_reproducible_and_nested(drawn, noisy_maps):
+    results = [pixels_foreground(noisy_maps, drawn, 3)]
+    wide, narrow = intervals(results, 0.95, 100), intervals(results, 0.5, 100)
+    assert wide == intervals(results, 0.95, 100) != intervals(results, 0.95, 100, seed=1)
+    assert wide["FG-ARI"][0] <= narrow["FG-ARI"][0] < narrow["FG-ARI"][1] <= wide["FG-ARI"][1]
+
+
+def test_landmark_subsets_that_are_not_drawn_do_not_count(draw_animals, noisy_maps):
+    names = ("Black footed Albatross", "other")
+    train, test = (draw_animals(12, seed, categories=names) for seed in (1, 2))
+    test.samples[:] = [test.samples[0], *test.samples[1::2]]  # one of the first class
+    found = intervals([cub_landmarks(noisy_maps, train, test, 3)], draws=50)
+    assert all(np.isfinite(bounds).all() for bounds in found.values()) and "001" in found
+
+
+def test_errors(drawn, draw_animals, noisy_maps):
+    result = pixels_foreground(noisy_maps, drawn, 3)
+    with pytest.raises(ConfigError, match="level=1"):
+        intervals([result], level=1)
+    with pytest.raises(DataError, match="different images"):
+        intervals([result, pixels_foreground(noisy_maps, draw_animals(5), 3)])
+
+
+@pytest.fixture
+def runs(drawn, noisy_maps):
+    """Three runs of a method, one of them worse."""
+
+    def maps(shift):
+        return lambda images: [np.roll(one, shift, axis=1) for one in noisy_maps(images)]
+
+    reports = [
+        evaluate(maps(shift), drawn, 3, progress=False, method="ours") for shift in (0, 1, 4)
+    ]
+    return Runs(tuple(reports)).with_intervals(draws=50)
+
+
+def test_runs_are_put_together(runs):
+    values = [report.values["pixels-foreground"]["FG-NMI"] for report in runs.reports]
+    summary = runs.summary()["pixels-foreground"]["FG-NMI"]
+    assert summary["values"] == values
+    assert summary["mean"] == pytest.approx(np.mean(values))
+    assert summary["std"] == pytest.approx(np.std(values, ddof=1))
+    low, high = summary["interval"]
+    assert low <= summary["mean"] <= high
+    table = runs.to_table(runs.reports[0])
+    assert f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" in table
+    assert "ours (3 runs)" in table
+    assert f"{low:.1f} to {high:.1f}" in table
+    assert "95 % interval over images" in table
+
+
+def test_runs_that_do_not_belong_together(runs):
+    with pytest.raises(ConfigError, match="no runs to put together"):
+        Runs(())
+    with pytest.raises(ConfigError, match="no runs of one method"):
+        Runs((runs.reports[0], replace(runs.reports[1], parts=5)))

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from keras_parts.data import DatasetInfo
+from keras_parts.errors import ConfigError
+from keras_parts.metrics import confusion_picture, evaluate, part_meanings
+from keras_parts.metrics.protocols import Result
+
+BIRD = DatasetInfo(
+    "bird",
+    landmarks=("beak", "crown", "left wing", "right wing", "belly", "tail"),
+    regions={"head": ("beak", "crown")},
+)
+
+
+def result(counts, labels=BIRD.landmarks, prefix="FG-"):
+    counts = np.array(counts)
+    return Result({f"{prefix}NMI": 1.0}, 1, int(counts.sum()), counts=counts, labels=labels)
+
+
+def test_regions_pairs_and_single_labels():
+    counts = [[95, 5, 0], [97, 3, 0], [0, 80, 20], [10, 90, 0], [0, 10, 90], [0, 0, 10]]
+    head, wings, belly = part_meanings(result(counts), BIRD)
+    assert str(head) == "part 1: head (crown 97 %, beak 95 %)"
+    assert wings.name == "wings" and wings.covers == (("right wing", 0.9), ("left wing", 0.8))
+    assert belly.name == "belly and tail"  # seldom as it is, the tail is a tenth of this part
+    assert head.share == pytest.approx(202 / 510)
+
+
+def test_half_a_region_is_not_the_region():
+    counts = [[90, 10], [30, 70], [0, 1], [0, 1], [0, 100], [0, 1]]
+    head, rest = part_meanings(result(counts), BIRD)
+    assert head.name == "beak" and rest.name == "belly and crown"
+
+
+def test_dead_parts_and_parts_without_a_label_of_their_own():
+    counts = [[60, 40, 0, 0], [9, 1, 0, 0], [9, 1, 0, 0], [9, 1, 0, 0], [9, 1, 0, 0], [0, 0, 0, 0]]
+    names = [one.name for one in part_meanings(result(counts), BIRD)]
+    assert names == ["head and wings", "some of beak", "unused", "unused 2"]
+
+
+def test_names_are_unique():
+    info = DatasetInfo("x", landmarks=("a", "b"), regions={"all": ("a", "b")})
+    counts = [[5, 5, 0], [4, 0, 6]]
+    names = [one.name for one in part_meanings(result(counts, info.landmarks), info)]
+    assert len(set(names)) == 3
+
+
+def test_only_parts_alone_have_a_meaning():
+    with pytest.raises(ConfigError, match="foreground protocol"):
+        part_meanings(result([[1, 2]], ("a",), prefix=""), BIRD)
+    with pytest.raises(ConfigError, match="no contingency table"):
+        part_meanings(Result({"001": 1.0}, 1, 1), BIRD)
+
+
+def test_meanings_of_a_measured_model(drawn, perfect_maps):
+    report = evaluate(perfect_maps, drawn, 3, ["pixels-foreground"], progress=False)
+    meanings = part_meanings(report.results["pixels-foreground"], drawn.info)
+    assert [one.name for one in meanings] == ["front", "middle", "back"]
+    assert meanings[0].covers == (("front", 1.0),)
+
+
+def test_confusion_picture_shows_shares():
+    counts = [[100, 0], [0, 100], [0, 0], [50, 50], [0, 100], [0, 100]]
+    picture = confusion_picture(result(counts), ("1 head", "2 rest"), "bird")
+    assert picture.mode == "RGB" and picture.height > 200
+    colours = np.asarray(picture).reshape(-1, 3)
+    dark = (np.abs(colours - (8, 48, 107)) < 3).all(-1).mean()  # the end of matplotlib's Blues
+    assert 0.1 < dark < 0.9
+    with pytest.raises(ConfigError, match="1 names for 2 columns"):
+        confusion_picture(result(counts), ("one",))
