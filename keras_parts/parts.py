@@ -1,5 +1,6 @@
 """Parts: what segmenting one image gives, and the pictures made of it."""
 
+import io
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,13 +9,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
+from keras_parts.enlarging import EnlargedLogits
 from keras_parts.errors import ConfigError
 from keras_parts.images import atomic_write
 from keras_parts.palette import LARGEST, part_palette
+from keras_parts.rle import coco_rle, cvat_rle, label_studio_rle
 
 _LINE = (255, 255, 255)
 _JPEG = {"quality": 92, "subsampling": 0}
-_OPTIONS = {".jpg": _JPEG, ".jpeg": _JPEG, ".webp": {"quality": 90}}
+_OPTIONS = {"JPEG": _JPEG, "WEBP": {"quality": 90}, "PNG": {"compress_level": 1}}
+"""PNG: six times as fast as Pillow's own choice, and labels take few bytes anyway."""
+_BAND = 2**16
+"""Pixels that are decided at a time: their logits stay in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,19 +32,24 @@ class Parts:
     being the centre of the top-left pixel.
 
     Args:
-        logits: `(height, width, 1 + parts)` float32; channel 0 is the background.
-        image: `(height, width, 3)` uint8 RGB, the image in its displayed orientation.
+        logits: `(height, width, 1 + parts)` float32; channel 0 is the background. An array, or an
+            `EnlargedLogits`, which needs no memory of that size.
+        image: `(height, width, 3)` uint8 RGB, the image in its displayed orientation; None where
+            nothing is made that shows it.
         names: one a part; `numbered_names(parts)` when empty.
         palette: `(parts, 3)` uint8 RGB; `part_palette(parts)` when None.
+        descriptors: `(parts, channels)` float32, the mean of the network's features over each
+            part; None where they were not asked for.
 
     Raises:
         ConfigError: shapes or types that do not fit together.
     """
 
-    logits: np.ndarray
-    image: np.ndarray
+    logits: np.ndarray | EnlargedLogits
+    image: np.ndarray | None = None
     names: tuple[str, ...] = ()
     palette: np.ndarray | None = None
+    descriptors: np.ndarray | None = None
 
     def __post_init__(self):
         if self.logits.ndim != 3 or not 2 <= self.logits.shape[-1] <= LARGEST + 1:
@@ -47,9 +58,10 @@ class Parts:
                 f"expected (height, width, 1 + parts) with 1 to {LARGEST} parts"
             )
         height, width, channels = self.logits.shape
-        if self.image.shape != (height, width, 3) or self.image.dtype != np.uint8:
+        image = self.image
+        if image is not None and (image.shape != (height, width, 3) or image.dtype != np.uint8):
             raise ConfigError(
-                f"image is {self.image.dtype} of shape {self.image.shape}, "
+                f"image is {image.dtype} of shape {image.shape}, "
                 f"expected uint8 of shape {(height, width, 3)}, like the logits"
             )
         parts = channels - 1
@@ -73,24 +85,53 @@ class Parts:
     @cached_property
     def probabilities(self):
         """`(height, width, 1 + parts)` float32, softmax over background and parts."""
-        odds = self.logits.astype(np.float32)
-        odds -= odds.max(axis=-1, keepdims=True)
-        np.exp(odds, out=odds)
-        odds /= odds.sum(axis=-1, keepdims=True)
-        return odds
-
-    @cached_property
-    def foreground(self):
-        """`(height, width)` bool: the parts together are more probable than the background."""
-        background, parts = self.logits[..., 0], self.logits[..., 1:]
-        largest = parts.max(axis=-1)
-        return background - largest < np.log(np.exp(parts - largest[..., None]).sum(axis=-1))
+        return self._probabilities(np.float32)
 
     @cached_property
     def labels(self):
         """`(height, width)` uint8: 0 is the background, part k is k."""
-        best = self.logits[..., 1:].argmax(axis=-1).astype(np.uint8) + np.uint8(1)
-        return np.where(self.foreground, best, np.uint8(0))
+        labels = np.empty(self.logits.shape[:2], np.uint8)
+        for rows, logits in self._bands():
+            labels[rows] = _labels(logits)
+        return labels
+
+    @property
+    def foreground(self):
+        """`(height, width)` bool: the parts together are more probable than the background."""
+        return self.labels > 0
+
+    @cached_property
+    def scores(self):
+        """`(parts,)` float32: mean probability of each part over its pixels, NaN without any."""
+        totals = np.zeros(len(self.names))
+        for rows, logits in self._bands():
+            labels = self.labels[rows]
+            inside = labels > 0
+            if inside.any():
+                own, odds = labels[inside], logits[:, inside]
+                odds = np.exp(odds - odds[own, np.arange(own.size)])
+                totals += np.bincount(own, 1 / odds.sum(axis=0), len(totals) + 1)[1:]
+        with np.errstate(invalid="ignore"):
+            return (totals / self.areas).astype(np.float32)
+
+    def _bands(self):
+        """(slice of rows, logits `(1 + parts, rows, width)`), from the top to the bottom."""
+        height, width, _ = self.logits.shape
+        step = max(1, _BAND // width)
+        for start in range(0, height, step):
+            stop = min(start + step, height)
+            if isinstance(self.logits, np.ndarray):
+                logits = np.moveaxis(self.logits[start:stop], -1, 0).astype(np.float32, order="C")
+            else:
+                logits = self.logits.rows(start, stop)
+            yield slice(start, stop), logits
+
+    def _probabilities(self, dtype):
+        probabilities = np.empty(self.logits.shape, dtype)
+        for rows, odds in self._bands():
+            odds = np.exp(odds - odds.max(axis=0))
+            probabilities[rows] = np.moveaxis(odds / odds.sum(axis=0), 0, -1)
+        return probabilities
 
     @cached_property
     def areas(self):
@@ -136,7 +177,7 @@ class Parts:
         """
         if not 0 <= alpha <= 1:
             raise ConfigError(f"alpha is {alpha}, expected 0 to 1")
-        picture = Image.fromarray(self.image)
+        picture = Image.fromarray(self._shown())
         opacity = Image.fromarray(self.foreground.astype(np.uint8) * round(255 * alpha))
         # Softened inwards only: outside, the colour to mix in is the background's black.
         opacity = ImageChops.darker(opacity, _soft(opacity, 0.6))
@@ -153,6 +194,111 @@ class Parts:
         picture.putpalette([0, 0, 0, *self.palette.ravel().tolist()])
         return picture
 
+    def cutouts(self):
+        """Each part cut out of the image.
+
+        Returns:
+            `{label: PIL.Image}` for the parts that the image has, mode RGBA, of the size of the
+            part's box; transparent outside the part.
+
+        Raises:
+            ConfigError: there is no image.
+        """
+        pictures = {}
+        for label, box in self._present():
+            left, top, right, bottom = (box + 0.5).astype(int)
+            mask = (self.labels[top:bottom, left:right] == label).astype(np.uint8) * 255
+            pixels = self._shown()[top:bottom, left:right]
+            pictures[label] = Image.fromarray(np.dstack([pixels, mask]))
+        return pictures
+
+    def table(self):
+        """One row a part that the image has.
+
+        Returns:
+            list of `{"part": label, "name": str, "x", "y": centroid in pixels, "area": pixels,
+            "x0", "y0", "x1", "y1": box in pixels, "score": 0 to 1}`.
+        """
+        return [
+            {
+                "part": label,
+                "name": self.names[label - 1],
+                "x": round(float(self.centroids[label - 1, 0]), 3),
+                "y": round(float(self.centroids[label - 1, 1]), 3),
+                "area": int(self.areas[label - 1]),
+                **dict(zip(("x0", "y0", "x1", "y1"), box.tolist(), strict=True)),
+                "score": round(float(self.scores[label - 1]), 6),
+            }
+            for label, box in self._present()
+        ]
+
+    def coco(self):
+        """Annotations as in COCO's files, without ids: one a part that the image has, with its
+        label as category, then the whole object, of category `1 + parts`, with the parts' centres
+        as keypoints. Boxes are left, top, width, height, from pixel sides.
+
+        Returns:
+            list of dictionaries; empty for an image without an object.
+
+        Raises:
+            ConfigError: pycocotools is not installed.
+        """
+        annotations = [
+            _coco_annotation(self.labels == label, box, label, self.scores[label - 1])
+            for label, box in self._present()
+        ]
+        if annotations:
+            seen = self.areas > 0
+            share = self.areas / self.areas.sum()
+            box = np.concatenate([self.boxes[seen, :2].min(0), self.boxes[seen, 2:].max(0)])
+            score = (share[seen] * self.scores[seen]).sum()
+            whole = _coco_annotation(self.foreground, box, 1 + len(self.names), score)
+            points = np.where(seen[:, None], self.centroids.astype(float) + 0.5, 0).round(2)
+            keypoints = [
+                value
+                for point, is_there in zip(points.tolist(), seen.tolist(), strict=True)
+                for value in (*point, 2 * is_there)
+            ]
+            annotations.append(whole | {"keypoints": keypoints, "num_keypoints": int(seen.sum())})
+        return annotations
+
+    def label_studio(self):
+        """Regions as Label Studio imports them: brush labels, one a part that the image has.
+
+        Returns:
+            list of dictionaries, the "result" of a prediction.
+        """
+        width, height = self.size
+        return [
+            {
+                "id": f"part-{label}",
+                "type": "brushlabels",
+                "from_name": "parts",
+                "to_name": "image",
+                "original_width": width,
+                "original_height": height,
+                "image_rotation": 0,
+                "score": round(float(self.scores[label - 1]), 6),
+                "value": {
+                    "format": "rle",
+                    "rle": label_studio_rle(self.labels == label),
+                    "brushlabels": [self.names[label - 1]],
+                },
+            }
+            for label, _ in self._present()
+        ]
+
+    def cvat(self):
+        """Masks as in CVAT's XML for images 1.1, one a part that the image has.
+
+        Returns:
+            list of attributes of `<mask>`, all but its constant ones.
+        """
+        return [
+            {"label": self.names[label - 1], **cvat_rle(self.labels == label)}
+            for label, _ in self._present()
+        ]
+
     def save_indexed(self, path):
         """Write `indexed()` to `path` (PNG), whole or not at all."""
         save_picture(self.indexed(), path)
@@ -160,6 +306,64 @@ class Parts:
     def save_overlay(self, path, alpha=0.5, lines=True):
         """Write `overlay(alpha, lines)` to `path` (its suffix is the format), whole or not."""
         save_picture(self.overlay(alpha, lines), path)
+
+    def save_cutouts(self, folder):
+        """Write `cutouts()` as `folder/LABEL.png`, each whole or not at all."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for label, picture in self.cutouts().items():
+            save_picture(picture, Path(folder, f"{label}.png"))
+
+    def save_soft(self, path):
+        """Write `probabilities` as float16, and the names, to `path` (npz), whole or not at all."""
+        with atomic_write(path) as file:
+            self.write_soft(file)
+
+    def write_soft(self, file):
+        """`save_soft` to a file opened for writing bytes."""
+        probabilities = self._probabilities(np.float16)
+        np.savez_compressed(file, probabilities=probabilities, names=np.array(self.names))
+
+    def _present(self):
+        """(label, box) of the parts that the image has."""
+        return [(i + 1, self.boxes[i]) for i in np.flatnonzero(self.areas).tolist()]
+
+    def _shown(self):
+        if self.image is None:
+            raise ConfigError("these parts have no image: give Parts the image to show them on it")
+        return self.image
+
+
+def _labels(logits):
+    """`(rows, width)` uint8 labels of logits `(1 + parts, rows, width)`."""
+    background, best = logits[0], logits[1].copy()
+    labels = np.ones(best.shape, np.uint8)
+    for part, own in enumerate(logits[2:], start=2):
+        better = own > best
+        labels[better] = part
+        np.maximum(best, own, out=best)
+    # The parts together have between 1 and `parts` times the odds of the best one: only between
+    # these does their sum decide.
+    ahead = background - best
+    labels[ahead >= 0] = 0
+    unsure = (ahead >= 0) & (ahead < np.log(len(logits) - 1) + 1e-6)
+    if unsure.any():
+        together = np.log(np.exp(logits[1:, unsure] - best[unsure]).sum(axis=0))
+        labels[unsure] = np.where(
+            ahead[unsure] < together, 1 + logits[1:, unsure].argmax(axis=0), 0
+        ).astype(np.uint8)
+    return labels
+
+
+def _coco_annotation(mask, box, category, score):
+    left, top, right, bottom = (box + 0.5).tolist()
+    return {
+        "category_id": category,
+        "segmentation": coco_rle(mask),
+        "area": int(mask.sum()),
+        "bbox": [left, top, right - left, bottom - top],
+        "iscrowd": 0,
+        "score": round(float(score), 6),
+    }
 
 
 def numbered_names(parts):
@@ -169,13 +373,29 @@ def numbered_names(parts):
 
 def save_picture(picture, path):
     """Write a `PIL.Image` whole or not at all; the suffix of `path` is the format."""
-    path = Path(path)
-    suffix = path.suffix.lower()
-    kind = Image.registered_extensions().get(suffix)
-    if kind not in Image.SAVE:
-        raise ConfigError(f"{path}: cannot write pictures of type {suffix or '(none)'}; use .png")
+    kind = _kind(Path(path).suffix, path)
     with atomic_write(path) as file:
-        picture.save(file, format=kind, **_OPTIONS.get(suffix, {}))
+        _encode(picture, file, kind)
+
+
+def picture_bytes(picture, suffix):
+    """The bytes of a picture file of the type that `suffix` (such as ".png") stands for."""
+    file = io.BytesIO()
+    _encode(picture, file, _kind(suffix, suffix))
+    return file.getvalue()
+
+
+def _kind(suffix, path):
+    kind = Image.registered_extensions().get(suffix.lower())
+    if kind not in Image.SAVE:
+        raise ConfigError(
+            f"{path}: cannot write pictures of type {suffix.lower() or '(none)'}; use .png"
+        )
+    return kind
+
+
+def _encode(picture, file, kind):
+    picture.save(file, format=kind, **_OPTIONS.get(kind, {}))
 
 
 def _soft(mask, radius):

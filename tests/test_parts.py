@@ -109,6 +109,52 @@ def test_refuses_what_does_not_fit(change, message):
         Parts(**good | change)
 
 
+def test_scores_are_the_mean_probability_of_each_parts_pixels():
+    logits = np.random.default_rng(0).normal(size=(60, 50, 5)).astype(np.float32) - [2, 0, 0, 0, 99]
+    parts = Parts(logits, None)
+    for part in range(1, 4):
+        own = parts.probabilities[..., part][parts.labels == part]
+        np.testing.assert_allclose(parts.scores[part - 1], own.mean(), rtol=1e-5)
+    assert np.isnan(parts.scores[3])
+
+
+def test_large_images_are_decided_in_bands(monkeypatch):
+    logits = np.random.default_rng(0).normal(size=(70, 40, 4)).astype(np.float32)
+    whole = Parts(logits)
+    labels, scores = whole.labels, whole.scores
+    monkeypatch.setattr("keras_parts.parts._BAND", 100)
+    bands = Parts(logits)
+    np.testing.assert_array_equal(bands.labels, labels)
+    np.testing.assert_allclose(bands.scores, scores, rtol=1e-5)
+
+
+def test_parts_without_an_image_have_everything_but_pictures_of_it(two_parts):
+    parts = Parts(two_parts[0].logits)
+    assert len(parts.table()) == 2 and parts.indexed().size == (8, 6)
+    for show in (parts.overlay, parts.cutouts):
+        with pytest.raises(ConfigError, match="no image"):
+            show()
+
+
+def test_rows_of_the_table(two_parts):
+    first, second = two_parts[0].table()
+    assert (first["part"], first["name"], first["area"]) == (1, "part 1", 6)
+    assert (first["x"], first["y"]) == (3, 1.5)
+    assert [first[name] for name in ("x0", "y0", "x1", "y1")] == [1.5, 0.5, 4.5, 2.5]
+    assert 0.9 < first["score"] <= 1 and second["area"] == 1
+
+
+def test_saved_cutouts_and_soft_maps(two_parts, tmp_path):
+    parts, labels = two_parts
+    parts.save_cutouts(tmp_path / "cut")
+    with Image.open(tmp_path / "cut/1.png") as picture:
+        assert picture.mode == "RGBA" and picture.size == (3, 2)
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["1.png", "2.png"]
+    parts.save_soft(tmp_path / "soft.npz")
+    with np.load(tmp_path / "soft.npz") as arrays:
+        np.testing.assert_array_equal(arrays["probabilities"].argmax(-1), labels)
+
+
 def test_overlay_colours_parts_and_leaves_the_background():
     labels = np.zeros((60, 60), int)
     labels[10:30, 10:50] = 1

@@ -1,228 +1,251 @@
-"""Segment many pictures: decoding threads -> batches -> the segmenter -> writing threads."""
+"""From picture files to results: decoding threads -> batches -> the network -> writing threads.
 
-import errno
-import json
+What is held at a time does not grow with the number of pictures or their size: a few small
+pictures, and of large ones a single one, which is read again when its results are written.
+"""
+
+import hashlib
+import math
 import os
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from itertools import islice
-from os import PathLike
-from pathlib import Path
+from threading import Lock
 
-from tqdm import tqdm
+import numpy as np
 
-from keras_parts.errors import ConfigError, KerasPartsError
-from keras_parts.images import read_image
-from keras_parts.inference.inputs import ImageFile, find_images
-from keras_parts.inference.writers import FORMATS, write_labels, write_result
-from keras_parts.parts import Parts, numbered_names
+from keras_parts.errors import ConfigError, DataError, KerasPartsError
+from keras_parts.images import MAX_PIXELS, decode_picture, size_of
+from keras_parts.inference.done import Failure, Outcome
+from keras_parts.inference.inputs import ImageFile
+from keras_parts.inference.network import Network, Prepared
+from keras_parts.inference.output import Unwritable
+from keras_parts.inference.writers import Writer
 
-LABELS_FILE, FAILURES_FILE = "labels.json", "failures.jsonl"
-
-_BATCH_BYTES = 256 * 2**20
-"""Logits of a batch at full resolution: a batch of large pictures holds fewer of them."""
-_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
-"""Errors that the next picture would meet as well."""
+_LARGE = 2**23
+"""Pixels of a picture that is held no longer than it takes to look at it."""
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A picture without results.
+@dataclass(eq=False)
+class _Item:
+    """One picture between reading and writing."""
 
-    Attributes:
-        path: its file.
-        stage: "read", "segment" or "write".
-        error: the error's class.
-        message: what is wrong.
-    """
-
-    path: str
-    stage: str
-    error: str
-    message: str
-
-    def __str__(self):
-        return self.message if self.path in self.message else f"{self.path}: {self.message}"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What became of a job.
-
-    Attributes:
-        done, failed: numbers of pictures with results, and of those without.
-        seconds: wall-clock time.
-        output: the folder of the results.
-        formats: the formats written.
-    """
-
-    done: int
-    failed: int
-    seconds: float
-    output: str
-    formats: tuple[str, ...]
+    file: ImageFile
+    version: str
+    sha256: str
+    remarks: tuple[str, ...]
+    prepared: Prepared
+    image: np.ndarray | None
+    answers: dict[int, Mapping] = field(default_factory=dict)
+    failed: bool = False
 
     @property
-    def images_per_second(self):
-        return self.done / self.seconds if self.seconds else 0.0
+    def is_large(self):
+        return math.prod(self.prepared.size) >= _LARGE
 
-    def to_json(self):
-        """Plain JSON values."""
-        values = asdict(self) | {"formats": list(self.formats)}
-        return values | {"images_per_second": round(self.images_per_second, 3)}
+    @property
+    def is_complete(self):
+        return len(self.answers) == len(self.prepared.inputs)
 
 
-def segment_files(
-    segmenter,
-    inputs: Iterable[ImageFile | str | PathLike],
-    output: str | PathLike,
-    formats: Sequence[str] = ("indexed", "overlay"),
-    batch_size: int = 8,
-    threads: int | None = None,
-    progress: bool = False,
-    on_failure: Callable[[Failure], None] | None = None,
-) -> Summary:
-    """Segment picture files into `output/FORMAT/RESULT.suffix`.
-
-    Every file is written whole or not at all, and replaces an older one. A picture that cannot be
-    read, segmented or written is a line of `output/failures.jsonl` and stops nothing.
-    `output/labels.json` says what the labels mean. Memory does not grow with the number of files:
-    two batches of results and a few decoded pictures are held at a time.
+class Engine:
+    """Segments pictures and writes their results.
 
     Args:
-        segmenter: has `maps(images)`, `parts` and `part_names`, as a `PartSegmenter`.
-        inputs: what `find_images` gave, or paths for it.
-        output: a folder, made if need be.
-        formats: names out of `FORMATS`.
-        batch_size: pictures a batch, fewer where they are large.
+        network: the segmenter.
+        writers: one a format, of the same output.
+        output: the folder of the results, see `keras_parts.inference.output`.
         threads: for decoding, and as many for writing; None for one a core, 8 at most.
-        progress: show a bar with the time left on stderr.
-        on_failure: called with each `Failure` as it happens.
+        max_pixels: larger pictures are refused.
 
     Raises:
-        ConfigError: an unknown format, or a number below 1.
-        DataError: a path among the inputs does not exist.
-        KerasPartsError: results cannot be written at all (disk full, no permission).
+        ConfigError: fewer than one thread.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise ConfigError(
-            f"formats: {', '.join(unknown) or 'none given'}; choose from {', '.join(FORMATS)}"
-        )
-    threads = min(8, os.cpu_count() or 1) if threads is None else threads
-    if batch_size < 1 or threads < 1:
-        raise ConfigError(f"batch_size {batch_size} and threads {threads} must be at least 1")
-    inputs = list(inputs)
-    if not all(isinstance(file, ImageFile) for file in inputs):
-        inputs = find_images(inputs, exclude=[output])
-    names = tuple(segmenter.part_names) or numbered_names(segmenter.parts)
-    output = Path(output)
-    with _must_be_writable(output):
-        output.mkdir(parents=True, exist_ok=True)
-        write_labels(output / LABELS_FILE, names)
-        (output / FAILURES_FILE).unlink(missing_ok=True)
 
-    def write(file, image, logits):
-        write_result(Parts(logits, image, names), output, file.result, formats)
+    def __init__(
+        self,
+        network: Network,
+        writers: list[Writer],
+        output,
+        threads: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        threads = min(8, os.cpu_count() or 1) if threads is None else threads
+        if threads < 1:
+            raise ConfigError(f"threads is {threads}, expected at least 1")
+        self.network, self.writers, self.output = network, writers, output
+        self.threads, self.max_pixels = threads, max_pixels
+        self._needs_image = any(writer.needs_image for writer in writers)
+        self._large = Lock()
 
-    start = time.perf_counter()
-    with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=len(inputs), unit="image", disable=not progress))
-        readers, writers = (stack.enter_context(ThreadPoolExecutor(threads)) for _ in range(2))
-        tally = _Tally(output / FAILURES_FILE, bar, on_failure)
-        values = _BATCH_BYTES // (4 * (1 + segmenter.parts))
-        writing = []
-        for batch in _batches(_read(inputs, readers, threads, tally), batch_size, values):
-            results = _segment(segmenter, batch, tally)
-            _settle(writing, tally)
-            writing = [(result[0], writers.submit(write, *result)) for result in results]
-        _settle(writing, tally)
-    seconds = time.perf_counter() - start
-    return Summary(tally.done, tally.failed, seconds, str(output), tuple(formats))
+    def run(
+        self, files: Iterable[ImageFile], remember: Callable[[Outcome], None]
+    ) -> Iterator[Outcome]:
+        """What became of each picture.
 
+        Args:
+            files: the pictures.
+            remember: called with each outcome as soon as its results are whole, in any thread:
+                what waits here to be yielded is already safe.
 
-class _Tally:
-    """Counts pictures, and keeps the reason of each failure."""
+        Raises:
+            Unwritable: results cannot be written at all.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(_one_thread_a_product())
+            readers, writers = (
+                stack.enter_context(_Pool(self.threads)) for _ in ("reading", "writing")
+            )
+            writing: deque[Future] = deque()
+            for item in self._segmented(self._read(files, readers)):
+                if isinstance(item, Outcome):
+                    remember(item)
+                    yield item
+                    continue
+                writing.append(writers.submit(self._finish, item, remember))
+                while writing and (writing[0].done() or len(writing) > self._ahead):
+                    yield writing.popleft().result()
+            while writing:
+                yield writing.popleft().result()
 
-    def __init__(self, log, bar, on_failure):
-        self.log, self.bar, self.on_failure = log, bar, on_failure
-        self.done = self.failed = 0
+    @property
+    def _ahead(self):
+        """Pictures read before they are needed, and written behind, at most."""
+        # The tiles of a picture are many times what the picture itself is brought down to.
+        return self.threads + (0 if self.network.tile else self.network.batch_size)
 
-    def succeed(self):
-        self.done += 1
-        self.bar.update()
+    def _read(self, files, readers):
+        """Items, or outcomes of failed pictures, in order."""
+        files, pending = iter(files), deque()
+        while True:
+            for file in islice(files, self._ahead - len(pending)):
+                pending.append(readers.submit(self._item, file))
+            if not pending:
+                return
+            yield pending.popleft().result()
 
-    def fail(self, file, stage, error):
-        failure = Failure(str(file.path), stage, type(error).__name__, str(error))
-        with _must_be_writable(self.log), open(self.log, "a", encoding="utf-8") as lines:
-            lines.write(json.dumps(asdict(failure)) + "\n")
-        self.failed += 1
-        self.bar.update()
-        if self.on_failure:
-            self.on_failure(failure)
-
-
-def _read(files, readers, ahead, tally):
-    """(file, image) in order, a few files decoded ahead."""
-    files, pending = iter(files), deque()
-    while True:
-        for file in islice(files, ahead + 1 - len(pending)):
-            pending.append((file, readers.submit(read_image, file.path)))
-        if not pending:
-            return
-        file, image = pending.popleft()
+    def _item(self, file):
+        version = sha256 = ""
         try:
-            yield file, image.result()
+            version, content = file.version(), file.read()
+            sha256 = hashlib.sha256(content).hexdigest()
+            pixels = math.prod(size_of(content, file.path, self.max_pixels))
+            with self._large if pixels >= _LARGE else nullcontext():
+                picture = decode_picture(content, file.path, self.max_pixels)
+                prepared = self.network.prepare(picture.image)
         except (KerasPartsError, OSError, MemoryError) as error:
-            tally.fail(file, "read", error)
+            return _failed(file, version, sha256, "read", error)
+        kept = picture.image if self._needs_image and pixels < _LARGE else None
+        return _Item(file, version, sha256, picture.remarks, prepared, kept)
 
+    def _segmented(self, items):
+        """Items with all their answers, as soon as these are there, and outcomes as they come.
 
-def _batches(pairs, size, pixels):
-    """Lists of at most `size` pairs (file, image) with at most `pixels` pixels together, or one."""
-    batch, held = [], 0
-    for file, image in pairs:
-        area = image.shape[0] * image.shape[1]
-        if batch and (len(batch) == size or held + area > pixels):
-            yield batch
-            batch, held = [], 0
-        batch.append((file, image))
-        held += area
-    if batch:
-        yield batch
+        Inputs wait in a bucket a shape until a batch is full.
+        """
+        buckets, waiting, size = {}, 0, self.network.batch_size
+        for item in items:
+            if isinstance(item, Outcome):
+                yield item
+                continue
+            for index, given in enumerate(item.prepared.inputs):
+                buckets.setdefault(given.shape, []).append((item, index))
+                waiting += 1
+                fullest = max(buckets, key=lambda shape: len(buckets[shape]))
+                # With inputs of many shapes, none may wait for ever.
+                if len(buckets[fullest]) == size or waiting > 4 * size:
+                    batch = buckets.pop(fullest)
+                    waiting -= len(batch)
+                    yield from self._answered(batch)
+        for batch in buckets.values():
+            yield from self._answered(batch)
 
-
-def _segment(segmenter, batch, tally):
-    """[(file, image, logits)]; when a batch fails, its pictures are tried one by one."""
-    try:
-        maps = segmenter.maps([image for _, image in batch])
-        return [(*pair, logits) for pair, logits in zip(batch, maps, strict=True)]
-    except Exception as error:  # whatever the network's library raises
-        if len(batch) == 1:
-            tally.fail(batch[0][0], "segment", error)
-            return []
-    return [result for pair in batch for result in _segment(segmenter, [pair], tally)]
-
-
-def _settle(writing, tally):
-    """Wait until the results of a batch are on the disk."""
-    for file, written in writing:
+    def _answered(self, batch):
+        """The items of a batch that lack no answer any more; when the network fails, its inputs
+        are tried one by one."""
+        batch = [(item, index) for item, index in batch if not item.failed]
+        if not batch:
+            return
         try:
-            written.result()
+            answers = self.network.predict([item.prepared.inputs[i] for item, i in batch])
+        except Exception as error:  # whatever the network's library raises
+            if len(batch) > 1:
+                for one in batch:
+                    yield from self._answered([one])
+                return
+            item = batch[0][0]
+            item.failed = True
+            yield _failed(item.file, item.version, item.sha256, "segment", error)
+            return
+        for (item, index), answer in zip(batch, answers, strict=True):
+            item.answers[index], item.prepared.inputs[index] = answer, None
+            if item.is_complete:
+                yield item
+
+    def _finish(self, item, remember):
+        outcome = self._write(item)
+        remember(outcome)
+        return outcome
+
+    def _write(self, item):
+        """The outcome of an item, all of whose results are written."""
+        written, records = [], {}
+        try:
+            with self._image(item) as image:
+                answers = [item.answers[index] for index in sorted(item.answers)]
+                parts = self.network.parts(item.prepared, answers, image)
+                for writer in self.writers:
+                    for name, content in writer.files(parts, item.file).items():
+                        self.output.write(name, content)
+                        written.append(name)
+                    if writer.merged:
+                        records[writer.name] = writer.record(parts, item.file)
+        except Unwritable:
+            raise
         except Exception as error:  # an encoder's own, such as a picture too large for JPEG
-            if isinstance(error, OSError) and error.errno in _UNWRITABLE:
-                raise KerasPartsError(f"results cannot be written: {error}") from error
-            tally.fail(file, "write", error)
-        else:
-            tally.succeed()
+            for name in written:
+                self.output.remove(name)
+            return _failed(item.file, item.version, item.sha256, "write", error)
+        return Outcome(
+            item.file.relative,
+            item.version,
+            item.sha256,
+            tuple(written),
+            item.remarks,
+            records=records,
+        )
+
+    @contextmanager
+    def _image(self, item):
+        """The image to make results with, if they need one."""
+        with self._large if item.is_large else nullcontext():
+            if item.image is None and self._needs_image:
+                content = item.file.read()
+                if hashlib.sha256(content).hexdigest() != item.sha256:
+                    raise DataError(f"{item.file.path}: changed while it was segmented")
+                yield decode_picture(content, item.file.path, self.max_pixels).image
+            else:
+                yield item.image
 
 
-@contextmanager
-def _must_be_writable(path):
-    try:
-        yield
-    except OSError as error:
-        raise KerasPartsError(f"{path}: results cannot be written: {error.strerror}") from error
+class _Pool(ThreadPoolExecutor):
+    """Threads that, when something goes wrong, end what they have begun and begin nothing more."""
+
+    def __exit__(self, kind, *_):
+        self.shutdown(cancel_futures=kind is not None)
+        return False
+
+
+def _failed(file, version, sha256, stage, error):
+    failure = Failure(file.path, stage, type(error).__name__, str(error))
+    return Outcome(file.relative, version, sha256, failure=failure)
+
+
+def _one_thread_a_product():
+    """Products of small matrices, one in each writing thread, must not share their threads."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(internal_api="openblas").limit(limits=1)

@@ -1,7 +1,11 @@
 """Which pictures to segment, and what the results of each are called."""
 
+import csv
 import os
 import re
+import stat
+import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,10 +13,15 @@ from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
 
-from keras_parts.errors import DataError
+from keras_parts.errors import ConfigError, DataError
 from keras_parts.images import IMAGE_SUFFIXES
+from keras_parts.inference.addresses import file_system, is_address, read_address, version_of
 
 _MAGIC = re.compile(r"[*?[]")
+_HIDDEN = re.compile(r"(^|/)\.")
+_MANIFESTS = (".csv", ".parquet")
+_COLUMNS = ("image", "path", "file", "file_name", "filename", "filepath", "uri", "url")
+"""What a manifest's column of pictures may be called, the first that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +29,7 @@ class ImageFile:
     """One picture to segment.
 
     Attributes:
-        root: the folder that all pictures of the job lie in, absolute.
+        root: the folder that all pictures of the job lie in, absolute, or an address.
         relative: where the picture lies in it, with forward slashes; unique in the job.
         result: `relative` as its results are called, without a suffix of their own. That is
             `relative` less its suffix, or all of it where two pictures differ in nothing else.
@@ -31,37 +40,102 @@ class ImageFile:
     result: str
 
     @property
-    def path(self) -> Path:
-        """The picture file."""
-        return Path(self.root, self.relative)
+    def path(self) -> str:
+        """The picture file: a path or an address."""
+        if is_address(self.root):
+            return f"{self.root}/{self.relative}"
+        return os.path.join(self.root, *self.relative.split("/"))
+
+    def read(self) -> bytes:
+        """All of the file.
+
+        Raises:
+            DataError: it is missing, unreadable or no file.
+        """
+        if is_address(self.root):
+            return read_address(self.path)
+        try:
+            with open(self.path, "rb") as file:
+                return file.read()
+        except IsADirectoryError:
+            raise DataError(f"{self.path}: this is a folder, not a picture file") from None
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read: {error.strerror}") from None
+
+    def version(self) -> str:
+        """What changes when the file does, known without reading it.
+
+        Raises:
+            DataError: it is missing or no file.
+        """
+        if is_address(self.root):
+            return version_of(self.path)
+        try:
+            about = os.stat(self.path)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read: {error.strerror}") from None
+        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, a device never ends
+            kind = "a folder" if stat.S_ISDIR(about.st_mode) else "no plain file"
+            raise DataError(f"{self.path}: this is {kind}, not a picture file")
+        return f"{about.st_size} {about.st_mtime_ns}"
+
+
+def shard(files: list[ImageFile], which: str) -> list[ImageFile]:
+    """The `i`-th of `n` shares of a job, "i/n" with i from 1.
+
+    A picture's share depends on its place alone: others may come or go.
+
+    Raises:
+        ConfigError: `which` is not of that form.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", which)
+    index, count = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise ConfigError(f"shard is {which!r}, expected i/n with i from 1 to n, such as 1/4")
+    return [
+        file
+        for file in files
+        if zlib.crc32(file.relative.encode("utf-8", "surrogateescape")) % count == index - 1
+    ]
 
 
 def find_images(
     paths: Iterable[str | PathLike], exclude: Iterable[str | PathLike] = ()
 ) -> list[ImageFile]:
-    """The pictures behind files, folders and patterns, each once, in natural order.
+    """The pictures behind files, folders, patterns, lists and manifests, each once, in natural
+    order.
 
     A folder gives all files in it and below with a suffix of `IMAGE_SUFFIXES`; a pattern (`*`,
     `?`, `[...]`, and `**` for any folders) those that it or a folder that it names holds. A file
     named by itself is taken whatever its suffix. Hidden files and folders are left out unless
     they are named, and a folder that links lead to twice is read once.
 
+    `@list.txt` is a list of pictures, one a line (or each ended by a zero byte, as `find -print0`
+    writes them), and "-" the same on standard input; relative paths start at the working folder.
+    A CSV or Parquet file is a manifest: a column named image, path, file, file_name, filename,
+    filepath, uri or url holds pictures; relative paths start at the manifest's own folder. What is
+    listed is not looked at until it is read.
+
+    Files, folders, patterns and manifests may be addresses that fsspec knows, such as
+    s3://bucket/photos.
+
     Args:
-        paths: files, folders and patterns. What exists by that very name is not a pattern.
+        paths: what to segment. What exists by that very name is not a pattern.
         exclude: folders to leave out, such as the one results are written to.
 
     Returns:
-        The files, `img2` before `img10`. Empty if folders and patterns hold none.
+        The files, `img2` before `img10`. Empty if folders, patterns and lists hold none.
 
     Raises:
-        DataError: a path that is no pattern does not exist.
+        DataError: a path that is no pattern does not exist, or a list cannot be read.
     """
+    exclude = [os.fspath(path) for path in exclude]
     excluded = {_identity(path) for path in exclude if os.path.exists(path)}
     found, roots, seen = {}, [], set(excluded)
     for path in map(os.fspath, paths):
-        root, files = _expand(path, seen)
-        roots.append(root)
-        found.update((os.path.join(root, file), None) for file in files)
+        for root, files in _expanded(path, seen, exclude):
+            roots.append(root)
+            found.update((_joined(root, file), None) for file in files)
     root = _common_folder(roots)
     relative = sorted((_relative(path, root) for path in found), key=_natural)
     return [
@@ -70,10 +144,134 @@ def find_images(
     ]
 
 
-def _expand(path, seen):
-    """(folder, files in it relative to it) of one argument."""
+def _expanded(path, seen, exclude):
+    """(folder, files in it relative to it) of one argument, one or more."""
     if not path:
         raise DataError("an input path is empty")
+    if path == "-":
+        return _listed(sys.stdin.buffer.read(), os.getcwd())
+    if path.startswith("@") and not os.path.lexists(path):
+        return _listed(_list_bytes(path[1:]), os.getcwd())
+    if path.lower().endswith(_MANIFESTS):
+        return _manifest(path)
+    if is_address(path):
+        return [_expand_address(path, exclude)]
+    return [_expand(path, seen)]
+
+
+def _listed(content, start):
+    separator = b"\0" if b"\0" in content else b"\n"
+    lines = [os.fsdecode(line.rstrip(b"\r")) for line in content.split(separator)]
+    return [_named_file(line, start) for line in lines if line.strip()]
+
+
+def _named_file(path, start):
+    if is_address(path):
+        folder, name = path.rsplit("/", 1)
+        return folder, [name]
+    folder, name = os.path.split(os.path.normpath(os.path.join(start, path)))
+    return folder, [name]
+
+
+def _list_bytes(path):
+    if is_address(path):
+        return read_address(path)
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: the list cannot be read: {error.strerror}") from error
+
+
+def _manifest(path):
+    """What the rows of a CSV or Parquet file name."""
+    rows = _parquet_column(path) if path.lower().endswith(".parquet") else _csv_column(path)
+    start = path.rsplit("/", 1)[0] if is_address(path) else os.path.dirname(os.path.abspath(path))
+    return [_below(row, start) for row in rows]
+
+
+def _below(row, start):
+    if is_address(start) and not is_address(row):
+        row = f"{start}/{row}"
+    return _named_file(row, start)
+
+
+def _csv_column(path):
+    text = _list_bytes(path).decode("utf-8-sig", "surrogateescape")
+    rows = csv.DictReader(text.splitlines(keepends=True))
+    column = _column(rows.fieldnames or [], path)
+    paths = []
+    for row in rows:
+        if not row[column]:
+            raise DataError(f"{path}: line {rows.line_num} has no {column}")
+        paths.append(row[column])
+    return paths
+
+
+def _parquet_column(path):
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError(
+            f"{path}: Parquet files need pyarrow: pip install 'keras-parts[formats]'"
+        ) from None
+    try:
+        file = parquet.ParquetFile(arrow.BufferReader(_list_bytes(path)))
+        column = _column(file.schema_arrow.names, path)
+        paths = file.read([column])[column].to_pylist()
+    except arrow.ArrowException as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
+    if not all(isinstance(each, str) and each for each in paths):
+        raise DataError(f"{path}: column {column} holds something else than paths")
+    return paths
+
+
+def _column(names, path):
+    column = next((name for name in _COLUMNS if name in names), None)
+    if column is None:
+        raise DataError(
+            f"{path}: no column of pictures among {', '.join(names) or 'none'}; "
+            f"expected one called {', '.join(_COLUMNS)}"
+        )
+    return column
+
+
+def _expand_address(address, exclude):
+    """(folder, files in it) of an address: of a file, a folder or a pattern."""
+    system, path = file_system(address)
+    start = "file:///" if address.startswith("file:") else address.partition("://")[0] + "://"
+    try:
+        if _MAGIC.search(path) and not system.exists(path):
+            fixed = path[: _MAGIC.search(path).start()].rpartition("/")[0]
+            files, root = [file for file in system.glob(path) if _is_name(file)], fixed
+        elif system.isdir(path):
+            files, root = [file for file in system.find(path) if _is_name(file)], path.rstrip("/")
+        elif system.exists(path):
+            files, root = [path], path.rpartition("/")[0]
+        else:
+            raise DataError(f"{address}: there is no such file or folder")
+    except DataError:
+        raise
+    except Exception as error:  # each kind of store has errors of its own
+        raise DataError(f"{address}: cannot be listed: {error}") from error
+    found = [start + file.lstrip("/") for file in files]
+    root = start + root.lstrip("/")
+    outside = [
+        file
+        for file in found
+        if not any(file.startswith(folder.rstrip("/") + "/") for folder in exclude)
+    ]
+    below = [file.removeprefix(root).lstrip("/") for file in outside]
+    named = path.rpartition("/")[2]
+    return root, [file for file in below if file == named or not _HIDDEN.search(file)]
+
+
+def _is_name(path):
+    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
+
+
+def _expand(path, seen):
+    """(folder, files in it relative to it) of a file, a folder or a pattern."""
     absolute = os.path.abspath(path)
     if os.path.isdir(absolute):
         return absolute, _walk(absolute, seen)
@@ -136,24 +334,44 @@ def _identity(path):
     return status.st_dev, status.st_ino
 
 
+def _joined(root, file):
+    return f"{root}/{file}" if is_address(root) else os.path.join(root, file)
+
+
 def _common_folder(folders):
+    folders = set(folders)
+    if not folders:
+        return os.getcwd()
+    kinds = {folder.partition("://")[0] if is_address(folder) else "" for folder in folders}
     try:
-        return os.path.commonpath(folders) if folders else os.getcwd()
+        if kinds == {""}:
+            return os.path.commonpath(folders)
+        (kind,) = kinds
+        paths = {folder.partition("://")[2] for folder in folders}
+        return f"{kind}://{os.path.commonpath(paths)}"
     except ValueError as error:
-        raise DataError("inputs on several drives: segment those of each drive apart") from error
+        raise DataError(
+            "the inputs lie on several drives or kinds of storage: segment those of each apart"
+        ) from error
 
 
 def _relative(path, root):
+    if is_address(root):
+        return path[len(root) :].lstrip("/")
     return os.path.relpath(path, root).replace(os.sep, "/")
 
 
 def _natural(path):
-    """Sorts numbers by value, ignoring case, then folders before what their names begin."""
-    return [
-        ([(0, int(run), "") if run.isdecimal() else (1, 0, run.casefold())
-          for run in re.split(r"(\d+)", part) if run], part)
-        for part in path.split("/")
-    ]  # fmt: skip
+    """A text that sorts numbers by value, ignoring case, and folders before what their names
+    begin; one text a path, as a million of them are held."""
+    folded = path.casefold().replace("/", "\0")
+    numbered = re.sub(r"\d+", _by_value, folded)
+    return f"{numbered}\0\0{path}"
+
+
+def _by_value(digits):
+    number = str(int(digits[0]))
+    return f"0{len(number):04d}{number}"
 
 
 def _result_names(relative):

@@ -8,22 +8,22 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from keras_parts import zoo
+from keras_parts import inference, zoo
 from keras_parts.cli import main
+from keras_parts.inference import Network
 
 
-class OnePart:
+def right_half(images):
     """A single part, the right half of every picture."""
+    inside = np.broadcast_to(np.arange(33) >= 16.5, images.shape[:3])
+    return {"logits": np.stack([~inside, inside], axis=-1).astype(np.float32)}
 
-    parts, part_names = 1, ()
 
-    def maps(self, images):
-        return [self.one(*image.shape[:2]) for image in images]
-
-    def one(self, height, width):
-        inside = np.arange(width) >= width // 2
-        logits = np.stack([~inside, inside], axis=-1).astype(np.float32)
-        return np.broadcast_to(logits, (height, width, 2))
+def fake_network(model, batch_size=8, tile=None, **options):
+    """What stands for `network_of`: a model without Keras, which takes the options."""
+    assert model == "fake model"
+    batch_size = 8 if batch_size == "auto" else batch_size
+    return Network(right_half, ("part 1",), 33, "stretch", True, batch_size, tile, options)
 
 
 @pytest.fixture
@@ -32,14 +32,15 @@ def segment(monkeypatch, tmp_path):
     known = zoo.load
 
     def load(model):
-        return OnePart() if model == "fake" else known(model)
+        return "fake model" if model == "fake" else known(model)
 
     monkeypatch.setattr(zoo, "load", load)
+    monkeypatch.setattr(inference, "network_of", fake_network)
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments, model="fake"):
+    def run(*arguments, model="fake", **options):
         return CliRunner().invoke(
-            main, ["segment", *arguments, "--model", model, "--output", "out"]
+            main, ["segment", *arguments, "--model", model, "--output", "out"], **options
         )
 
     return run
@@ -91,7 +92,7 @@ def test_bad_files_are_reported_and_the_exit_code_is_3(segment, picture, tmp_pat
 def test_formats(segment, picture):
     picture("in/a.png")
     assert segment("in", "--format", "indexed").exit_code == 0
-    assert sorted(os.listdir("out")) == ["indexed", "labels.json"]
+    assert sorted(os.listdir("out")) == ["done", "indexed", "labels.json", "run.json"]
     result = segment("in", "--format", "mp3")
     assert result.exit_code == 2
     assert "mp3; choose from indexed, overlay" in result.stderr
@@ -127,13 +128,71 @@ def test_a_second_run_does_not_segment_its_own_results(segment, picture):
     picture("a.png")
     assert segment(".").exit_code == 0
     result = segment(".", "--json")
-    assert json.loads(result.stdout)["done"] == 1
+    assert json.loads(result.stdout)["found"] == 1
 
 
 def test_progress_goes_to_stderr_and_can_be_silenced(segment, picture):
     picture("in/a.png")
     assert "1/1" in segment("in").stderr
     assert segment("in", "--quiet").stderr == ""
+
+
+def test_a_second_run_goes_on(segment, picture):
+    for name in ("in/1.png", "in/2.png"):
+        picture(name)
+    assert "Segmented 2 of 2" in segment("in").stdout
+    picture("in/3.png")
+    result = segment("in")
+    assert "Segmented 1 of 3" in result.stdout and "2 were finished before" in result.stdout
+    assert json.loads(segment("in", "--json").stdout)["kept"] == 3
+    refused = segment("in", "--flip")
+    assert refused.exit_code == 2 and "flip was false, is true" in refused.stderr
+    assert segment("in", "--flip", "--overwrite").exit_code == 0
+
+
+def test_lists_on_standard_input_and_in_files(segment, picture, tmp_path):
+    picture("a/1.png"), picture("b/new\nline.png"), picture("c/3.png")
+    result = segment("-", "--json", input=b"a/1.png\0b/new\nline.png\0")
+    assert json.loads(result.stdout)["done"] == 2
+    (tmp_path / "list.txt").write_text("a/1.png\nc/3.png\n")
+    assert json.loads(segment("@list.txt", "--json").stdout)["found"] == 2
+
+
+def test_dry_run(segment, picture, tmp_path):
+    picture("in/1.png"), picture("in/2.png")
+    result = segment("in", "--dry-run")
+    assert result.exit_code == 0 and "Would segment 2 of 2 pictures" in result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_shards(segment, picture):
+    for number in range(9):
+        picture(f"in/{number}.png")
+    first = json.loads(segment("in", "--shard", "1/2", "--format", "csv", "--json").stdout)
+    assert not first["complete"] and not os.path.exists("out/parts.csv")
+    second = json.loads(segment("in", "--shard", "2/2", "--format", "csv", "--json").stdout)
+    assert second["complete"] and first["done"] + second["done"] == 9
+    assert os.path.exists("out/parts.csv")
+    assert segment("in", "--shard", "3/2", "--format", "csv").exit_code == 2
+
+
+def test_strict_stops_with_exit_code_1(segment, picture, tmp_path):
+    picture("in/good.png")
+    (tmp_path / "in/bad.png").touch()
+    result = segment("in", "--strict")
+    assert result.exit_code == 1 and "bad.png" in result.stderr
+    assert segment("in", "--max-failures", "1").exit_code == 3
+    assert segment("in", "--strict", "--max-failures", "1").exit_code == 2
+
+
+def test_bad_batch_sizes(segment, picture):
+    picture("in/a.png")
+    for value in ("0", "many", "-1"):
+        result = segment("in", "--batch-size", value)
+        assert result.exit_code == 2 and "nor auto" in result.stderr
+    assert segment("in", "--batch-size", "2").exit_code == 0
+    with open("out/run.json") as file:
+        assert json.load(file)["batch_size"] == 2
 
 
 def test_no_paths_is_wrong_usage(segment):
@@ -147,14 +206,18 @@ def test_interrupt_leaves_whole_files_and_exits_130(picture, tmp_path, python):
     code = f"""
 import sys, time
 sys.path.insert(0, {os.path.dirname(__file__)!r})
-from test_segment import OnePart
-from keras_parts import zoo
+from test_segment import fake_network, right_half
+from keras_parts import inference, zoo
 from keras_parts.cli import main
-class Slow(OnePart):
-    def maps(self, images):
-        time.sleep(0.3)
-        return super().maps(images)
-zoo.load = lambda model: Slow()
+def slow(images):
+    time.sleep(0.3)
+    return right_half(images)
+def network_of(model, *args, **options):
+    network = fake_network(model, *args, **options)
+    network.forward = slow
+    return network
+zoo.load = lambda model: "fake model"
+inference.network_of = network_of
 main(["segment", "in", "--model", "x", "--output", "out", "--batch-size", "1"])
 """
     process = python(code, cwd=tmp_path)
@@ -169,3 +232,4 @@ main(["segment", "in", "--model", "x", "--output", "out", "--batch-size", "1"])
         assert not path.name.startswith(".")
         Image.open(path).load()
     assert 2 <= len(list(written.glob("*.jpg"))) < 20
+    assert json.loads((tmp_path / "out/run.json").read_text())["status"] == "interrupted"

@@ -8,52 +8,24 @@ import pytest
 from PIL import Image
 
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
-from keras_parts.inference import FORMATS, Failure, Format, engine, find_images, segment_files
-from keras_parts.parts import Parts
+from keras_parts.inference import Failure, Network, engine, find_images, network, segment_files
+from keras_parts.inference.writers.overlay import OverlayWriter
+from tests.inference.doubles import contents, halves
+from tests.inference.doubles import network as fake
 
 
-class Halves:
-    """Part 1 in the left half, part 2 in the right one, background where the image is black."""
-
-    parts, part_names = 2, ("left", "right")
-
-    def __init__(self):
-        self.batches, self.threads = [], set()
-
-    def maps(self, images):
-        self.batches.append([image.shape[:2] for image in images])
-        self.threads.add(threading.current_thread())
-        return [self.one(image) for image in images]
-
-    def one(self, image):
-        height, width = image.shape[:2]
-        labels = np.where(np.arange(width) < width // 2, 1, 2) * np.ones((height, 1), int)
-        labels[image.sum(-1) == 0] = 0
-        return 9 * np.eye(3, dtype=np.float32)[labels]
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Folder of three good pictures of different sizes, one of them in a folder."""
-    folder = tmp_path / "in"
-    (folder / "sub").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for name, (height, width) in {"a.png": (6, 8), "sub/a.png": (5, 4), "b.png": (7, 9)}.items():
-        pixels = rng.integers(1, 255, (height, width, 3), np.uint8)
-        pixels[0] = 0
-        Image.fromarray(pixels).save(folder / name)
-    return folder
-
-
-def written(output):
-    return sorted(str(p.relative_to(output)) for p in output.rglob("*") if p.is_file())
+def segment(photos, output, forward=halves, batch_size=8, tile=None, **options):
+    return segment_files(
+        fake(forward, batch_size=batch_size, tile=tile), [photos], output, **options
+    )
 
 
 def test_results_of_a_folder(photos, tmp_path):
     output = tmp_path / "new" / "out"
-    summary = segment_files(Halves(), [photos], output)
-    assert (summary.done, summary.failed) == (3, 0)
-    assert written(output) == sorted(
+    summary = segment(photos, output)
+    assert (summary.found, summary.done, summary.failed, summary.kept) == (3, 3, 0, 0)
+    assert summary.complete
+    assert sorted(contents(output)) == sorted(
         [f"indexed/{name}.png" for name in ("a", "b", "sub/a")]
         + [f"overlay/{name}.jpg" for name in ("a", "b", "sub/a")]
         + ["labels.json"]
@@ -61,14 +33,14 @@ def test_results_of_a_folder(photos, tmp_path):
     with Image.open(output / "indexed/sub/a.png") as picture:
         assert picture.mode == "P"
         labels = np.asarray(picture)
-    np.testing.assert_array_equal(labels[0], [0, 0, 0, 0])
-    np.testing.assert_array_equal(labels[1:], [[1, 1, 2, 2]] * 4)
+    assert labels.shape == (50, 40)
+    assert (labels[5:-5, 2:18] == 1).all() and (labels[5:-5, 22:-2] == 2).all()
     with Image.open(output / "overlay/b.jpg") as picture:
-        assert picture.size == (9, 7)
+        assert picture.size == (90, 70)
 
 
 def test_labels_file_matches_the_pictures(photos, tmp_path):
-    segment_files(Halves(), [photos], tmp_path / "out")
+    segment(photos, tmp_path / "out")
     content = json.loads((tmp_path / "out/labels.json").read_text())
     assert content["background"] == 0
     assert [part["name"] for part in content["parts"]] == ["left", "right"]
@@ -80,7 +52,7 @@ def test_labels_file_matches_the_pictures(photos, tmp_path):
 
 
 def test_summary_as_json(photos, tmp_path):
-    summary = segment_files(Halves(), [photos], tmp_path / "out", formats=["indexed"])
+    summary = segment(photos, tmp_path / "out", formats=["indexed"])
     values = json.loads(json.dumps(summary.to_json()))
     assert values["done"] == 3 and values["failed"] == 0 and values["formats"] == ["indexed"]
     assert values["images_per_second"] == pytest.approx(3 / values["seconds"], rel=0.01)
@@ -93,46 +65,33 @@ def test_bad_files_are_reported_and_skipped(photos, tmp_path):
     whole = (photos / "b.png").read_bytes()
     (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
     (photos / "gone.png").symlink_to("nowhere.png")
+    (photos / "folder.png").symlink_to("sub")
     seen = []
-    summary = segment_files(
-        Halves(), [photos], tmp_path / "out", batch_size=2, on_failure=seen.append
-    )
+    summary = segment(photos, tmp_path / "out", batch_size=2, on_failure=seen.append)
     assert (summary.done, summary.failed) == (3, 4)
     lines = (tmp_path / "out/failures.jsonl").read_text().splitlines()
     failures = [Failure(**json.loads(line)) for line in lines]
-    assert failures == seen
+    assert sorted(failures, key=str) == sorted(seen, key=str)
     bad = ["cut.png", "gone.png", "text.jpg", "zero.jpg"]
     assert [failure.path for failure in failures] == [str(photos / name) for name in bad]
     assert {failure.stage for failure in failures} == {"read"}
     assert all(str(failure).count(failure.path) == 1 for failure in failures)
-    assert "indexed/b.png" in written(tmp_path / "out")
-    assert "indexed/cut.png" not in written(tmp_path / "out")
-
-
-def test_a_second_run_forgets_old_failures_and_replaces_results(photos, tmp_path):
-    (photos / "zero.jpg").touch()
-    output = tmp_path / "out"
-    segment_files(Halves(), [photos], output)
-    (photos / "zero.jpg").unlink()
-    (output / "indexed/a.png").write_text("old")
-    summary = segment_files(Halves(), [photos], output)
-    assert summary.failed == 0
-    assert not (output / "failures.jsonl").exists()
-    with Image.open(output / "indexed/a.png") as picture:
-        assert picture.mode == "P"
+    assert "indexed/b.png" in contents(tmp_path / "out")
+    assert "indexed/cut.png" not in contents(tmp_path / "out")
 
 
 def test_results_inside_the_input_folder_are_no_inputs(photos):
-    segment_files(Halves(), [photos], photos / "out")
-    assert segment_files(Halves(), [photos], photos / "out").done == 3
+    segment(photos, photos / "out")
+    assert segment(photos, photos / "out").found == 3
 
 
 def test_names_with_anything_in_them(photos, tmp_path):
     source = photos / "a.png"
-    for name in ("mit Leerzeichen ü.png", "鳥.photo.v2.png", "q'\"#%&.png"):
-        (photos / name).write_bytes(source.read_bytes())
-    assert segment_files(Halves(), [photos], tmp_path / "out").failed == 0
-    assert "indexed/鳥.photo.v2.png" in written(tmp_path / "out")
+    names = ["mit Leerzeichen ü", "鳥.photo.v2", "q'\"#%&", "n" * 250, "new\nline"]
+    for name in names:
+        (photos / f"{name}.png").write_bytes(source.read_bytes())
+    assert segment(photos, tmp_path / "out").failed == 0
+    assert {f"indexed/{name}.png" for name in names} <= set(contents(tmp_path / "out"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
@@ -141,112 +100,211 @@ def test_names_that_are_no_unicode(photos, tmp_path):
         target = os.fsencode(photos) + b"/" + name
         with open(target, "wb") as file:
             file.write((photos / "a.png").read_bytes() if name.startswith(b"caf") else b"")
-    assert segment_files(Halves(), [photos], tmp_path / "out").failed == 1
+    assert segment(photos, tmp_path / "out").failed == 1
     assert os.path.exists(os.fsencode(tmp_path) + b"/out/indexed/caf\xe9.png")
     failure = json.loads((tmp_path / "out/failures.jsonl").read_text())
     assert os.fsencode(failure["path"]).endswith(b"bad\xff.png")
-
-
-class FailsOnWide(Halves):
-    """Its library gives up when a picture is 8 pixels wide."""
-
-    def maps(self, images):
-        if any(image.shape[1] == 8 for image in images):
-            raise RuntimeError("shape is not to my liking")
-        return super().maps(images)
+    assert segment(photos, tmp_path / "out").kept == 4
 
 
 def test_a_picture_that_breaks_the_network_costs_only_itself(photos, tmp_path):
-    summary = segment_files(FailsOnWide(), [photos], tmp_path / "out", batch_size=3)
-    assert (summary.done, summary.failed) == (2, 1)
-    failure = json.loads((tmp_path / "out/failures.jsonl").read_text())
-    assert failure["path"].endswith("a.png") and failure["stage"] == "segment"
-    assert failure["message"] == "shape is not to my liking"
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(photos / "odd.png")
+
+    def fails_on_odd(images):
+        if (images[:, 16, 16] == (1, 2, 3)).all(-1).any():
+            raise RuntimeError("shape is not to my liking")
+        return halves(images)
+
+    for tile in (None, 24):
+        output = tmp_path / f"out{tile}"
+        summary = segment(photos, output, fails_on_odd, batch_size=3, tile=tile)
+        assert (summary.done, summary.failed) == (3, 1)
+        failure = json.loads((output / "failures.jsonl").read_text())
+        assert failure["path"].endswith("odd.png") and failure["stage"] == "segment"
+        assert failure["message"] == "shape is not to my liking"
 
 
 def test_a_picture_that_cannot_be_written_costs_only_itself(photos, tmp_path, monkeypatch):
-    def save(parts, path):
-        if path.name == "b.jpg":
-            raise ValueError("encoder error")
-        Parts.save_overlay(parts, path)
+    content = OverlayWriter.content
 
-    monkeypatch.setitem(FORMATS, "overlay", Format(".jpg", save, ""))
-    summary = segment_files(Halves(), [photos], tmp_path / "out")
+    def fails_on_b(writer, parts):
+        if parts.size == (90, 70):
+            raise ValueError("encoder error")
+        return content(writer, parts)
+
+    monkeypatch.setattr(OverlayWriter, "content", fails_on_b)
+    summary = segment(photos, tmp_path / "out")
     assert (summary.done, summary.failed) == (2, 1)
     failure = json.loads((tmp_path / "out/failures.jsonl").read_text())
     assert failure["stage"] == "write" and failure["error"] == "ValueError"
+    # Half of its results would look like all of them.
+    assert not [name for name in contents(tmp_path / "out") if "/b." in name]
 
 
-def test_a_full_disk_stops_the_job(photos, tmp_path, monkeypatch):
-    def save(parts, path):
-        raise OSError(engine.errno.ENOSPC, "No space left on device", str(path))
+def test_batches_have_one_shape_and_size(photos, tmp_path):
+    shapes = []
 
-    monkeypatch.setitem(FORMATS, "indexed", Format(".png", save, ""))
-    with pytest.raises(KerasPartsError, match="No space left"):
-        segment_files(Halves(), [photos], tmp_path / "out")
+    def forward(images):
+        shapes.append(images.shape)
+        return halves(images)
 
-
-def test_output_that_cannot_be_a_folder(photos, tmp_path):
-    (tmp_path / "out").touch()
-    with pytest.raises(KerasPartsError, match="out"):
-        segment_files(Halves(), [photos], tmp_path / "out")
+    segment(photos, tmp_path / "out", forward, batch_size=2)
+    assert shapes == [(2, 33, 33, 3)] * 2
 
 
-def test_batches_keep_to_number_and_pixels(photos, tmp_path, monkeypatch):
-    segmenter = Halves()
-    segment_files(segmenter, [photos], tmp_path / "out", batch_size=2)
-    assert [len(batch) for batch in segmenter.batches] == [2, 1]
-    # Room for the logits of 70 pixels: two of the three pictures do not fit together.
-    monkeypatch.setattr(engine, "_BATCH_BYTES", 70 * 4 * 3)
-    segmenter = Halves()
-    segment_files(segmenter, [photos], tmp_path / "out", batch_size=8)
-    assert segmenter.batches == [[(6, 8)], [(7, 9)], [(5, 4)]]
+def test_inputs_of_many_shapes_go_through_few(photos, tmp_path):
+    rng = np.random.default_rng(0)
+    for index in range(30):
+        size = (*rng.integers(20, 200, 2), 3)
+        Image.fromarray(rng.integers(1, 255, size, np.uint8)).save(photos / f"{index}.png")
+    Image.new("RGB", (3000, 3), (9, 9, 9)).save(photos / "strip.png")
+    shapes = set()
+
+    def forward(images):
+        shapes.add(images.shape)
+        return halves(images)
+
+    short = Network(forward, ("left", "right"), 33, "short", batch_size=4)
+    summary = segment_files(short, [photos], tmp_path / "out", ["indexed"])
+    assert summary.done == 34
+    sides = {shape[1:3] for shape in shapes}
+    assert max(max(side) for side in sides) <= 4 * 33 and len(sides) <= 15
 
 
-def test_the_segmenter_runs_in_the_calling_thread(photos, tmp_path):
-    segmenter = Halves()
-    segment_files(segmenter, [photos], tmp_path / "out", threads=3)
-    assert segmenter.threads == {threading.current_thread()}
+def test_the_network_runs_in_the_calling_thread(photos, tmp_path):
+    threads = set()
+
+    def forward(images):
+        threads.add(threading.current_thread())
+        return halves(images)
+
+    segment(photos, tmp_path / "out", forward, threads=3)
+    assert threads == {threading.current_thread()}
 
 
 def test_few_pictures_are_held_at_a_time(photos, tmp_path, monkeypatch):
-    """Whatever the number of files: those decoded ahead, a batch, and a batch being written."""
+    """Whatever the number of files: those read ahead, a batch, and those being written."""
     for index in range(60):
         (photos / f"copy{index}.png").write_bytes((photos / "a.png").read_bytes())
     lock, held, most = threading.Lock(), 0, 0
-    read, write = engine.read_image, engine.write_result
+    read, write = engine.decode_picture, engine.Engine._write
 
-    def counted_read(path):
+    def counted_read(*args):
         nonlocal held, most
         with lock:
             held += 1
             most = max(most, held)
-        return read(path)
+        return read(*args)
 
     def counted_write(*args):
         nonlocal held
-        write(*args)
+        outcome = write(*args)
         with lock:
             held -= 1
+        return outcome
 
-    monkeypatch.setattr(engine, "read_image", counted_read)
-    monkeypatch.setattr(engine, "write_result", counted_write)
-    summary = segment_files(Halves(), [photos], tmp_path / "out", batch_size=4, threads=2)
+    monkeypatch.setattr(engine, "decode_picture", counted_read)
+    monkeypatch.setattr(engine.Engine, "_write", counted_write)
+    summary = segment(photos, tmp_path / "out", batch_size=4, threads=2)
     assert summary.done == 63 and held == 0
-    assert most <= 4 + 4 + 1 + 2 + 1
+    assert most <= (4 + 2) + 4 + (4 + 2 + 1)
+
+
+def test_large_pictures_are_read_again_instead_of_held(photos, tmp_path, monkeypatch):
+    segment(photos, tmp_path / "small")
+    monkeypatch.setattr(engine, "_LARGE", 60 * 80)
+    lock, inside, kept = threading.Lock(), [], []
+    decode = engine.decode_picture
+
+    def alone(content, name, limit):
+        if name.endswith("b.png"):  # 70 x 90
+            assert lock.acquire(blocking=False)
+            inside.append(name)
+        try:
+            return decode(content, name, limit)
+        finally:
+            if lock.locked() and name.endswith("b.png"):
+                lock.release()
+
+    original = engine._Item.__init__
+
+    def remembered(item, *args):
+        original(item, *args)
+        kept.append((item.file.relative, item.image is None))
+
+    monkeypatch.setattr(engine, "decode_picture", alone)
+    monkeypatch.setattr(engine._Item, "__init__", remembered)
+    segment(photos, tmp_path / "large", threads=3)
+    assert len(inside) == 2
+    assert sorted(kept) == [("a.png", True), ("b.png", True), ("sub/a.png", False)]
+    assert contents(tmp_path / "small") == contents(tmp_path / "large")
+
+
+def test_a_large_picture_that_changes_meanwhile_fails(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_LARGE", 1)
+    monkeypatch.setattr(engine.Engine, "_ahead", 1)
+
+    def forward(images):
+        if not (tmp_path / "swapped").exists():
+            (tmp_path / "swapped").touch()
+            Image.new("RGB", (80, 60)).save(photos / "a.png")
+        return halves(images)
+
+    summary = segment(photos, tmp_path / "out", forward, batch_size=1, threads=1)
+    assert (summary.done, summary.failed) == (2, 1)
+    assert "changed while" in (tmp_path / "out/failures.jsonl").read_text()
 
 
 def test_results_do_not_depend_on_batches_and_threads(photos, tmp_path):
-    segment_files(Halves(), [photos], tmp_path / "one", batch_size=1, threads=1)
-    segment_files(Halves(), find_images([photos]), tmp_path / "two", batch_size=8, threads=4)
-    assert written(tmp_path / "one") == written(tmp_path / "two")
-    for name in written(tmp_path / "one"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    formats = ["indexed", "overlay", "csv", "cvat"]
+    segment(photos, tmp_path / "one", batch_size=1, threads=1, formats=formats)
+    segment(photos, tmp_path / "two", batch_size=8, threads=4, formats=formats)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_tiles_see_more_and_join_without_a_seam(tmp_path):
+    """A network that tells brightness: in tiles it resolves what it cannot see as a whole."""
+    y, x = np.mgrid[:96, :128]
+    stripes = (x // 4 + y // 4) % 2 == 0
+
+    def brightness(images):
+        light = images[..., 0].astype(np.float32) - 127.5
+        return {"logits": np.stack([np.full_like(light, -999), light, -light], axis=-1)}
+
+    image = np.where(stripes, 255, 0).astype(np.uint8)[..., None].repeat(3, -1)
+    wanted = np.where(stripes, 1, 2)
+    whole = fake(brightness, 17).segment(image).labels
+    tiles = fake(brightness, 33, tile=32, batch_size=4).segment(image).labels
+    assert (whole == wanted).mean() < 0.75
+    assert (tiles == wanted).mean() > 0.9
+    flat = np.full((70, 90, 3), 77, np.uint8)
+    logits = np.asarray(fake(brightness, 33, tile=24, batch_size=2).segment(flat).logits)
+    np.testing.assert_allclose(logits[..., 1], 77 - 127.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("length", [5, 16, 17, 31, 40, 100])
+def test_weights_of_tiles_sum_to_one(length):
+    total, starts = np.zeros(length), []
+    for start, stop, weights in network._tiles(length, 16):
+        assert weights.min() > 0 and stop - start == min(16, length)
+        total[start:stop] += weights
+        starts.append(start)
+    np.testing.assert_allclose(total, 1, rtol=1e-6)
+    assert np.diff(starts).max(initial=0) <= 12
+
+
+def test_remarks_on_animations(photos, tmp_path):
+    frames = [Image.new("RGB", (30, 20), (i, 50, 50)) for i in (10, 90, 200)]
+    frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:])
+    remarks = []
+    summary = segment(photos, tmp_path / "out", on_remark=lambda *said: remarks.append(said))
+    assert summary.failed == 0
+    assert remarks == [("moving.gif", "holds 3 frames: only the first is used")]
 
 
 def test_nothing_to_do(tmp_path):
     (tmp_path / "in").mkdir()
-    summary = segment_files(Halves(), [tmp_path / "in"], tmp_path / "out")
+    summary = segment(tmp_path / "in", tmp_path / "out")
     assert (summary.done, summary.failed, summary.images_per_second) == (0, 0, 0)
 
 
@@ -255,30 +313,137 @@ def test_nothing_to_do(tmp_path):
     [
         ({"formats": ["indexed", "mp3"]}, "mp3; choose from indexed, overlay"),
         ({"formats": []}, "none given"),
-        ({"batch_size": 0}, "batch_size 0"),
-        ({"threads": 0}, "threads 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"threads": 0}, "threads is 0"),
+        ({"tile": 3}, "tile is 3"),
+        ({"which_shard": "0/4"}, "shard is '0/4'"),
+        ({"which_shard": "1/4", "overwrite": True}, "one shard must not"),
     ],
 )
 def test_bad_options(photos, tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
-        segment_files(Halves(), [photos], tmp_path / "out", **options)
+        segment(photos, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_input(tmp_path):
     with pytest.raises(DataError, match="gone"):
-        segment_files(Halves(), [tmp_path / "gone"], tmp_path / "out")
+        segment(tmp_path / "gone", tmp_path / "out")
 
 
-def test_an_interrupt_leaves_only_whole_files(photos, tmp_path):
-    class Interrupted(Halves):
-        def maps(self, images):
-            if len(self.batches) == 2:
-                raise KeyboardInterrupt
-            return super().maps(images)
+def test_pictures_above_the_limit_fail(photos, tmp_path):
+    summary = segment(photos, tmp_path / "out", max_pixels=60 * 80)
+    assert (summary.done, summary.failed) == (2, 1)
 
-    with pytest.raises(KeyboardInterrupt):
-        segment_files(Interrupted(), [photos], tmp_path / "out", batch_size=1)
-    names = written(tmp_path / "out")
-    assert "indexed/a.png" in names and "overlay/b.jpg" in names
-    assert not [name for name in names if "/." in name]
+
+def test_lists_of_files_are_taken_as_they_are(photos, tmp_path):
+    files = find_images([photos])
+    summary = segment_files(fake(), iter(files[:2]), tmp_path / "out", ["indexed"])
+    assert summary.found == 2
+
+
+def test_output_that_cannot_be_a_folder(photos, tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(KerasPartsError, match="out"):
+        segment(photos, tmp_path / "out")
+
+
+def _nasty(folder):
+    """Sixty files of every kind: name -> whether it can be segmented."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (24, 32, 3), np.uint8)
+    good, bad = {}, {}
+
+    def picture(name, image, **options):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        image.save(path, **options)
+        good[name] = image.size[::-1]
+        return path
+
+    for suffix in ("jpg", "png", "bmp", "tif", "ppm", "tga", "webp", "gif", "jp2"):
+        picture(f"kind.{suffix}", noise)
+    for orientation in range(2, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        picture(f"turned{orientation}.jpg", noise, exif=exif)
+        good[f"turned{orientation}.jpg"] = (32, 24) if orientation >= 5 else (24, 32)
+    words = rng.integers(0, 65535, (24, 32)).astype(np.uint16)
+    picture("sixteen.png", words)
+    picture("sixteen.tif", words)
+    picture("float.tif", rng.random((24, 32)).astype(np.float32))
+    rgba = Image.fromarray(np.dstack([noise, noise[..., 0]]))
+    picture("alpha.png", rgba)
+    picture("alpha.webp", rgba)
+    picture("la.png", rgba.convert("LA"))
+    indexed = Image.fromarray(noise).quantize(16)
+    picture("palette.png", indexed)
+    picture("palette_clear.png", indexed, transparency=0)
+    picture("palette_graded.png", indexed, transparency=bytes(range(16)))
+    picture("palette.gif", indexed, transparency=3)
+    picture("cmyk.jpg", Image.fromarray(noise).convert("CMYK"))
+    picture("cmyk.tif", Image.fromarray(noise).convert("CMYK"))
+    picture("bit.png", Image.fromarray(noise[..., 0] > 99))
+    picture("bit.tif", Image.fromarray(noise[..., 0] > 99))
+    picture("grey.jpg", noise[..., 0])
+    picture("key.png", Image.fromarray(noise), transparency=(1, 2, 3))
+    more = [Image.fromarray(255 - noise)] * 2
+    for suffix in ("gif", "webp", "png", "tif"):
+        picture(f"frames.{suffix}", noise, save_all=True, append_images=more)
+    picture("progressive.jpg", noise, progressive=True)
+    picture("png_named.jpg", noise, format="PNG")
+    picture("strip.png", np.full((30, 30_000, 3), 50, np.uint8))
+    picture("tower.png", np.full((30_000, 30, 3), 50, np.uint8))
+    picture("pixel.png", noise[:1, :1])
+    picture("pixel.jpg", noise[:1, :1])
+    for name in ("with space.png", "quote'\".png", "new\nline.png", "鳥とü.png", "%20#?&.png"):
+        picture(name, noise)
+    picture("2020/same.png", noise)
+    picture("2021/same.png", noise)
+    picture("twin.png", noise)
+    picture("twin.jpg", noise)
+
+    def broken(name, content):
+        (folder / name).write_bytes(content)
+        bad[name] = True
+
+    broken("zero.jpg", b"")
+    broken("zero.png", b"")
+    broken("text.jpg", b"not a picture\n")
+    broken("html.png", b"<html>404</html>")
+    for suffix in ("jpg", "png", "gif", "tif"):
+        content = (folder / f"kind.{suffix}").read_bytes()
+        broken(f"truncated.{suffix}", content[: len(content) * 6 // 10])
+    picture_bytes = bytearray((folder / "kind.png").read_bytes())
+    picture_bytes[16:24] = (60_000).to_bytes(4, "big") * 2
+    broken("bomb.png", bytes(picture_bytes))
+    broken("header.png", (folder / "kind.png").read_bytes()[:20])
+    (folder / "gone.jpg").symlink_to("nowhere.jpg")
+    bad["gone.jpg"] = True
+    (folder / ".hidden.png").write_bytes((folder / "kind.png").read_bytes())
+    (folder / "notes.txt").write_text("no picture")
+    os.symlink(folder, folder / "loop")
+    return good, bad
+
+
+@pytest.mark.filterwarnings("ignore:Palette images with Transparency")
+@pytest.mark.skipif(sys.platform == "win32", reason="names and links")
+def test_a_zoo_of_nasty_files(tmp_path):
+    folder, output = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    good, bad = _nasty(folder)
+    assert len(good) + len(bad) >= 60
+    formats = ["indexed", "overlay", "csv"]
+    summary = segment(folder, output, batch_size=4, formats=formats)
+    lines = (output / "failures.jsonl").read_text().splitlines()
+    failed = {os.path.relpath(json.loads(line)["path"], folder) for line in lines}
+    assert failed == set(bad)
+    assert (summary.done, summary.failed) == (len(good), len(bad))
+    for file in find_images([folder]):
+        if file.relative in good:
+            with Image.open(output / f"indexed/{file.result}.png") as picture:
+                assert picture.size == good[file.relative][::-1], file.relative
+    assert len(list((output / "overlay").rglob("*.jpg"))) == len(good)
+    rows = (output / "parts.csv").read_text(encoding="utf-8").count("\n")
+    assert rows > len(good)

@@ -1,8 +1,9 @@
 import os
+from pathlib import Path
 
 import pytest
 
-from keras_parts.errors import DataError
+from keras_parts.errors import ConfigError, DataError
 from keras_parts.inference import find_images
 
 
@@ -29,7 +30,7 @@ def test_folder_is_read_recursively_in_natural_order(tree):
     tree("in/img10.jpg", "in/img2.JPG", "in/sub/a.png", "in/Bee.png", "in/ant.webp", "in/notes.txt")
     files = find_images(["in"])
     assert relative(files) == ["ant.webp", "Bee.png", "img2.JPG", "img10.jpg", "sub/a.png"]
-    assert all(file.path.is_file() for file in files)
+    assert all(os.path.isfile(file.path) for file in files)
 
 
 def test_same_name_in_two_folders_stays_apart(tree):
@@ -145,7 +146,7 @@ def test_strange_names(tree):
     tree(*names)
     files = find_images(["ü ñ"])
     assert {file.relative for file in files} == {name.removeprefix("ü ñ/") for name in names}
-    assert all(file.path.is_file() for file in files)
+    assert all(os.path.isfile(file.path) for file in files)
 
 
 def test_nothing_gives_nothing(tree):
@@ -153,3 +154,94 @@ def test_nothing_gives_nothing(tree):
     assert find_images(["in"]) == []
     assert find_images([]) == []
     assert find_images(["in/*.jpg"]) == []
+
+
+def test_lists_of_paths(tree, monkeypatch):
+    tree("in/1.jpg", "in/sub/2.jpg", "lists/x.txt")
+    Path("lists/x.txt").write_bytes(b"in/sub/2.jpg\r\n\nin/1.jpg\nin/gone.jpg")
+    # What is listed is not looked at: one that is missing fails when it is read.
+    assert relative(find_images(["@lists/x.txt"])) == ["1.jpg", "gone.jpg", "sub/2.jpg"]
+    with pytest.raises(DataError, match=r"gone\.txt: the list cannot be read"):
+        find_images(["@gone.txt"])
+    tree("@odd.jpg")
+    assert relative(find_images(["@odd.jpg"])) == ["@odd.jpg"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_manifests(tree, kind):
+    root = tree("set/images/1.jpg", "set/images/2.jpg", "set/no.jpg")
+    names = ["images/2.jpg", str(root / "set/images/1.jpg"), "images/a,b.jpg"]
+    path = root / f"set/m.{kind}"
+    if kind == "csv":
+        path.write_text(
+            '\ufefflabel,path\n1,"images/2.jpg"\n2,' + names[1] + '\n3,"images/a,b.jpg"'
+        )
+    else:
+        arrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(arrow.table({"label": [1, 2, 3], "path": names}), path)
+    assert relative(find_images([f"set/m.{kind}"])) == ["1.jpg", "2.jpg", "a,b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name,label\nx,1\n", "no column of pictures among name, label; expected"),
+        ("", "among none"),
+        ("label,path\n1,\n", "line 2 has no path"),
+    ],
+)
+def test_bad_manifests(tree, content, message):
+    (tree() / "m.csv").write_text(content)
+    with pytest.raises(DataError, match=f"m.csv: .*{message}"):
+        find_images(["m.csv"])
+
+
+def test_a_damaged_parquet_manifest(tree):
+    pytest.importorskip("pyarrow")
+    (tree() / "m.parquet").write_text("no")
+    with pytest.raises(DataError, match="m.parquet: cannot be read as Parquet"):
+        find_images(["m.parquet"])
+
+
+def test_addresses(tree):
+    fsspec = pytest.importorskip("fsspec")
+    store = fsspec.filesystem("memory")
+    for name in (
+        "a/img10.jpg",
+        "a/img2.jpg",
+        "a/b/3.png",
+        "a/notes.txt",
+        "a/.git/4.png",
+        "c/5.jpg",
+    ):
+        store.pipe_file(f"/photos/{name}", name.encode())
+    store.pipe_file("/photos/m.csv", b"image\na/img2.jpg\nmemory://photos/c/5.jpg\n")
+    try:
+        files = find_images(["memory://photos/a"])
+        assert relative(files) == ["b/3.png", "img2.jpg", "img10.jpg"]
+        assert [file.read() for file in files] == [b"a/b/3.png", b"a/img2.jpg", b"a/img10.jpg"]
+        assert files[0].version() == files[0].version() != files[2].version()
+        assert relative(find_images(["memory://photos/**/*.jpg"])) == [
+            "a/img2.jpg", "a/img10.jpg", "c/5.jpg",
+        ]  # fmt: skip
+        assert relative(find_images(["memory://photos/a/notes.txt"])) == ["notes.txt"]
+        assert relative(find_images(["memory://photos/m.csv"])) == ["a/img2.jpg", "c/5.jpg"]
+        found = find_images(["memory://photos"], exclude=["memory://photos/a"])
+        assert relative(found) == ["c/5.jpg"]
+        with pytest.raises(DataError, match="memory://gone: there is no such"):
+            find_images(["memory://gone"])
+        with pytest.raises(DataError, match="gone.jpg: cannot be read"):
+            files[0].__class__("memory://photos", "gone.jpg", "gone").read()
+        tree("local.jpg")
+        with pytest.raises(DataError, match="kinds of storage"):
+            find_images(["memory://photos/a", "local.jpg"])
+    finally:
+        store.rm("/photos", recursive=True)
+
+
+def test_addresses_of_no_known_kind():
+    pytest.importorskip("fsspec")
+    with pytest.raises(ConfigError, match="nosuch"):
+        find_images(["nosuch://a/b.jpg"])

@@ -1,51 +1,367 @@
-"""One contract for all formats."""
+"""One contract for all formats, and what is particular to each."""
+
+import base64
+import csv
+import io
+import json
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from keras_parts.images import read_image
-from keras_parts.inference.writers import FORMATS, write_result
+from keras_parts.errors import ConfigError
+from keras_parts.inference import FORMATS, ImageFile
+from keras_parts.inference.output import LocalOutput
+from keras_parts.inference.writers import Labels, create_writers
 from keras_parts.parts import Parts
+
+LABELS = Labels(("head", "tail & <wing>", "leg"), "birds")
+OF_ONE = [name for name, (kind, _) in FORMATS.items() if not kind.merged]
+OF_ALL = [name for name in FORMATS if name not in OF_ONE]
+
+
+def some_parts(seed=0, size=(33, 21), image=True):
+    """Parts of noise, of which the last one is absent."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(*size, 4)).astype(np.float32) - [1, 0, 0, 99]
+    pixels = rng.integers(0, 255, (*size, 3), np.uint8) if image else None
+    descriptors = rng.normal(size=(3, 5)).astype(np.float32)
+    return Parts(logits.astype(np.float32), pixels, LABELS.names, descriptors=descriptors)
+
+
+def nothing(size=(5, 4)):
+    """Parts of an image without an object."""
+    logits = np.zeros((*size, 4), np.float32) + np.array([9, 0, 0, 0], np.float32)
+    image = np.zeros((*size, 3), np.uint8)
+    return Parts(logits, image, LABELS.names, descriptors=np.zeros((3, 5), np.float32))
+
+
+def file(name):
+    return ImageFile("/photos", name, name.rpartition(".")[0])
 
 
 @pytest.fixture
-def parts():
-    logits = np.random.default_rng(0).normal(size=(33, 21, 4)).astype(np.float32)
-    return Parts(logits, np.full((33, 21, 3), 90, np.uint8))
+def output(tmp_path):
+    folder = LocalOutput(tmp_path / "out", "test")
+    folder.prepare()
+    yield folder
+    folder.close()
+
+
+def write(name, output, pictures):
+    """Write {file name: parts} with one format; the folder's files."""
+    (writer,) = create_writers([name])
+    records = []
+    for path, parts in pictures.items():
+        for target, content in writer.files(parts, file(path)).items():
+            output.write(target, content)
+        # Records go through JSON on their way.
+        records.append((file(path), json.loads(json.dumps(writer.record(parts, file(path))))))
+    if writer.merged:
+        writer.merge(records, LABELS, output)
+    return {
+        path.relative_to(output.path).as_posix(): path.read_bytes()
+        for path in output.path.rglob("*")
+        if path.is_file() and ".unfinished" not in path.parts
+    }
+
+
+@pytest.fixture(autouse=True)
+def _installed(request):
+    """Skip formats whose package is missing: they are extras."""
+    name = request.node.callspec.params.get("name") if hasattr(request.node, "callspec") else None
+    for package in FORMATS[name][0].packages if name in FORMATS else ():
+        pytest.importorskip(package)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_format_writes_one_readable_file_of_the_images_size(name, parts, tmp_path):
-    write_result(parts, tmp_path, "folder.v1/a.b", [name])
-    path = tmp_path / name / f"folder.v1/a.b{FORMATS[name].suffix}"
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
-    assert read_image(path).shape == (33, 21, 3)
+def test_contract(name, output):
+    kind, _ = FORMATS[name]
+    pictures = {
+        "a.v1/b.c.jpg": some_parts(0),
+        "a.v1/ü 鳥 'q\" &<x>\n.png": some_parts(1, (7, 40)),
+        "caf\udce9.png": some_parts(2),
+        "empty.png": nothing(),
+        "pixel.png": nothing((1, 1)),
+    }
+    first = write(name, output, pictures)
+    assert kind.about
+    if kind.merged:
+        assert set(first) == set(kind.merged)
+    else:
+        assert all(each.startswith(f"{name}/") for each in first)
+        assert any(each.startswith(f"{name}/a.v1/b.c") for each in first)
+    # The same again gives the same bytes, whatever lay there.
+    for each in first:
+        (output.path / each).write_bytes(b"older")
+    assert write(name, output, pictures) == first
+    # No pictures at all are no reason to fail.
+    (writer,) = create_writers([name])
+    writer.merge([], LABELS, output)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_format_is_deterministic_and_replaces(name, parts, tmp_path):
-    write_result(parts, tmp_path, "a", [name])
-    path = tmp_path / name / f"a{FORMATS[name].suffix}"
-    first = path.read_bytes()
-    path.write_bytes(b"older")
-    write_result(parts, tmp_path, "a", [name])
-    assert path.read_bytes() == first
+def test_only_formats_that_say_so_need_the_image(name):
+    (writer,) = create_writers([name])
+    parts = some_parts(image=False)
+    if writer.needs_image:
+        with pytest.raises(ConfigError, match="no image"):
+            writer.files(parts, file("a.png"))
+    else:
+        writer.files(parts, file("a.png"))
+        writer.record(parts, file("a.png"))
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_format_that_fails_leaves_what_was_there(name, parts, tmp_path, monkeypatch):
-    from PIL import Image
+@pytest.mark.parametrize("name", OF_ONE)
+def test_a_failed_write_leaves_what_was_there(name, output, monkeypatch):
+    first = write(name, output, {"a.png": some_parts()})
 
-    write_result(parts, tmp_path, "a", [name])
-    path = tmp_path / name / f"a{FORMATS[name].suffix}"
-    before = path.read_bytes()
-
-    def half(self, file, **options):
-        file.write(before[:10])
+    def full(descriptor):
         raise OSError("interrupted")
 
-    monkeypatch.setattr(Image.Image, "save", half)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="interrupted"):
-        write_result(parts, tmp_path, "a", [name])
-    assert path.read_bytes() == before
-    assert list(path.parent.iterdir()) == [path]
+        write(name, output, {"a.png": some_parts(1)})
+    monkeypatch.undo()
+    for each, content in first.items():
+        assert (output.path / each).read_bytes() == content
+
+
+def test_unknown_doubled_and_no_formats():
+    for formats, words in ((["mp3"], "mp3; choose from indexed"), ([], "none given")):
+        with pytest.raises(ConfigError, match=words):
+            create_writers(formats)
+    with pytest.raises(ConfigError, match="names one twice"):
+        create_writers(["csv", "csv"])
+
+
+def test_a_format_whose_package_is_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"coco needs pycocotools.*keras-parts\[formats\]"):
+        create_writers(["coco"])
+
+
+@pytest.mark.parametrize("name", ["overlay", "overlay-webp", "overlay-png"])
+def test_overlays_have_the_images_size(name, output):
+    (content,) = write(name, output, {"a.png": some_parts()}).values()
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.size == (21, 33) and picture.mode == "RGB"
+        kinds = {"overlay": "JPEG", "overlay-webp": "WEBP", "overlay-png": "PNG"}
+        assert picture.format == kinds[name]
+
+
+def test_indexed_holds_the_labels(output):
+    parts = some_parts()
+    (content,) = write("indexed", output, {"a.png": parts}).values()
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), parts.labels)
+
+
+def test_soft_holds_the_probabilities(output):
+    parts = some_parts()
+    (content,) = write("soft", output, {"a.png": parts}).values()
+    with np.load(io.BytesIO(content)) as arrays:
+        assert arrays["probabilities"].dtype == np.float16
+        np.testing.assert_allclose(arrays["probabilities"], parts.probabilities, atol=1e-3)
+        assert tuple(arrays["names"]) == LABELS.names
+
+
+def test_cutouts_hold_the_parts_pixels(output):
+    parts = some_parts()
+    files = write("cutouts", output, {"a.png": parts, "empty.png": nothing()})
+    assert sorted(files) == ["cutouts/a/1.png", "cutouts/a/2.png"]
+    with Image.open(io.BytesIO(files["cutouts/a/2.png"])) as picture:
+        pixels = np.asarray(picture)
+    x0, y0, x1, y1 = (parts.boxes[1] + 0.5).astype(int)
+    assert pixels.shape == (y1 - y0, x1 - x0, 4)
+    np.testing.assert_array_equal(pixels[..., 3] == 255, parts.labels[y0:y1, x0:x1] == 2)
+    np.testing.assert_array_equal(pixels[..., :3], parts.image[y0:y1, x0:x1])
+
+
+def test_coco_is_read_back_by_pycocotools(output):
+    coco = pytest.importorskip("pycocotools.coco")
+    parts = some_parts()
+    write("coco", output, {"sub/a.png": parts, "empty.png": nothing()})
+    found = coco.COCO(str(output.path / "coco.json"))
+    images = found.loadImgs(found.getImgIds())
+    assert [image["file_name"] for image in images] == ["sub/a.png", "empty.png"]
+    assert (images[0]["width"], images[0]["height"]) == (21, 33)
+    assert [each["name"] for each in found.loadCats(found.getCatIds())] == [*LABELS.names, "object"]
+    annotations = found.loadAnns(found.getAnnIds(imgIds=[1]))
+    assert [each["category_id"] for each in annotations] == [1, 2, 4]
+    for annotation in annotations[:2]:
+        label = annotation["category_id"]
+        mask = parts.labels == label
+        np.testing.assert_array_equal(found.annToMask(annotation).astype(bool), mask)
+        assert annotation["area"] == mask.sum()
+        left, top, width, height = annotation["bbox"]
+        np.testing.assert_array_equal(
+            np.array([left, top, left + width, top + height]) - 0.5, parts.boxes[label - 1]
+        )
+        assert annotation["score"] == pytest.approx(parts.scores[label - 1], abs=1e-5)
+    whole = annotations[2]
+    np.testing.assert_array_equal(found.annToMask(whole).astype(bool), parts.foreground)
+    points = np.reshape(whole["keypoints"], (3, 3))
+    np.testing.assert_allclose(points[:2, :2] - 0.5, parts.centroids[:2], atol=0.01)
+    assert points[:, 2].tolist() == [2, 2, 0] and whole["num_keypoints"] == 2
+    assert found.getAnnIds(imgIds=[2]) == []
+
+
+def decode_label_studio(packed):
+    """A mask's bytes by the format's own rules, one bit after the other."""
+    bits = iter("".join(f"{byte:08b}" for byte in packed))
+
+    def number(width):
+        return int("".join(next(bits) for _ in range(width)), 2)
+
+    count, word = number(32), number(5) + 1
+    widths = [number(4) + 1 for _ in range(4)]
+    values = []
+    while len(values) < count:
+        is_run = number(1)
+        length = number(widths[number(2)]) + 1
+        if is_run:
+            values += [number(word)] * length
+        else:
+            values += [number(word) for _ in range(length)]
+    return np.array(values, np.uint8)
+
+
+TASKS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["data", "predictions"],
+        "properties": {
+            "data": {"type": "object", "required": ["image"]},
+            "predictions": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["model_version", "result"],
+                    "properties": {
+                        "result": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": [
+                                    "id", "type", "value", "from_name", "to_name",
+                                    "original_width", "original_height",
+                                ],
+                                "properties": {
+                                    "type": {"const": "brushlabels"},
+                                    "original_width": {"type": "integer", "minimum": 1},
+                                    "original_height": {"type": "integer", "minimum": 1},
+                                    "value": {
+                                        "type": "object",
+                                        "required": ["format", "rle", "brushlabels"],
+                                        "properties": {
+                                            "format": {"const": "rle"},
+                                            "rle": {
+                                                "type": "array",
+                                                "items": {
+                                                    "type": "integer", "minimum": 0, "maximum": 255
+                                                },
+                                            },
+                                            "brushlabels": {"type": "array", "minItems": 1},
+                                        },
+                                    },
+                                },
+                            },
+                        }
+                    },
+                },
+            },
+        },
+    },
+}  # fmt: skip
+"""What Label Studio asks of imported tasks with brush predictions."""
+
+
+def test_label_studio_tasks_follow_their_schema(output):
+    jsonschema = pytest.importorskip("jsonschema")
+    parts = some_parts(size=(300, 260))
+    files = write("label-studio", output, {"a.png": parts, "empty.png": nothing()})
+    tasks = json.loads(files["label-studio.json"])
+    jsonschema.validate(tasks, TASKS)
+    assert [task["data"]["image"] for task in tasks] == ["a.png", "empty.png"]
+    regions = tasks[0]["predictions"][0]["result"]
+    assert len({region["id"] for region in regions}) == len(regions) == 2
+    interface = ElementTree.fromstring(files["label-studio.xml"])
+    known = [label.get("value") for label in interface.iter("Label")]
+    assert known == list(LABELS.names)
+    assert interface.find("BrushLabels").get("name") == regions[0]["from_name"]
+    assert interface.find("Image").get("name") == regions[0]["to_name"]
+    for label, region in zip((1, 2), regions, strict=True):
+        pixels = decode_label_studio(region["value"]["rle"]).reshape(300, 260, 4)
+        np.testing.assert_array_equal(pixels[..., 3] == 255, parts.labels == label)
+        assert region["value"]["brushlabels"] == [known[label - 1]]
+
+
+def test_cvat_masks_decode_to_the_labels(output):
+    parts = some_parts()
+    (content,) = write("cvat", output, {"a.png": parts, "empty.png": nothing()}).values()
+    root = ElementTree.fromstring(content)
+    assert root.findtext("version") == "1.1"
+    labels = [label.findtext("name") for label in root.iterfind("meta/task/labels/label")]
+    assert labels == list(LABELS.names)
+    first, second = root.iterfind("image")
+    assert (first.get("id"), first.get("name")) == ("0", "a.png")
+    assert (first.get("width"), first.get("height")) == ("21", "33") and len(second) == 0
+    for label, mask in zip((1, 2), first.iterfind("mask"), strict=True):
+        box = {name: int(mask.get(name)) for name in ("left", "top", "width", "height")}
+        runs = [int(run) for run in mask.get("rle").split(",")]
+        flat = np.repeat(np.arange(len(runs)) % 2, runs)
+        inside = np.zeros((33, 21), bool)
+        rows = slice(box["top"], box["top"] + box["height"])
+        columns = slice(box["left"], box["left"] + box["width"])
+        inside[rows, columns] = flat.reshape(box["height"], box["width"])
+        np.testing.assert_array_equal(inside, parts.labels == label)
+        assert mask.get("label") == labels[label - 1]
+        assert {"source", "occluded", "z_order"} <= set(mask.keys())
+
+
+def test_tables_agree(output):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parts = some_parts()
+    pictures = {"a.png": parts, "empty.png": nothing(), 'b "x",\n.png': some_parts(3)}
+    write("parquet", output, pictures)
+    content = write("csv", output, pictures)["parts.csv"].decode()
+    rows = list(csv.DictReader(io.StringIO(content, newline="")))
+    table = parquet.read_table(output.path / "parts.parquet").to_pylist()
+    assert len(rows) == len(table) == 4
+    for row, same in zip(rows, table, strict=True):
+        assert (row["image"], row["name"]) == (same["image"], same["name"])
+        for name in set(row) - {"image", "name"}:
+            assert float(row[name]) == pytest.approx(same[name], rel=1e-6)
+    first = {name: float(rows[0][name]) for name in rows[0] if name not in ("image", "name")}
+    assert first["part"] == 1 and first["area"] == parts.areas[0]
+    assert first["x"] == pytest.approx(parts.centroids[0, 0], abs=1e-3)
+    assert [first[name] for name in ("x0", "y0", "x1", "y1")] == parts.boxes[0].tolist()
+    assert rows[2]["image"] == 'b "x",\n.png'
+
+
+def test_descriptors_agree(output):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parts = some_parts()
+    pictures = {"a.png": parts, "empty.png": nothing(), "b.png": some_parts(3)}
+    write("descriptors", output, pictures)
+    files = write("descriptors-npy", output, pictures)
+    vectors = np.load(io.BytesIO(files["descriptors.npy"]))
+    assert vectors.shape == (4, 5) and vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors[:2], parts.descriptors[:2])
+    index = list(csv.DictReader(io.StringIO(files["descriptors.csv"].decode())))
+    table = parquet.read_table(output.path / "descriptors.parquet").to_pylist()
+    assert [(row["image"], row["part"]) for row in index] == [
+        (row["image"], str(row["part"])) for row in table
+    ]
+    np.testing.assert_array_equal([row["vector"] for row in table], vectors)
+
+
+def test_descriptors_travel_unchanged():
+    (writer,) = create_writers(["descriptors-npy"])
+    record = writer.record(some_parts(), file("a.png"))
+    vectors = np.frombuffer(base64.b64decode(record["vectors"]), "<f4").reshape(2, 5)
+    np.testing.assert_array_equal(vectors, some_parts().descriptors[:2])

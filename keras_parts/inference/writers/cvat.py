@@ -1,0 +1,58 @@
+"""CVAT's XML for images, version 1.1."""
+
+import re
+from xml.etree import ElementTree as xml
+
+from keras_parts.inference.writers.base import Writer, written_text
+from keras_parts.palette import part_palette
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MASK = {"source": "auto", "occluded": "0"}
+
+
+class CvatWriter(Writer):
+    about = "CVAT (XML for images 1.1): one mask a part"
+    merged = ("cvat.xml",)
+
+    def record(self, parts, file):
+        width, height = parts.size
+        return {"width": width, "height": height, "masks": parts.cvat()}
+
+    def merge(self, records, labels, output):
+        with output.create(self.merged[0]) as file:
+            file.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
+            file.write(b"<version>1.1</version>\n")
+            file.write(_bytes(_meta(labels.names)))
+            for number, (picture, record) in enumerate(records):
+                file.write(_bytes(_image(number, picture, record)))
+            file.write(b"</annotations>\n")
+
+
+def _meta(names):
+    meta = xml.Element("meta")
+    labels = xml.SubElement(xml.SubElement(meta, "task"), "labels")
+    for name, colour in zip(names, part_palette(len(names)), strict=True):
+        label = xml.SubElement(labels, "label")
+        xml.SubElement(label, "name").text = _valid(name)
+        xml.SubElement(label, "color").text = "#{:02x}{:02x}{:02x}".format(*colour)
+        xml.SubElement(label, "type").text = "mask"
+        xml.SubElement(label, "attributes")
+    return meta
+
+
+def _image(number, picture, record):
+    size = {"width": str(record["width"]), "height": str(record["height"])}
+    image = xml.Element("image", id=str(number), name=_valid(picture.relative), **size)
+    for order, mask in enumerate(record["masks"]):
+        values = {name: _valid(str(value)) for name, value in mask.items()}
+        xml.SubElement(image, "mask", _MASK | values | {"z_order": str(order)})
+    return image
+
+
+def _bytes(element):
+    xml.indent(element)
+    return xml.tostring(element, encoding="utf-8") + b"\n"
+
+
+def _valid(text):
+    return _NOT_IN_XML.sub("?", written_text(text))

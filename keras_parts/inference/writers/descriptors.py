@@ -1,0 +1,66 @@
+"""What each part looks like to the network, as a vector: for search and clustering."""
+
+import base64
+
+import numpy as np
+
+from keras_parts.inference.writers.base import Writer, written_text
+from keras_parts.inference.writers.table import write_csv, write_parquet
+
+
+class DescriptorsWriter(Writer):
+    about = "part descriptors (Parquet): image, part, name, vector of float32"
+    merged = ("descriptors.parquet",)
+    needs_descriptors = True
+    packages = ("pyarrow",)
+
+    def record(self, parts, file):
+        labels = (np.flatnonzero(parts.areas) + 1).tolist()
+        vectors = np.ascontiguousarray(parts.descriptors[parts.areas > 0], "<f4")
+        text = base64.b64encode(vectors.tobytes()).decode("ascii")
+        return {"parts": labels, "channels": vectors.shape[1], "vectors": text}
+
+    def merge(self, records, labels, output):
+        import pyarrow as arrow
+
+        schema = arrow.schema(
+            [
+                ("image", arrow.string()),
+                ("part", arrow.int16()),
+                ("name", arrow.string()),
+                ("vector", arrow.list_(arrow.float32())),
+            ]
+        )
+        rows = (
+            {**_row(file, part, labels), "vector": vector}
+            for file, record in records
+            for part, vector in zip(record["parts"], _vectors(record), strict=True)
+        )
+        write_parquet(rows, schema, self.merged[0], output)
+
+
+class NumpyDescriptorsWriter(DescriptorsWriter):
+    about = "part descriptors (npy, float32 (rows, channels)); whose, in descriptors.csv"
+    merged = ("descriptors.npy", "descriptors.csv")
+    packages = ()
+
+    def merge(self, records, labels, output):
+        count, channels = 0, 0
+        for _, record in records:
+            count, channels = count + len(record["parts"]), record["channels"]
+        header = {"descr": "<f4", "fortran_order": False, "shape": (count, channels)}
+        with output.create(self.merged[0]) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for _, record in records:
+                file.write(base64.b64decode(record["vectors"]))
+        rows = (_row(file, part, labels) for file, record in records for part in record["parts"])
+        write_csv(rows, ("image", "part", "name"), self.merged[1], output)
+
+
+def _vectors(record):
+    vectors = np.frombuffer(base64.b64decode(record["vectors"]), "<f4")
+    return vectors.reshape(len(record["parts"]), record["channels"])
+
+
+def _row(file, part, labels):
+    return {"image": written_text(file.relative), "part": part, "name": labels.names[part - 1]}

@@ -1,0 +1,11 @@
+"""Label images."""
+
+from keras_parts.inference.writers.base import PictureWriter
+from keras_parts.parts import picture_bytes
+
+
+class IndexedWriter(PictureWriter):
+    about = "label images (PNG with a palette): 0 is the background, k is part k"
+
+    def content(self, parts):
+        return picture_bytes(parts.indexed(), self.suffix)
