@@ -1,0 +1,132 @@
+"""The TFDS builder, by TFDS' own test case and from drawn archives."""
+
+import hashlib
+import shutil
+import tarfile
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from keras_parts.data import load
+from keras_parts.errors import ConfigError, DataError, IntegrityError
+from tests.data import drawn
+from tests.data.contract import check_dataset
+
+tfds = pytest.importorskip("tensorflow_datasets")
+pytest.importorskip("tensorflow")
+builder_module = pytest.importorskip("keras_parts.data.cub_parts.cub_parts_dataset_builder")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_server():
+    """TFDS asks a bucket for prepared copies: not here."""
+    with mock.patch.object(tfds.core.utils.gcs_utils, "is_dataset_on_gcs", return_value=False):
+        yield
+
+
+class CubPartsTest(tfds.testing.DatasetBuilderTestCase):
+    """TFDS' contract of a builder, on drawn dummy data."""
+
+    DATASET_CLASS = builder_module.CubParts
+    SPLITS = {"train": 16, "test": 8}
+    DL_EXTRACT_RESULT = {"images": "images", "masks": "masks"}
+
+    @classmethod
+    def setUpClass(cls):
+        cls._drawn = tempfile.mkdtemp()
+        root = Path(cls._drawn)
+        drawn.cub(root / "images")
+        shutil.move(root / "images" / "CUB_200_2011" / "segmentations", root / "masks")
+        (root / "masks" / "segmentations").mkdir()
+        for folder in [one for one in (root / "masks").iterdir() if one.name[0].isdigit()]:
+            shutil.move(folder, root / "masks" / "segmentations")
+        cls.EXAMPLE_DIR = root
+        super().setUpClass()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        shutil.rmtree(cls._drawn)
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """Drawn archives as the official ones unpack."""
+    root = tmp_path_factory.mktemp("drawn")
+    folder = drawn.cub(root)["data_dir"]
+    shutil.move(folder / "segmentations", root / "segmentations")
+    for name in ("CUB_200_2011", "segmentations"):
+        with tarfile.open(root / f"{name}.tgz", "w:gz") as archive:
+            archive.add(root / name, name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def prepared(archives, tmp_path_factory):
+    """A TFDS folder with the drawn archives, whose checksums are registered for the test."""
+    from keras_parts.data.preparation import prepare_cub_parts
+
+    output = tmp_path_factory.mktemp("tfds")
+    with _registered(archives):
+        samples, folder = prepare_cub_parts(archives, output, progress=False)
+    assert samples == drawn.BIRDS and folder == output
+    return output
+
+
+def _registered(archives):
+    infos = {}
+    for url, info in builder_module.CubParts.url_infos.items():
+        content = (archives / info.filename).read_bytes()
+        infos[url] = tfds.core.download.checksums.UrlInfo(
+            size=len(content),
+            checksum=hashlib.sha256(content).hexdigest(),
+            filename=info.filename,
+        )
+    return mock.patch.object(builder_module.CubParts, "url_infos", infos)
+
+
+@pytest.mark.parametrize("split", ["train", "test", "fit", "validation", "all"])
+def test_contract(prepared, split):
+    check_dataset(load("cub_parts", split, prepared))
+
+
+def test_the_same_as_the_folder_reader(prepared, archives):
+    for split in ("train", "test", "all"):
+        packed, plain = load("cub_parts", split, prepared), load("cub", split, archives)
+        assert replace(packed.info, how_to_obtain=plain.info.how_to_obtain) == plain.info
+        assert sorted(packed.ids()) == sorted(plain.ids())
+        places = {name: index for index, name in enumerate(packed.ids())}
+        for sample in plain:
+            other = packed[places[sample.id]]
+            for field, value in vars(sample).items():
+                if field == "box":
+                    np.testing.assert_allclose(other.box, value, atol=1e-3)
+                else:
+                    np.testing.assert_array_equal(getattr(other, field), value)
+
+
+def test_classes_and_subsets(prepared):
+    dataset = load("cub_parts", "all", prepared, classes=[1, 3])
+    assert set(dataset.categories()) == {0, 2} and len(dataset) == 16
+    with pytest.raises(ConfigError, match="classes 1 to 3, not 7"):
+        load("cub_parts", "all", prepared, classes=[7])
+    with pytest.raises(ConfigError, match="subsets 001, 002, 003, not '9'"):
+        load("cub_parts", "all", prepared, subset="9")
+
+
+def test_a_folder_where_nothing_is_prepared(tmp_path):
+    with pytest.raises(DataError, match="is not prepared.*data prepare cub_parts"):
+        load("cub_parts", "train", tmp_path)
+
+
+def test_archives_are_verified_before_they_are_opened(archives, tmp_path):
+    from keras_parts.data.preparation import prepare_cub_parts
+
+    with pytest.raises(DataError, match="there is no .*CUB_200_2011.tgz"):
+        prepare_cub_parts(tmp_path, tmp_path / "out", progress=False)
+    with pytest.raises(IntegrityError, match="sha256 .*expected 1,150,585,339 with 0c685df5597a"):
+        prepare_cub_parts(archives, tmp_path / "out", progress=False)

@@ -1,0 +1,19 @@
+import pytest
+
+from keras_parts.data.sides import mirrored_order, other_side, without_side
+
+
+@pytest.mark.parametrize(
+    "name, other",
+    [("left wing", "right wing"), ("right_ear", "left_ear"), ("tail", "tail"), ("left", "right")],
+)
+def test_the_other_side(name, other):
+    assert other_side(name) == other and other_side(other) == name
+
+
+def test_names_without_their_side():
+    assert without_side("left front leg") == "front leg" and without_side("left") == "left"
+
+
+def test_mirrored_landmarks_swap_where_both_sides_are_there():
+    assert mirrored_order(["left eye", "nose", "right eye", "left ear"]) == (2, 1, 0, 3)
