@@ -6,7 +6,7 @@ import click
 
 from keras_parts import __version__
 from keras_parts.errors import ConfigError, IntegrityError, KerasPartsError
-from keras_parts.zoo.errors import UnknownModel
+from keras_parts.zoo.errors import ZooError
 
 FAILED, USAGE, SOME_FAILED, ZOO, NOTHING_TO_DO, INTERRUPTED = 1, 2, 3, 4, 5, 130
 
@@ -15,13 +15,13 @@ COMMANDS = {
     "evaluate": "Measure a segmenter by the protocols of a data set.",
     "segment": "Segment picture files into parts.",
     "data": "Data sets: what there is, how to get it, and whether it is whole.",
-    "zoo": "The trained segmenters that come with the package.",
+    "zoo": "Trained segmenters: list, download, verify, pack and publish them.",
 }
 """Command -> its one line of help. `keras_parts.cli.NAME` holds a click command of that name."""
 
 _EXIT_CODES = {
     IntegrityError: ZOO,
-    UnknownModel: ZOO,
+    ZooError: ZOO,
     ConfigError: USAGE,
     KerasPartsError: FAILED,
     OSError: FAILED,

@@ -2,13 +2,14 @@
 
 import click
 
-from keras_parts.cli.data import data_options, default_recipe, teacher_settings
+from keras_parts.cli.data import data_options, default_recipe, start_settings, teacher_settings
 from keras_parts.cli.options import Answer, common_options, given
 from keras_parts.cli.runtime import import_keras
 
 
 @click.command()
 @data_options
+@click.option("--split", default="train", show_default=True, help="Split to train on.")
 @click.option(
     "--recipe",
     "recipe_name",
@@ -24,7 +25,16 @@ from keras_parts.cli.runtime import import_keras
 @click.option("--size", type=int, metavar="PIXELS", help="Side of the network's input.")
 @click.option("--precision", metavar="POLICY", help="float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--backbone-weights", metavar="PATH", help="pretrained, random, or a weights file.")
-@click.option("--teacher", metavar="NAME", help="Network whose features the parts explain.")
+@click.option(
+    "--init-from",
+    metavar="MODEL",
+    help="Segmenter to start from, its K included: a name of `zoo list`, or the folder of a run.",
+)
+@click.option(
+    "--teacher",
+    metavar="NAME",
+    help="Network whose features the parts explain; zoo:MODEL is the backbone of a segmenter.",
+)
 @click.option("--teacher-weights", metavar="PATH", help="The teacher's weights.")
 @click.option(
     "--set",
@@ -35,8 +45,8 @@ from keras_parts.cli.runtime import import_keras
 )
 @common_options
 def train(
-    data, recipe_name, output, resume, overwrite, settings, teacher, teacher_weights, quiet,
-    **fields,
+    data, split, recipe_name, output, resume, overwrite, settings, init_from, teacher,
+    teacher_weights, quiet, **fields,
 ):  # fmt: skip
     """Discover the parts of the objects in images.
 
@@ -45,15 +55,17 @@ def train(
     """
     from keras_parts.training.recipes import parse_setting, recipe
 
-    changes = given(**fields) | teacher_settings(teacher, teacher_weights)
+    recipe_name = recipe_name or default_recipe(data.name)
+    changes = start_settings(init_from, recipe(recipe_name).architecture) | given(**fields)
+    changes |= teacher_settings(teacher, teacher_weights)
     changes |= dict(map(parse_setting, settings))
-    chosen = recipe(recipe_name or default_recipe(data.name), **changes)
-    dataset = data("train")
+    chosen = recipe(recipe_name, **changes)
+    dataset = data(split)
     import_keras()
     from keras_parts.training.run import train as run
 
     output = output or f"runs/{data.name}"
-    summary = run(chosen, dataset, output, resume, overwrite, progress=not quiet)
+    summary = run(chosen, dataset, output, resume, overwrite, progress=not quiet, split=split)
     return Answer(summary, _sentence(summary))
 
 

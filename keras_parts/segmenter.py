@@ -101,7 +101,7 @@ class SegmenterConfig:
     part_names: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if self.architecture not in ARCHITECTURES:
+        if self.architecture not in tuple(ARCHITECTURES):  # which anything can be compared with
             raise ConfigError(
                 f"segmenter: architecture is {self.architecture!r}, expected one of "
                 f"{', '.join(ARCHITECTURES)}"
@@ -109,6 +109,10 @@ class SegmenterConfig:
         own = ARCHITECTURES[self.architecture]
         object.__setattr__(self, "size", own.size if self.size is None else self.size)
         object.__setattr__(self, "fit", own.fit if self.fit is None else self.fit)
+        if isinstance(self.part_names, str) or not all(
+            isinstance(name, str) for name in self.part_names
+        ):
+            raise ConfigError(f"segmenter: part_names are {self.part_names!r}, expected texts")
         object.__setattr__(self, "part_names", tuple(self.part_names))
         self._check_choice("output_stride", sorted(own.layers))
         self._check_choice("fit", FITS)

@@ -9,6 +9,7 @@ from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0
 from keras_parts.backbones.vgg19 import vgg19
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.ops import resize_aligned
+from keras_parts.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.teachers import Standardiser, Teacher, create_teacher, fit_standardiser
 
 pytestmark = pytest.mark.backend
@@ -87,6 +88,21 @@ def test_efficientnet_lite0(test_weights):
     coarse = create_teacher("efficientnet_lite0", "block_14", test_weights, output_stride=32)
     found = as_array(coarse(IMAGES))
     np.testing.assert_allclose(as_array(teacher(IMAGES))[:, ::2, ::2], found, atol=1e-3)
+
+
+def test_the_backbone_of_a_segmenter(tmp_path):
+    segmenter = PartSegmenter(SegmenterConfig(3, "small", 8, size=65))
+    segmenter.save_preset(tmp_path)
+    teacher = create_teacher("segmenter", weights=tmp_path)
+    images = np.random.default_rng(0).random((1, 65, 65, 3), "float32")
+    inputs = segmenter.preprocessing.apply(images)
+    expected = segmenter.backbone(inputs, training=False)["stage4"]
+    assert teacher.layer_names == ("stage4",)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(teacher(images)), keras.ops.convert_to_numpy(expected), atol=1e-5
+    )
+    with pytest.raises(ConfigError, match="a segmenter is a folder"):
+        create_teacher("segmenter")
 
 
 def test_small_needs_no_file():

@@ -5,16 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_parts.cache import cache_folder
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
 
 WEIGHTS_VARIABLE = "KERAS_PARTS_WEIGHTS"
 """Environment variable that names the folder of pretrained weights."""
-
-
-def cache_folder():
-    """The package's folder in the user's cache: `$XDG_CACHE_HOME/keras_parts`, by default
-    `~/.cache/keras_parts`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras_parts"
 
 
 def weights_folder():

@@ -23,6 +23,8 @@ class Recipe:
         parts: number of parts K.
         architecture, output_stride, size: of the segmenter, see `SegmenterConfig`.
         backbone_weights: "pretrained", "random", or the path of a weights file.
+        init_from: folder of a segmenter of this architecture to start from, head included, instead
+            of `backbone_weights`; `keras_parts.zoo.path(name)` is one.
         batch_norm: "frozen" keeps the pretrained statistics; "statistics" updates them, with
             scale and offset frozen (the paper); "trained" trains all of it.
         train_from: name of the first backbone output that is trained, with all behind it; what lies
@@ -56,6 +58,7 @@ class Recipe:
     output_stride: int = 16
     size: int = 225
     backbone_weights: str = "pretrained"
+    init_from: str | None = None
     batch_norm: str = "frozen"
     train_from: str | None = "block_5"
     teacher: str = "efficientnet_lite0"

@@ -8,12 +8,13 @@ import keras
 import numpy as np
 
 from keras_parts.backbones.efficientnet_lite0 import load_efficientnet_lite0
-from keras_parts.backbones.files import cache_folder
 from keras_parts.backbones.resnet50 import freeze_affine, load_keras_applications
 from keras_parts.backbones.small import load_small_weights
+from keras_parts.cache import cache_folder
 from keras_parts.data.features import FeatureCache
 from keras_parts.data.pipeline import Batches, CropSettings, object_crop
 from keras_parts.discovery import PartDiscovery
+from keras_parts.errors import ConfigError
 from keras_parts.parts import contact_sheet
 from keras_parts.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.teachers import create_teacher, fit_standardiser
@@ -34,7 +35,7 @@ _SHOWN = 16  # images a picture
 _MEASURED = 2000  # crops on which the teacher's features are standardised
 
 
-def train(recipe, dataset, output, resume=False, overwrite=False, progress=True):
+def train(recipe, dataset, output, resume=False, overwrite=False, progress=True, split="train"):
     """Train a segmenter and leave a run folder (see `keras_parts.training.run_folder`).
 
     The steps are rounded up to a whole number of log intervals, a fortieth of them each.
@@ -46,6 +47,7 @@ def train(recipe, dataset, output, resume=False, overwrite=False, progress=True)
         resume: go on from the newest checkpoint there; the result equals an uninterrupted run's.
         overwrite: replace the run that is there.
         progress: show bars with the remaining time on stderr.
+        split: what the samples are of their data set, for the run's config.json.
 
     Returns:
         dict: "output", "segmenter" (its folder), "steps", "seconds" (of this call's training),
@@ -59,7 +61,7 @@ def train(recipe, dataset, output, resume=False, overwrite=False, progress=True)
     if resume:
         folder.check_settings(recipe.to_json())
     else:
-        folder.write_config(recipe.to_json(), recipe.seed)
+        folder.write_config(recipe.to_json(), recipe.seed, _data(dataset, split))
     keras.utils.set_random_seed(recipe.seed)
     with _precision(recipe.precision):
         segmenter = build_segmenter(recipe)
@@ -87,10 +89,19 @@ def train(recipe, dataset, output, resume=False, overwrite=False, progress=True)
 
 
 def build_segmenter(recipe):
-    """The segmenter of a recipe, its backbone's weights loaded."""
-    config = SegmenterConfig(recipe.parts, recipe.architecture, recipe.output_stride, recipe.size)
+    """The segmenter of a recipe, with its backbone's weights or those of another segmenter."""
+    start = PartSegmenter.from_preset(recipe.init_from) if recipe.init_from else None
+    config = SegmenterConfig(
+        recipe.parts,
+        recipe.architecture,
+        recipe.output_stride,
+        recipe.size,
+        preprocessing=start.config.preprocessing if start else None,
+    )
     segmenter = PartSegmenter(config)
-    if recipe.backbone_weights != "random":
+    if start:
+        _start_from(segmenter, start)
+    elif recipe.backbone_weights != "random":
         path = None if recipe.backbone_weights == "pretrained" else recipe.backbone_weights
         _LOADERS[recipe.architecture](segmenter.backbone, path)
     if recipe.train_from:
@@ -158,6 +169,32 @@ def build_discovery(recipe, segmenter, teacher, standardiser, steps):
     jit_compile = "auto" if recipe.jit_compile is None else recipe.jit_compile
     discovery.compile(optimizer=optimizer, jit_compile=jit_compile)
     return discovery
+
+
+def _data(dataset, split):
+    """What a run says about its training data."""
+    categories = dataset.categories()
+    return {
+        "dataset": dataset.info.name,
+        "split": split,
+        "images": len(dataset),
+        "categories": len(np.unique(categories[categories >= 0])),
+        "licence": dataset.info.licence,
+    }
+
+
+def _start_from(segmenter, start):
+    """Copy every weight that both have in the same shape: with another K, all but the logits."""
+    if start.config.architecture != segmenter.config.architecture:
+        raise ConfigError(
+            f"init_from is a segmenter of architecture {start.config.architecture!r}, the recipe's "
+            f"is {segmenter.config.architecture!r}: set architecture to the same"
+        )
+    theirs = {variable.path: variable for variable in start.variables}
+    for variable in segmenter.variables:
+        source = theirs.get(variable.path)
+        if source is not None and source.shape == variable.shape:
+            variable.assign(source)
 
 
 def _standardiser(batches, teacher):

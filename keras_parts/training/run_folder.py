@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import shutil
+import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -80,12 +81,16 @@ class RunFolder:
             for part in (self.config_file, self.metrics_file, self.checkpoints, self.segmenter)
         )
 
-    def write_config(self, settings: Mapping, seed: int) -> None:
+    def write_config(self, settings: Mapping, seed: int, data: Mapping | None = None) -> None:
         """Store the resolved settings (anything JSON can hold), the seed and `environment()`.
 
         The user's home folder is written as "~": the folder may be passed on.
+
+        Args:
+            settings: of the recipe. seed: of all random draws.
+            data: what it is trained on; not compared when the run is resumed.
         """
-        config = {"settings": settings, "seed": seed, **environment()}
+        config = {"settings": settings, "seed": seed, "data": data or {}, **environment()}
         with atomic_write(self.config_file, "w") as file:
             json.dump(_storable(config), file, indent=2, allow_nan=False)
             file.write("\n")
@@ -158,7 +163,11 @@ class RunFolder:
 
 
 def environment() -> dict:
-    """Versions and kind of machine that a run depends on; no names of hosts, users or folders."""
+    """Versions and kind of machine that a run depends on; no names of hosts, users or folders.
+
+    "commit" is that of the source tree where the package runs from one, with "+changes" for
+    files that differ from it, else None.
+    """
     import keras
     import numpy as np
 
@@ -172,8 +181,28 @@ def environment() -> dict:
             backend: _version(_DISTRIBUTIONS.get(backend, (backend,))),
             "numpy": np.__version__,
         },
+        "commit": _commit(),
         "platform": {"system": platform.system(), "machine": platform.machine()},
     }
+
+
+def _commit():
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        found = [
+            subprocess.run(
+                ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for arguments in (
+                ("rev-parse", "HEAD"),
+                ("status", "--porcelain", "--untracked-files=no"),
+            )
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found[0] + ("+changes" if found[1] else "")
 
 
 def _version(names):

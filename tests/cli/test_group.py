@@ -143,7 +143,7 @@ def test_interrupt_of_a_process_exits_130(python):
         "import keras_parts.cli.options\n"
         "from keras_parts.cli import group, main\n"
         "import keras_parts.zoo as zoo\n"
-        "zoo.list = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "zoo.list = lambda *arguments: os.kill(os.getpid(), signal.SIGINT)\n"
         "main(['zoo', 'list'])"
     )
     _, stderr = process.communicate()

@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 from click.testing import CliRunner
 
+from keras_parts import zoo
 from keras_parts.cli import main
 from keras_parts.training.recipes import RECIPES, Recipe
 
@@ -28,7 +29,7 @@ def train(monkeypatch):
     """Run `keras-parts train` on a small toy set; gives what the library was called with."""
     calls = []
 
-    def fake(recipe, dataset, output, resume=False, overwrite=False, progress=True):
+    def fake(recipe, dataset, output, resume=False, overwrite=False, progress=True, split="train"):
         calls.append(types.SimpleNamespace(**locals()))
         return SUMMARY
 
@@ -104,10 +105,35 @@ def test_another_teacher_brings_its_own_layers(train):
     assert call.recipe.teacher_layers == ("relu5_4",)
 
 
+def test_a_segmenter_of_the_zoo_as_teacher(train):
+    _, call = train("--teacher", "zoo:toy")
+    assert (call.recipe.teacher, call.recipe.teacher_layers) == ("segmenter", ())
+    assert call.recipe.teacher_weights == str(zoo.path("toy"))
+    result, _ = train("--teacher", "zoo:toy", "--teacher-weights", "there")
+    assert result.exit_code == 2 and "has weights already" in result.stderr
+    result, _ = train("--teacher", "zoo:tyo")
+    assert result.exit_code == 4 and "did you mean 'toy'" in result.stderr
+
+
+def test_a_segmenter_of_the_zoo_to_start_from(train):
+    card = zoo.info("toy")
+    _, call = train("--init-from", "toy")
+    assert call.recipe.init_from == str(zoo.path("toy"))
+    _, call = train("--recipe", "default", "--init-from", "toy", "--size", "97")
+    assert (call.recipe.architecture, call.recipe.parts) == (card.architecture, card.parts)
+    assert (call.recipe.train_from, call.recipe.size) == (None, 97)
+
+
+def test_another_split(train):
+    _, call = train("--split", "fit")
+    assert call.split == "fit" and len(call.dataset) == 3
+    assert train()[1].split == "train"
+
+
 def test_every_option_for_the_recipe_is_one_of_its_fields_and_has_no_default_of_its_own():
     others = {
         *("dataset", "data_dir", "masks", "skip_bad", "data_settings", "recipe_name", "output"),
-        *("resume", "overwrite", "settings", "backend", "device", "as_json", "quiet"),
+        *("split", "resume", "overwrite", "settings", "backend", "device", "as_json", "quiet"),
     }
     options = main.get_command(None, "train").make_context("train", ["--dataset", "x"]).params
     assert others <= set(options)

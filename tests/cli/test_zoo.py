@@ -1,51 +1,136 @@
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from keras_parts import zoo
 from keras_parts.cli import main
 from keras_parts.errors import IntegrityError
-from keras_parts.zoo import Card, FileRecord
+from keras_parts.zoo import registry
+from keras_parts.zoo.cards import Card
+from tests.zoo.made import make_entry
 
-RECORD = FileRecord("0" * 64, 1)
-CARD = Card(
-    name="birds-4",
-    version="1.2.0",
-    dataset="cub",
-    split="train",
-    parts=4,
-    part_names=("head", "body", "wing", "tail"),
-    architecture="small",
-    recipe="default",
-    seed=0,
-    metrics={"cub-foreground": {"FG-NMI": 55.04, "FG-ARI": 30.0}},
-    files={"segmenter.json": RECORD, "segmenter.weights.h5": RECORD},
-    licence="Apache-2.0",
+
+@pytest.fixture(autouse=True)
+def models(tmp_path, monkeypatch):
+    """A zoo of birds-4@1.0.0 and toy@1.0.0, and an empty cache."""
+    monkeypatch.setenv("KERAS_PARTS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("KERAS_PARTS_ZOO", raising=False)
+    monkeypatch.setattr(registry, "PACKAGED", tmp_path / "entries")
+    make_entry(tmp_path / "entries" / "birds-4", {"picture.png": b"picture"})
+    make_entry(tmp_path / "entries" / "toy", name="toy", evaluation=None)
+    return tmp_path / "entries"
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(main, ["zoo", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_list():
+    heading, birds, toy = run("list").stdout.splitlines()
+    assert heading.split() == ["name", "version", "trained", "on", "parts", "MB", "measured"]
+    assert birds.split()[:6] == ["birds-4", "1.0.0", "cub", "(train)", "2", "0.0"]
+    assert birds.endswith("cub-foreground: FG-NMI 55.0, FG-ARI 30.0")
+    assert toy.endswith("not measured")
+
+
+def test_list_some():
+    assert len(run("list", "--parts", 3).stdout.splitlines()) == 1
+    assert len(run("list", "--dataset", "cub", "-k", 2).stdout.splitlines()) == 3
+    models = json.loads(run("list", "--json").stdout)["models"]
+    assert [Card.decode(json.dumps(model).encode(), "") for model in models] == zoo.list()
+
+
+def test_damaged_card(models):
+    (models / "toy" / "card.json").write_text("{}")
+    assert "not what the schema says" in run("list", code=4).stderr
+
+
+def test_card(models, tmp_path):
+    text = run("card", "birds-4").stdout
+    assert text.startswith("# birds-4 1.0.0\n") and (models / "birds-4").as_uri() in text
+    run("card", "birds-4", "--output", tmp_path / "page")
+    assert "](picture.png)" in (tmp_path / "page" / "README.md").read_text()
+    assert (tmp_path / "page" / "picture.png").read_bytes() == b"picture"
+    assert json.loads(run("card", "toy", "--json").stdout)["picture"] is None
+
+
+def test_unknown_models_exit_with_4():
+    for command in (["card", "bird-4"], ["path", "bird-4"], ["download", "bird-4", "--to", "x"]):
+        assert "did you mean 'birds-4'" in run(*command, code=4).stderr
+    assert "nothing downloaded" in run("remove", "birds-4", code=4).stderr
+    assert "--trust" in run("path", "https://zoo.example/birds", code=4).stderr
+    assert "without a query" in run("path", "https://zoo.example/birds?x", code=2).stderr
+
+
+def test_path(models):
+    assert run("path", "birds-4").stdout == f"{models / 'birds-4'}\n"
+    (models / "birds-4" / "golden.h5").write_bytes(b"hellO")
+    assert "golden.h5: sha256 is" in run("path", "birds-4", code=4).stderr
+
+
+def test_download_use_and_remove(models, tmp_path, monkeypatch):
+    answer = run("download", "birds-4", "toy@1.0.0", "--to", tmp_path / "stick")
+    assert "birds-4@1.0.0, toy@1.0.0: in" in answer.stdout
+    monkeypatch.setenv("KERAS_PARTS_ZOO", str(tmp_path / "stick"))
+    monkeypatch.setattr(registry, "PACKAGED", tmp_path / "none")
+    folder = run("path", "toy").stdout.strip()
+    assert str(tmp_path / "home") in folder
+    assert run("list").stdout.count("1.0.0") == 2
+    assert run("prune").stdout == "Removed 0.0 MB.\n"
+    assert json.loads(run("remove", "toy", "--json").stdout)["bytes"] > 1000
+
+
+def test_publish(models, tmp_path):
+    run("publish", models / "toy", tmp_path / "zoo")
+    assert (tmp_path / "zoo" / "toy" / "1.0.0" / "card.json").is_file()
+    make_entry(models / "toy", name="toy", about="other")
+    assert "never changes" in run("publish", models / "toy", tmp_path / "zoo", code=4).stderr
+
+
+def test_verify(monkeypatch):
+    def verify(model, trust):
+        if model == "toy@1.0.0":
+            raise IntegrityError("logits differ")
+        return {"difference": 1e-6, "tolerance": 1e-4}
+
+    monkeypatch.setattr(zoo, "verify", verify)
+    answer = run("verify", code=4).stdout.splitlines()
+    assert answer[0].startswith("birds-4@1.0.0: sound; logits on ")
+    assert answer[1] == "toy@1.0.0: NOT SOUND: logits differ"
+    assert run("verify", "birds-4").stdout.endswith("differ by 1e-06\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--choose-by", "nmi"], "not of the form A:B"),
+        (["--pairs", "1"], "not of the form A-B"),
+        (["--pairs", "a-b"], "not a pair of parts"),
+    ],
 )
+def test_pack_usage(tmp_path, arguments, message):
+    command = ["pack", tmp_path, "-o", tmp_path / "x", "--no-evaluation", *arguments]
+    assert message in run(*command, code=2).stderr
 
 
-def test_list(monkeypatch):
-    monkeypatch.setattr(zoo, "list", lambda: [CARD])
-    result = CliRunner().invoke(main, ["zoo", "list"])
-    assert result.exit_code == 0
-    heading, row = result.stdout.splitlines()
-    assert heading.split() == ["name", "version", "trained", "on", "parts", "measured"]
-    assert row.split()[:5] == ["birds-4", "1.2.0", "cub", "(train)", "4"]
-    assert row.endswith("cub-foreground: FG-NMI 55.0, FG-ARI 30.0")
+def test_pack_of_runs_that_do_not_say_what_they_were_trained_on(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    assert "give --dataset" in run("pack", tmp_path, "-o", tmp_path / "x", code=2).stderr
 
 
-def test_list_as_json(monkeypatch):
-    monkeypatch.setattr(zoo, "list", lambda: [CARD])
-    result = CliRunner().invoke(main, ["zoo", "list", "--json"])
-    (model,) = json.loads(result.stdout)["models"]
-    assert Card.from_json(model) == CARD
+@pytest.mark.backend
+def test_pack(tmp_path):
+    from tests.zoo.test_zoo import make_run
 
-
-def test_damaged_card(monkeypatch):
-    def damaged():
-        raise IntegrityError("card.json: not a card")
-
-    monkeypatch.setattr(zoo, "list", damaged)
-    result = CliRunner().invoke(main, ["zoo", "list"])
-    assert result.exit_code == 4
-    assert "card.json: not a card" in result.stderr
+    folder, _ = make_run(tmp_path / "run", seed=1, parts=2)
+    small = ["--data-option", "count=2", "--data-option", "size=65"]
+    options = ["--protocol", "pixels-foreground", "--name", "mine", "--about", "Mine."]
+    answer = run("pack", folder, "-o", tmp_path / "entry", "--quiet", *small, *options, "--json")
+    card = json.loads(answer.stdout)
+    assert card["name"] == "mine" and card["about"] == "Mine." and card["bytes"] < 1.3e6
+    assert list(card["evaluation"]["values"]) == ["pixels-foreground"]
+    assert len(card["part_names"]) == 2
+    assert zoo.info(tmp_path / "entry").training.seed == 1

@@ -15,7 +15,7 @@ from keras_parts import data
 from keras_parts.errors import ConfigError
 from keras_parts.segmenter import PartSegmenter
 from keras_parts.training.recipes import recipe
-from keras_parts.training.run import train
+from keras_parts.training.run import build_segmenter, train
 from keras_parts.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.backend
@@ -76,6 +76,9 @@ def test_a_run_leaves_all_its_files(finished):
     assert summary["steps"] == 8 and np.isfinite(summary["loss"])
     config = json.loads((folder / "config.json").read_text())
     assert config["settings"]["parts"] == 3
+    assert config["data"] == {
+        "dataset": "toy", "split": "train", "images": 6, "categories": 6, "licence": "Apache-2.0",
+    }  # fmt: skip
     assert config["versions"]["backend"] == keras.config.backend()
     assert PartSegmenter.from_preset(folder / "segmenter").parts == 3
 
@@ -86,6 +89,30 @@ def test_a_run_is_not_overwritten_or_resumed_with_other_settings(finished):
         train(chosen(), drawn(), folder, progress=False)
     with pytest.raises(ConfigError, match="parts was 3, is 4"):
         train(chosen(parts=4), drawn(), folder, resume=True, progress=False)
+
+
+def values(segmenter):
+    return {v.path: keras.ops.convert_to_numpy(v) for v in segmenter.variables}
+
+
+def test_another_segmenter_as_the_start(finished):
+    start = finished[0] / "segmenter"
+    trained = values(PartSegmenter.from_preset(start))
+    same = values(build_segmenter(chosen(init_from=str(start))))
+    assert same.keys() == trained.keys()
+    assert all((same[name] == trained[name]).all() for name in trained)
+    other = values(build_segmenter(chosen(init_from=str(start), parts=5)))
+    different = {name for name in trained if not np.array_equal(other[name], trained[name])}
+    assert different and all("/logits/" in name for name in different)
+    with pytest.raises(ConfigError, match="'small', the recipe's is 'efficientnet_lite0'"):
+        build_segmenter(chosen(init_from=str(start), architecture="efficientnet_lite0"))
+
+
+def test_another_segmenter_as_the_teacher(finished, tmp_path):
+    start = str(finished[0] / "segmenter")
+    settings = dict(teacher="segmenter", teacher_layers=(), teacher_weights=start, steps=3)
+    summary = train(chosen(**settings), drawn(), tmp_path / "run", progress=False)
+    assert np.isfinite(summary["loss"])
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")

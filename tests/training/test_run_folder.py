@@ -3,6 +3,7 @@
 import getpass
 import json
 import platform
+import re
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +71,15 @@ def test_a_file_is_no_folder(tmp_path):
 
 def test_config_tells_what_ran_and_not_where(run):
     run.write_config(
-        {"data": Path.home() / "birds", "home": str(Path.home()), "rate": np.float32(0.5)}, seed=3
+        {"data": Path.home() / "birds", "home": str(Path.home()), "rate": np.float32(0.5)},
+        seed=3,
+        data={"dataset": "cub", "split": "train"},
     )
     config = run.read_config()
     assert config["settings"] == {"data": str(Path("~/birds")), "home": "~", "rate": 0.5}
     assert config["seed"] == 3
+    assert config["data"] == {"dataset": "cub", "split": "train"}
+    assert config["commit"] is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", config["commit"])
     versions = config["versions"]
     assert versions["keras_parts"] == keras_parts.__version__
     assert versions["python"] == platform.python_version()

@@ -3,88 +3,116 @@ import json
 import pytest
 
 from keras_parts.errors import IntegrityError
-from keras_parts.zoo.cards import Card, FileRecord, read_card, verify
+from keras_parts.zoo.cards import Card, FileRecord, check_files, read_card
+from tests.zoo.made import CARD, RECORD
 
-RECORD = {"sha256": "0" * 64, "size": 5}
-FIELDS = {
-    "name": "birds-4",
-    "version": "1.0.0",
-    "dataset": "toy",
-    "split": "train",
-    "parts": 2,
-    "part_names": ["head", "tail"],
-    "architecture": "small",
-    "recipe": "toy",
-    "seed": 0,
-    "metrics": {"pixels-fg": {"nmi": 61.5}},
-    "files": {"segmenter.json": RECORD, "segmenter.weights.h5": RECORD},
-    "licence": "Apache-2.0",
-    "data_licence": "",
-    "about": "",
-    "format": 1,
-}
+
+def decoded(fields):
+    return Card.decode(json.dumps(fields).encode(), "card.json")
+
+
+def changed(path, value):
+    """CARD with the value at "a.b.c" replaced."""
+    fields = json.loads(json.dumps(CARD))
+    *way, last = path.split(".")
+    place = fields
+    for name in way:
+        place = place[name]
+    place[last] = value
+    return fields
 
 
 def test_json_there_and_back():
-    card = Card.from_json(FIELDS)
+    card = decoded(CARD)
+    assert card.id == "birds-4@1.0.0"
     assert card.part_names == ("head", "tail")
-    assert card.files["segmenter.json"] == FileRecord("0" * 64, 5)
-    assert json.loads(json.dumps(card.to_json())) == FIELDS
+    assert card.files["segmenter.json"] == FileRecord(**RECORD)
+    assert json.loads(card.encode()) == CARD
+    assert Card.decode(card.encode(), "again") == card
+
+
+def test_digest_is_of_the_content_not_of_its_layout():
+    card = decoded(CARD)
+    assert Card.decode(json.dumps(CARD, indent=7).encode(), "x").digest == card.digest
+    assert decoded(changed("about", "other")).digest != card.digest
+    other = changed("files", CARD["files"] | {"golden.h5": RECORD | {"size": 6}})
+    assert decoded(other).digest != card.digest
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("path", "value"),
     [
-        {"name": "../up"},
-        {"name": "Toy"},
-        {"name": ""},
-        {"name": None},
-        {"name": "toy\n"},
-        {"version": "1.0"},
-        {"format": 2},
-        {"parts": 0},
-        {"parts": 256},
-        {"parts": 2.0},
-        {"parts": True},
-        {"part_names": ["head"]},
-        {"part_names": ["head", 3]},
-        {"part_names": None},
-        {"seed": "0"},
-        {"dataset": 3},
-        {"about": None},
-        {"metrics": {"p": {"nmi": "good"}}},
-        {"metrics": [1]},
-        {"metrics": {"p": 3}},
-        {"files": {}},
-        {"files": {"segmenter.json": RECORD}},
-        {"files": FIELDS["files"] | {"../up": RECORD}},
-        {"files": FIELDS["files"] | {"/etc/passwd": RECORD}},
-        {"files": FIELDS["files"] | {".hidden": RECORD}},
-        {"files": FIELDS["files"] | {"a\\b": RECORD}},
-        {"files": FIELDS["files"] | {"segmenter.json": {"sha256": "0" * 63, "size": 5}}},
-        {"files": FIELDS["files"] | {"segmenter.json": {"sha256": "G" * 64, "size": 5}}},
-        {"files": FIELDS["files"] | {"segmenter.json": {"sha256": "0" * 64, "size": -1}}},
-        {"files": FIELDS["files"] | {"segmenter.json": {"sha256": "0" * 64}}},
-        {"files": FIELDS["files"] | {"segmenter.json": RECORD | {"url": "x"}}},
-        {"files": FIELDS["files"] | {"segmenter.json": None}},
-        {"surprise": 1},
+        *[("name", name) for name in ("../up", "Toy", "", None, "toy\n", "a/b", "con", "x" * 65)],
+        *[("version", version) for version in ("1.0", "1.0.0\n", "1.0.x", "01.0.0", 1, "../1.0")],
+        ("format", 1),
+        ("format", "2"),
+        ("parts", 0),
+        ("parts", 65),
+        ("parts", 2.5),
+        ("parts", True),
+        ("parts", "2"),
+        ("parts", 3),
+        ("part_names", ["head"]),
+        ("part_names", ["head", 3]),
+        ("part_names", ["head", "\x1b[2J"]),
+        ("part_names", None),
+        ("palette", [[0, 0, 256], [1, 1, 1]]),
+        ("palette", [[0, 0], [1, 1]]),
+        ("pairs", [[1, 1]]),
+        ("pairs", [[1, 3]]),
+        ("pairs", [[0, 1]]),
+        ("about", None),
+        ("about", "\x1b]0;title\x07"),
+        ("about", "x" * 20_001),
+        ("parameters", -1),
+        ("segmenter", None),
+        ("segmenter", {"parts": 2, "part_names": ["head", "tail"]}),
+        ("segmenter", {"parts": 3, "part_names": ["head", "tail"], "architecture": "small"}),
+        ("training.seed", "0"),
+        ("training.seed", -1),
+        ("training.dataset", 3),
+        ("training.recipe", []),
+        ("training.surprise", 1),
+        ("evaluation.values", {"p": {"nmi": "good"}}),
+        ("evaluation.values", [1]),
+        ("evaluation.values", {"p": 3}),
+        ("licences", {"code": "x"}),
+        ("golden_tolerance", 0),
+        ("golden_tolerance", 2),
+        ("files", {}),
+        ("files", {"segmenter.json": RECORD}),
+        ("files", CARD["files"] | {"../up": RECORD}),
+        ("files", CARD["files"] | {"/etc/passwd": RECORD}),
+        ("files", CARD["files"] | {"model.keras": RECORD}),
+        ("files", CARD["files"] | {"weights.npz": RECORD}),
+        ("files", CARD["files"] | {"a\\b": RECORD}),
+        ("files", CARD["files"] | {"segmenter.json": RECORD | {"sha256": "0" * 63}}),
+        ("files", CARD["files"] | {"segmenter.json": RECORD | {"sha256": "G" * 64}}),
+        ("files", CARD["files"] | {"segmenter.json": RECORD | {"size": -1}}),
+        ("files", CARD["files"] | {"segmenter.json": RECORD | {"size": 2**40}}),
+        ("files", CARD["files"] | {"segmenter.json": {"sha256": "0" * 64}}),
+        ("files", CARD["files"] | {"segmenter.json": RECORD | {"url": "file:///etc/passwd"}}),
+        ("files", CARD["files"] | {"segmenter.json": RECORD | {"code": "x"}}),
+        ("files", CARD["files"] | {"segmenter.json": None}),
+        ("surprise", 1),
     ],
     ids=str,
 )
-def test_wrong_fields_are_refused(change):
-    with pytest.raises(IntegrityError, match="card: "):
-        Card.from_json(FIELDS | change)
+def test_wrong_fields_are_refused(path, value):
+    with pytest.raises(IntegrityError, match=r"^card\.json: "):
+        decoded(changed(path, value))
 
 
-@pytest.mark.parametrize("missing", FIELDS)
+@pytest.mark.parametrize("missing", sorted(set(CARD) - {"pairs", "evaluation"}))
 def test_missing_fields_are_refused(missing):
-    fields = {name: value for name, value in FIELDS.items() if name != missing}
     with pytest.raises(IntegrityError, match=missing):
-        Card.from_json(fields)
+        decoded({name: value for name, value in CARD.items() if name != missing})
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"[" * 100_000, b"{" + b" " * 2**20 + b"}"]
+    "content",
+    [b"", b"{", b"[]", b"3", b"\xff\xfe", b"[" * 100_000, b"{" + b" " * 2**20 + b"}", b'{"a":NaN}'],
+    ids=lambda content: repr(content[:9]),
 )
 def test_files_that_are_no_cards(tmp_path, content):
     (tmp_path / "card.json").write_bytes(content)
@@ -97,43 +125,51 @@ def test_missing_card(tmp_path):
         read_card(tmp_path)
 
 
+def test_spread_over_seeds():
+    seeds = [
+        {"seed": i, "values": {"p": {"nmi": v}}, "validation": {}} for i, v in ((0, 40), (1, 50))
+    ]
+    card = decoded(changed("evaluation.seeds", seeds))
+    mean, deviation = card.evaluation.spread("p", "nmi")
+    assert (mean, round(deviation, 2)) == (45, 7.07)
+    assert card.evaluation.spread("p", "ari") is None
+
+
 @pytest.fixture
 def entry(tmp_path):
-    """(folder, card) of two small files."""
-    for name in FIELDS["files"]:
+    """(folder, card) of small files."""
+    for name in CARD["files"]:
         (tmp_path / name).write_bytes(b"hello")
-    record = vars(FileRecord.of(tmp_path / "segmenter.json"))
-    return tmp_path, Card.from_json(FIELDS | {"files": dict.fromkeys(FIELDS["files"], record)})
+    return tmp_path, decoded(CARD)
 
 
 def test_record_of_a_file(entry):
     folder, card = entry
-    known = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
-    assert card.files["segmenter.json"] == FileRecord(known, 5)
-    verify(folder, card)
+    assert FileRecord.of(folder / "segmenter.json") == FileRecord(**RECORD)
+    check_files(folder, card)
 
 
-def test_verify_names_file_expected_and_found(entry):
+def test_check_names_file_expected_and_found(entry):
     folder, card = entry
     (folder / "segmenter.weights.h5").write_bytes(b"hellO")
     with pytest.raises(IntegrityError) as caught:
-        verify(folder, card)
+        check_files(folder, card)
     message = str(caught.value)
     assert "segmenter.weights.h5" in message
-    assert card.files["segmenter.json"].sha256 in message
+    assert RECORD["sha256"] in message
     assert FileRecord.of(folder / "segmenter.weights.h5").sha256 in message
 
 
 @pytest.mark.parametrize("content", [b"", b"hell", b"hello "])
-def test_verify_goes_by_size_first(entry, content):
+def test_check_goes_by_size_first(entry, content, monkeypatch):
     folder, card = entry
     (folder / "segmenter.json").write_bytes(content)
     with pytest.raises(IntegrityError, match=f"has {len(content)} bytes, expected 5"):
-        verify(folder, card)
+        check_files(folder, card)
 
 
-def test_verify_misses_files(entry):
+def test_check_misses_files(entry):
     folder, card = entry
     (folder / "segmenter.json").unlink()
     with pytest.raises(IntegrityError, match=r"segmenter\.json: cannot be read"):
-        verify(folder, card)
+        check_files(folder, card)

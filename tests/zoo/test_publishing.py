@@ -1,0 +1,115 @@
+import json
+from base64 import b64decode
+
+import pytest
+
+from keras_parts import zoo
+from keras_parts.errors import ConfigError, IntegrityError
+from keras_parts.zoo.cards import FileRecord
+from keras_parts.zoo.places import Folder, read_index
+from keras_parts.zoo.publishing import publish
+from tests.zoo.made import make_entry
+
+
+def test_a_folder_that_a_web_server_can_serve(tmp_path):
+    root = tmp_path / "zoo"
+    for version in ("1.10.0", "1.9.0"):
+        make_entry(tmp_path / version, version=version)
+        publish(tmp_path / version, root)
+    make_entry(tmp_path / "other", name="apes")
+    publish(tmp_path / "other", root)
+    index = read_index(Folder(root))
+    assert [(one.name, one.version) for one in index.entries] == [
+        ("apes", "1.0.0"), ("birds-4", "1.9.0"), ("birds-4", "1.10.0"),
+    ]  # fmt: skip
+    for one in index.entries:
+        home = root / one.name / one.version
+        assert FileRecord.of(home / "card.json") == one.card
+        assert (home / "segmenter.weights.h5").read_bytes() == b"hello"
+
+
+def test_a_published_version_never_changes(tmp_path):
+    root = tmp_path / "zoo"
+    make_entry(tmp_path / "first")
+    for _ in range(2):  # again is no change
+        publish(tmp_path / "first", root)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    make_entry(tmp_path / "second", about="other")
+    with pytest.raises(zoo.ZooError, match="has another birds-4@1.0.0 already.*--version"):
+        publish(tmp_path / "second", root)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_damaged_entries_are_not_published(tmp_path):
+    make_entry(tmp_path / "entry")
+    (tmp_path / "entry" / "golden.h5").write_bytes(b"hellO")
+    with pytest.raises(IntegrityError, match=r"golden\.h5"):
+        publish(tmp_path / "entry", tmp_path / "zoo")
+    assert not (tmp_path / "zoo").exists()
+
+
+class Hub:
+    """The requests that Hugging Face's library makes to put small files into a repository."""
+
+    def __init__(self, root):
+        self.root = root
+        self.commits = []
+
+    def __call__(self, handler):
+        length = int(handler.headers.get("Content-Length", 0))
+        body = handler.rfile.read(length)
+        path = handler.path.partition("?")[0]
+        if path == "/api/repos/create":
+            self.created = json.loads(body)
+            answer = {"url": "https://huggingface.co/me/birds"}
+        elif path == "/api/validate-yaml":
+            answer = {"errors": [], "warnings": []}
+        elif path == "/api/models/me/birds/preupload/main":
+            names = [file["path"] for file in json.loads(body)["files"]]
+            answer = {
+                "files": [
+                    {"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names
+                ]
+            }
+        elif path == "/api/models/me/birds/commit/main":
+            lines = [json.loads(line) for line in body.splitlines()]
+            self.commits.append(lines[0]["value"]["summary"])
+            for line in lines[1:]:
+                path = self.root / "me/birds/resolve/main" / line["value"]["path"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b64decode(line["value"]["content"]))
+            answer = {
+                "commitUrl": "https://huggingface.co/me/birds/commit/0",
+                "commitOid": "0" * 40,
+            }
+        else:
+            return handler.answer(404)
+        handler.answer(200, json.dumps(answer).encode(), Content_Type="application/json")
+
+
+def test_hugging_face_and_back(server, tmp_path, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    server.post = Hub(server.root)
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    card = make_entry(tmp_path / "entry")
+    assert publish(tmp_path / "entry", "hf://me/birds", private=True) == card
+    assert server.post.created["name"] == "birds" and server.post.created["organization"] == "me"
+    assert server.post.commits == ["birds-4 1.0.0"]
+    page = (server.root / "me/birds/resolve/main/README.md").read_text()
+    assert page.startswith("---\nlibrary_name: keras-parts\n") and "# birds-4 1.0.0" in page
+    with pytest.raises(zoo.NotTrusted):
+        zoo.path("hf://me/birds")
+    folder = zoo.path("hf://me/birds", trust=True)
+    assert zoo.info(folder) == card
+
+
+def test_hugging_face_says_no(server, tmp_path, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    server.post = lambda handler: handler.answer(403)
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    make_entry(tmp_path / "entry")
+    with pytest.raises(zoo.ZooError, match="hf://me/birds: Hugging Face refuses: .*403"):
+        publish(tmp_path / "entry", "hf://me/birds")
+    with pytest.raises(ConfigError, match="expected hf://USER/REPOSITORY"):
+        publish(tmp_path / "entry", "hf://birds")

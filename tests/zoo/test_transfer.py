@@ -1,0 +1,254 @@
+"""Whatever a server does, the file is right in the end, or not there and the error says why."""
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from keras_parts.errors import IntegrityError
+from keras_parts.zoo import transfer
+from keras_parts.zoo.cards import FileRecord
+from keras_parts.zoo.errors import DownloadError
+from tests.zoo import server as bad
+
+CONTENT = bytes(range(256)) * 1200
+HALF = len(CONTENT) // 2
+
+
+@pytest.fixture
+def file(server, tmp_path):
+    """(url, record, where it goes) of a file on the server."""
+    path = server.root / "weights"
+    path.write_bytes(CONTENT)
+    return f"{server.url}/weights", FileRecord.of(path), tmp_path / "weights.part"
+
+
+def test_an_honest_server(file, server):
+    url, record, part = file
+    reported = []
+    transfer.download(url, record, part, reported.append)
+    assert part.read_bytes() == CONTENT
+    assert reported == sorted(reported) and reported[-1] == len(CONTENT)
+    assert server.asked("weights") == [None]
+
+
+def test_what_is_there_is_not_downloaded_again(file, server):
+    url, record, part = file
+    part.write_bytes(CONTENT)
+    transfer.download(url, record, part)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("behaviour", [bad.cut(HALF), bad.reset(HALF)], ids=["cut", "reset"])
+def test_a_broken_connection_is_taken_up_where_it_broke(file, server, behaviour):
+    url, record, part = file
+    server.behave["weights"] = [behaviour]
+    transfer.download(url, record, part)
+    assert part.read_bytes() == CONTENT
+    first, second = server.asked("weights")
+    # A reset may take with it what had arrived.
+    assert first is None and (second is None or int(second[6:-1]) <= HALF)
+    if behaviour.__qualname__.startswith("cut"):
+        assert second == f"bytes={HALF}-"
+
+
+def test_it_breaks_again_and_again(file, server):
+    url, record, part = file
+    server.behave["weights"] = [bad.cut(1000)] * 99
+    with pytest.raises(DownloadError, match=r"weights: .*\(after 4 attempts\)"):
+        transfer.download(url, record, part)
+    assert len(server.requests) == 4
+    assert part.read_bytes() == CONTENT[:4000]
+    server.behave.clear()
+    transfer.download(url, record, part)
+    assert part.read_bytes() == CONTENT
+    assert server.asked("weights")[-1] == "bytes=4000-"
+
+
+def test_no_range_support(file, server):
+    url, record, part = file
+    part.write_bytes(CONTENT[:HALF])
+    server.behave["weights"] = [bad.without_ranges]
+    transfer.download(url, record, part)
+    assert part.read_bytes() == CONTENT
+    assert server.asked("weights") == [f"bytes={HALF}-"]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        bad.range_lie(first=0),
+        bad.range_lie(first=HALF + 1),
+        bad.range_lie(total=len(CONTENT) + 1),
+        bad.range_lie(body=b"x" * (len(CONTENT) - HALF)),
+        bad.range_lie(body=b"x" * len(CONTENT)),
+        bad.status(416),
+        bad.other(b"x" * len(CONTENT)),
+    ],
+    ids=["start", "shifted", "total", "bytes", "length", "416", "whole"],
+)
+def test_lies_about_ranges(file, server, lie):
+    """All of it is asked for again then, once and in one piece."""
+    url, record, part = file
+    part.write_bytes(CONTENT[:HALF])
+    server.behave["weights"] = [lie]
+    try:
+        transfer.download(url, record, part)
+    except IntegrityError as error:
+        assert "weights" in str(error) and not part.exists()
+    else:
+        assert part.read_bytes() == CONTENT
+        assert server.asked("weights") == [f"bytes={HALF}-", None]
+
+
+def test_a_beginning_that_is_of_another_file(file, server):
+    url, record, part = file
+    part.write_bytes(b"x" * HALF)
+    transfer.download(url, record, part)
+    assert part.read_bytes() == CONTENT
+    assert server.asked("weights") == [f"bytes={HALF}-", None]
+
+
+def test_a_beginning_that_is_too_long(file, server):
+    url, record, part = file
+    part.write_bytes(CONTENT + b"x")
+    transfer.download(url, record, part)
+    assert part.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        (bad.other(CONTENT[:-1]), "announces 307,199 bytes, expected 307,200"),
+        (bad.other(CONTENT + b"x"), "announces 307,201 bytes, expected 307,200"),
+        (bad.other(CONTENT[:-1] + b"x"), "sha256 is [0-9a-f]{64}, expected [0-9a-f]{64}"),
+        (bad.chunked([CONTENT, b"x"]), "sends more than the expected 307,200"),
+        (bad.endless, "sends more than the expected 307,200"),
+    ],
+    ids=["short", "long", "hash", "chunked", "endless"],
+)
+def test_something_else_than_promised(file, server, behaviour, message):
+    url, record, part = file
+    server.behave["weights"] = [behaviour] * 9
+    with pytest.raises(IntegrityError, match=f"^{re.escape(url)}: {message}"):
+        transfer.download(url, record, part)
+    assert not part.exists()
+    assert len(server.requests) == 1
+
+
+def test_a_body_without_length_that_ends_early(file, server):
+    url, record, part = file
+    server.behave["weights"] = [bad.chunked([CONTENT[:HALF]])] * 9
+    with pytest.raises(DownloadError, match=f"ended after {HALF:,} of {len(CONTENT):,} bytes"):
+        transfer.download(url, record, part)
+
+
+@pytest.mark.parametrize("code", [500, 502, 503, 429, 408])
+def test_errors_that_pass(file, server, code):
+    url, record, part = file
+    server.behave["weights"] = [bad.status(code)]
+    transfer.download(url, record, part)
+    assert part.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 410])
+def test_errors_that_stay(file, server, code):
+    url, record, part = file
+    server.behave["weights"] = [bad.status(code)] * 9
+    with pytest.raises(DownloadError, match=f"^{re.escape(url)}: HTTP {code}"):
+        transfer.download(url, record, part)
+    assert len(server.requests) == 1 and not part.exists()
+
+
+def test_errors_do_not_cost_what_is_there(file, server):
+    url, record, part = file
+    part.write_bytes(CONTENT[:HALF])
+    server.behave["weights"] = [bad.status(500)] * 9
+    with pytest.raises(DownloadError, match="HTTP 500"):
+        transfer.download(url, record, part)
+    assert part.read_bytes() == CONTENT[:HALF]
+
+
+def test_redirects(file, server):
+    url, record, part = file
+    server.behave["old"] = [bad.status(302, Location="/weights")]
+    transfer.download(f"{server.url}/old", record, part)
+    assert part.read_bytes() == CONTENT
+
+
+def test_redirect_loop(file, server):
+    url, record, part = file
+    server.behave["weights"] = [bad.status(302, Location="/weights")] * 99
+    with pytest.raises(DownloadError, match="redirects"):
+        transfer.download(url, record, part)
+    assert len(server.requests) == transfer.PATIENCE.redirects + 1
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://"])
+def test_redirects_to_elsewhere(file, server, target):
+    url, record, part = file
+    server.behave["weights"] = [bad.status(302, Location=target)] * 9
+    with pytest.raises(DownloadError, match="weights"):
+        transfer.download(url, record, part)
+    assert not part.exists()
+
+
+def test_slow_drip(file, server):
+    """Bytes come all the time, but there would be no end of it."""
+    url, record, part = file
+    server.behave["weights"] = [bad.drip] * 9
+    with pytest.raises(DownloadError, match=r"only \d+ bytes in 0 s"):
+        transfer.download(url, record, part)
+
+
+def test_a_server_that_says_nothing(file, server):
+    url, record, part = file
+    server.behave["weights"] = [bad.silent] * 9
+    with pytest.raises(DownloadError, match="timed out"):
+        transfer.download(url, record, part)
+
+
+def test_nobody_listens(file):
+    _, record, part = file
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/weights"
+        with pytest.raises(DownloadError, match="refused.*4 attempts"):
+            transfer.download(url, record, part)
+
+
+def test_a_full_disk(file, tmp_path):
+    """As the operating system says it; /dev/full is a disk without room."""
+    url, record, _ = file
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    part = tmp_path / "full.part"
+    part.symlink_to("/dev/full")
+    with pytest.raises(DownloadError, match=r"full\.part: cannot be written \(No space left"):
+        transfer.download(url, record, part)
+
+
+def test_small_files_are_read_whole_or_not_at_all(file, server):
+    url, _, _ = file
+    server.behave["weights"] = [bad.cut(10), bad.reset(10), bad.status(503)]
+    assert transfer.read(url, len(CONTENT)) == CONTENT
+    server.behave["weights"] = [bad.cut(10)] * 9
+    with pytest.raises(DownloadError, match="10"):
+        transfer.read(url, len(CONTENT))
+
+
+def test_small_files_that_have_no_end(file, server):
+    url, _, _ = file
+    server.behave["weights"] = [bad.endless]
+    assert len(transfer.read(url, 1000)) == 1001
+
+
+def test_proxies_are_heeded(file, server, monkeypatch):
+    """The proxy is our server: it sees the whole address of another one."""
+    _, record, part = file
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(DownloadError, match="HTTP 404"):
+        transfer.download("http://zoo.example/weights", record, part)
+    assert server.requests == [("http://zoo.example/weights", None)]

@@ -1,0 +1,63 @@
+"""The golden pair: a small drawn input, and the logits that the weights give for it.
+
+It tells whether a model computes here what it computed where it was packed, on whichever backend,
+device and version of Keras.
+"""
+
+from os import PathLike
+from pathlib import Path
+
+import h5py
+import numpy as np
+from keras import ops
+
+from keras_parts.data import load
+from keras_parts.errors import IntegrityError
+from keras_parts.images import atomic_path
+from keras_parts.safety import check_weights_file
+
+TOLERANCE = 1e-4
+"""Largest difference of a logit between backends; they are of the order of 10."""
+_SIDE = 65
+_MAX_BYTES = 2**24
+
+
+def write_golden(segmenter, path: str | PathLike) -> None:
+    """Store a drawn input, float32 `(1, height, width, 3)` RGB in [0, 1], and its logits."""
+    image = load("toy", "test", size=_SIDE, count=1)[0].image[None].astype("float32") / 255
+    with atomic_path(path) as unfinished, h5py.File(unfinished, "w") as file:
+        for name, values in (("image", image), ("logits", _logits(segmenter, image))):
+            file.create_dataset(name, data=values, compression="gzip", shuffle=True)
+
+
+def golden_difference(segmenter, path: str | PathLike) -> float:
+    """The largest difference between the logits that were stored and those computed now.
+
+    Raises:
+        IntegrityError: not a golden pair of such a segmenter.
+    """
+    layout = check_weights_file(path, max_bytes=_MAX_BYTES)
+    image_shape, logits_shape = layout.get("image", ()), layout.get("logits", ())
+    fits = (
+        set(layout) == {"image", "logits"}
+        and len(image_shape) == len(logits_shape) == 4
+        and image_shape[-1] == 3
+        and logits_shape[-1] == 1 + segmenter.parts
+        and 33 <= min(image_shape[1:3]) <= max(image_shape[1:3]) <= 513
+    )
+    if not fits:
+        raise IntegrityError(
+            f"{path}: holds {layout}, expected an image (1, height, width, 3) and its logits "
+            f"(1, h, w, {1 + segmenter.parts})"
+        )
+    with h5py.File(Path(path), "r") as file:
+        image, expected = file["image"][()], file["logits"][()]
+    found = _logits(segmenter, image)
+    if found.shape != expected.shape:
+        raise IntegrityError(f"{path}: logits are {found.shape}, expected {expected.shape}")
+    return float(np.abs(found - expected).max())
+
+
+def _logits(segmenter, image):
+    # Not through `predict`: its compiled function is for the sizes that `segment` uses.
+    return ops.convert_to_numpy(segmenter(image, training=False)).astype("float32")
