@@ -12,7 +12,7 @@ FAILED, USAGE, SOME_FAILED, ZOO, NOTHING_TO_DO, INTERRUPTED = 1, 2, 3, 4, 5, 130
 
 COMMANDS = {
     "train": "Discover the parts of the objects in images.",
-    "evaluate": "Measure a segmenter by the protocols of a data set.",
+    "evaluate": "Measure a segmenter, or baselines, by the protocols of a data set.",
     "segment": "Segment picture files into parts.",
     "data": "Data sets: what there is, how to get it, and whether it is whole.",
     "zoo": "Trained segmenters: list, download, verify, pack and publish them.",
