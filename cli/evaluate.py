@@ -212,6 +212,7 @@ class _Features:
             chosen.teacher_layers,
             chosen.teacher_weights,
             turns=chosen.teacher_turns,
+            mirror=chosen.teacher_mirror,
         )
 
     @property

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -36,6 +36,8 @@ class Teacher(keras.Model):
         turns: weight of the features of the image turned by 0, 90, 180 and 270 degrees, turned
             back and added up; by default only the upright image. What is left is what does not
             depend on where up is. Other weights than the default need square images.
+        mirror: average the features with those of the mirrored image, mirrored back: features of
+            a mirrored image are then the mirrored features, whatever the network.
 
     Attributes:
         channels: number of channels of the features.
@@ -48,7 +50,14 @@ class Teacher(keras.Model):
     """
 
     def __init__(
-        self, network, layers=None, scales=None, fit=None, turns=(1.0, 0.0, 0.0, 0.0), **kwargs
+        self,
+        network,
+        layers=None,
+        scales=None,
+        fit=None,
+        turns=(1.0, 0.0, 0.0, 0.0),
+        mirror=False,
+        **kwargs,
     ):
         super().__init__(name=kwargs.pop("name", f"teacher_{network.name}"), **kwargs)
         self.layer_names = tuple(layers or network.strides)
@@ -69,6 +78,7 @@ class Teacher(keras.Model):
             raise ConfigError(
                 f"teacher: turns is {self.turns}, expected four weights of 0 or more, not all 0"
             )
+        self.mirror = bool(mirror)
         self.network = network
         self.channels = sum(network.channels[name] for name in self.layer_names)
         self.trainable = False
@@ -77,6 +87,19 @@ class Teacher(keras.Model):
         self._fingerprint = None
 
     def call(self, images):
+        if not self.mirror:
+            return self._averaged_turns(images)
+        own, mirrored = self.mirrored_pair(images)
+        return 0.5 * (own + mirrored)
+
+    def mirrored_pair(self, images):
+        """Features of the images, and of their mirror images, mirrored back.
+
+        Their difference is what the network sees in an object only because of the way it faces.
+        """
+        return self._averaged_turns(images), _mirrored(self._averaged_turns(_mirrored(images)))
+
+    def _averaged_turns(self, images):
         total = sum(self.turns)
         return sum(
             (weight / total) * _turned(self._features(_turned(images, quarters)), -quarters)
@@ -115,6 +138,7 @@ class Teacher(keras.Model):
                 "layers": self.layer_names,
                 "scales": self.scales,
                 "turns": self.turns,
+                "mirror": self.mirror,
                 "strides": [self.network.strides[name] for name in self.layer_names],
                 "input": self.network.inputs[0].shape[1:3],
                 "preprocessing": self.network.preprocessing.to_config(),
@@ -130,6 +154,10 @@ class Teacher(keras.Model):
 def _turned(maps, quarters):
     """`(batch, height, width, channels)` turned by quarters of a full turn."""
     return ops.rot90(maps, quarters, axes=(1, 2)) if quarters % 4 else maps
+
+
+def _mirrored(maps):
+    return ops.flip(maps, axis=2)
 
 
 @dataclass(frozen=True)
@@ -191,7 +219,13 @@ TEACHERS = {
 
 
 def create_teacher(
-    kind, layers=None, weights=None, scales=None, turns=(1.0, 0.0, 0.0, 0.0), **options
+    kind,
+    layers=None,
+    weights=None,
+    scales=None,
+    turns=(1.0, 0.0, 0.0, 0.0),
+    mirror=False,
+    **options,
 ):
     """A pretrained teacher.
 
@@ -211,7 +245,7 @@ def create_teacher(
         layers: names of the network's outputs; the default is above.
         weights: where the pretrained weights are; by default the weights folder, or KerasHub.
         scales: one factor a layer; by default the paper's for VGG19's default layers, else 1.
-        turns: see `Teacher`.
+        turns, mirror: see `Teacher`.
         options: as above.
 
     Returns:
@@ -235,35 +269,38 @@ def create_teacher(
         scales = known.scales
     network, fit = known.build(layers, weights, **options)
     layers = layers or tuple(network.strides)[-1:]
-    return Teacher(network, layers, scales, fit, turns, name=f"teacher_{kind}")
+    return Teacher(network, layers, scales, fit, turns, mirror, name=f"teacher_{kind}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Standardiser:
-    """Brings the features of any teacher to a common measure: `(features - mean) / std`.
+    """Brings the features of any teacher to a common measure: `(features - mean) @ matrix`.
 
     After `fit_standardiser`, the variance of the features within the foreground of an image,
     summed over the channels, is 1 on average: the feature consistency of a single part is 1, and
     loss weights carry over from one teacher to another.
 
     Attributes:
-        mean: one number a channel.
-        std: one positive number a channel.
+        mean: `(channels,)` float32.
+        matrix: `(channels, channels)` float32.
 
     Raises:
-        ConfigError: the fields have different lengths, or values that are not finite or positive.
+        ConfigError: the shapes do not fit, or values are not finite.
     """
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: np.ndarray
+    matrix: np.ndarray
 
     def __post_init__(self):
-        for name in ("mean", "std"):
-            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
-        if len(self.mean) != len(self.std):
-            raise ConfigError(f"standardiser: {len(self.mean)} means, {len(self.std)} deviations")
-        if not np.isfinite(self.mean + self.std).all() or min(self.std, default=1) <= 0:
-            raise ConfigError("standardiser: means must be finite and deviations positive")
+        for name in ("mean", "matrix"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), "float32"))
+        if self.mean.ndim != 1 or self.matrix.shape != self.mean.shape * 2:
+            raise ConfigError(
+                f"standardiser: mean {self.mean.shape} and matrix {self.matrix.shape} do not fit, "
+                "expected (channels,) and (channels, channels)"
+            )
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.matrix).all()):
+            raise ConfigError("standardiser: mean and matrix must be finite")
 
     def apply(self, features):
         """Standardised features.
@@ -274,68 +311,94 @@ class Standardiser:
         Returns:
             float32 tensor of the same shape.
         """
-        mean, std = np.asarray(self.mean, "float32"), np.asarray(self.std, "float32")
-        return (ops.cast(features, "float32") - mean) / std
-
-    def to_config(self):
-        """Plain JSON values that `from_config` turns back into an equal object."""
-        return {name: list(values) for name, values in asdict(self).items()}
-
-    @classmethod
-    def from_config(cls, config):
-        """The inverse of `to_config`; missing or unknown fields raise `ConfigError`."""
-        names = {field.name for field in fields(cls)}
-        if not isinstance(config, dict) or set(config) != names:
-            raise ConfigError(f"standardiser: expected the fields {sorted(names)}")
-        return cls(**config)
+        return ops.matmul(ops.cast(features, "float32") - self.mean, self.matrix)
 
 
-def fit_standardiser(features, foregrounds, per_channel=True):
+def fit_standardiser(crops, noise=None, noise_floor=10.0):
     """The `Standardiser` of a training set, in one pass over it and in double precision.
+
+    Every channel gets the same variance. Then, where the noise of the features is known, the
+    directions that are noisier than others are shrunk, to `(noise + floor) ** -1/2` (a whitening
+    of the noise, not of the features): what a teacher says differently of the same place seen
+    another way tells no part from another.
 
     Every image counts alike, and in it every position as much as it is foreground.
 
     Args:
-        features: iterable of `(batch, h, w, channels)` arrays.
-        foregrounds: iterable of the same length of `(batch, height, width, 1)` arrays in [0, 1],
-            not smaller than the features.
-        per_channel: give all channels the same variance, `1 / channels`; otherwise they keep
-            their proportions and only the sum becomes 1.
+        crops: iterable of features `(batch, h, w, channels)` and foregrounds
+            `(batch, height, width, 1)` in [0, 1], not smaller than the features.
+        noise: `(channels, channels)` covariance of the noise, see `mirror_noise`; or None.
+        noise_floor: the floor, in multiples of the mean noise of a channel.
 
     Raises:
         DataError: there is no foreground, or the features do not vary within it.
     """
-    images, mean, variance = 0, 0.0, 0.0
-    for batch, foreground in zip(features, foregrounds, strict=True):
-        weights = ops.convert_to_numpy(reduce_aligned(foreground, batch.shape[1:3]))
-        for image_mean, image_variance in _foreground_moments(ops.convert_to_numpy(batch), weights):
-            images += 1
-            mean = mean + (image_mean - mean) / images
-            variance = variance + (image_variance - variance) / images
-    total = np.sum(variance)
+    moments = _Moments()
+    for features, foreground in crops:
+        moments.add(ops.convert_to_numpy(features), foreground)
+    mean, covariance = moments.mean, moments.covariance
+    variance = np.diag(covariance) if moments.images else np.zeros(1)
+    total = variance.sum()
     # below is what rounding leaves of a constant
-    if not images or not np.isfinite(total) or total <= 1e-12 * np.sum(np.square(mean)):
+    if not moments.images or not np.isfinite(total) or total <= 1e-12 * np.square(mean).sum():
         raise DataError(
             "standardiser: the features do not vary within the foreground of "
-            f"{images} images; are the masks empty?"
+            f"{moments.images} images; are the masks empty?"
         )
-    channels = len(variance)
-    if not per_channel:
-        return Standardiser(mean, np.full(channels, np.sqrt(total)))
     # What hardly varies is noise: it is kept small, not blown up to the measure of the others.
-    alive = variance > 1e-6 * total / channels
-    std = np.sqrt(np.where(alive, variance * alive.sum(), total))
-    return Standardiser(mean, std)
+    alive = variance > 1e-6 * total / len(variance)
+    matrix = np.diag(np.where(alive, variance, total) ** -0.5)
+    if noise is not None:
+        matrix = matrix @ _noise_whitening(matrix @ noise @ matrix, noise_floor)
+    return Standardiser(mean, matrix / np.sqrt(np.trace(matrix.T @ covariance @ matrix)))
 
 
-def _foreground_moments(features, weights):
-    """Yield mean and variance `(channels,)` within the foreground of each image that has any."""
-    channels = features.shape[-1]
-    for image, weight in zip(features, weights, strict=True):
-        weight = weight.reshape(-1).astype("float64")
-        if weight.sum() < 1e-6:
-            continue
-        weight = weight / weight.sum()
-        values = image.reshape(-1, channels).astype("float64")
-        mean = weight @ values
-        yield mean, weight @ np.square(values - mean)
+def mirror_noise(teacher, crops):
+    """How a teacher's features of objects differ from those of their mirror images.
+
+    Args:
+        teacher: a `Teacher`.
+        crops: iterable of images `(batch, height, width, 3)`, RGB in [0, 1], and foregrounds
+            `(batch, height, width, 1)` in [0, 1].
+
+    Returns:
+        `(channels, channels)` float64: within the foreground of an image, the mean covariance of
+        half the difference, which is the noise in the mean of both.
+    """
+    moments = _Moments()
+    for images, foreground in crops:
+        own, mirrored = teacher.mirrored_pair(ops.convert_to_tensor(images))
+        moments.add(ops.convert_to_numpy(0.5 * (own - mirrored)), foreground)
+    return moments.covariance
+
+
+def _noise_whitening(noise, floor):
+    """The symmetric matrix `(noise + floor) ** -1/2`, the floor in multiples of the mean noise."""
+    values, vectors = np.linalg.eigh(noise)
+    values = np.maximum(values, 0)
+    if not values.any():
+        return np.eye(len(values))
+    return (vectors * (values + floor * values.mean()) ** -0.5) @ vectors.T
+
+
+class _Moments:
+    """Running mean `(channels,)`, and covariance within the foreground of an image."""
+
+    def __init__(self):
+        self.images, self.mean, self.covariance = 0, 0.0, 0.0
+
+    def add(self, features, foreground):
+        weights = ops.convert_to_numpy(reduce_aligned(foreground, features.shape[1:3]))
+        for image, weight in zip(features, weights, strict=True):
+            weight = weight.reshape(-1, 1).astype("float64")
+            if weight.sum() < 1e-6:
+                continue
+            weight = weight / weight.sum()
+            values = image.reshape(-1, image.shape[-1]).astype("float64")
+            mean = (weight * values).sum(0)
+            centred = np.sqrt(weight) * (values - mean)
+            self.images += 1
+            self.mean = self.mean + (mean - self.mean) / self.images
+            self.covariance = (
+                self.covariance + (centred.T @ centred - self.covariance) / self.images
+            )

@@ -1,5 +1,3 @@
-import json
-
 import keras
 import numpy as np
 import pytest
@@ -10,7 +8,13 @@ from keras_parts.backbones.vgg19 import vgg19
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.ops import resize_aligned
 from keras_parts.segmenter import PartSegmenter, SegmenterConfig
-from keras_parts.teachers import Standardiser, Teacher, create_teacher, fit_standardiser
+from keras_parts.teachers import (
+    Standardiser,
+    Teacher,
+    create_teacher,
+    fit_standardiser,
+    mirror_noise,
+)
 
 pytestmark = pytest.mark.backend
 
@@ -182,50 +186,92 @@ def within_image_variance(features, foreground):
     return (weights * (features - mean) ** 2).sum((1, 2)).mean(0), mean.mean((0, 1, 2))
 
 
-@pytest.mark.parametrize("per_channel", [True, False])
-def test_standardised_features_have_total_variance_one(per_channel):
-    batches = [FEATURES[:4], FEATURES[4:]], [FOREGROUND[:4], FOREGROUND[4:]]
-    standardiser = fit_standardiser(*batches, per_channel=per_channel)
+def fitted(features, foregrounds, **options):
+    return fit_standardiser(zip(features, foregrounds, strict=True), **options)
+
+
+def test_standardised_features_have_total_variance_one():
+    standardiser = fitted([FEATURES[:4], FEATURES[4:]], [FOREGROUND[:4], FOREGROUND[4:]])
     variance, mean = within_image_variance(as_array(standardiser.apply(FEATURES)), FOREGROUND)
-    assert variance.sum() == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(variance, 0.25, atol=1e-4)
     np.testing.assert_allclose(mean, 0, atol=1e-4)
-    if per_channel:
-        np.testing.assert_allclose(variance, 0.25, atol=1e-4)
-    else:
-        before, _ = within_image_variance(FEATURES, FOREGROUND)
-        np.testing.assert_allclose(variance, before / before.sum(), atol=1e-4)
 
 
 def test_batches_do_not_matter():
-    whole = fit_standardiser([FEATURES], [FOREGROUND])
-    single = fit_standardiser(FEATURES[:, None], FOREGROUND[:, None])
-    np.testing.assert_allclose(whole.mean, single.mean, rtol=1e-9)
-    np.testing.assert_allclose(whole.std, single.std, rtol=1e-9)
+    whole = fitted([FEATURES], [FOREGROUND])
+    single = fitted(FEATURES[:, None], FOREGROUND[:, None])
+    np.testing.assert_allclose(whole.mean, single.mean, rtol=1e-6)
+    np.testing.assert_allclose(whole.matrix, single.matrix, rtol=1e-6)
 
 
 def test_images_without_foreground_and_dead_channels():
     dead = FEATURES * [1, 1, 1, 0]
     empty = FOREGROUND.copy()
     empty[0] = 0
-    standardiser = fit_standardiser([dead], [empty])
+    standardiser = fitted([dead], [empty])
     variance, _ = within_image_variance(as_array(standardiser.apply(dead[1:])), empty[1:])
     np.testing.assert_allclose(variance, [1 / 3, 1 / 3, 1 / 3, 0], atol=1e-4)
 
 
+def test_directions_of_noise_are_shrunk():
+    direction = np.array([3.0, 0.0, 0.0, 4.0]) / 5
+    noise = 100 * np.outer(direction, direction)  # one direction has all of it
+    scale = np.sqrt(np.diag(within_covariance(FEATURES)))
+    standardiser = fitted(
+        [FEATURES], [FOREGROUND], noise=noise * np.outer(scale, scale), noise_floor=0.01
+    )
+    found = as_array(standardiser.apply(FEATURES))
+    variance, _ = within_image_variance(found, FOREGROUND)
+    assert variance.sum() == pytest.approx(1, abs=1e-4)
+    along, across = found @ direction, found @ np.array([4.0, 0.0, 0.0, -3.0]) / 5
+    # sqrt((mean + floor) / floor) with a mean of a quarter of the noise: 100 + 0.25 to 0.25
+    ratio = np.sqrt(within_variance(across) / within_variance(along))
+    assert ratio == pytest.approx(np.sqrt((100 + 0.25) / 0.25), rel=0.1)
+
+
+def within_variance(values):
+    return within_image_variance(values[..., None], FOREGROUND)[0][0]
+
+
+def within_covariance(features):
+    variance, _ = within_image_variance(features, FOREGROUND)
+    return np.diag(variance)
+
+
+def test_a_symmetric_teacher_and_the_noise_of_mirroring():
+    keras.utils.set_random_seed(3)
+    network = efficientnet_lite0(16, ("block_1",))
+    plain, symmetric = Teacher(network), Teacher(network, mirror=True)
+    assert plain.fingerprint != symmetric.fingerprint
+    own, mirrored = (as_array(maps) for maps in plain.mirrored_pair(IMAGES))
+    np.testing.assert_allclose(own, as_array(plain(IMAGES)), atol=1e-6)
+    np.testing.assert_allclose(mirrored[:, :, ::-1], as_array(plain(IMAGES[:, :, ::-1])), atol=1e-6)
+    features = check_teacher(symmetric, IMAGES)
+    np.testing.assert_allclose(features, 0.5 * (own + mirrored), atol=1e-5)
+    found = as_array(symmetric(IMAGES[:, :, ::-1]))
+    np.testing.assert_allclose(found[:, :, ::-1], features, atol=1e-5)
+
+    everywhere = np.ones((2, 33, 33, 1), "float32")
+    noise = mirror_noise(plain, [(IMAGES[:1], everywhere[:1]), (IMAGES[1:], everywhere[1:])])
+    expected, _ = within_image_variance(0.5 * (own - mirrored), everywhere)
+    np.testing.assert_allclose(np.diag(noise), expected, rtol=1e-4, atol=1e-9)
+
+
 def test_no_foreground_at_all():
     with pytest.raises(DataError, match="0 images"):
-        fit_standardiser([FEATURES], [np.zeros_like(FOREGROUND)])
+        fitted([FEATURES], [np.zeros_like(FOREGROUND)])
     with pytest.raises(DataError, match="do not vary"):
-        fit_standardiser([np.ones_like(FEATURES)], [FOREGROUND])
+        fitted([np.ones_like(FEATURES)], [FOREGROUND])
 
 
-def test_standardiser_round_trip_and_errors():
-    standardiser = fit_standardiser([FEATURES], [FOREGROUND])
-    config = json.loads(json.dumps(standardiser.to_config()))
-    assert Standardiser.from_config(config) == standardiser
-    with pytest.raises(ConfigError, match="2 means, 1 deviations"):
-        Standardiser((0, 0), (1,))
-    with pytest.raises(ConfigError, match="positive"):
-        Standardiser((0,), (0,))
-    with pytest.raises(ConfigError, match="fields"):
-        Standardiser.from_config({"mean": [0]})
+@pytest.mark.parametrize(
+    ("mean", "matrix", "message"),
+    [
+        ((0, 0), np.eye(1), "do not fit"),
+        ((0,), (1,), "do not fit"),
+        ((0, np.nan), np.eye(2), "finite"),
+    ],
+)
+def test_wrong_standardisers(mean, matrix, message):
+    with pytest.raises(ConfigError, match=message):
+        Standardiser(mean, matrix)

@@ -37,6 +37,7 @@ class FeatureCache:
         teacher: takes (batch, size, size, 3) float32 RGB in [0, 1], gives (batch, h, w, channels)
             that numpy can take.
         fingerprint: text that names the teacher and its weights.
+        symmetric: the features of a mirrored crop are the mirrored features; half the work then.
         folder: where the features lie from one run to the next; None to keep them in memory.
         batch_size: samples that the teacher gets at once.
         memory_bytes: the most that is kept in memory without a folder.
@@ -58,6 +59,7 @@ class FeatureCache:
         image_size: int,
         teacher: Callable[[np.ndarray], np.ndarray],
         fingerprint: str,
+        symmetric: bool = False,
         folder: str | PathLike | None = None,
         batch_size: int = 16,
         memory_bytes: int = 4 * 2**30,
@@ -69,10 +71,12 @@ class FeatureCache:
                 f"not {crops.jitter}"
             )
         self._dataset, self._crops, self._image_size = dataset, crops, image_size
-        self._teacher, self._batch_size = teacher, batch_size
+        self._teacher, self._batch_size, self._symmetric = teacher, batch_size, symmetric
         self._memory_bytes, self._progress = memory_bytes, progress
         self._content = self._describe(dataset.fingerprint(), crops, image_size)
-        self.key = hashlib.sha256(json.dumps([self._content, fingerprint]).encode()).hexdigest()
+        self.key = hashlib.sha256(
+            json.dumps([self._content, fingerprint, self._variants]).encode()
+        ).hexdigest()
         if folder is None:
             self._features = self._compute(self._in_memory)
         else:
@@ -89,7 +93,12 @@ class FeatureCache:
         Returns:
             (batch, h, w, channels) float16.
         """
-        return np.array(self._features[indices, np.asarray(mirrored).astype(np.intp)])
+        mirrored = np.asarray(mirrored)
+        if not self._symmetric:
+            return np.array(self._features[indices, mirrored.astype(np.intp)])
+        features = np.array(self._features[indices, 0])
+        features[mirrored] = features[mirrored, :, ::-1]
+        return features
 
     def check_fits(self, dataset: Dataset, crops: CropSettings) -> None:
         """Whether these are the features of such crops.
@@ -107,7 +116,7 @@ class FeatureCache:
 
     @property
     def _variants(self):
-        return 2 if self._crops.mirror else 1
+        return 2 if self._crops.mirror and not self._symmetric else 1
 
     @staticmethod
     def _describe(dataset_fingerprint, crops, image_size):

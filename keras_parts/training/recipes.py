@@ -31,9 +31,11 @@ class Recipe:
             before it keeps its weights. None trains all.
         teacher, teacher_layers, teacher_weights: see `keras_parts.teachers.create_teacher`.
         teacher_size: side of the teacher's input in pixels; None takes `size`.
-        teacher_turns: see `keras_parts.teachers.Teacher`.
+        teacher_turns, teacher_mirror: see `keras_parts.teachers.Teacher`.
         standardise: centre the teacher's features and scale them to unit variance over the
             foreground, so that loss weights carry over between teachers.
+        noise_floor: of the standardised features, directions in which an object and its mirror
+            image differ are shrunk, see `keras_parts.teachers.fit_standardiser`; None is off.
         centre: compare descriptors relative to their image's mean, see `PartDiscovery`.
         weights: {loss name: weight}, names out of `keras_parts.discovery.OBJECTIVES`.
         loss_size: side in pixels at which losses are taken; None takes `size`.
@@ -56,40 +58,42 @@ class Recipe:
     parts: int = 4
     architecture: str = "efficientnet_lite0"
     output_stride: int = 16
-    size: int = 225
+    size: int = 257
     backbone_weights: str = "pretrained"
     init_from: str | None = None
     batch_norm: str = "frozen"
-    train_from: str | None = "block_5"
+    train_from: str | None = "block_8"
     teacher: str = "efficientnet_lite0"
-    teacher_layers: tuple[str, ...] = ("block_14",)
+    teacher_layers: tuple[str, ...] = ("block_10", "block_14")
     teacher_weights: str | None = None
     teacher_size: int | None = 321
     teacher_turns: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    teacher_mirror: bool = True
     standardise: bool = True
+    noise_floor: float | None = 10.0
     centre: bool = True
     weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "feature_consistency": 5.0,
             # Lab differs within a bird by about 300 squared units, the teacher's features by 1.
-            "visual_consistency": 0.005,
-            "contrastive": 0.5,
-            "equivariance": 2.5,
+            "visual_consistency": 0.0033,
+            "contrastive": 1.0,
+            "equivariance": 8.0,
             "foreground": 1.0,
             "balance": 1.0,
         }
     )
-    loss_size: int | None = 57
+    loss_size: int | None = 33
     temperature: float = 0.19
     positives: str = "all"
     views: ViewSettings = field(
-        default_factory=lambda: ViewSettings(scale=(0.6, 1.4), bend=0.05, mirror=0.5)
+        default_factory=lambda: ViewSettings(rotation=45.0, scale=(0.6, 1.4), bend=0.05, mirror=0.5)
     )
     padding: float = 0.05
     box_jitter: float = 0.0
     mirror: float = 0.5
     batch_size: int = 12
-    steps: int = 400
+    steps: int = 240
     optimizer: str = "adam"
     learning_rate: float = 2e-4
     schedule: str = "cosine"
@@ -205,12 +209,13 @@ _RANGES = {
     "learning_rate": (0, 100),
     "warmup": (0, 10**8),
     "weight_decay": (0, 1),
+    "noise_floor": (1e-3, 1e6),
     "clip_norm": (0, 1e6),
     "head_multiplier": (0, 1e4),
     "ema": (0, 1),
     "seed": (0, 2**31 - 1),
 }
-_OPTIONAL = {"teacher_size", "loss_size", "clip_norm", "ema"}
+_OPTIONAL = {"teacher_size", "loss_size", "noise_floor", "clip_norm", "ema"}
 _WHOLE = {
     "parts", "size", "teacher_size", "loss_size", "batch_size", "steps", "warmup", "seed",
 }  # fmt: skip
@@ -228,6 +233,8 @@ TOY = Recipe(
     teacher_size=None,
     teacher="small",
     teacher_layers=("stage4",),
+    teacher_mirror=False,
+    noise_floor=None,
     weights={
         "feature_consistency": 5.0,
         "visual_consistency": 0.002,
@@ -254,7 +261,9 @@ PAPER = Recipe(
     teacher="vgg19",
     teacher_size=None,
     teacher_layers=("relu3_2", "relu5_4"),
+    teacher_mirror=False,
     standardise=False,
+    noise_floor=None,
     centre=False,
     weights={
         # 5 on the sum over a batch of 6 in the paper.

@@ -17,7 +17,7 @@ from keras_parts.discovery import PartDiscovery
 from keras_parts.errors import ConfigError
 from keras_parts.parts import contact_sheet
 from keras_parts.segmenter import PartSegmenter, SegmenterConfig
-from keras_parts.teachers import create_teacher, fit_standardiser
+from keras_parts.teachers import create_teacher, fit_standardiser, mirror_noise
 from keras_parts.training.callbacks import (
     CheckpointCallback,
     LossCurves,
@@ -33,6 +33,7 @@ _INTERVALS = 40  # lines of a run's log
 _SHEETS = 4  # pictures of samples, and checkpoints, of a run
 _SHOWN = 16  # images a picture
 _MEASURED = 2000  # crops on which the teacher's features are standardised
+_COMPARED, _COMPARED_AT_ONCE = 256, 8  # crops that the teacher compares with their mirror images
 
 
 def train(recipe, dataset, output, resume=False, overwrite=False, progress=True, split="train"):
@@ -125,6 +126,7 @@ def prepare_batches(recipe, dataset, progress=True):
         recipe.teacher_layers or None,
         recipe.teacher_weights,
         turns=recipe.teacher_turns,
+        mirror=recipe.teacher_mirror,
     )
     features = None
     if not recipe.box_jitter:
@@ -135,10 +137,11 @@ def prepare_batches(recipe, dataset, progress=True):
             teacher.predict_on_batch,
             teacher.fingerprint,
             folder=cache_folder() / "features",
+            symmetric=teacher.mirror,
             progress=progress,
         )
     batches = Batches(dataset, crops, recipe.batch_size, recipe.size, recipe.seed, features)
-    standardiser = _standardiser(batches, teacher) if recipe.standardise else None
+    standardiser = _standardiser(recipe, batches, teacher) if recipe.standardise else None
     return batches, None if features else teacher, standardiser
 
 
@@ -197,14 +200,28 @@ def _start_from(segmenter, start):
             variable.assign(source)
 
 
-def _standardiser(batches, teacher):
-    count = min(_MEASURED, len(batches.dataset))
-    measured = [batches.batch(step) for step in range(math.ceil(count / batches.batch_size))]
-    features = (
-        batch["features"] if "features" in batch else teacher.predict_on_batch(batch["image"])
-        for batch in measured
+def _standardiser(recipe, batches, teacher):
+    measured = (
+        (
+            batch["features"] if "features" in batch else teacher.predict_on_batch(batch["image"]),
+            batch["foreground"],
+        )
+        for batch in _first(batches, _MEASURED)
     )
-    return fit_standardiser(features, [batch["foreground"] for batch in measured])
+    if recipe.noise_floor is None:
+        return fit_standardiser(measured)
+    size = recipe.teacher_size or recipe.size
+    seen = Batches(batches.dataset, batches.crops, _COMPARED_AT_ONCE, size, recipe.seed)
+    noise = mirror_noise(
+        teacher, ((batch["image"], batch["foreground"]) for batch in _first(seen, _COMPARED))
+    )
+    return fit_standardiser(measured, noise, recipe.noise_floor)
+
+
+def _first(batches, count):
+    """Batches of `count` crops or a little more, or of as many as there are samples."""
+    count = min(count, len(batches.dataset))
+    return map(batches.batch, range(math.ceil(count / batches.batch_size)))
 
 
 def _restore(checkpoints, discovery, folder):

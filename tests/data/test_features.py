@@ -31,10 +31,13 @@ def _cache(dataset=None, crops=STILL, size=SIZE, teacher=None, name="colours", *
     )
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("on_disk", [True, False])
-def test_batches_come_with_the_teachers_answers_to_their_images(tmp_path, on_disk):
+def test_batches_come_with_the_teachers_answers_to_their_images(tmp_path, on_disk, symmetric):
     dataset, teacher = Blocks(), Teacher()
-    cache = _cache(dataset, teacher=teacher, folder=tmp_path if on_disk else None)
+    folder = tmp_path if on_disk else None
+    cache = _cache(dataset, teacher=teacher, folder=folder, symmetric=symmetric)
+    assert len(teacher.shapes) == (2 if symmetric else 4)
     assert cache.shape == (5, 5, 4)
     assert set(teacher.shapes) == {(4, SIZE, SIZE, 3)}
     batches = Batches(dataset, STILL, 6, SIZE, seed=1, features=cache)
