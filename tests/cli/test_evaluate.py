@@ -104,7 +104,7 @@ def test_baselines_stand_beside_the_model(evaluate, monkeypatch):
             assert images.shape[1:] == (161, 161, 3) and images.max() <= 1
             return images[:, ::20, ::20]
 
-    def create_teacher(kind, layers, weights, turns):
+    def create_teacher(kind, layers, weights, **views):
         asked.append((kind, layers, weights))
         return Teacher()
 

@@ -112,7 +112,7 @@ def test_every_fifth_of_each_category_is_held_out():
 
 
 def test_unknown_names_and_options_are_named():
-    with pytest.raises(ConfigError, match="'cubs'.*toy, cub, folder"):
+    with pytest.raises(ConfigError, match="'cubs'.*toy, cub, cub_parts, folder"):
         load("cubs", "train")
     with pytest.raises(ConfigError, match="cub: .*'colour'"):
         load("cub", "train", "somewhere", colour="red")

@@ -85,8 +85,9 @@ def _superpixels(sample, count):
     from skimage.segmentation import relabel_sequential, slic
 
     mask = foreground_of(sample)
-    mask = mask if mask.sum() > count else np.ones_like(mask)
-    segments = slic(sample.image, count, _COMPACTNESS, mask=mask, start_label=1, channel_axis=-1)
+    mask = np.array(mask if mask.sum() > count else np.ones_like(mask))
+    image = np.array(sample.image)  # a copy: compiled code wants arrays that can be written
+    segments = slic(image, count, _COMPACTNESS, mask=mask, start_label=1, channel_axis=-1)
     return relabel_sequential(segments)[0].astype(int) - 1
 
 
