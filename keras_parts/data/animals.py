@@ -8,13 +8,13 @@ from functools import lru_cache
 
 import numpy as np
 
-PARTS = ("head", "body", "legs", "tail")
+PARTS = ("head", "body", "forelegs", "hind legs", "tail")
 LANDMARKS = (
-    "nose", "left eye", "right eye", "neck", "back", "belly",
+    "nose", "left eye", "right eye", "back", "belly",
     "left front foot", "right front foot", "left hind foot", "right hind foot",
     "tail middle", "tail tip",
 )  # fmt: skip
-MIRROR = (0, 2, 1, 3, 4, 5, 7, 6, 9, 8, 10, 11)
+MIRROR = (0, 2, 1, 3, 4, 6, 5, 8, 7, 9, 10)
 
 PALETTE = {
     "amber": (232, 170, 62),
@@ -32,19 +32,27 @@ PALETTE = {
 }
 COLOURS = np.array(list(PALETTE.values()), np.float32) / 255
 """`PALETTE` as an array `(colours, 3)` in [0, 1]."""
-PATTERNS = ("plain", "bands", "stripes", "spots", "patches", "speckles")
+PATTERNS = {
+    "head": ("mask", "blaze", "cap"),
+    "body": ("spots", "rosettes", "patches"),
+    "forelegs": ("bands", "rings", "stockings"),
+    "hind legs": ("checks", "diamonds", "net"),
+    "tail": ("barbs", "chevrons", "streaks"),
+}
+"""The patterns of each part: no two parts share one."""
 EARS = ("pointed", "round", "long", "floppy")
-TAILS = ("bushy", "tufted", "tapered", "plume")
+TAILS = ("brush", "tuft", "fan", "plume")
 
 
 @dataclass(frozen=True)
 class Coat:
-    """Colours and texture of one part of a species: RGB in [0, 1]."""
+    """Colours and texture of one part of a species: RGB in [0, 1]; `colour` names the base."""
 
     base: np.ndarray
     accent: np.ndarray
     pattern: str
     scale: float
+    colour: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,83 +65,72 @@ class Species:
     ears: str
     tail: str
     horns: bool
+    beak: bool
 
 
 _RANGES = {
-    "trunk": (0.85, 1.45),
-    "girth": (0.36, 0.54),
-    "leg": (0.55, 1.05),
-    "leg_width": (0.115, 0.165),
-    "neck": (0.3, 0.85),
-    "neck_width": (0.19, 0.28),
+    "trunk": (0.75, 1.1),
+    "girth": (0.35, 0.46),
+    "leg": (0.6, 0.95),
+    "leg_width": (0.15, 0.19),
+    "neck": (0.2, 0.5),
+    "neck_width": (0.19, 0.26),
     "neck_angle": (0.5, 1.15),
-    "skull": (0.35, 0.47),
-    "snout": (0.2, 0.46),
-    "snout_width": (0.13, 0.2),
-    "ear": (0.8, 1.25),
-    "tail": (0.75, 1.15),
-    "tail_width": (0.12, 0.19),
+    "skull": (0.4, 0.5),
+    "snout": (0.2, 0.42),
+    "snout_width": (0.14, 0.2),
+    "ear": (0.7, 1.1),
+    "tail": (0.85, 1.2),
+    "tail_width": (0.17, 0.23),
     "tail_angle": (-0.3, 1.0),
     "tail_curl": (-1.2, 1.6),
-    "eye": (0.085, 0.115),
+    "eye": (0.11, 0.14),
 }
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def species(index):
     """The species of this index, the same for ever.
 
-    Species come in families of four that share four coats, each with a colour of its own, and
-    wear them in another order: what covers the head of one covers the body, the legs and the tail
-    of its sisters. A colour or a texture says nothing about the part, and which of them an animal
-    has says nothing about its species, only where it has them does. Three families share out the
-    twelve colours of `PALETTE` among themselves.
+    A species wears a colour and a pattern on each part. The patterns are the part's own, as are
+    its shapes. The colours say nothing: in every dozen of species each colour of `PALETTE` is worn
+    once on every part, and no animal wears one twice.
     """
-    family, member = divmod(index, len(PARTS))
-    coats, names = _family(family)
-    # rows of a Latin square: who is next to whom changes, too
-    worn = [place ^ member for place in range(len(PARTS))]
+    dozen, member = divmod(index, len(PALETTE))
+    names = list(PALETTE)
+    worn = {part: names[row[member]] for part, row in zip(PARTS, _colours(dozen), strict=True)}
     rng = np.random.default_rng([20211, index])
-    head, body = worn[0], worn[1]
+    coats = {
+        part: Coat(
+            base=np.float32(PALETTE[colour]) / 255,
+            accent=shade_or_tint(np.float32(PALETTE[colour]) / 255, rng),
+            pattern=PATTERNS[part][rng.integers(len(PATTERNS[part]))],
+            scale=rng.uniform(0.85, 1.2),
+            colour=colour,
+        )
+        for part, colour in worn.items()
+    }
     return Species(
-        name=f"{names[head]}-headed {names[body]} {_KINDS[coats[body].pattern]}",
-        coats={part: coats[coat] for part, coat in zip(PARTS, worn, strict=True)},
+        name=f"{worn['head']}-headed {worn['body']} {_KINDS[coats['body'].pattern]}",
+        coats=coats,
         lengths={name: rng.uniform(*limits) for name, limits in _RANGES.items()},
-        ears=EARS[(family + member) % len(EARS)],
-        tail=TAILS[(family // 2 + 3 * member) % len(TAILS)],
+        ears=EARS[rng.integers(len(EARS))],
+        tail=TAILS[rng.integers(len(TAILS))],
         horns=bool(rng.random() < 0.25),
+        beak=bool(rng.random() < 0.4),
     )
 
 
-_KINDS = {
-    "plain": "plainback",
-    "bands": "bandback",
-    "stripes": "stripeback",
-    "spots": "spotback",
-    "patches": "patchback",
-    "speckles": "speckleback",
-}
+_KINDS = {"spots": "spotback", "rosettes": "roseback", "patches": "patchback"}
 
 
 @lru_cache(maxsize=256)
-def _family(family):
-    """The four coats of a family and the names of their colours."""
-    block, place = divmod(family, len(PALETTE) // len(PARTS))
-    rng = np.random.default_rng([20210, block])
-    mine = slice(place * len(PARTS), (place + 1) * len(PARTS))
-    colours = rng.permutation(len(PALETTE))[mine]
-    patterns = rng.permutation(len(PALETTE))[mine] % len(PATTERNS)
-    rng = np.random.default_rng([20212, family])
-    coats = tuple(
-        Coat(
-            base=COLOURS[colour],
-            accent=shade_or_tint(COLOURS[colour], rng),
-            pattern=PATTERNS[pattern],
-            scale=rng.uniform(0.85, 1.2),
-        )
-        for colour, pattern in zip(colours, patterns, strict=True)
-    )
-    return coats, tuple(list(PALETTE)[colour] for colour in colours)
+def _colours(dozen):
+    """Indices into the palette, `(parts, 12)`, one column a species."""
+    rng = np.random.default_rng([20210, dozen])
+    order = rng.permutation(len(PALETTE))
+    shifts = rng.permutation(len(PALETTE))[: len(PARTS)]
+    return np.stack([np.roll(order, shift) for shift in shifts])
 
 
 def shade_or_tint(base, rng):
@@ -212,7 +209,6 @@ def pose(animal, rng):
         "nose": nose,
         f"{near} eye": eyes[0],
         f"{far} eye": eyes[1],
-        "neck": 0.45 * neck_start + 0.55 * neck_end,
         "back": middle - [0, 0.62 * girth],
         "belly": middle + [0, 0.62 * girth],
         "tail middle": tail[0][3],
@@ -251,10 +247,10 @@ def _legs(size, hip, shoulder, rng):
 
 
 _TAIL_PROFILES = {
-    "bushy": (0.75, 1.0, 1.4, 1.6, 1.35, 0.7),
-    "tufted": (0.75, 0.65, 0.62, 0.62, 1.1, 1.0),
-    "tapered": (1.35, 1.25, 1.1, 0.95, 0.8, 0.65),
-    "plume": (0.7, 0.85, 1.05, 1.3, 1.5, 1.35),
+    "brush": (0.6, 0.9, 1.25, 1.4, 1.1, 0.3),
+    "tuft": (0.6, 0.55, 0.55, 0.8, 1.3, 0.6),
+    "fan": (0.45, 0.6, 0.9, 1.2, 1.5, 1.7),
+    "plume": (0.7, 0.85, 1.05, 1.3, 1.25, 0.5),
 }
 
 
@@ -311,7 +307,11 @@ def _head(animal, size, neck_end, neck_angle, rng):
     limbs = [ear("far", -1, 0.18)]
     limbs += [horn(yaw - 0.8), horn(yaw + 0.8)] if animal.horns else []
     limbs += [("head", *skull), ear("near", 1, 0.0)]
-    limbs += [("nose", np.array([nose]), np.array([0.52 * muzzle]))]
+    if animal.beak:
+        bill = np.array([0.35 * root + 0.65 * tip, tip + turn @ [0.5 * muzzle * np.cos(yaw), 0.1]])
+        limbs += [("beak", bill, muzzle * np.array([1.2, 0.35]))]
+    else:
+        limbs += [("nose", np.array([nose]), np.array([0.55 * muzzle]))]
     limbs += [("far eye", np.array([far_eye]), eye)] if depth > 0.12 else []
     limbs += [("near eye", np.array([near_eye]), eye)]
     return limbs, (near_eye, far_eye), nose

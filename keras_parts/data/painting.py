@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from keras_parts.data.animals import COLOURS, LANDMARKS, PARTS, PATTERNS, Coat, pose, shade_or_tint
+from keras_parts.data.animals import COLOURS, LANDMARKS, PARTS, Coat, pose, shade_or_tint
 
 # What a pixel can show: scenery, in front of the animal or behind it, or a limb.
 _ELEMENTS = (
@@ -19,7 +19,7 @@ _ELEMENTS = (
 )  # fmt: skip
 _ELEMENT = {name: index for index, name in enumerate(_ELEMENTS)}
 # the label of each: 0 for the background, 1 + the index in PARTS elsewhere
-_LABELS = np.array([0, 4, 3, 3, 2, 3, 3, 1, 1, 1], np.uint8)
+_LABELS = np.array([0, 5, 3, 4, 2, 3, 4, 1, 1, 1], np.uint8)
 
 
 @dataclass
@@ -111,21 +111,56 @@ def pattern_weight(pattern, u, v, cloud):
         u, v: float32 fields, about one unit a feature of the pattern.
         cloud: smooth noise of the same shape, which bends and breaks the pattern.
     """
-    if pattern == "bands":
-        return smooth_step(np.sin(np.float32(2 * np.pi) * u + 0.7 * cloud), 0.0, 0.5)
-    if pattern == "stripes":
-        return smooth_step(np.sin(np.float32(2.8 * np.pi) * v + 0.5 * cloud), 0.1, 0.6)
-    if pattern == "spots":
-        row = np.floor(v)
-        du = (u + 0.5 * (row % 2)) % 1 - 0.5
-        dv = v - row - 0.5
-        return 1 - smooth_step(du * du + dv * dv, 0.06, 0.12)
-    if pattern == "patches":
-        return smooth_step(np.sin(2.1 * u + cloud) + np.sin(2.4 * v + 1.3 * cloud), 0.35, 0.6)
-    if pattern == "speckles":
-        waves = np.sin(9.7 * u + 2.1 * v + cloud) * np.sin(10.3 * v - 2.7 * u + 2 * cloud)
-        return smooth_step(waves, 0.25, 0.6)
-    return np.float32(0)
+    return _PATTERNS[pattern](u, v, cloud)
+
+
+def _wave(x):
+    return np.sin(np.float32(2 * np.pi) * x)
+
+
+def _ring(u, v, inner, outer):
+    """Dots in staggered rows, hollow where `inner` is above 0 (squared radii)."""
+    row = np.floor(v)
+    du = (u + 0.5 * (row % 2)) % 1 - 0.5
+    dv = v - row - 0.5
+    square = du * du + dv * dv
+    dot = 1 - smooth_step(square, outer, outer + 0.06)
+    return dot * smooth_step(square, inner - 0.04, inner) if inner else dot
+
+
+_PATTERNS = {
+    "plain": lambda u, v, cloud: np.float32(0),
+    "mask": lambda u, v, cloud: smooth_step(u + 0.1 * cloud, 0.9, 1.1),
+    "blaze": lambda u, v, cloud: 1 - smooth_step(abs(v + 0.1 * cloud), 0.5, 0.7),
+    "cap": lambda u, v, cloud: 1 - smooth_step(u + 0.1 * cloud, 0.3, 0.45),
+    "spots": lambda u, v, cloud: _ring(u, v, 0, 0.08),
+    "rosettes": lambda u, v, cloud: _ring(0.8 * u, 0.8 * v, 0.08, 0.15),
+    "patches": lambda u, v, cloud: smooth_step(
+        np.sin(2.8 * u + cloud) + np.sin(3.1 * v + 1.3 * cloud), 0.3, 0.5
+    ),
+    "bands": lambda u, v, cloud: smooth_step(_wave(0.8 * u + 0.05 * cloud), 0.0, 0.4),
+    "rings": lambda u, v, cloud: smooth_step(_wave(1.2 * u + 0.05 * cloud), 0.4, 0.8),
+    "stockings": lambda u, v, cloud: np.maximum(
+        smooth_step(u + 0.1 * cloud, 2.6, 2.7), smooth_step(_wave(0.6 * u), 0.6, 0.8)
+    ),
+    "checks": lambda u, v, cloud: smooth_step(_wave(0.7 * u) * _wave(0.7 * v + 0.25), -0.1, 0.1),
+    "diamonds": lambda u, v, cloud: smooth_step(
+        _wave(0.7 * (u + v)) * _wave(0.7 * (u - v)), -0.1, 0.1
+    ),
+    "net": lambda u, v, cloud: smooth_step(
+        np.maximum(_wave(0.6 * (u + v)), _wave(0.6 * (u - v))), 0.6, 0.9
+    ),
+    "barbs": lambda u, v, cloud: smooth_step(_wave(1.5 * v + 0.06 * cloud), -0.2, 0.4),
+    "chevrons": lambda u, v, cloud: smooth_step(_wave(0.9 * u + 1.2 * abs(v)), 0.0, 0.4),
+    "streaks": lambda u, v, cloud: smooth_step(
+        _wave(1.4 * v + 0.1 * cloud) + 0.8 * _wave(0.35 * u + np.floor(1.4 * v) * 0.37), 0.3, 0.7
+    ),
+    "stripes": lambda u, v, cloud: smooth_step(_wave(1.4 * v + 0.08 * cloud), 0.1, 0.6),
+    "speckles": lambda u, v, cloud: smooth_step(
+        np.sin(9.7 * u + 2.1 * v + cloud) * np.sin(10.3 * v - 2.7 * u + 2 * cloud), 0.25, 0.6
+    ),
+}
+_SCENERY = ("plain", "bands", "stripes", "spots", "patches", "speckles")
 
 
 class Canvas:
@@ -178,7 +213,8 @@ class Canvas:
         return coat.base + np.asarray(weight)[..., None] * (coat.accent - coat.base)
 
 
-_COAT_UNITS = {"head": 0.24, "body": 0.34, "legs": 0.17, "tail": 0.22}  # size of a pattern
+_COAT_UNITS = {"head": 0.28, "body": 0.36, "forelegs": 0.25, "hind legs": 0.26, "tail": 0.25}
+_FEET = [index for index, name in enumerate(LANDMARKS) if name.endswith("foot")]
 _HORN = np.array([0.93, 0.88, 0.76], np.float32)
 _DARK = np.array([0.13, 0.11, 0.13], np.float32)
 _WHITE = np.array([0.98, 0.97, 0.95], np.float32)
@@ -186,7 +222,7 @@ _WHITE = np.array([0.98, 0.97, 0.95], np.float32)
 
 def draw_animal(canvas, figure, coats, rng):
     """Paint a figure that is placed in pixels, limb by limb from the far to the near side."""
-    shifts = {part: rng.uniform(0, 1) for part in PARTS}
+    shifts = {part: 0.0 if part == "head" else rng.uniform(0, 1) for part in PARTS}
     forward = -1 if figure.faces_left else 1
     for name, points, radii in figure.limbs:
         element = _ELEMENT.get(name, _ELEMENT["head"])
@@ -198,17 +234,31 @@ def draw_animal(canvas, figure, coats, rng):
         shape = tube(points, radii, canvas.shape, blend)
         if shape is None:
             continue
-        if name in ("nose", "horn"):
+        if name in ("nose", "horn", "beak"):
             canvas.paint(shape, _DARK if name == "nose" else _HORN, element)
             continue
-        colour = canvas.coat(shape, coats[part], _COAT_UNITS[part] * figure.unit, shifts[part])
+        coat = replace(coats[part], pattern="plain") if name.endswith("ear") else coats[part]
+        colour = canvas.coat(shape, coat, _COAT_UNITS[part] * figure.unit, shifts[part])
         if name.startswith("far"):
             colour = colour * np.float32(0.74)
         canvas.paint(shape, colour, element)
-        if name.endswith("leg"):
+        if name.endswith("front leg"):
+            _draw_claws(canvas, points, radii, element)
+        elif name.endswith("leg"):
             hoof = tube(points[-2:], 1.04 * radii[-2:], canvas.shape)
             shadow = np.float32(0.7 if name.startswith("far") else 0.9)
             canvas.paint(hoof, shadow * coats[part].accent, element)
+
+
+def _draw_claws(canvas, points, radii, element):
+    foot, radius = points[-1], radii[-1]
+    ahead = (points[-1] - points[-2]) / (np.hypot(*(points[-1] - points[-2])) + 1e-6)
+    down = np.array([-ahead[1], ahead[0]]) * np.sign(ahead[0] or 1)
+    for spread in (-0.5, 0.0, 0.5):
+        root = foot + 0.7 * radius * (0.6 * ahead + spread * 1.3 * down)
+        tip = root + radius * (1.0 * ahead + 0.25 * down)
+        horn = tube([root, tip], radius * np.array([0.34, 0.1]), canvas.shape)
+        canvas.paint(horn, _HORN, element)
 
 
 def _draw_eye(canvas, place, radius, element, forward):
@@ -222,7 +272,7 @@ def _draw_eye(canvas, place, radius, element, forward):
 
 def draw_shadow(canvas, figure):
     """A soft shadow on the ground under the feet."""
-    feet = figure.landmarks[6:10]
+    feet = figure.landmarks[_FEET]
     left, right = feet[feet[:, 0].argmin()], feet[feet[:, 0].argmax()]
     radius = 0.16 * figure.unit
     shape = tube([left + [0, 0.4 * radius], right + [0, 0.4 * radius]], [radius] * 2, canvas.shape)
@@ -242,7 +292,7 @@ def _scenery_coats(rng, count):
     for colour in rng.permutation(len(COLOURS))[:count]:
         base = COLOURS[colour] + strength * (haze - COLOURS[colour])
         accent = base + np.float32(rng.uniform(0.25, 0.7)) * (shade_or_tint(base, rng) - base)
-        coats.append(Coat(base, accent, PATTERNS[rng.integers(len(PATTERNS))], 1.0))
+        coats.append(Coat(base, accent, _SCENERY[rng.integers(len(_SCENERY))], 1.0))
     return coats
 
 
@@ -362,7 +412,7 @@ def _paint_coat(canvas, coat, points, radii):
 @dataclass(frozen=True)
 class Picture:
     """A finished picture: `image (size, size, 3)` uint8 RGB, `labels (size, size)` uint8 with 0
-    the scenery and 1 + i part i of `PARTS`, `landmarks (12, 2)` float32 in pixels, `visible`."""
+    the scenery and 1 + i part i of `PARTS`, `landmarks (11, 2)` float32 in pixels, `visible`."""
 
     image: np.ndarray
     labels: np.ndarray
@@ -374,7 +424,7 @@ def draw(animal, size, rng):
     """A random picture of one animal of a species, `size` pixels a side."""
     figure = _place(pose(animal, rng), size, rng)
     canvas = Canvas(size, rng)
-    feet = figure.landmarks[6:10, 1].max()
+    feet = figure.landmarks[_FEET, 1].max()
     horizon = min(feet - rng.uniform(0.02, 0.25) * size, 0.9 * size)
     draw_scenery(canvas, max(horizon, 0.15 * size), rng)
     draw_shadow(canvas, figure)
@@ -435,7 +485,7 @@ def _visible(canvas, figure, landmarks):
         if not (0 <= column < size and 0 <= row < size):
             continue
         name = name.replace(near, "near").replace(far, "far").replace("foot", "leg")
-        name = {"nose": "head", "neck": "body", "back": "body", "belly": "body"}.get(name, name)
+        name = {"nose": "head", "back": "body", "belly": "body"}.get(name, name)
         name = "tail" if name.startswith("tail") else name
         visible[index] = canvas.element[row, column] == _ELEMENT[name]
     return visible

@@ -1,7 +1,7 @@
 """`toy`: animals drawn by the program, with exact truth; nothing to download.
 
-The species share their colours and textures, and carry them on different parts: what is the head's
-colour in one is the body's in another. Clustering colours therefore finds no parts.
+Every part has shapes and patterns of its own, while the colours are shared out evenly: what is the
+head's colour in one species is the body's in another. Clustering colours therefore finds no parts.
 """
 
 import hashlib

@@ -16,6 +16,7 @@ from itertools import islice
 from threading import Lock
 
 import numpy as np
+from PIL import Image
 
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
 from keras_parts.images import MAX_PIXELS, decode_picture, size_of
@@ -94,6 +95,7 @@ class Engine:
         Raises:
             Unwritable: results cannot be written at all.
         """
+        Image.init()  # loads all formats: begun in several threads at once, it fails in some
         with ExitStack() as stack:
             stack.enter_context(_one_thread_a_product())
             readers, writers = (

@@ -7,6 +7,7 @@ import uuid
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+from threading import Lock
 
 from keras_parts.errors import KerasPartsError
 from keras_parts.inference.addresses import file_system, is_address
@@ -45,6 +46,7 @@ class LocalOutput:
         self.path = Path(path)
         self._unfinished = self.path / UNFINISHED / owner
         self._folders, self._reading, self._lock = set(), {}, None
+        self._placing = Lock()  # no folder goes while a file is put into it
 
     def prepare(self):
         """Make the folder, take it for this owner, and remove what killed ones left.
@@ -105,10 +107,11 @@ class LocalOutput:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
-                if target.parent not in self._folders:
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    self._folders.add(target.parent)
-                os.replace(unfinished, target)
+                with self._placing:
+                    if target.parent not in self._folders:
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        self._folders.add(target.parent)
+                    os.replace(unfinished, target)
             finally:
                 unfinished.unlink(missing_ok=True)
 
@@ -146,10 +149,12 @@ class LocalOutput:
         """Remove a file, and its folder when that is empty; nothing if there is none."""
         path = self.path / name
         path.unlink(missing_ok=True)
-        for folder in path.parents:
-            if folder == self.path or not folder.is_dir() or any(folder.iterdir()):
-                return
-            folder.rmdir()
+        with self._placing:
+            for folder in path.parents:
+                if folder == self.path or not folder.is_dir() or any(folder.iterdir()):
+                    return
+                folder.rmdir()
+                self._folders.discard(folder)
 
     @contextmanager
     def _refusals(self, path):

@@ -224,6 +224,7 @@ DEFAULT = Recipe()
 
 TOY = Recipe(
     name="toy",
+    parts=5,
     architecture="small",
     output_stride=8,
     backbone_weights="random",
@@ -245,7 +246,7 @@ TOY = Recipe(
     },
     views=ViewSettings(rotation=45.0),
     loss_size=41,
-    steps=300,
+    steps=240,
     learning_rate=1e-3,
     warmup=50,
     head_multiplier=1.0,
