@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_parts.backbones.adapters import from_keras_hub
+from keras_parts.backbones.atrous import atrous
 from keras_parts.backbones.dinov2 import dinov2, patch_input
 from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0, load_efficientnet_lite0
 from keras_parts.backbones.small import load_small_weights, small
@@ -204,6 +206,28 @@ def _build_segmenter(layers, weights):
     return PartSegmenter.from_preset(weights).backbone, None
 
 
+def _build_keras_hub(layers, weights, size=None):
+    if weights is None:
+        raise ConfigError("teacher: keras_hub takes the name or folder of a preset as weights")
+    options = {} if size is None else {"image_shape": (size, size, 3)}
+    network = from_keras_hub(weights, layers or None, **options)
+    side, patch = network.inputs[0].shape[1], network.output_stride
+    if side is None:
+        return network, None
+    return network, lambda images: patch_input(images, side // patch, patch)
+
+
+def _build_keras_applications(layers, weights, output_stride=16):
+    create = getattr(keras.applications, str(weights), None)
+    if not inspect.isfunction(create):
+        raise ConfigError(
+            f"teacher: keras.applications has no {weights!r}: name a network such as "
+            "MobileNetV2 as weights"
+        )
+    model = create(include_top=False, weights="imagenet")
+    return atrous(model, output_stride, layers or None), None
+
+
 def _to_multiple_of_16(images):
     """VGG's poolings drop what is left over: 257 x 257 pixels are brought to 256 x 256."""
     return resize_aligned(images, [max(16, round(side / 16) * 16) for side in images.shape[1:3]])
@@ -214,6 +238,8 @@ TEACHERS = {
     "small": _Kind(_build_small, ("stage4",)),
     "vgg19": _Kind(_build_vgg19, ("relu3_2", "relu5_4"), (0.33, 1.0)),
     "dinov2": _Kind(_build_dinov2, ("block_7",)),
+    "keras_hub": _Kind(_build_keras_hub, ()),
+    "keras_applications": _Kind(_build_keras_applications, ()),
     "segmenter": _Kind(_build_segmenter, ()),
 }
 
@@ -235,6 +261,8 @@ def create_teacher(
     | "small" | "stage4" | "toy", in the package | 16 n + 1 a side | `output_stride` (16) |
     | "vgg19" | "relu3_2" x 0.33, "relu5_4" (the paper's) | torchvision's: file, or KerasHub's "vgg_19_imagenet" | the paper's is 256; others are resized to a multiple of 16 | |
     | "dinov2" | "block_7" | KerasHub preset or folder | any, square | `patches` a side (16) |
+    | "keras_hub" | the last map or tokens, see `from_keras_hub` | any KerasHub preset or folder | the network's; any square for transformers | `size` of a transformer's input |
+    | "keras_applications" | the last map, see `atrous` | name of a network, which Keras downloads | 16 n + 1 a side for most | `output_stride` (16) |
     | "segmenter" | its backbone's last output | a segmenter's folder, such as `keras_parts.zoo.path(name)` | as the segmenter's | |
 
     DINOv2's images are resampled so that the centres of its patches span the image corner to

@@ -1,5 +1,7 @@
-"""A folder of one's own images, with masks in a parallel folder, in their alpha, in COCO's JSON, or
-without any; and, for evaluation, part labels or keypoints."""
+"""A folder of one's own images, with masks from a folder, their alpha or COCO's JSON.
+
+Masks may be missing where none are needed. Part labels or keypoints are for evaluation.
+"""
 
 import hashlib
 import os

@@ -37,6 +37,25 @@ def test_intervals_hold_the_value_and_shrink_with_images(draw_animals, noisy_map
     assert widths[1] < 0.7 * widths[0]
 
 
+def test_repeated_images_do_not_shift_an_interval(draw_animals, noisy_maps):
+    """Labels that one image has each: the fewer different images, the higher NMI by itself."""
+    data = draw_animals(30)
+    data.samples[:] = [
+        replace(sample, part_labels=(sample.part_labels > 0) * np.uint8(1 + number))
+        for number, sample in enumerate(data.samples)
+    ]
+    result = pixels_foreground(noisy_maps, data, 3)
+    draws = [
+        result.by_image(
+            np.bincount(np.random.default_rng(seed).integers(30, size=30), minlength=30)
+        )
+        for seed in range(50)
+    ]
+    shift = np.mean([draw["FG-NMI"] for draw in draws]) - result.values["FG-NMI"]
+    low, high = intervals([result], draws=200)["FG-NMI"]
+    assert shift > 0 and low < result.values["FG-NMI"] < high
+
+
 def test_intervals_are_reproducible_and_nested(drawn, noisy_maps):
     results = [pixels_foreground(noisy_maps, drawn, 3)]
     wide, narrow = intervals(results, 0.95, 100), intervals(results, 0.5, 100)
