@@ -27,7 +27,9 @@ def segment(photos, folder, forward=halves, formats=FORMATS, tile=None, **option
 
 
 def outputs(folder):
-    return {name for name in contents(folder) if "/" in name}
+    """Results, without logs and what a killed run left unfinished."""
+    kinds = (".unfinished/", "done/")
+    return {name for name in contents(folder) if "/" in name and not name.startswith(kinds)}
 
 
 @pytest.fixture
