@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "Discover the parts of the objects in images.",
     "evaluate": "Measure a segmenter, or baselines, by the protocols of a data set.",
     "segment": "Segment picture files into parts.",
+    "export": "Write a segmenter for another runtime: ONNX, LiteRT, OpenVINO, SavedModel.",
     "data": "Data sets: what there is, how to get it, and whether it is whole.",
     "zoo": "Trained segmenters: list, download, verify, pack and publish them.",
 }

@@ -110,3 +110,14 @@ def part_palette(parts):
     if not 0 <= parts <= LARGEST:
         raise ConfigError(f"parts is {parts}, expected 0 to {LARGEST}")
     return _ordered_colours()[:parts].copy()
+
+
+def part_legend(names):
+    """What labels mean, as plain JSON values: `[{"label": 1, "name": ..., "colour": "#rrggbb"}]`,
+    one entry a part, with the colours of `part_palette`."""
+    return [
+        {"label": label, "name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour)}
+        for label, (name, colour) in enumerate(
+            zip(names, part_palette(len(names)), strict=True), start=1
+        )
+    ]

@@ -35,7 +35,7 @@ from keras_parts.inference.inputs import ImageFile, find_images, shard
 from keras_parts.inference.network import Network
 from keras_parts.inference.output import Unwritable, open_output
 from keras_parts.inference.writers import FORMATS, Labels, create_writers
-from keras_parts.palette import part_palette
+from keras_parts.palette import part_legend
 
 LABELS_FILE, FAILURES_FILE, RUN_FILE = "labels.json", "failures.jsonl", "run.json"
 _RUN_FILES = re.compile(r"run(-\d+-of-\d+)?\.json")
@@ -229,13 +229,7 @@ class _Run:
     def write_labels(self, names):
         """Write what labels mean: `{"background": 0, "parts": [{"label": 1, "name": ...,
         "colour": "#rrggbb"}, ...]}`."""
-        parts = [
-            {"label": label, "name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour)}
-            for label, (name, colour) in enumerate(
-                zip(names, part_palette(len(names)), strict=True), start=1
-            )
-        ]
-        self._write_json(LABELS_FILE, {"background": 0, "parts": parts})
+        self._write_json(LABELS_FILE, {"background": 0, "parts": part_legend(names)})
 
     def work(self, engine, tally, progress):
         """Segment what is missing and remember what became of each picture."""

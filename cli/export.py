@@ -1,0 +1,75 @@
+"""keras-parts export"""
+
+import os
+
+import click
+
+from keras_parts.cli.options import Answer, answers
+from keras_parts.cli.runtime import import_keras, select_backend
+
+
+@click.command()
+@click.option("--model", required=True, help="A name of `zoo list`, or the folder of a run.")
+@click.option(
+    "--format",
+    "format_",
+    required=True,
+    type=click.Choice(["saved_model", "onnx", "litert", "openvino"]),
+    help="What to write.",
+)
+@click.option(
+    "--output", "-o", metavar="PATH", help="File or folder [default: named as the model]."
+)
+@click.option("--quantize", is_flag=True, help="Store the weights in fewer bits.")
+@click.option("--check", "pictures", multiple=True, metavar="FILE", help="Compare on this picture.")
+@answers
+def export(model, format_, output, quantize, pictures, quiet):
+    """Write a segmenter for another runtime.
+
+    The export takes images (uint8 RGB, of any size) and gives labels and probabilities at their
+    pixels; preparing images is inside, and so are the parts' names and colours and the licence.
+    It is compared with the Keras model on drawn pictures, or on those given, and is not written if
+    the two differ. Needs TensorFlow, and the package of the format's runtime.
+    """
+    select_backend("tensorflow")
+    from keras_parts.exports import FORMATS
+    from keras_parts.exports import export as write
+    from keras_parts.images import read_image
+
+    FORMATS[format_].require(format_)
+    images = [read_image(picture) for picture in pictures]
+    import_keras()
+    from keras_parts import zoo
+
+    name = os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model
+    result = write(
+        zoo.load(model),
+        format_,
+        output or name + FORMATS[format_].suffix,
+        quantize,
+        name,
+        _licence(model),
+        images or None,
+    )
+    return Answer(result.to_json(), _text(result))
+
+
+def _licence(model):
+    """Of a model of the zoo; other folders have no card."""
+    from keras_parts import zoo
+    from keras_parts.errors import KerasPartsError
+
+    try:
+        return zoo.info(model).licence
+    except KerasPartsError:
+        return ""
+
+
+def _text(result):
+    weights = f", {result.quantized}" if result.quantized else ""
+    return (
+        f"Wrote {result.path}: {result.size / 1e6:.2f} MB{weights} "
+        f"({result.share:.0%} of the float32 weights).\n"
+        f"Beside the Keras model: probabilities differ by at most {result.difference:.2g}, "
+        f"{result.disagreement:.3%} of the pixels have another label."
+    )

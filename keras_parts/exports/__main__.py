@@ -1,0 +1,23 @@
+"""`export` for a process on another backend: the folder of a segmenter, and options as JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from keras_parts.exports import export
+from keras_parts.segmenter import PartSegmenter
+
+
+def main(folder, options):
+    segmenter = PartSegmenter.from_preset(Path(folder, "segmenter"))
+    images = None
+    if (path := Path(folder, "images.npz")).is_file():
+        with np.load(path) as arrays:
+            images = [arrays[name] for name in arrays.files]
+    print(json.dumps(export(segmenter, **json.loads(options), images=images).to_json()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,167 @@
+"""A segmenter as one TensorFlow graph: uint8 images of any size in, parts at their pixels out.
+
+Images are brought to the network as `keras_parts.geometry` does it, and logits come back the same
+way. Both are products with matrices that are made from the image's size by plain arithmetic, which
+every format can express; the dedicated resizing operations differ from format to format.
+"""
+
+import tensorflow as tf
+
+from keras_parts.exports.formats import INPUT
+from keras_parts.segmenter import ARCHITECTURES
+
+_STRIDE = 16
+_WHITE = 255.0
+_UNITS = 2.0**22
+"""Of the weights that Pillow resizes with."""
+
+
+class ImageToParts(tf.Module):
+    """`graph(images)` on images `(batch, height, width, 3)` uint8 RGB gives `{"labels":
+    (batch, height, width) uint8, "probabilities": (batch, height, width, 1 + parts) float32}`,
+    0 being the background.
+
+    Args:
+        segmenter: a `PartSegmenter`, on the TensorFlow backend.
+        resizing: type to compute the network's input with: in float64 it is Pillow's to the last
+            bit, in float32 one value in some ten thousand is the next whole number.
+    """
+
+    def __init__(self, segmenter, resizing=tf.float64):
+        super().__init__(name="image_to_parts")
+        self.resizing = resizing
+        self.segmenter, self.config = segmenter, segmenter.config
+        self.aligned = ARCHITECTURES[segmenter.config.architecture].aligned_corners
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)])
+    def __call__(self, images):
+        sides = tf.shape(images)[1], tf.shape(images)[2]
+        axes = [self._axis(side, sides) for side in sides]
+        fitted = tf.cast(_fitted(images, *axes, self.resizing), tf.float32)
+        logits = self.segmenter(fitted / _WHITE, training=False)
+        rows, columns = (
+            axis.back(_length(logits, i), self.aligned) for i, axis in enumerate(axes, start=1)
+        )
+        probabilities = tf.nn.softmax(_multiplied(logits, rows, columns), axis=-1)
+        best = 1 + tf.argmax(probabilities[..., 1:], axis=-1, output_type=tf.int32)
+        inside = tf.cast(probabilities[..., 0] < 0.5, tf.int32)
+        return {
+            "labels": tf.identity(tf.cast(best * inside, tf.uint8), "labels"),
+            "probabilities": tf.identity(probabilities, "probabilities"),
+        }
+
+    def _axis(self, side, sides):
+        """How one side of an image comes to the network; see `fit_geometry`."""
+        size, fit = self.config.size, self.config.fit
+        if fit == "stretch":
+            return _Axis(side, tf.constant(size), size)
+        if fit == "pad":
+            longest = tf.maximum(*sides)
+            shorter = 2 * _rounded_ratio(size * (longest - side), 2 * longest)
+            return _Axis(side, tf.maximum(size - shorter, 2 - size % 2), size)
+        shortest = tf.minimum(*sides)
+        resized = size + 2 * _rounded_ratio(size * (side - shortest), 2 * shortest)
+        return _Axis(side, resized, size + (resized - size) // _STRIDE * _STRIDE)
+
+
+def frozen(graph):
+    """The concrete function of a graph with its weights as constants: some converters do not find
+    the variables of a Keras model."""
+    from tensorflow.python.framework import convert_to_constants
+
+    function = graph.__call__.get_concrete_function()
+    return convert_to_constants.convert_variables_to_constants_v2(function)
+
+
+class _Axis:
+    """One axis of an image: `side` pixels become `resized`, in the middle of `length`."""
+
+    def __init__(self, side, resized, length):
+        self.side, self.resized, self.length = side, resized, length
+        self.offset = (length - resized) // 2
+        self.scale = tf.cast(side, tf.float32) / tf.cast(resized, tf.float32)
+
+    def there(self, kind):
+        """`(length, side)`: weights of the image's pixels at each pixel of the input, in units of
+        1 / 2^22, and `(length,)`: 1 inside the image; Pillow's bicubic filter with antialiasing."""
+        place = tf.range(self.length) - self.offset
+        inside = (place >= 0) & (place < self.resized)
+        # In whole numbers: a difference of two large floats would lose what matters.
+        apart = (2 * tf.range(self.side) + 1) * self.resized - (2 * place[:, None] + 1) * self.side
+        scale = tf.cast(2 * tf.maximum(self.side, self.resized), kind)
+        weights = _bicubic(tf.cast(apart, kind) / scale)
+        total = tf.reduce_sum(weights, axis=1, keepdims=True)
+        one = tf.ones_like(total)
+        weights = tf.round(_UNITS * weights / tf.where(inside[:, None], total, one))
+        inside = tf.cast(inside, kind)
+        return weights * inside[:, None], inside
+
+    def back(self, cells, aligned):
+        """`(side, cells)`: weights of a map's cells at each pixel of the image."""
+        pixels = tf.cast(tf.range(self.side), tf.float32)
+        places = (pixels + 0.5) / self.scale - 0.5 + tf.cast(self.offset, tf.float32)
+        length, count = tf.cast(self.length, tf.float32), tf.cast(cells, tf.float32)
+        if aligned:
+            places = places * (count - 1.0) / tf.maximum(length - 1.0, 1.0)
+        else:
+            places = (places + 0.5) * count / length - 0.5
+        places = tf.clip_by_value(places, 0.0, count - 1.0)
+        distance = tf.abs(places[:, None] - tf.cast(tf.range(cells), tf.float32))
+        return tf.maximum(0.0, 1.0 - distance)
+
+
+def _fitted(images, vertical, horizontal, kind):
+    """The network's input, `(batch, length, length, 3)`, whole numbers in 0 to 255."""
+    (rows, tall), (columns, wide) = vertical.there(kind), horizontal.there(kind)
+    # Pillow rounds after each axis, the horizontal one first.
+    resized = _along_rows(tf.cast(images, kind), columns, tf.shape(images)[1])
+    resized = tf.transpose(_rounded(resized), [0, 2, 1, 3])
+    resized = _along_rows(resized, rows, horizontal.length)
+    resized = tf.transpose(_rounded(resized), [0, 2, 1, 3])
+    inside = (tall[:, None] * wide)[None, :, :, None]
+    fitted = resized * inside + _WHITE * (1 - inside)
+    lengths = vertical.length, horizontal.length
+    static = [length if isinstance(length, int) else None for length in lengths]
+    fitted.set_shape([None, *static, 3])
+    return fitted
+
+
+def _multiplied(maps, rows, columns):
+    """Maps `(batch, h, w, channels)` at the pixels of an image."""
+    maps = tf.transpose(_along_rows(maps, columns, _length(maps, 1)), [0, 2, 1, 3])
+    maps = _along_rows(maps, rows, tf.shape(columns)[0])
+    return tf.transpose(maps, [0, 2, 1, 3])
+
+
+def _along_rows(images, weights, height):
+    """`(batch, height, width, channels)` with each row multiplied by `(new width, width)`."""
+    channels = images.shape[-1]
+    flat = tf.reshape(tf.transpose(images, [0, 1, 3, 2]), [-1, tf.shape(weights)[1]])
+    product = tf.matmul(flat, weights, transpose_b=True)
+    product = tf.reshape(product, [-1, height, channels, tf.shape(weights)[0]])
+    return tf.transpose(product, [0, 1, 3, 2])
+
+
+def _length(maps, axis):
+    """A side of maps: a number where it is known."""
+    return maps.shape[axis] if maps.shape[axis] is not None else tf.shape(maps)[axis]
+
+
+def _bicubic(x):
+    """Keys' kernel with a = -0.5."""
+    x = tf.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return tf.where(x < 1, near, tf.where(x < 2, far, tf.zeros_like(x)))
+
+
+def _rounded(sums):
+    return tf.clip_by_value(tf.floor(sums / _UNITS + 0.5), 0, _WHITE)
+
+
+def _rounded_ratio(numerator, denominator):
+    """The whole number nearest to a ratio, the even one of two; exact, unlike floats."""
+    quotient = numerator // denominator
+    twice = 2 * (numerator - quotient * denominator)
+    up = (twice > denominator) | ((twice == denominator) & (quotient % 2 == 1))
+    return quotient + tf.cast(up, tf.int32)

@@ -1,0 +1,69 @@
+"""LiteRT, formerly TensorFlow Lite."""
+
+import warnings
+
+from keras_parts.exports.formats import METADATA, Format
+
+
+class LiteRt(Format):
+    """Runs with ai_edge_litert's interpreter, after `resize_tensor_input` to the size of the
+    images; the metadata is a metadata buffer."""
+
+    suffix = ".tflite"
+    packages = {"ai_edge_litert": "ai-edge-litert"}
+    quantized = "weights as int8"
+    exact = False
+
+    def write(self, graph, path, metadata, quantize):
+        import tensorflow as tf
+
+        from keras_parts.exports.graph import frozen
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on its future name
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen(graph)])
+            if quantize:
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            path.write_bytes(_with_metadata(converter.convert(), metadata))
+
+    def load(self, path):
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(str(path))
+        given = interpreter.get_input_details()[0]["index"]
+
+        def run(images):
+            interpreter.resize_tensor_input(given, images.shape)
+            interpreter.allocate_tensors()
+            interpreter.set_tensor(given, images)
+            interpreter.invoke()
+            # The converter names outputs by their numbers: labels have an axis less.
+            found = (
+                interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()
+            )
+            return {"labels" if array.ndim == 3 else "probabilities": array for array in found}
+
+        return run
+
+    def metadata(self, path):
+        from tensorflow.lite.tools import flatbuffer_utils
+
+        model = flatbuffer_utils.read_model(str(path))
+        for entry in model.metadata:
+            if entry.name in (METADATA, METADATA.encode()):
+                return bytes(model.buffers[entry.buffer].data).decode("utf-8")
+        raise KeyError(METADATA)
+
+
+def _with_metadata(content, metadata):
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    buffer = schema.BufferT()
+    buffer.data = list(metadata.encode("utf-8"))
+    model.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = METADATA, len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))

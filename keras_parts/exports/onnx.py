@@ -1,0 +1,85 @@
+"""ONNX."""
+
+import numpy as np
+
+from keras_parts.exports.formats import INPUT, METADATA, OUTPUTS, Format
+
+_OPSET = 17
+_LEAST = 1024
+"""Weights of fewer values are not worth quantising."""
+
+
+class Onnx(Format):
+    """Runs with onnxruntime; the metadata is a custom property."""
+
+    suffix = ".onnx"
+    packages = {"tf2onnx": "tf2onnx", "onnx": "onnx", "onnxruntime": "onnxruntime"}
+    quantized = "weights of convolutions as int8 with a scale a channel"
+
+    def write(self, graph, path, metadata, quantize):
+        import onnx
+        import tf2onnx
+
+        signature = graph.__call__.input_signature
+        model, _ = tf2onnx.convert.from_function(graph.__call__, signature, opset=_OPSET)
+        found = {value.name for value in model.graph.output}
+        if found != set(OUTPUTS) or model.graph.input[0].name != INPUT:
+            _rename(model.graph)
+        if quantize:
+            _quantize(model.graph)
+        model.metadata_props.append(onnx.StringStringEntryProto(key=METADATA, value=metadata))
+        onnx.checker.check_model(model)
+        path.write_bytes(model.SerializeToString())
+
+    def load(self, path):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return lambda images: dict(
+            zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: images}), strict=True)
+        )
+
+    def metadata(self, path):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return session.get_modelmeta().custom_metadata_map[METADATA]
+
+
+def _rename(graph):
+    """Give inputs and outputs their names: outputs are told apart by their number of axes."""
+    names = {graph.input[0].name: INPUT}
+    for value in graph.output:
+        axes = len(value.type.tensor_type.shape.dim)
+        names[value.name] = "labels" if axes == 3 else "probabilities"
+    for value in (*graph.input, *graph.output):
+        value.name = names[value.name]
+    for node in graph.node:
+        for fields in (node.input, node.output):
+            for index, name in enumerate(fields):
+                fields[index] = names.get(name, name)
+
+
+def _quantize(graph):
+    """Store the weights of convolutions as int8, one scale an output channel."""
+    from onnx import helper, numpy_helper
+
+    used = {node.input[1] for node in graph.node if node.op_type == "Conv"}
+    added = []
+    for stored in [each for each in graph.initializer if each.name in used]:
+        weights = numpy_helper.to_array(stored)
+        if weights.size < _LEAST:
+            continue
+        scale = np.abs(weights).max(axis=tuple(range(1, weights.ndim))) / 127
+        scale = np.where(scale == 0, 1, scale).astype(np.float32)
+        small = np.rint(weights / scale.reshape(-1, *[1] * (weights.ndim - 1))).astype(np.int8)
+        name, zeros = stored.name, np.zeros(len(scale), np.int8)
+        parts = {"int8": small, "scale": scale, "zero": zeros}
+        graph.initializer.remove(stored)
+        graph.initializer.extend(
+            numpy_helper.from_array(value, f"{name}/{part}") for part, value in parts.items()
+        )
+        inputs = [f"{name}/{part}" for part in parts]
+        added.append(helper.make_node("DequantizeLinear", inputs, [name], axis=0))
+    for node in reversed(added):
+        graph.node.insert(0, node)

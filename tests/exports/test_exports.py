@@ -1,0 +1,168 @@
+"""Each format against the Keras model, by its own runtime."""
+
+import json
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_parts import exports
+from keras_parts.errors import ConfigError, KerasPartsError
+from keras_parts.exports import FORMATS, export, load, read_metadata
+from keras_parts.geometry import fit_image
+from keras_parts.inference import network_of
+from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/exports.md"
+NAMES = ("beak", "wing & <tail>", "leg ü")
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    keras.utils.set_random_seed(0)
+    return PartSegmenter(SegmenterConfig(3, "small", size=65, part_names=NAMES))
+
+
+def pictures(*sizes):
+    rng = np.random.default_rng(0)
+    coarse = [rng.integers(0, 256, (4, 5, 3), np.uint8) for _ in sizes]
+    return [
+        np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
+        for pixels, size in zip(coarse, sizes, strict=True)
+    ]
+
+
+def written(segmenter, format, folder, **options):
+    for package in FORMATS[format].packages:
+        pytest.importorskip(package)
+    path = folder / f"model{FORMATS[format].suffix}"
+    return export(segmenter, format, path, images=pictures((90, 70), (40, 130)), **options)
+
+
+def require_tensorflow():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("written in a process on TensorFlow: tested once, with saved_model")
+
+
+@pytest.mark.backend
+def test_saved_model_from_every_backend(segmenter, tmp_path):
+    result = written(segmenter, "saved_model", tmp_path, name="birds")
+    assert result.difference < 1e-3 and result.disagreement < 0.01
+    assert list(tmp_path.iterdir()) == [tmp_path / "model_saved_model"]
+    if keras.backend.backend() == "tensorflow":
+        assert read_metadata("saved_model", result.path)["name"] == "birds"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_export_equals_the_keras_model(segmenter, tmp_path, name):
+    require_tensorflow()
+    result = written(segmenter, name, tmp_path, name="birds", licence="CC0-1.0")
+    run = load(name, result.path)
+    network = network_of(segmenter, batch_size=1)
+    images = pictures((65, 65), (201, 100), (7, 300), (1, 1))
+    for image in images:
+        parts, found = network.segment(image), run(image[None])
+        assert found["labels"].dtype == np.uint8
+        assert found["labels"].shape == (1, *image.shape[:2])
+        tolerance = exports.TOLERANCE[FORMATS[name].exact]
+        np.testing.assert_allclose(found["probabilities"][0], parts.probabilities, atol=tolerance)
+        assert (found["labels"][0] != parts.labels).mean() <= (0 if FORMATS[name].exact else 0.02)
+    both = run(np.stack([images[0], images[0][::-1]]))
+    np.testing.assert_allclose(
+        both["probabilities"][:1], run(images[0][None])["probabilities"], atol=1e-5
+    )
+    about = read_metadata(name, result.path)
+    assert [part["name"] for part in about["parts"]] == list(NAMES)
+    assert about["parts"][0]["colour"] == "#0072b2"
+    assert (about["name"], about["licence"]) == ("birds", "CC0-1.0")
+    assert len(about["model_sha256"]) == 64
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].quantized])
+def test_quantised_exports_are_smaller(segmenter, tmp_path, name, monkeypatch):
+    require_tensorflow()
+    plain = written(segmenter, name, tmp_path / "plain")
+    small = written(segmenter, name, tmp_path / "small", quantize=True)
+    assert small.quantized and small.share < 0.75 and small.size < 0.75 * plain.size
+    assert small.disagreement < 0.2
+    monkeypatch.setattr(exports, "_SHRUNK", 0.01)
+    with pytest.raises(KerasPartsError, match="nothing was written; leave out --quantize"):
+        written(segmenter, name, tmp_path / "none", quantize=True)
+    assert list((tmp_path / "none").iterdir()) == []
+
+
+def test_formats_that_cannot_be_quantised_say_so(segmenter, tmp_path):
+    with pytest.raises(ConfigError, match="saved_model keeps its weights"):
+        export(segmenter, "saved_model", tmp_path / "m", quantize=True)
+    with pytest.raises(ConfigError, match="format is 'caffe', expected one of saved_model, onnx"):
+        export(segmenter, "caffe", tmp_path / "m")
+
+
+def test_an_export_that_differs_is_not_left_there(segmenter, tmp_path, monkeypatch):
+    require_tensorflow()
+    monkeypatch.setattr(exports, "_compare", lambda *args: (0.5, 0.5))
+    (tmp_path / "model_saved_model").mkdir()
+    (tmp_path / "model_saved_model/older").touch()
+    with pytest.raises(KerasPartsError, match="differs from the Keras model by up to 0.5"):
+        written(segmenter, "saved_model", tmp_path)
+    assert list(tmp_path.rglob("*")) == [
+        tmp_path / "model_saved_model",
+        tmp_path / "model_saved_model/older",
+    ]
+
+
+def test_a_missing_package_is_named(segmenter, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"openvino needs openvino: pip install.*\[openvino\]"):
+        export(segmenter, "openvino", tmp_path / "m.xml")
+
+
+@pytest.mark.parametrize("fit", ["pad", "stretch", "short"])
+def test_the_networks_input_is_pillows_to_the_last_bit(fit):
+    require_tensorflow()
+    import tensorflow as tf
+
+    from keras_parts.exports.graph import ImageToParts, _fitted
+
+    graph = ImageToParts(PartSegmenter(SegmenterConfig(2, "small", size=65, fit=fit)))
+    for image in pictures((40, 60), (333, 97), (65, 65), (1, 1), (5, 400), (130, 130)):
+        if fit == "short" and max(image.shape[:2]) > 4 * min(image.shape[:2]):
+            continue
+        sides = tuple(map(tf.constant, image.shape[:2]))
+        axes = [graph._axis(side, sides) for side in sides]
+        found = _fitted(tf.constant(image[None]), *axes, tf.float64)[0]
+        np.testing.assert_array_equal(found, fit_image(image, 65, fit)[0])
+
+
+def test_the_papers_network_is_exported_too(tmp_path):
+    """Its input grows with the image, and its logits do not align with the corners."""
+    require_tensorflow()
+    keras.utils.set_random_seed(0)
+    segmenter = PartSegmenter(SegmenterConfig(2, "resnet50", 16, size=64))
+    result = written(segmenter, "saved_model", tmp_path)
+    assert result.difference < 1e-3
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_example_in_the_documents(segmenter, tmp_path, name, monkeypatch):
+    require_tensorflow()
+    monkeypatch.chdir(tmp_path)
+    for package in FORMATS[name].packages:
+        pytest.importorskip(package)
+    text = DOCUMENT.read_text(encoding="utf-8")
+    title = {"saved_model": "SavedModel", "onnx": "ONNX", "litert": "LiteRT"}.get(name, "OpenVINO")
+    blocks = re.findall(r"```python\n(.*?)```", text.partition("## ")[0], re.DOTALL)
+    blocks += re.findall(rf"## {title}\n.*?```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    (image,) = pictures((80, 120))
+    Image.fromarray(image).save("photo.jpg", quality=95)
+    export(segmenter, name, f"toy{FORMATS[name].suffix}", images=[image])
+    variables = {}
+    exec("\n".join(blocks), variables)
+    assert variables["labels"].shape == (1, 80, 120)
+    assert variables["probabilities"].shape == (1, 80, 120, 4)
+    if "about" in variables:
+        assert json.loads(json.dumps(variables["about"]))["parts"][1]["name"] == NAMES[1]
