@@ -1,10 +1,8 @@
 """keras-parts export"""
 
-import os
-
 import click
 
-from keras_parts.cli.options import Answer, answers
+from keras_parts.cli.options import Answer, answers, model_name
 from keras_parts.cli.runtime import import_keras, select_backend
 
 
@@ -41,11 +39,11 @@ def export(model, format_, output, quantize, pictures, quiet):
     import_keras()
     from keras_parts import zoo
 
-    name = os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model
+    name = model_name(model)
     result = write(
         zoo.load(model),
         format_,
-        output or name + FORMATS[format_].suffix,
+        output or name.rpartition("/")[2] + FORMATS[format_].suffix,
         quantize,
         name,
         _licence(model),
@@ -60,7 +58,7 @@ def _licence(model):
     from keras_parts.errors import KerasPartsError
 
     try:
-        return zoo.info(model).licence
+        return zoo.info(model).licences.weights
     except KerasPartsError:
         return ""
 

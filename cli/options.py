@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,6 +75,11 @@ def common_options(command):
 def given(**options):
     """The options that were given: others keep the default of whoever takes them."""
     return {name: value for name, value in options.items() if value not in (None, ())}
+
+
+def model_name(model):
+    """What results call a model: of a folder, only its own name."""
+    return os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model
 
 
 def plain(value):

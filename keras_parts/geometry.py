@@ -48,7 +48,11 @@ class Fit:
         if image.shape[:2] != self.image_size:
             raise ConfigError(f"this fit is for {self.image_size} pixels, not {image.shape[:2]}")
         height, width = self.resized
-        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
+        # One axis after the other: which one Pillow takes first, and so what is rounded, depends on
+        # its version and the sizes.
+        resized = Image.fromarray(image)
+        for size in ((width, resized.height), (width, height)):
+            resized = resized.resize(size, Image.Resampling.BICUBIC)
         result = np.full((*self.input_size, *image.shape[2:]), outside, np.uint8)
         shown = np.asarray(resized)[self._overlap(0, -1), self._overlap(1, -1)]
         result[self._overlap(0, 1), self._overlap(1, 1)] = shown

@@ -60,6 +60,9 @@ def _with_metadata(content, metadata):
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.convert_bytearray_to_object(content)
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            _state_open_sides(tensor)
     buffer = schema.BufferT()
     buffer.data = list(metadata.encode("utf-8"))
     model.buffers.append(buffer)
@@ -67,3 +70,11 @@ def _with_metadata(content, metadata):
     entry.name, entry.buffer = METADATA, len(model.buffers) - 1
     model.metadata = [*(model.metadata or []), entry]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _state_open_sides(tensor):
+    """Sides of any length belong into the signature, as 1 into the shape. The converter forgets
+    that for the reshapes that it makes of einsum, and the interpreter refuses the file."""
+    if tensor.shape is not None and any(side < 0 for side in tensor.shape):
+        tensor.shapeSignature = list(tensor.shape)
+        tensor.shape = [max(1, side) for side in tensor.shape]
