@@ -1,11 +1,13 @@
 """keras-parts segment"""
 
+import functools
+import os
 import sys
 
 import click
 
 from keras_parts.cli.group import NOTHING_TO_DO, SOME_FAILED
-from keras_parts.cli.options import Answer, common_options, given
+from keras_parts.cli.options import Answer, common_options, given, model_name
 from keras_parts.cli.runtime import import_keras
 
 
@@ -98,13 +100,16 @@ def segment(
     if engine == "ray":
         from keras_parts.inference.distributed import ray_engine
 
-        options["engine"] = ray_engine(model, network_options, precision, ray_address, workers)
+        network_options["batch_size"] = network.batch_size
+        place = os.path.abspath(model) if os.path.isdir(model) else model
+        make = functools.partial(_load_network, place, precision, network_options)
+        options["engine"] = ray_engine(make, ray_address, workers)
     summary = inference.segment_files(
         network,
         files,
         output,
         formats,
-        model=_shown(model),
+        model=model_name(model),
         which_shard=options.pop("shard"),
         max_failures=0 if strict else max_failures,
         dry_run=dry_run,
@@ -124,19 +129,24 @@ def segment(
     return Answer(summary.to_json(), text, SOME_FAILED if summary.failed else 0)
 
 
+def _load_network(model, precision, options):
+    """The network, in another process."""
+    import_keras()
+    import keras
+
+    from keras_parts import inference, zoo
+
+    if precision:
+        keras.config.set_dtype_policy(precision)
+    return inference.network_of(zoo.load(model), **options)
+
+
 def _batch_size(value):
     if value == "auto":
         return value
     if not value.isdecimal() or not int(value):
         raise click.BadParameter(f"{value!r} is neither a number from 1 nor auto")
     return int(value)
-
-
-def _shown(model):
-    """A model's name; of a folder, only its own name."""
-    import os
-
-    return os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model
 
 
 def _text(summary):

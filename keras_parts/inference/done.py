@@ -59,6 +59,17 @@ class Outcome:
     failure: Failure | None = None
     records: dict = field(default_factory=dict)
 
+    def to_json(self):
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values) -> "Outcome":
+        """The inverse of `to_json`; "records" may be missing."""
+        failure = values["failure"] and Failure(**values["failure"])
+        lists = {name: tuple(values[name]) for name in ("files", "remarks")}
+        return cls(**values | lists | {"failure": failure})
+
 
 class DoneLog:
     """Appends outcomes; `configuration` is the digest of everything that results depend on."""
@@ -69,7 +80,7 @@ class DoneLog:
 
     def append(self, outcome: Outcome) -> None:
         """Remember an outcome, all of whose files are written; from any thread."""
-        about = asdict(outcome)
+        about = outcome.to_json()
         records = about.pop("records")
         with self._lock:
             self._log.append(f"{json.dumps(about)}\t{json.dumps(records)}".encode())
@@ -98,17 +109,18 @@ class Done:
     def get(self, file: ImageFile) -> Outcome | None:
         """The outcome of a picture, without its records, or None; its file may have changed."""
         line = self._line(file.relative)
-        return line and _outcome(_about(line))
+        return line and Outcome.from_json(_about(line))
 
     def outcomes(self) -> Iterator[Outcome]:
         """All outcomes, without records, in no particular order."""
-        return (_outcome(_about(self._line(image))) for image in self._places)
+        return (Outcome.from_json(_about(self._line(image))) for image in self._places)
 
     def outcomes_of(self, files: Iterable[ImageFile]) -> Iterator[tuple[ImageFile, Outcome]]:
         """The outcomes, with records, of those pictures that have one, in their order."""
         for file in files:
             if line := self._line(file.relative):
-                yield file, _outcome(_about(line), json.loads(line.partition(b"\t")[2]))
+                records = json.loads(line.partition(b"\t")[2])
+                yield file, Outcome.from_json(_about(line) | {"records": records})
 
     def knows_all(self, files: Iterable[ImageFile]) -> bool:
         """Whether every picture has an outcome."""
@@ -141,10 +153,3 @@ def _lines(output, name, configuration):
             else:
                 wanted = configuration in (None, json.loads(line)["configuration"])
             offset += len(line)
-
-
-def _outcome(about, records=None):
-    failure = about.pop("failure")
-    for name in ("files", "remarks"):
-        about[name] = tuple(about[name])
-    return Outcome(**about, failure=failure and Failure(**failure), records=records or {})

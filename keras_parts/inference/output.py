@@ -73,7 +73,7 @@ class LocalOutput:
             file.close()
         self._reading.clear()
         if self._lock:
-            shutil.rmtree(self._unfinished, ignore_errors=True)
+            self._clear()
             _unlocked(self._unfinished, self._lock)
             self._lock = None
             with suppress(OSError):  # others are at work

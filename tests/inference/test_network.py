@@ -1,0 +1,74 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_parts.errors import ConfigError
+from keras_parts.inference import network_of
+from keras_parts.inference.forward import digest
+from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+
+pytestmark = pytest.mark.backend
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    keras.utils.set_random_seed(0)
+    return PartSegmenter(SegmenterConfig(3, "small", size=65))
+
+
+def pictures(*sizes):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_parts_are_those_of_the_segmenter(segmenter, flip):
+    network = network_of(segmenter, batch_size=2, flip=flip)
+    assert network.names == ("part 1", "part 2", "part 3")
+    for image in pictures((40, 60), (100, 30)):
+        (wanted,) = segmenter.maps([image], flip=flip)
+        parts = network.segment(image)
+        np.testing.assert_allclose(np.asarray(parts.logits), wanted, atol=2e-3)
+        assert (parts.labels == network.segment(image).labels).all()
+
+
+def test_an_answer_does_not_depend_on_the_rest_of_its_batch(segmenter):
+    network = network_of(segmenter, batch_size=4)
+    inputs = [network.prepare(image).inputs[0] for image in pictures((40, 60), (65, 65), (9, 9))]
+    together = network.predict(inputs)
+    for index in (0, 2):
+        (alone,) = network.predict([inputs[index]])
+        np.testing.assert_array_equal(alone["logits"], together[index]["logits"])
+
+
+def test_descriptors_are_means_of_features_over_parts(segmenter):
+    (image,) = pictures((65, 65))
+    network = network_of(segmenter, batch_size=1, descriptors=True)
+    (answer,) = network.predict(network.prepare(image).inputs)
+    inputs = segmenter.preprocessing.apply(image[None].astype("float32") / 255)
+    features = segmenter.backbone(inputs)
+    channels = max(maps.shape[-1] for maps in features.values())
+    assert answer["descriptors"].shape == (3, channels)
+    parts = network.segment(image)
+    np.testing.assert_allclose(parts.descriptors, answer["descriptors"], rtol=1e-5)
+    low = min(keras.ops.convert_to_numpy(maps).min() for maps in features.values())
+    high = max(keras.ops.convert_to_numpy(maps).max() for maps in features.values())
+    assert low - 1e-4 <= parts.descriptors.min() <= parts.descriptors.max() <= high + 1e-4
+    assert network_of(segmenter).segment(image).descriptors is None
+
+
+def test_automatic_batch_size(segmenter):
+    assert network_of(segmenter, batch_size="auto").batch_size in (4, 8, 16, 32, 64, 128, 256)
+    with pytest.raises(ConfigError, match="batch_size is 0"):
+        network_of(segmenter, batch_size=0)
+
+
+def test_the_digest_tells_weights_apart(segmenter):
+    before = digest(segmenter)
+    assert before == digest(segmenter) and len(before) == 64
+    weight = segmenter.head.weights[0]
+    value = keras.ops.convert_to_numpy(weight)
+    weight.assign(value + 1)
+    assert digest(segmenter) != before
+    weight.assign(value)
+    assert digest(segmenter) == before
