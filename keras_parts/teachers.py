@@ -89,17 +89,17 @@ class Teacher(keras.Model):
         self._fingerprint = None
 
     def call(self, images):
+        own = self._averaged_turns(images)
         if not self.mirror:
-            return self._averaged_turns(images)
-        own, mirrored = self.mirrored_pair(images)
-        return 0.5 * (own + mirrored)
+            return own
+        return 0.5 * (own + _mirrored(self._averaged_turns(_mirrored(images))))
 
     def mirrored_pair(self, images):
-        """Features of the images, and of their mirror images, mirrored back.
+        """Features of the upright images, and of their mirror images, mirrored back.
 
         Their difference is what the network sees in an object only because of the way it faces.
         """
-        return self._averaged_turns(images), _mirrored(self._averaged_turns(_mirrored(images)))
+        return self._features(images), _mirrored(self._features(_mirrored(images)))
 
     def _averaged_turns(self, images):
         total = sum(self.turns)

@@ -62,23 +62,23 @@ class Recipe:
     backbone_weights: str = "pretrained"
     init_from: str | None = None
     batch_norm: str = "frozen"
-    train_from: str | None = "block_8"
+    train_from: str | None = "block_11"
     teacher: str = "efficientnet_lite0"
     teacher_layers: tuple[str, ...] = ("block_10", "block_14")
     teacher_weights: str | None = None
     teacher_size: int | None = 321
-    teacher_turns: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    teacher_turns: tuple[float, float, float, float] = (1.0, 0.35, 0.35, 0.35)
     teacher_mirror: bool = True
     standardise: bool = True
-    noise_floor: float | None = 10.0
+    noise_floor: float | None = 30.0
     centre: bool = True
     weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "feature_consistency": 5.0,
             # Lab differs within a bird by about 300 squared units, the teacher's features by 1.
             "visual_consistency": 0.0033,
-            "contrastive": 1.0,
-            "equivariance": 8.0,
+            "contrastive": 0.75,
+            "equivariance": 6.0,
             "foreground": 1.0,
             "balance": 1.0,
         }
@@ -234,6 +234,7 @@ TOY = Recipe(
     teacher_size=None,
     teacher="small",
     teacher_layers=("stage4",),
+    teacher_turns=(1.0, 0.0, 0.0, 0.0),
     teacher_mirror=False,
     noise_floor=None,
     weights={
@@ -262,6 +263,7 @@ PAPER = Recipe(
     teacher="vgg19",
     teacher_size=None,
     teacher_layers=("relu3_2", "relu5_4"),
+    teacher_turns=(1.0, 0.0, 0.0, 0.0),
     teacher_mirror=False,
     standardise=False,
     noise_floor=None,
