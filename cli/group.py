@@ -5,8 +5,7 @@ import importlib
 import click
 
 from keras_parts import __version__
-from keras_parts.errors import ConfigError, IntegrityError, KerasPartsError
-from keras_parts.zoo.errors import ZooError
+from keras_parts.errors import ConfigError, IntegrityError, KerasPartsError, ZooError
 
 FAILED, USAGE, SOME_FAILED, ZOO, NOTHING_TO_DO, INTERRUPTED = 1, 2, 3, 4, 5, 130
 

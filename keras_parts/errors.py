@@ -15,3 +15,8 @@ class ConfigError(KerasPartsError, ValueError):
 
 class IntegrityError(KerasPartsError):
     """A file whose size, checksum or structure is not what its card promises."""
+
+
+class ZooError(KerasPartsError):
+    """A model cannot be had; `keras_parts.zoo.errors` says why. Here, so that who catches it need
+    not import the zoo."""

@@ -1,10 +1,9 @@
-"""What can go wrong between a model's name and its files."""
+"""What can go wrong between a model's name and its files; damaged files are an
+`IntegrityError`."""
 
-from keras_parts.errors import KerasPartsError
+from keras_parts.errors import ZooError
 
-
-class ZooError(KerasPartsError):
-    """Base of the errors of this room; damaged files are an `IntegrityError`."""
+__all__ = ["DownloadError", "NotTrusted", "UnknownModel", "ZooError"]
 
 
 class UnknownModel(ZooError):
