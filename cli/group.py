@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "Measure a segmenter, or baselines, by the protocols of a data set.",
     "segment": "Segment picture files into parts.",
     "export": "Write a segmenter for another runtime: ONNX, LiteRT, OpenVINO, SavedModel.",
+    "demo": "A page on this machine where one drops a photo and sees its parts.",
     "data": "Data sets: what there is, how to get it, and whether it is whole.",
     "zoo": "Trained segmenters: list, download, verify, pack and publish them.",
 }

@@ -17,7 +17,7 @@ _LAZY = {
     "PartDiscovery": "keras_parts.discovery",
 }
 _ROOMS = {
-    "backbones", "cli", "data", "discovery", "errors", "exports", "images", "inference", "metrics",
+    "backbones", "cli", "data", "demo", "discovery", "errors", "exports", "images", "inference", "metrics",
     "objectives", "ops", "parts", "segmenter", "teachers", "training", "zoo",
 }  # fmt: skip
 

@@ -1,0 +1,42 @@
+"""keras-parts demo"""
+
+import threading
+
+import click
+
+from keras_parts.cli.options import model_name
+from keras_parts.cli.runtime import import_keras, select_backend
+
+
+@click.command()
+@click.option("--model", required=True, help="A name of `zoo list`, or the folder of a run.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0: of all."
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="[default: the first free from 7860]")
+@click.option("--open", "in_browser", is_flag=True, help="Open the page in a browser.")
+def demo(model, host, port, in_browser):
+    """Serve a page on this machine where one drops a photo and sees its parts.
+
+    Photos stay on this machine. Ctrl-C ends it.
+    """
+    select_backend()
+    from keras_parts import zoo
+    from keras_parts.demo import create_page, serve
+
+    import_keras()
+    name = model_name(model)
+    page = create_page(zoo.load(model), name)
+    try:
+        address = serve(page, host, port)
+        click.echo(f"{name} is at {address} (Ctrl-C ends it)")
+        if in_browser:
+            click.launch(address)
+        _wait()
+    finally:
+        page.close(verbose=False)
+
+
+def _wait():
+    """Until Ctrl-C."""
+    threading.Event().wait()
