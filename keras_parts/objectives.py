@@ -3,13 +3,15 @@
 Notation: image n of N, part k of K, pixel u of U; p = softmax over the K part logits, F the
 foreground, m_k(u) = p_k(u) F(u); phi the teacher's features. Tensors are channels last; all sums
 are float32, whatever the precision policy: the consistency losses subtract large numbers.
+Where a batch is shared among replicas, a loss is the mean of what the replicas get; the contrastive
+loss and the balance look at the rows of all of them.
 Source: Choudhury et al., NeurIPS 2021, in the form of its public code where the two differ.
 """
 
-import keras
 from keras import ops
 
 from keras_parts.ops.pooling import l2_normalise, part_masks, part_sums
+from keras_parts.ops.replicas import gather_rows, own_rows, sum_over_replicas, uniform_rows
 from keras_parts.ops.resampling import resized_squared_norm
 
 _REDUCTIONS = {"sum": ops.sum, "mean": ops.mean, "none": lambda values: values}
@@ -91,7 +93,8 @@ def contrastive(descriptors, temperature=0.19, positives="all", seed=None):
     """
     batch, parts = ops.shape(descriptors)[0], descriptors.shape[1]
     z = l2_normalise(ops.cast(descriptors, "float32"))
-    similarity = ops.einsum("nkc,jqc->nkjq", z, z) / temperature
+    everyone = gather_rows(z)
+    similarity = ops.einsum("nkc,jqc->nkjq", z, everyone) / temperature
 
     other_part = 1.0 - ops.eye(parts)
     negatives = similarity - 1e9 * (1.0 - other_part[None, :, None, :])
@@ -99,10 +102,10 @@ def contrastive(descriptors, temperature=0.19, positives="all", seed=None):
     positive = ops.einsum("nkjk->nkj", similarity)
     cross_entropy = ops.logaddexp(positive, negatives) - positive
 
-    image = ops.arange(batch)
-    weights = ops.cast(image[:, None] != image[None, :], "float32")[:, None, :]
+    others = ops.arange(ops.shape(everyone)[0])
+    weights = ops.cast(own_rows(others)[:, None] != others[None, :], "float32")[:, None, :]
     if positives == "one":
-        draw = weights * keras.random.uniform((batch, parts, batch), dtype="float32", seed=seed)
+        draw = weights * uniform_rows((batch, parts, ops.shape(others)[0]), 0.0, 1.0, seed)
         weights = weights * ops.cast(draw == ops.max(draw, axis=-1, keepdims=True), "float32")
     elif positives != "all":
         raise ValueError(f'positives={positives!r} is neither "all" nor "one"')
@@ -156,7 +159,7 @@ def balance(logits, foreground):
     Returns:
         float32 scalar in [0, log K].
     """
-    areas = ops.sum(part_masks(logits, foreground), axis=(0, 1, 2))
+    areas = sum_over_replicas(ops.sum(part_masks(logits, foreground), axis=(0, 1, 2)))
     total = ops.sum(areas)
     shares = areas / (total + 1e-7)
     entropy = -ops.sum(shares * ops.log(shares + 1e-7))

@@ -3,6 +3,13 @@
 from keras_parts.ops.colour import colour_jitter, greyscale, rgb_to_lab
 from keras_parts.ops.logits import join_background, split_background
 from keras_parts.ops.pooling import l2_normalise, part_descriptors, part_sums
+from keras_parts.ops.replicas import (
+    gather_rows,
+    own_rows,
+    replica_count,
+    sum_over_replicas,
+    uniform_rows,
+)
 from keras_parts.ops.resampling import (
     reduce_aligned,
     resize_aligned,
@@ -19,18 +26,23 @@ from keras_parts.ops.warps import (
 __all__ = [
     "CONTROL_POINTS",
     "colour_jitter",
+    "gather_rows",
     "greyscale",
     "grid_sample",
     "join_background",
     "l2_normalise",
+    "own_rows",
     "part_descriptors",
     "part_sums",
     "random_source_points",
     "reduce_aligned",
+    "replica_count",
     "resize_aligned",
     "resize_aligned_transpose",
     "resized_squared_norm",
     "rgb_to_lab",
     "split_background",
+    "sum_over_replicas",
     "thin_plate_grid",
+    "uniform_rows",
 ]

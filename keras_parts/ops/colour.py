@@ -1,8 +1,9 @@
 """Colour: CIE Lab, greyscale and random jitter of RGB images in [0, 1]."""
 
-import keras
 import numpy as np
 from keras import ops
+
+from keras_parts.ops.replicas import uniform_rows
 
 # Linear sRGB to CIE XYZ over the D65 white point, IEC 61966-2-1.
 _XYZ = np.array(
@@ -88,7 +89,7 @@ def colour_jitter(
     shape = (ops.shape(original)[0], 1, 1, 1)
 
     def uniform(low, high):
-        return keras.random.uniform(shape, low, high, dtype="float32", seed=seed)
+        return uniform_rows(shape, low, high, seed)
 
     def blend(first, second, factor):
         return ops.clip(factor * first + (1 - factor) * second, 0.0, 1.0)

@@ -7,9 +7,10 @@ corners), so one warp applies to an image and to feature maps or logits of any s
 import math
 from functools import lru_cache
 
-import keras
 import numpy as np
 from keras import ops
+
+from keras_parts.ops.replicas import uniform_rows
 
 _SIDE = 5
 _LINE = np.linspace(-1.0, 1.0, _SIDE)
@@ -106,7 +107,7 @@ def random_source_points(
     """
 
     def uniform(shape, low, high):
-        return keras.random.uniform(shape, low, high, dtype="float32", seed=seed)
+        return uniform_rows(shape, low, high, seed)
 
     points = ops.convert_to_tensor(CONTROL_POINTS.astype("float32"))[None]
     points = points + uniform((batch, len(CONTROL_POINTS), 2), -jitter, jitter)
