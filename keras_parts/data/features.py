@@ -7,12 +7,15 @@ reads their features instead of running the teacher.
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from tqdm import tqdm
 
 from keras_parts.data.dataset import Dataset
@@ -23,11 +26,16 @@ from keras_parts.images import atomic_path
 _FORMAT = 1  # of the files; to be raised when what they hold changes
 
 
+class FeaturesTooLarge(ConfigError):
+    """The features take more than they may; the teacher can be run in every step instead."""
+
+
 class FeatureCache:
     """Features of each (sample, mirrored), float16, on disk or in memory.
 
     The files are named by a key of all that the features depend on, and are written whole or not
     at all: features of something else are never read, an interrupted computation is done again.
+    Where the folder gets too full, what was not used for longest is removed.
 
     Args:
         dataset: training samples with a foreground each.
@@ -41,6 +49,7 @@ class FeatureCache:
         folder: where the features lie from one run to the next; None to keep them in memory.
         batch_size: samples that the teacher gets at once.
         memory_bytes: the most that is kept in memory without a folder.
+        folder_bytes: the most that all features in the folder take.
         progress: show a progress bar.
 
     Attributes:
@@ -48,7 +57,8 @@ class FeatureCache:
         shape: (h, w, channels).
 
     Raises:
-        ConfigError: the crops have jitter, or the features do not fit into memory.
+        ConfigError: the crops have jitter.
+        FeaturesTooLarge: the features do not fit into memory, or the folder, or on its disk.
         DataError: a sample has no foreground or cannot be read; features are beyond float16.
     """
 
@@ -63,6 +73,7 @@ class FeatureCache:
         folder: str | PathLike | None = None,
         batch_size: int = 16,
         memory_bytes: int = 4 * 2**30,
+        folder_bytes: int = 100 * 2**30,
         progress: bool = True,
     ):
         if crops.jitter:
@@ -72,7 +83,8 @@ class FeatureCache:
             )
         self._dataset, self._crops, self._image_size = dataset, crops, image_size
         self._teacher, self._batch_size, self._symmetric = teacher, batch_size, symmetric
-        self._memory_bytes, self._progress = memory_bytes, progress
+        self._memory_bytes, self._folder_bytes = memory_bytes, folder_bytes
+        self._progress = progress
         self._content = self._describe(dataset.fingerprint(), crops, image_size)
         self.key = hashlib.sha256(
             json.dumps([self._content, fingerprint, self._variants]).encode()
@@ -132,19 +144,39 @@ class FeatureCache:
     def _on_disk(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.key[:32]}.npy"
-        if not path.exists():
-            with atomic_path(path) as unfinished:
+        # Of several processes that want the same features, one computes them.
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                with atomic_path(path) as unfinished:
 
-                def allocate(shape):
-                    return np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
+                    def allocate(shape):
+                        self._make_room(folder, 2 * int(np.prod(shape)))
+                        return np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
 
-                self._compute(allocate).flush()
-        return np.load(path, mmap_mode="r")
+                    self._compute(allocate).flush()
+            os.utime(path)  # used now
+            return np.load(path, mmap_mode="r")
+
+    def _make_room(self, folder, needed):
+        """Remove the files that were not used for longest, until `needed` bytes fit."""
+        kept = sorted(folder.glob("*.npy"), key=lambda path: path.stat().st_mtime)
+        sizes = {path: path.stat().st_size for path in kept}
+        free = shutil.disk_usage(folder).free + sum(sizes.values())
+        most = min(self._folder_bytes, free)
+        if needed > most:
+            raise FeaturesTooLarge(
+                f"the teacher's features take {needed / 2**30:.1f} GiB, of which "
+                f"{most / 2**30:.1f} may be in {folder} or are free on its disk"
+            )
+        while sum(sizes.values()) + needed > most:
+            oldest = kept.pop(0)
+            oldest.unlink(missing_ok=True)
+            del sizes[oldest]
 
     def _in_memory(self, shape):
         needed = 2 * int(np.prod(shape))
         if needed > self._memory_bytes:
-            raise ConfigError(
+            raise FeaturesTooLarge(
                 f"the features take {needed / 2**30:.1f} GiB, more than memory_bytes: give a folder"
             )
         return np.empty(shape, np.float16)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count, islice
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -145,8 +146,12 @@ class Batches:
         mirrored = [self._rng(_CROP, draw).random() < self.crops.mirror for draw in draws]
         return np.array(places, np.int64), np.array(mirrored)
 
-    def batch(self, step: int) -> dict[str, np.ndarray]:
+    def batch(self, step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
         """The batch of a step, from 0.
+
+        Args:
+            step: which batch.
+            rows: only these of it are read, for one of several hosts.
 
         Returns:
             "image": (batch, size, size, 3) float32 RGB in [0, 1]; "foreground": (batch, size,
@@ -156,11 +161,9 @@ class Batches:
         Raises:
             DataError: a sample has no foreground or cannot be read.
         """
-        indices, mirrored = self.draw(step)
-        crops = [
-            self._crop(index, flipped, step * self.batch_size + place)
-            for place, (index, flipped) in enumerate(zip(indices, mirrored, strict=True))
-        ]
+        draws = range(step * self.batch_size, (step + 1) * self.batch_size)[rows]
+        indices, mirrored = (drawn[rows] for drawn in self.draw(step))
+        crops = [self._crop(*one) for one in zip(indices, mirrored, draws, strict=True)]
         image = np.stack([image for image, _ in crops]).astype(np.float32)
         image /= 255
         batch = {
@@ -171,13 +174,13 @@ class Batches:
             batch["features"] = self._features.lookup(indices, mirrored)
         return batch
 
-    def iterate(self, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
+    def iterate(self, start: int = 0, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
         """The batches from a step on, without end, computed ahead in threads.
 
         Close the iterator (or let it go out of use) to stop the threads. What goes wrong in a
         thread is raised where its batch is asked for.
         """
-        return computed_ahead(self.batch, count(start), self._workers)
+        return computed_ahead(partial(self.batch, rows=rows), count(start), self._workers)
 
     def _rng(self, purpose, number):
         return np.random.default_rng((self.seed, purpose, number))

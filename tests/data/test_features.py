@@ -1,9 +1,12 @@
 """Kept features are the teacher's answers to the very crops that training sees."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 
-from keras_parts.data.features import FeatureCache
+from keras_parts.data.features import FeatureCache, FeaturesTooLarge
 from keras_parts.data.pipeline import Batches, CropSettings
 from keras_parts.errors import ConfigError, DataError
 from tests.data.test_pipeline import Blocks, Broken
@@ -73,7 +76,25 @@ def test_the_key_tells_all_that_features_depend_on(tmp_path, changes):
     plain = _cache(folder=tmp_path)
     other = _cache(folder=tmp_path, teacher=teacher, **changes)
     assert teacher.shapes and other.key != plain.key
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("*.npy"))) == 2
+
+
+def test_what_was_not_used_for_longest_makes_room(tmp_path):
+    one, two = (_cache(folder=tmp_path, name=name).key for name in "ab")
+    for age, key in ((200, two), (100, one)):
+        moment = time.time() - age
+        os.utime(tmp_path / f"{key[:32]}.npy", (moment, moment))
+    _cache(folder=tmp_path, name="b")  # is used
+    size = (tmp_path / f"{one[:32]}.npy").stat().st_size
+    three = _cache(folder=tmp_path, name="c", folder_bytes=2 * size).key
+    assert {path.stem for path in tmp_path.glob("*.npy")} == {two[:32], three[:32]}
+
+
+def test_features_that_the_folder_may_not_hold(tmp_path):
+    kept = _cache(folder=tmp_path).key
+    with pytest.raises(FeaturesTooLarge, match="GiB"):
+        _cache(folder=tmp_path, name="other", folder_bytes=100)
+    assert {path.stem for path in tmp_path.glob("*.npy")} == {kept[:32]}
 
 
 def test_the_probability_of_mirroring_does_not_matter(tmp_path):
@@ -119,7 +140,7 @@ def test_an_interrupted_computation_leaves_nothing_and_is_done_again(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         _cache(folder=tmp_path, teacher=Tired())
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
     with pytest.raises(DataError, match="sample 3 is damaged"):
         _cache(Broken(7), folder=tmp_path)
     np.testing.assert_array_equal(

@@ -158,6 +158,17 @@ def test_iterating_gives_the_same_batches_and_stops_its_threads(start):
     assert not _data_threads()
 
 
+@pytest.mark.parametrize("crops", [STILL, CropSettings()])
+def test_hosts_read_their_rows_of_the_same_batch(crops):
+    batches = Batches(Blocks(), crops, batch_size=4, image_size=8, seed=1)
+    whole = batches.batch(5)
+    with closing(batches.iterate(5, slice(2, 4))) as rows:
+        own = next(rows)
+    assert own.keys() == whole.keys()
+    for name, array in own.items():
+        np.testing.assert_array_equal(array, whole[name][2:])
+
+
 def test_errors_of_threads_are_raised_at_their_batch():
     batches = _batches(Broken(7), batch_size=1, workers=3)
     bad = next(step for step in range(7) if batches.draw(step)[0] == 3)
