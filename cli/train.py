@@ -37,6 +37,16 @@ from keras_parts.cli.runtime import import_keras
 )
 @click.option("--teacher-weights", metavar="PATH", help="The teacher's weights.")
 @click.option(
+    "--devices", metavar="N|all", help="Devices of this machine to train on [default: one]."
+)
+@click.option(
+    "--hosts",
+    metavar="LIST",
+    help="Processes that train together, HOST:PORT,HOST:PORT,..., the same list in each; 'auto' "
+    "takes SLURM's tasks or TF_CONFIG.",
+)
+@click.option("--host-index", type=int, metavar="I", help="Which of the hosts this is, from 0.")
+@click.option(
     "--set",
     "settings",
     multiple=True,
@@ -46,13 +56,16 @@ from keras_parts.cli.runtime import import_keras
 @common_options
 def train(
     data, split, recipe_name, output, resume, overwrite, settings, init_from, teacher,
-    teacher_weights, quiet, **fields,
+    teacher_weights, devices, hosts, host_index, quiet, **fields,
 ):  # fmt: skip
     """Discover the parts of the objects in images.
 
     The recipe decides everything; options change fields of it, and what is not given is the
     recipe's. Needs no part labels, but for training a mask of the object in each image.
+
+    Several devices or hosts share each batch, and train what one device would train.
     """
+    from keras_parts.training.hosts import Hosts
     from keras_parts.training.recipes import parse_setting, recipe
 
     recipe_name = recipe_name or default_recipe(data.name)
@@ -60,17 +73,23 @@ def train(
     changes |= teacher_settings(teacher, teacher_weights)
     changes |= dict(map(parse_setting, settings))
     chosen = recipe(recipe_name, **changes)
+    hosts = Hosts.parse(hosts, host_index) if hosts else None
     dataset = data(split)
     import_keras()
     from keras_parts.training.run import train as run
 
     output = output or f"runs/{data.name}"
-    summary = run(chosen, dataset, output, resume, overwrite, progress=not quiet, split=split)
+    summary = run(chosen, dataset, output, resume, overwrite, not quiet, split, devices, hosts)
     return Answer(summary, _sentence(summary))
 
 
 def _sentence(summary):
-    described = ("output", "segmenter", "steps", "seconds", "images_per_second", "skipped_steps")
+    if "steps" not in summary:
+        return f"Trained with the other hosts; the first of them has written {summary['output']}"
+    described = (
+        "output", "segmenter", "devices", "steps", "seconds", "images_per_second",
+        "skipped_steps",
+    )  # fmt: skip
     losses = ", ".join(
         f"{name} {value:.4g}" for name, value in summary.items() if name not in described
     )

@@ -228,10 +228,15 @@ def _arrays(groups):
     arrays = {}
     for group, variables in groups.items():
         for name, variable in zip(_names(group, variables), variables, strict=True):
-            value = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable))
+            value = array_of(variable)
             # numpy cannot store bfloat16, float32 holds it exactly
             arrays[name] = value if value.dtype.kind in "fiub" else value.astype(np.float32)
     return arrays
+
+
+def array_of(variable):
+    """A variable's value as a numpy array, where several devices have a copy each too."""
+    return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable))
 
 
 def _plain(path):

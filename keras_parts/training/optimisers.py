@@ -131,8 +131,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     """
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()  # during fit on JAX the variables are empty until then
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    pairs = optimizer.averages if isinstance(optimizer, HeadAndAverage) else []
+    pairs = averaged(model)
     trained = [ops.copy(variable) for variable, _ in pairs]
     try:
         for variable, average in pairs:
@@ -142,6 +141,12 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     finally:
         for (variable, _), value in zip(pairs, trained, strict=True):
             variable.assign(value)
+
+
+def averaged(model: keras.Model) -> list:
+    """(variable, its moving average) of a compiled model; none where no averages are kept."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return optimizer.averages if isinstance(optimizer, HeadAndAverage) else []
 
 
 class HeadAndAverage:
@@ -166,7 +171,7 @@ class HeadAndAverage:
     @property
     def averages(self) -> list:
         """(variable, its moving average) for every trainable variable; none before a step."""
-        if not (self.use_ema and self.built and int(self.iterations)):
+        if not (self.use_ema and self.built and int(ops.convert_to_numpy(self.iterations))):
             return []
         pairs = zip(self._trainable_variables, self._model_variables_moving_average, strict=True)
         return list(pairs)
@@ -202,10 +207,12 @@ class HeadAndAverage:
                 super()._backend_update_step(*map(list, zip(*pairs, strict=True)), rate)
 
 
-# On torch Keras swaps these classes for ones that update all variables at once, but not for their
-# subclasses; an instance tells which they are.
-_PLAIN = keras.optimizers.Adam, keras.optimizers.AdamW, keras.optimizers.SGD
-_Adam, _AdamW, _SGD = (type(plain()) for plain in _PLAIN)
+_Adam, _AdamW, _SGD = keras.optimizers.Adam, keras.optimizers.AdamW, keras.optimizers.SGD
+if keras.config.backend() == "torch":
+    # Keras swaps these classes for ones that update all variables at once, but not for their
+    # subclasses; an instance tells which they are. (Elsewhere an instance, which has variables,
+    # would begin to compute before the devices are chosen.)
+    _Adam, _AdamW, _SGD = (type(plain()) for plain in (_Adam, _AdamW, _SGD))
 
 
 @keras.saving.register_keras_serializable(package="keras_parts")

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from contextlib import contextmanager
 
 import keras
@@ -10,8 +11,8 @@ import numpy as np
 from keras_parts.backbones.efficientnet_lite0 import load_efficientnet_lite0
 from keras_parts.backbones.resnet50 import freeze_affine, load_keras_applications
 from keras_parts.backbones.small import load_small_weights
-from keras_parts.cache import cache_folder
-from keras_parts.data.features import FeatureCache
+from keras_parts.cache import FEATURES_VARIABLE, HOME_VARIABLE, cache_folder, feature_bytes
+from keras_parts.data.features import FeatureCache, FeaturesTooLarge
 from keras_parts.data.pipeline import Batches, CropSettings, object_crop
 from keras_parts.discovery import PartDiscovery
 from keras_parts.errors import ConfigError
@@ -25,8 +26,14 @@ from keras_parts.training.callbacks import (
     Progress,
     SampleSheet,
 )
-from keras_parts.training.checkpoints import Checkpoints
-from keras_parts.training.optimisers import Schedule, averaged_weights, create_optimizer
+from keras_parts.training.checkpoints import Checkpoints, array_of
+from keras_parts.training.devices import find_devices
+from keras_parts.training.optimisers import (
+    Schedule,
+    averaged,
+    averaged_weights,
+    create_optimizer,
+)
 from keras_parts.training.run_folder import RunFolder
 
 _INTERVALS = 40  # lines of a run's log
@@ -36,7 +43,17 @@ _MEASURED = 2000  # crops on which the teacher's features are standardised
 _COMPARED, _COMPARED_AT_ONCE = 256, 8  # crops that the teacher compares with their mirror images
 
 
-def train(recipe, dataset, output, resume=False, overwrite=False, progress=True, split="train"):
+def train(
+    recipe,
+    dataset,
+    output,
+    resume=False,
+    overwrite=False,
+    progress=True,
+    split="train",
+    devices=None,
+    hosts=None,
+):
     """Train a segmenter and leave a run folder (see `keras_parts.training.run_folder`).
 
     The steps are rounded up to a whole number of log intervals, a fortieth of them each.
@@ -49,44 +66,80 @@ def train(recipe, dataset, output, resume=False, overwrite=False, progress=True,
         overwrite: replace the run that is there.
         progress: show bars with the remaining time on stderr.
         split: what the samples are of their data set, for the run's config.json.
+        devices, hosts: see `keras_parts.training.devices.find_devices`. The batch is that of all
+            devices together, the result is that of one; a run may be resumed on others. With
+            several hosts each calls this with the same arguments; the first writes the folder,
+            which the others must be able to read where the run is resumed.
 
     Returns:
-        dict: "output", "segmenter" (its folder), "steps", "seconds" (of this call's training),
-        "images_per_second", "skipped_steps", and the losses of the last interval.
+        dict: "output", "segmenter" (its folder), "devices", "seconds" (of this call's training),
+        "images_per_second"; and, but for hosts after the first, "steps", "skipped_steps" and the
+        losses of the last interval.
 
     Raises:
         ConfigError: the folder holds a run and neither flag is given, or settings that contradict
             each other. DataError: a sample cannot be used, or weights are missing.
     """
-    folder = RunFolder.create(output, overwrite=overwrite, resume=resume)
+    devices = find_devices(devices, hosts)
+    devices.check_batch(recipe.batch_size)
+    if devices.leads or resume:
+        folder = RunFolder.create(output, overwrite=overwrite, resume=resume)
+    else:
+        folder = RunFolder(output)
     if resume:
         folder.check_settings(recipe.to_json())
-    else:
+    elif devices.leads:
         folder.write_config(recipe.to_json(), recipe.seed, _data(dataset, split))
     keras.utils.set_random_seed(recipe.seed)
     with _precision(recipe.precision):
-        segmenter = build_segmenter(recipe)
-        batches, teacher, standardiser = prepare_batches(recipe, dataset, progress)
+        with devices.placed():
+            segmenter = build_segmenter(recipe)
+        batches, teacher, standardiser = prepare_batches(
+            recipe, dataset, progress and devices.leads
+        )
         interval = math.ceil(recipe.steps / _INTERVALS)
         intervals = math.ceil(recipe.steps / interval)
-        discovery = build_discovery(recipe, segmenter, teacher, standardiser, interval * intervals)
-        checkpoints = Checkpoints(folder.checkpoints, without=[teacher] if teacher else [])
-        done = _restore(checkpoints, discovery, folder) if resume else 0
+        with devices.placed():
+            if teacher and devices.count > 1:
+                teacher = build_teacher(recipe)  # the one above is on one device
+            discovery = build_discovery(
+                recipe, segmenter, teacher, standardiser, interval * intervals
+            )
+            discovery.optimizer.build(discovery.trainable_variables)
+            checkpoints = Checkpoints(folder.checkpoints, without=[teacher] if teacher else [])
+            done = _restore(checkpoints, discovery, folder, devices.leads) if resume else 0
         started = time.perf_counter()
         if done < interval * intervals:
-            discovery.fit(
-                ((batch,) for batch in batches.iterate(done)),
+            callbacks = _callbacks(
+                folder, recipe, discovery, devices, dataset, checkpoints, progress
+            )
+            devices.fit(
+                discovery,
+                batches,
+                done,
                 steps_per_epoch=interval,
                 initial_epoch=done // interval,
                 epochs=intervals,
                 shuffle=False,
                 verbose=0,
-                callbacks=_callbacks(folder, recipe, discovery, dataset, checkpoints, progress),
+                callbacks=callbacks if devices.leads else [],
             )
         seconds = time.perf_counter() - started
-        with averaged_weights(discovery):
-            segmenter.save_preset(folder.segmenter)
-    return _summary(folder, recipe, seconds, interval * intervals - done)
+        if devices.leads:
+            with trained_segmenter(discovery, devices) as segmenter:
+                segmenter.save_preset(folder.segmenter)
+    return _summary(folder, recipe, devices, seconds, interval * intervals - done)
+
+
+def build_teacher(recipe):
+    """The teacher of a recipe."""
+    return create_teacher(
+        recipe.teacher,
+        recipe.teacher_layers or None,
+        recipe.teacher_weights,
+        turns=recipe.teacher_turns,
+        mirror=recipe.teacher_mirror,
+    )
 
 
 def build_segmenter(recipe):
@@ -121,16 +174,17 @@ def prepare_batches(recipe, dataset, progress=True):
         or None.
     """
     crops = CropSettings(recipe.padding, recipe.box_jitter, recipe.mirror)
-    teacher = create_teacher(
-        recipe.teacher,
-        recipe.teacher_layers or None,
-        recipe.teacher_weights,
-        turns=recipe.teacher_turns,
-        mirror=recipe.teacher_mirror,
-    )
-    features = None
-    if not recipe.box_jitter:
-        features = FeatureCache(
+    teacher = build_teacher(recipe)
+    features = None if recipe.box_jitter else _features(recipe, dataset, crops, teacher, progress)
+    batches = Batches(dataset, crops, recipe.batch_size, recipe.size, recipe.seed, features)
+    standardiser = _standardiser(recipe, batches, teacher) if recipe.standardise else None
+    return batches, None if features else teacher, standardiser
+
+
+def _features(recipe, dataset, crops, teacher, progress):
+    """The teacher's features of all crops, or None, with a warning, if there is no room."""
+    try:
+        return FeatureCache(
             dataset,
             crops,
             recipe.teacher_size or recipe.size,
@@ -138,11 +192,19 @@ def prepare_batches(recipe, dataset, progress=True):
             teacher.fingerprint,
             folder=cache_folder() / "features",
             symmetric=teacher.mirror,
+            folder_bytes=feature_bytes(),
             progress=progress,
         )
-    batches = Batches(dataset, crops, recipe.batch_size, recipe.size, recipe.seed, features)
-    standardiser = _standardiser(recipe, batches, teacher) if recipe.standardise else None
-    return batches, None if features else teacher, standardiser
+    except FeaturesTooLarge as error:
+        message = f"{error}. Raise {FEATURES_VARIABLE}, or name another folder in {HOME_VARIABLE}"
+        if recipe.teacher_size not in (None, recipe.size):
+            # In a step the teacher would see images of another size, and the result be another.
+            raise FeaturesTooLarge(message) from None
+        warnings.warn(
+            f"{message}; until then the teacher runs in every step, which takes longer",
+            stacklevel=2,
+        )
+        return None
 
 
 def build_discovery(recipe, segmenter, teacher, standardiser, steps):
@@ -172,6 +234,28 @@ def build_discovery(recipe, segmenter, teacher, standardiser, steps):
     jit_compile = "auto" if recipe.jit_compile is None else recipe.jit_compile
     discovery.compile(optimizer=optimizer, jit_compile=jit_compile)
     return discovery
+
+
+@contextmanager
+def trained_segmenter(discovery, devices):
+    """The segmenter as it would be saved now, with the averaged weights where those are kept.
+
+    Where several devices train it is a copy on one of them: the others need take no part in
+    what is done with it, and may be on another host.
+    """
+    if devices.count == 1:
+        with averaged_weights(discovery):
+            yield discovery.segmenter
+        return
+    if hasattr(discovery, "jax_state_sync"):
+        discovery.jax_state_sync()  # during fit on JAX the variables are empty until then
+    averages = {id(variable): average for variable, average in averaged(discovery)}
+    with devices.alone():
+        copy = PartSegmenter(discovery.segmenter.config)
+        # By what lies on this host already, without a computation that all would have to join.
+        for mine, theirs in zip(copy.weights, discovery.segmenter.weights, strict=True):
+            mine.assign(array_of(averages.get(id(theirs), theirs)))
+        yield copy
 
 
 def _data(dataset, split):
@@ -224,22 +308,22 @@ def _first(batches, count):
     return map(batches.batch, range(math.ceil(count / batches.batch_size)))
 
 
-def _restore(checkpoints, discovery, folder):
+def _restore(checkpoints, discovery, folder, leads):
     """Bring model and folder to the newest checkpoint; the steps that were done."""
-    if checkpoints.latest() is None:
-        folder.rewind(0)
-        return 0
-    step, _ = checkpoints.restore(discovery)
-    folder.rewind(step)
+    step = 0
+    if checkpoints.latest() is not None:
+        step, _ = checkpoints.restore(discovery)
+    if leads:
+        folder.rewind(step)
     return step
 
 
-def _callbacks(folder, recipe, discovery, dataset, checkpoints, progress):
+def _callbacks(folder, recipe, discovery, devices, dataset, checkpoints, progress):
     every = _INTERVALS // _SHEETS
     callbacks = [
         MetricsLog(folder, recipe.batch_size),
         LossCurves(folder, every),
-        SampleSheet(folder, _shown(dataset, recipe), _drawing(discovery), every),
+        SampleSheet(folder, _shown(dataset, recipe), _drawing(discovery, devices), every),
         CheckpointCallback(checkpoints, every),
     ]
     return [Progress(), *callbacks] if progress else callbacks
@@ -252,10 +336,10 @@ def _shown(dataset, recipe):
     return [object_crop(dataset[int(i)], crops, recipe.size).image for i in chosen]
 
 
-def _drawing(discovery):
+def _drawing(discovery, devices):
     def draw(images):
-        with averaged_weights(discovery):
-            return contact_sheet([parts.overlay() for parts in discovery.segmenter.segment(images)])
+        with trained_segmenter(discovery, devices) as segmenter:
+            return contact_sheet([parts.overlay() for parts in segmenter.segment(images)])
 
     return draw
 
@@ -270,15 +354,20 @@ def _precision(policy):
         keras.config.set_dtype_policy(before)
 
 
-def _summary(folder, recipe, seconds, steps):
-    records = folder.metrics()
-    skip = ("step", "epoch", "learning_rate", "images_per_second", "skipped_steps")
-    return {
+def _summary(folder, recipe, devices, seconds, steps):
+    trained = {
         "output": str(folder.path),
         "segmenter": str(folder.segmenter),
-        "steps": records[-1]["step"],
+        "devices": devices.count,
         "seconds": round(seconds, 1),
         "images_per_second": round(steps * recipe.batch_size / seconds, 2),
+    }
+    if not devices.leads:  # the folder may be on another host
+        return trained
+    records = folder.metrics()
+    skip = ("step", "epoch", "learning_rate", "images_per_second", "skipped_steps")
+    return trained | {
+        "steps": records[-1]["step"],
         "skipped_steps": sum(record["skipped_steps"] for record in records),
         **{name: value for name, value in records[-1].items() if name not in skip},
     }

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from keras_parts import zoo
 from keras_parts.cli import main
+from keras_parts.training.hosts import Hosts
 from keras_parts.training.recipes import RECIPES, Recipe
 
 command = importlib.import_module("keras_parts.cli.train")
@@ -29,7 +30,10 @@ def train(monkeypatch):
     """Run `keras-parts train` on a small toy set; gives what the library was called with."""
     calls = []
 
-    def fake(recipe, dataset, output, resume=False, overwrite=False, progress=True, split="train"):
+    def fake(
+        recipe, dataset, output, resume=False, overwrite=False, progress=True, split="train",
+        devices=None, hosts=None,
+    ):  # fmt: skip
         calls.append(types.SimpleNamespace(**locals()))
         return SUMMARY
 
@@ -56,6 +60,22 @@ def test_nothing_given_is_the_recipe_as_it_is(train):
     assert (call.resume, call.overwrite, call.progress) == (False, False, True)
     assert len(call.dataset) == 3
     assert "Trained 40 steps" in result.stdout and "--model runs/x" in result.stdout
+    assert call.devices is call.hosts is None
+
+
+def test_devices_and_hosts(train):
+    _, call = train("--devices", "all", "--hosts", "a:1,b:1", "--host-index", "1")
+    assert (call.devices, call.hosts) == ("all", Hosts(("a:1", "b:1"), 1))
+    result, call = train("--hosts", "a:1,b:1")
+    assert result.exit_code == 2 and call is None
+    assert "--host-index" in result.stderr
+
+
+def test_a_host_that_does_not_write_says_who_does(train, monkeypatch):
+    for name in ("steps", "skipped_steps", "loss"):
+        monkeypatch.delitem(SUMMARY, name)
+    result, _ = train()
+    assert result.stdout == "Trained with the other hosts; the first of them has written runs/x\n"
 
 
 def test_recipe_by_name(train):
@@ -134,6 +154,7 @@ def test_every_option_for_the_recipe_is_one_of_its_fields_and_has_no_default_of_
     others = {
         *("dataset", "data_dir", "masks", "skip_bad", "data_settings", "recipe_name", "output"),
         *("split", "resume", "overwrite", "settings", "backend", "device", "as_json", "quiet"),
+        *("devices", "hosts", "host_index"),
     }
     options = main.get_command(None, "train").make_context("train", ["--dataset", "x"]).params
     assert others <= set(options)

@@ -1,0 +1,179 @@
+"""A run on several devices, or hosts, is the run of one device on the same batches.
+
+Each trains in processes of its own, since a backend's devices are fixed once it has begun:
+`python tests/training/test_devices.py FOLDER DEVICES [HOSTS INDEX]`.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from keras_parts import data
+from keras_parts.errors import ConfigError
+from keras_parts.training import run
+from keras_parts.training.devices import Devices, find_devices
+from keras_parts.training.hosts import Hosts
+from keras_parts.training.recipes import recipe
+from keras_parts.training.run_folder import RunFolder
+
+pytestmark = pytest.mark.backend
+BACKEND = keras.config.backend()
+several = pytest.mark.skipif(BACKEND == "torch", reason="torch trains on one device")
+
+# Batch statistics, a norm that is clipped, a teacher in the step, random positives, averages: all
+# that could tell a share of a batch from the whole. Plain SGD, since Adam makes steps as large as
+# the others out of a gradient that is nothing but rounding; no centring, since what it leaves of a
+# descriptor in an untrained network is mostly rounding too.
+SETTINGS = dict(
+    parts=3, steps=4, batch_size=4, size=33, loss_size=9, warmup=0, box_jitter=0.05,
+    positives="one", optimizer="sgd", learning_rate=0.02, clip_norm=0.5, ema=0.5, centre=False,
+    standardise=False,
+)  # fmt: skip
+
+
+class NoPicture(keras.callbacks.Callback):
+    """Instead of the one in a run that is here for its numbers: drawing compiles too."""
+
+    def __init__(self, *arguments):
+        super().__init__()
+
+
+def train(folder, resume=False, pictures=False, **options):
+    run._SHEETS = 20  # a checkpoint every two steps
+    if not pictures:
+        run.SampleSheet = run.LossCurves = NoPicture
+    drawn = data.load("toy", "train", count=6, size=65)
+    return run.train(
+        recipe("toy", **SETTINGS), drawn, folder, resume=resume, progress=False, **options
+    )
+
+
+def start(folder, devices, *hosts):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    count = 1 if hosts else devices
+    if BACKEND == "jax":
+        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count}"
+    return subprocess.Popen(
+        [sys.executable, __file__, str(folder), str(devices), *hosts],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("devices") / "one"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_SHEETS", "SampleSheet", "LossCurves"):
+            patch.setattr(run, name, getattr(run, name))  # put back what `train` changes
+        train(folder)
+        yield folder
+
+
+def arrays(folder):
+    found = {}
+    with h5py.File(folder / "segmenter" / "segmenter.weights.h5") as file:
+        file.visititems(
+            lambda name, item: (
+                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    return found
+
+
+def assert_same(folder, expected):
+    """Losses of every step and weights in the end."""
+    records, others = RunFolder(folder).metrics(), RunFolder(expected).metrics()
+    assert [record["step"] for record in records] == [1, 2, 3, 4]
+    for record, other in zip(records, others, strict=True):
+        for name in ("loss", *recipe("toy").weights):
+            assert record[name] == pytest.approx(other[name], rel=1e-5, abs=1e-6), name
+    ours, theirs = arrays(folder), arrays(expected)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        np.testing.assert_allclose(ours[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@several
+def test_two_devices_train_what_one_does_and_one_goes_on_for_two(one, tmp_path):
+    folder = tmp_path / "two"
+    finish(start(folder, 2))
+    assert_same(folder, one)
+    assert [path.name for path in (folder / "checkpoints").glob("step-*")] == [
+        "step-00000002", "step-00000004",
+    ]  # fmt: skip
+    shutil.rmtree(folder / "checkpoints" / "step-00000004")
+    train(folder, resume=True)
+    assert_same(folder, one)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="on JAX hosts are devices like others")
+def test_two_hosts_train_what_one_device_does(one, tmp_path):
+    folder = tmp_path / "hosts"
+    addresses = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
+    processes = [start(folder, "all", addresses, str(index)) for index in range(2)]
+    for process in processes:
+        finish(process)
+    assert_same(folder, one)
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def test_one_device_is_what_there_is_without_asking():
+    assert type(find_devices()) is type(find_devices(1)) is Devices
+
+
+@pytest.mark.parametrize("devices", ["0", "two", -1])
+def test_no_number_of_devices(devices):
+    with pytest.raises(ConfigError, match="expected a number from 1, or all"):
+        find_devices(devices)
+
+
+def test_more_devices_than_there_are():
+    message = "PyTorch trains on one device" if BACKEND == "torch" else "devices is 99, but"
+    with pytest.raises(ConfigError, match=message):
+        find_devices(99)
+
+
+def test_a_batch_that_cannot_be_shared_evenly():
+    devices = Devices()
+    devices.count = 4
+    devices.check_batch(12)
+    with pytest.raises(ConfigError, match="--batch-size 12,"):
+        devices.check_batch(13)
+
+
+if __name__ == "__main__":
+    output, number, *others = sys.argv[1:]
+    if BACKEND == "tensorflow" and not others:
+        import tensorflow as tf
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        parts = [tf.config.LogicalDeviceConfiguration()] * int(number)
+        tf.config.set_logical_device_configuration(cpu, parts)
+    if others:
+        train(output, devices=number, hosts=Hosts.parse(others[0], int(others[1])))
+    else:
+        train(output, devices=number, pictures=True)

@@ -1,0 +1,73 @@
+import json
+
+import pytest
+
+from keras_parts.errors import ConfigError
+from keras_parts.training.hosts import Hosts, slurm_names
+
+SLURM = {
+    "SLURM_PROCID": "3",
+    "SLURM_JOB_ID": "100",
+    "SLURM_STEP_NODELIST": "gpu[07-08]",
+    "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
+}
+
+
+def test_addresses_of_the_command_line():
+    assert Hosts.parse("a:1, b:2", 1) == Hosts(("a:1", "b:2"), 1)
+
+
+@pytest.mark.parametrize(
+    "text, index, message",
+    [
+        ("a:1,b", 0, "'b' is no address, expected HOST:PORT"),
+        ("a:1,a:1", 0, "twice"),
+        ("a:1,b:1", 2, "process 2 of 2: expected an index from 0 to 1"),
+        ("a:1,b:1", None, "give --host-index"),
+    ],
+)
+def test_wrong_addresses(text, index, message):
+    with pytest.raises(ConfigError, match=message):
+        Hosts.parse(text, index)
+
+
+@pytest.mark.parametrize(
+    "text, names",
+    [
+        ("a", ["a"]),
+        ("a,b-1", ["a", "b-1"]),
+        ("a[01-03,7],b", ["a01", "a02", "a03", "a7", "b"]),
+        ("r[1-2]n[3,5].x", ["r1n3.x", "r1n5.x", "r2n3.x", "r2n5.x"]),
+    ],
+)
+def test_names_of_slurm(text, names):
+    assert slurm_names(text) == names
+
+
+def test_slurm_gives_an_address_a_task():
+    hosts = Hosts.parse("auto", None, SLURM)
+    names = [address.split(":")[0] for address in hosts.addresses]
+    assert (names, hosts.index) == (["gpu07", "gpu07", "gpu08", "gpu08"], 3)
+
+
+def test_tf_config_comes_before_slurm():
+    config = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
+    variables = SLURM | {"TF_CONFIG": json.dumps(config)}
+    assert Hosts.parse("auto", None, variables) == Hosts(("a:1", "b:1"), 1)
+
+
+@pytest.mark.parametrize(
+    "variables, message",
+    [
+        ({}, "neither TF_CONFIG nor SLURM's"),
+        ({"TF_CONFIG": "{}"}, "TF_CONFIG cannot be read"),
+        ({"SLURM_PROCID": "0"}, "SLURM's variables are not complete"),
+        (
+            {"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}'},
+            "only workers train",
+        ),
+    ],
+)
+def test_variables_that_say_nothing(variables, message):
+    with pytest.raises(ConfigError, match=message):
+        Hosts.parse("auto", None, variables)
