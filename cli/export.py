@@ -22,7 +22,7 @@ from keras_parts.cli.runtime import import_keras, select_backend
 @click.option("--check", "pictures", multiple=True, metavar="FILE", help="Compare on this picture.")
 @answers
 def export(model, format_, output, quantize, pictures, quiet):
-    """Write a segmenter for another runtime.
+    """Write a segmenter for ONNX, LiteRT, OpenVINO or as a SavedModel.
 
     The export takes images (uint8 RGB, of any size) and gives labels and probabilities at their
     pixels; preparing images is inside, and so are the parts' names and colours and the licence.

@@ -13,8 +13,8 @@ COMMANDS = {
     "train": "Discover the parts of the objects in images.",
     "evaluate": "Measure a segmenter, or baselines, by the protocols of a data set.",
     "segment": "Segment picture files into parts.",
-    "export": "Write a segmenter for another runtime: ONNX, LiteRT, OpenVINO, SavedModel.",
-    "demo": "A page on this machine where one drops a photo and sees its parts.",
+    "export": "Write a segmenter for ONNX, LiteRT, OpenVINO or as a SavedModel.",
+    "demo": "Serve a page where one drops a photo and sees its parts.",
     "data": "Data sets: what there is, how to get it, and whether it is whole.",
     "zoo": "Trained segmenters: list, download, verify, pack and publish them.",
 }
