@@ -247,7 +247,7 @@ TOY = Recipe(
     },
     views=ViewSettings(rotation=45.0),
     loss_size=41,
-    steps=240,
+    steps=480,
     learning_rate=1e-3,
     warmup=50,
     head_multiplier=1.0,
