@@ -182,8 +182,8 @@ def print_machine():
             continue
     busy = os.getloadavg()[0]
     print(
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, of which "
-        f"{busy:.1f} were asked for by all that ran in the minute before; "
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, load average "
+        f"{busy:.1f} at the start; "
         f"Python {platform.python_version()}, {', '.join(versions)}.\n"
     )
 
