@@ -69,8 +69,12 @@ class TrainStep(NamedLosses):
         tf.cond(strategy.experimental_local_results(finite)[0], update, lambda: False)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing: the model is built. To look at shapes, Keras would take the mean of a batch
-        over the replicas, which fails for a dict where there are several hosts."""
+        """Only the optimizer is to be built here, before the step is traced. To look at shapes,
+        Keras would take the mean of a batch over the replicas, which fails for a dict where there
+        are several hosts."""
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
     @property
     def _replicas(self):
