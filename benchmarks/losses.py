@@ -17,8 +17,9 @@ import resource
 import statistics
 import subprocess
 import sys
-import threading
 import time
+
+from measuring import PeakMemory
 
 FORMS = ("implicit", "materialised")
 
@@ -65,32 +66,6 @@ def gradient_of(function):
         return loss, logits.grad
 
     return with_gradient
-
-
-class PeakMemory:
-    """Largest resident memory of this process while inside, in bytes, less that at the start."""
-
-    def __enter__(self):
-        self.start = self.peak = resident()
-        self.running = True
-        self.thread = threading.Thread(target=self.watch)
-        self.thread.start()
-        return self
-
-    def watch(self):
-        while self.running:
-            self.peak = max(self.peak, resident())
-            time.sleep(0.001)
-
-    def __exit__(self, *_):
-        self.running = False
-        self.thread.join()
-        self.used = self.peak - self.start
-
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def measure(form, batch, size, parts, channels, repeats):

@@ -12,12 +12,12 @@ before.
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import time
 
 import numpy as np
+from measuring import mebibytes, peak_of_process
 
 LABELS, CLUSTERS, SIDE = 19, 16, 1000
 
@@ -37,13 +37,13 @@ def streamed(images):
     for index in range(images):
         labels, clusters = image(index)
         if before is None:
-            before = peak()
+            before = peak_of_process()
         start = time.perf_counter()
         table.update(labels, clusters)
         seconds += time.perf_counter() - start
     start = time.perf_counter()
     scores = nmi(table.counts), ari(table.counts)
-    return *scores, seconds + time.perf_counter() - start, peak() - before
+    return *scores, seconds + time.perf_counter() - start, peak_of_process() - before
 
 
 def at_once(images):
@@ -52,18 +52,12 @@ def at_once(images):
     pairs = [image(index) for index in range(images)]
     labels, clusters = (np.concatenate(arrays, axis=None) for arrays in zip(*pairs, strict=True))
     del pairs
-    before, start = peak(), time.perf_counter()
+    before, start = peak_of_process(), time.perf_counter()
     scores = (
         normalized_mutual_info_score(labels, clusters),
         adjusted_rand_score(labels, clusters),
     )
-    return *scores, time.perf_counter() - start, peak() - before
-
-
-def peak():
-    """Peak memory of this process so far, MiB."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return *scores, time.perf_counter() - start, peak_of_process() - before
 
 
 FORMS = {"streamed": streamed, "scikit-learn": at_once}
@@ -90,7 +84,7 @@ def main():
         each = seconds / images * 10
         print(
             f"| {form} | {images * SIDE**2:,} | {nmi:.6f} | {ari:.6f} | {seconds:.2f} | "
-            f"{each:.2f} | {memory:.0f} |",
+            f"{each:.2f} | {mebibytes(memory)} |",
             flush=True,
         )
 
