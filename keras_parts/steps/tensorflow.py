@@ -16,8 +16,6 @@ class TrainStep(NamedLosses):
 
     def train_step(self, data):
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)  # no variable may be born inside a cond
         with tf.GradientTape() as tape:
             losses, total, updates = self._run_losses(batch, training=True)
             # Each replica's loss is one part of the mean over the whole batch.
@@ -69,9 +67,9 @@ class TrainStep(NamedLosses):
         tf.cond(strategy.experimental_local_results(finite)[0], update, lambda: False)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Only the optimizer is to be built here, before the step is traced. To look at shapes,
-        Keras would take the mean of a batch over the replicas, which fails for a dict where there
-        are several hosts."""
+        """Only the optimizer is to be built here, before the step is traced: no variable may be
+        born inside a cond. To look at shapes, Keras would take the mean of a batch over the
+        replicas, which fails for a dict where there are several hosts."""
         if self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
