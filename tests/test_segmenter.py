@@ -9,19 +9,14 @@ from PIL import Image
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.parts import Parts
 from keras_parts.segmenter import ARCHITECTURES, PartSegmenter, SegmenterConfig
+from tests.small import pictures, small_segmenter
 
 pytestmark = pytest.mark.backend
 
 
 @pytest.fixture(scope="module")
 def segmenter():
-    keras.utils.set_random_seed(0)
-    return PartSegmenter(SegmenterConfig(3, "small", size=65))
-
-
-def pictures(*sizes):
-    rng = np.random.default_rng(0)
-    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+    return small_segmenter()
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])

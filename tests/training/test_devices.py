@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from keras_parts.training.devices import Devices, find_devices
 from keras_parts.training.hosts import Hosts
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run_folder import RunFolder
+from tests.training.stored import stored_weights
 
 pytestmark = pytest.mark.backend
 BACKEND = keras.config.backend()
@@ -84,17 +84,6 @@ def one(tmp_path_factory):
         yield folder
 
 
-def arrays(folder):
-    found = {}
-    with h5py.File(folder / "segmenter" / "segmenter.weights.h5") as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
-    return found
-
-
 def assert_same(folder, expected):
     """Losses of every step and weights in the end."""
     records, others = RunFolder(folder).metrics(), RunFolder(expected).metrics()
@@ -102,7 +91,7 @@ def assert_same(folder, expected):
     for record, other in zip(records, others, strict=True):
         for name in ("loss", *recipe("toy").weights):
             assert record[name] == pytest.approx(other[name], rel=1e-5, abs=1e-6), name
-    ours, theirs = arrays(folder), arrays(expected)
+    ours, theirs = stored_weights(folder), stored_weights(expected)
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         np.testing.assert_allclose(ours[name], value, rtol=1e-5, atol=1e-5, err_msg=name)

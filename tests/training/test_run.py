@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from keras_parts.segmenter import PartSegmenter
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run import build_segmenter, train
 from keras_parts.training.run_folder import RunFolder
+from tests.training.stored import stored_weights
 
 pytestmark = pytest.mark.backend
 SETTINGS = dict(parts=3, steps=8, batch_size=2, size=65, loss_size=17, warmup=2, ema=0.9)
@@ -46,17 +46,6 @@ def chosen(**settings):
 
 def drawn():
     return data.load("toy", "train", count=6, size=97)
-
-
-def weights(folder):
-    arrays = {}
-    with h5py.File(folder / "segmenter" / "segmenter.weights.h5") as file:
-        file.visititems(
-            lambda name, item: (
-                arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
-    return arrays
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +117,7 @@ def test_resuming_after_kill_9_gives_the_weights_of_an_uninterrupted_run(finishe
     assert result.returncode == -signal.SIGKILL, result.stderr
     assert not (path / "segmenter").exists()
     train(chosen(), drawn(), path, resume=True, progress=False)
-    whole, resumed = weights(folder), weights(path)
+    whole, resumed = stored_weights(folder), stored_weights(path)
     assert whole.keys() == resumed.keys()
     for name, value in whole.items():
         np.testing.assert_array_equal(resumed[name], value, err_msg=name)
