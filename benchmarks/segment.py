@@ -14,13 +14,14 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from measuring import peak_of_process
 
 GOAL, GROWTH = 0.85, 0.10
 FORMS = {
@@ -64,8 +65,7 @@ def measure(form, model, folder, batch_size):
         start = time.perf_counter()
         work()
         seconds = time.perf_counter() - start
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": seconds, "bytes": 1024 * kilobytes}
+    return {"seconds": seconds, "bytes": peak_of_process()}
 
 
 def forward(segmenter, pictures, batch_size, output):
