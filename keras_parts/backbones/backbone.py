@@ -1,6 +1,7 @@
 """The one form that every network takes: image in, named feature maps out."""
 
 import keras
+from keras import layers
 
 from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.errors import ConfigError
@@ -48,6 +49,55 @@ class Backbone(keras.Model):
             raise ConfigError(f"{self.name}: no layer belongs to {output!r}")
         for layer in self.layers[:first]:
             layer.trainable = False
+
+
+def build_backbone(name, stages, available, outputs, preprocessing, output_stride, classes=None):
+    """Build a network as far as its outputs need it.
+
+    Args:
+        name: of the network.
+        stages: function `(image, strides)` that yields `(name, features)` of every possible
+            output, from the image on; it asks the `Strides` for its strides and dilations.
+        available: names of all outputs, in that order.
+        outputs: the names that are asked for. Nothing behind the last of them is built.
+        preprocessing: `Preprocessing`.
+        output_stride: 8, 16 or 32.
+        classes: number of classes, or None. Adds the output "classes": logits
+            `(batch, classes)` of the pooled last map.
+
+    Returns:
+        `Backbone`.
+
+    Raises:
+        ConfigError: an argument is outside its range.
+    """
+    check_output_stride(output_stride, name)
+    outputs = check_outputs(outputs, available, name)
+    if classes is not None and (not isinstance(classes, int) or classes < 1):
+        raise ConfigError(f"{name}: classes is {classes!r}, expected a positive number or None")
+    if not outputs and classes is None:
+        raise ConfigError(f"{name}: no outputs asked for")
+    last = available[-1] if classes else max(outputs, key=available.index)
+
+    image = keras.Input((None, None, 3), name="image")
+    features, reached = {}, {}
+    strides = Strides(output_stride)
+    for output, x in stages(image, strides):
+        features[output], reached[output] = x, strides.stride
+        if output == last:
+            break
+    tensors = {output: features[output] for output in outputs}
+    if classes:
+        pooled = layers.GlobalAveragePooling2D(name="pool")(features[last])
+        tensors["classes"] = layers.Dense(classes, name="classes")(pooled)
+    return Backbone(
+        image,
+        tensors,
+        preprocessing=preprocessing,
+        output_stride=strides.stride,
+        strides={output: reached[output] for output in outputs},
+        name=name,
+    )
 
 
 def check_output_stride(output_stride, name):

@@ -6,14 +6,13 @@ in the variant for small devices: stem and head are not scaled.
 
 from itertools import chain
 
-import keras
 from keras import layers
 
-from keras_parts.backbones.backbone import Backbone, Strides, check_output_stride, check_outputs
+from keras_parts.backbones.backbone import build_backbone
 from keras_parts.backbones.files import find_weights, read_arrays
 from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.backbones.torch_weights import load_state
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.errors import DataError
 
 PREPROCESSING = Preprocessing("RGB", 255.0, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 WEIGHTS_FILE = "efficientnet_lite0_imagenet.npz"
@@ -54,33 +53,8 @@ def efficientnet_lite0(output_stride=32, outputs=("block_14",), classes=None):
     Raises:
         ConfigError: an argument is outside its range.
     """
-    name = "efficientnet_lite0"
-    check_output_stride(output_stride, name)
-    outputs = check_outputs(outputs, OUTPUTS, name)
-    if classes is not None and (not isinstance(classes, int) or classes < 1):
-        raise ConfigError(f"{name}: classes is {classes!r}, expected a positive number or None")
-    if not outputs and classes is None:
-        raise ConfigError(f"{name}: no outputs asked for")
-    last = "head" if classes else max(outputs, key=OUTPUTS.index)
-
-    image = keras.Input((None, None, 3), name="image")
-    features, reached = {}, {}
-    strides = Strides(output_stride)
-    for layer_name, x in _layers(image, strides):
-        features[layer_name], reached[layer_name] = x, strides.stride
-        if layer_name == last:
-            break
-    tensors = {output: features[output] for output in outputs}
-    if classes:
-        pooled = layers.GlobalAveragePooling2D(name="pool")(features["head"])
-        tensors["classes"] = layers.Dense(classes, name="classes")(pooled)
-    return Backbone(
-        image,
-        tensors,
-        preprocessing=PREPROCESSING,
-        output_stride=strides.stride,
-        strides={output: reached[output] for output in outputs},
-        name=name,
+    return build_backbone(
+        "efficientnet_lite0", _layers, OUTPUTS, outputs, PREPROCESSING, output_stride, classes
     )
 
 

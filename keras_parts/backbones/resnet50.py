@@ -8,7 +8,7 @@ and the head.
 import keras
 from keras import layers
 
-from keras_parts.backbones.backbone import Backbone, Strides, check_output_stride, check_outputs
+from keras_parts.backbones.backbone import build_backbone
 from keras_parts.backbones.preprocessing import CAFFE, Preprocessing
 from keras_parts.backbones.torch_weights import load_state
 from keras_parts.errors import ConfigError, DataError
@@ -47,28 +47,7 @@ def resnet50(output_stride=8, outputs=("stage_4",), preprocessing=PREPROCESSING)
     Raises:
         ConfigError: an argument is outside its range.
     """
-    name = "resnet50"
-    check_output_stride(output_stride, name)
-    outputs = check_outputs(outputs, OUTPUTS, name)
-    if not outputs:
-        raise ConfigError(f"{name}: no outputs asked for")
-    last = max(outputs, key=OUTPUTS.index)
-
-    image = keras.Input((None, None, 3), name="image")
-    features, reached = {}, {}
-    strides = Strides(output_stride)
-    for output, x in _stages(image, strides):
-        features[output], reached[output] = x, strides.stride
-        if output == last:
-            break
-    return Backbone(
-        image,
-        {output: features[output] for output in outputs},
-        preprocessing=preprocessing,
-        output_stride=strides.stride,
-        strides={output: reached[output] for output in outputs},
-        name=name,
-    )
+    return build_backbone("resnet50", _stages, OUTPUTS, outputs, preprocessing, output_stride)
 
 
 def _stages(x, strides):

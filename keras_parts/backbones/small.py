@@ -3,10 +3,9 @@
 import hashlib
 from pathlib import Path
 
-import keras
 from keras import layers
 
-from keras_parts.backbones.backbone import Backbone, Strides, check_output_stride, check_outputs
+from keras_parts.backbones.backbone import build_backbone
 from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.errors import ConfigError, IntegrityError
 
@@ -39,39 +38,18 @@ def small(output_stride=16, outputs=("stage3", "stage4"), classes=None):
     Raises:
         ConfigError: an argument is outside its range.
     """
-    name = "small"
-    check_output_stride(output_stride, name)
-    outputs = check_outputs(outputs, OUTPUTS, name)
-    if classes is not None and (not isinstance(classes, int) or classes < 1):
-        raise ConfigError(f"{name}: classes is {classes!r}, expected a positive number or None")
-    if not outputs and classes is None:
-        raise ConfigError(f"{name}: no outputs asked for")
-    last = OUTPUTS[-1] if classes else max(outputs, key=OUTPUTS.index)
+    return build_backbone("small", _stages, OUTPUTS, outputs, PREPROCESSING, output_stride, classes)
 
-    image = x = keras.Input((None, None, 3), name="image")
-    features, reached = {}, {}
-    strides = Strides(output_stride)
+
+def _stages(x, strides):
+    """Yield `(name, features)` of every stage, from the image on."""
     for stage, channels in zip(OUTPUTS, _CHANNELS, strict=True):
         stride, dilation = strides.enter(2)
         kernel = 5 if stage == OUTPUTS[0] else 3
         x = _convolve(x, channels, kernel, f"{stage}_1", strides=stride, dilation_rate=dilation)
         y = _convolve(x, channels, 3, f"{stage}_2", dilation_rate=strides.dilation)
         x = layers.Add(name=stage)([x, y])
-        features[stage], reached[stage] = x, strides.stride
-        if stage == last:
-            break
-    tensors = {output: features[output] for output in outputs}
-    if classes:
-        pooled = layers.GlobalAveragePooling2D(name="pool")(features[last])
-        tensors["classes"] = layers.Dense(classes, name="classes")(pooled)
-    return Backbone(
-        image,
-        tensors,
-        preprocessing=PREPROCESSING,
-        output_stride=strides.stride,
-        strides={output: reached[output] for output in outputs},
-        name=name,
-    )
+        yield stage, x
 
 
 def _convolve(x, channels, kernel, name, **options):

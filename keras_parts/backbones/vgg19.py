@@ -6,14 +6,13 @@ ICLR 2015, configuration E.
 
 from pathlib import Path
 
-import keras
 from keras import layers
 
-from keras_parts.backbones.backbone import Backbone, check_outputs
+from keras_parts.backbones.backbone import build_backbone
 from keras_parts.backbones.files import find_weights, keras_hub_backbone, read_arrays
 from keras_parts.backbones.preprocessing import IMAGENET
 from keras_parts.backbones.torch_weights import load_state
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.errors import DataError
 
 PREPROCESSING = IMAGENET
 WEIGHTS_FILE = "vgg19_imagenet.npz"
@@ -42,30 +41,19 @@ def vgg19(outputs=("relu3_2", "relu5_4")):
     Raises:
         ConfigError: an output does not exist.
     """
-    outputs = check_outputs(outputs, OUTPUTS, "vgg19")
-    if not outputs:
-        raise ConfigError("vgg19: no outputs asked for")
-    last = max(outputs, key=OUTPUTS.index)
+    return build_backbone("vgg19", _steps, OUTPUTS, outputs, PREPROCESSING, output_stride=16)
 
-    image = x = keras.Input((None, None, 3), name="image")
-    features, strides = {}, {}
+
+def _steps(x, strides):
+    """Yield `(name, features)` of every convolution, from the image on."""
     for name, step in zip(OUTPUTS, _STEPS, strict=True):
         stage = int(step[0])
         if stage > 1 and step.endswith("_1"):
-            x = layers.MaxPooling2D(2, name=f"pool{stage - 1}")(x)
+            stride, _ = strides.enter(2)
+            x = layers.MaxPooling2D(stride, name=f"pool{stage - 1}")(x)
         x = layers.Conv2D(_CHANNELS[stage - 1], 3, padding="same", name=f"conv{step}")(x)
         x = layers.ReLU(name=name)(x)
-        features[name], strides[name] = x, 2 ** (stage - 1)
-        if name == last:
-            break
-    return Backbone(
-        image,
-        {output: features[output] for output in outputs},
-        preprocessing=PREPROCESSING,
-        output_stride=max(strides[output] for output in outputs),
-        strides={output: strides[output] for output in outputs},
-        name="vgg19",
-    )
+        yield name, x
 
 
 def load_vgg19(model, weights=None):
