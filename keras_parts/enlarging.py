@@ -5,10 +5,14 @@ full resolution may fill gigabytes; what is made of them is much smaller and nee
 """
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from keras_parts.geometry import Fit
+
+_CERTAIN = 1e-3
+"""By how much the background exceeds the parts where no rounding can turn that round."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,18 @@ class Patch:
         logits = np.ascontiguousarray(np.moveaxis(logits, -1, 0), np.float32)
         return cls(logits, top, left, rows, columns)
 
+    @cached_property
+    def _object_cells(self):
+        """`(h, w)` bool: cells where the background does not exceed the parts together."""
+        parts = np.logaddexp.reduce(self.logits[1:], axis=0)
+        return ~(self.logits[0] > parts + _CERTAIN)
+
+    def object_columns(self, first, last):
+        """(left, right) in the rectangle: outside, its rows `first` to `last` are background."""
+        cells = self._object_cells[(self.rows[first:last] > 0).any(axis=0)].any(axis=0)
+        shown = np.flatnonzero((self.columns[:, cells] > 0).any(axis=1))
+        return (int(shown[0]), int(shown[-1]) + 1) if shown.size else (0, 0)
+
 
 class EnlargedLogits:
     """Logits at the pixels of an image, as an array that is never there as a whole.
@@ -67,30 +83,58 @@ class EnlargedLogits:
     def ndim(self):
         return len(self.shape)
 
-    def rows(self, start, stop):
-        """Rows `start` to `stop` of the image: `(channels, rows, width)` float32."""
+    def rows(self, start, stop, left=0, right=None):
+        """Rows `start` to `stop` of the image, columns `left` to `right`:
+        `(channels, rows, columns)` float32."""
         (_, width, channels), total = self.shape, None
-        for patch in self._patches:
-            first, last = max(start - patch.top, 0), min(stop - patch.top, len(patch.rows))
-            if first >= last:
+        shape = (channels, stop - start, (width if right is None else right) - left)
+        for patch, first, last in self._patches_in(start, stop):
+            begin = max(left - patch.left, 0)
+            end = min(left + shape[2] - patch.left, len(patch.columns))
+            if begin >= end:
                 continue
-            part = (patch.rows[first:last] @ patch.logits) @ patch.columns.T
-            if part.shape == (channels, stop - start, width):
+            part = (patch.rows[first:last] @ patch.logits) @ patch.columns[begin:end].T
+            if part.shape == shape:
                 total = part if total is None else total + part
                 continue
             if total is None:
-                total = np.zeros((channels, stop - start, width), np.float32)
-            top, left = first + patch.top - start, patch.left
-            total[:, top : top + part.shape[1], left : left + part.shape[2]] += part
+                total = np.zeros(shape, np.float32)
+            top, side = first + patch.top - start, begin + patch.left - left
+            total[:, top : top + part.shape[1], side : side + part.shape[2]] += part
         return total
+
+    def object_columns(self, start, stop):
+        """(left, right): outside these columns, rows `start` to `stop` are background for certain.
+
+        A pixel's logits are a mean of some cells' logits. Where the background exceeds the parts
+        together in each of these cells it does so in their mean, as the logarithm of a sum of
+        exponentials is convex.
+        """
+        found = [
+            (patch.left + left, patch.left + right)
+            for patch, first, last in self._patches_in(start, stop)
+            for left, right in [patch.object_columns(first, last)]
+            if left < right
+        ]
+        return (
+            (min(left for left, _ in found), max(right for _, right in found)) if found else (0, 0)
+        )
+
+    def _patches_in(self, start, stop):
+        """(patch, first, last of its rows) of the patches that rows `start` to `stop` meet."""
+        for patch in self._patches:
+            first, last = max(start - patch.top, 0), min(stop - patch.top, len(patch.rows))
+            if first < last:
+                yield patch, first, last
 
     def __array__(self, dtype=None, copy=None):
         return np.moveaxis(self.rows(0, self.shape[0]), 0, -1).astype(dtype or np.float32)
 
 
+@lru_cache(maxsize=16)
 def _weights(fit, axis, cells, aligned_corners):
     """`(pixels, cells)` float32: linear interpolation between a map's cells at an image's pixels,
-    the nearest cell where the network did not look."""
+    the nearest cell where the network did not look. Many pictures have the same size."""
     pixels = np.arange(fit.image_size[axis])
     points = np.stack([pixels, pixels], axis=-1)
     places, length = fit.to_input(points)[:, 1 - axis], fit.input_size[axis]
@@ -99,4 +143,6 @@ def _weights(fit, axis, cells, aligned_corners):
     else:
         places = (places + 0.5) * cells / length - 0.5
     places = np.clip(places, 0, cells - 1)
-    return np.maximum(0, 1 - abs(places[:, None] - np.arange(cells))).astype(np.float32)
+    weights = np.maximum(0, 1 - abs(places[:, None] - np.arange(cells))).astype(np.float32)
+    weights.flags.writeable = False
+    return weights
