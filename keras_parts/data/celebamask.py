@@ -15,7 +15,7 @@ from tqdm import tqdm
 from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
 from keras_parts.data.label_maps import Entry, LabelMaps, in_fixed_test
 from keras_parts.data.problems import report
-from keras_parts.data.sources import find_data
+from keras_parts.data.sources import find_data, read_lines
 from keras_parts.errors import DataError
 from keras_parts.images import atomic_path, read_image, read_labels, read_mask
 
@@ -116,9 +116,9 @@ def load_celebamask(split: str, data_dir: str | PathLike | None = None) -> Datas
         kind, entries = CelebAMask, _label_map_entries(root)
     else:
         kind, entries = OfficialCelebAMask, _official_entries(root)
+    official = _official_splits(root, entries)
     if split == "all":
         return kind(INFO, entries)
-    official = _official_splits(root)
     if official:
         wanted = ("fit", "validation") if split == "train" else (split,)
         return kind(INFO, [entry for entry in entries if official.get(entry.id) in wanted])
@@ -200,28 +200,44 @@ def _official_entries(root):
     return entries
 
 
-def _official_splits(root):
+def _official_splits(root, entries):
     """Picture -> fit, validation or test, or nothing if the files for it are not there."""
     if not (root / _PARTITION).is_file() or not (root / _MAPPING).is_file():
         return {}
-    partition = dict(_columns(root / _PARTITION, 2))
+    partition = _by_name(_PARTITION, _columns(root / _PARTITION, 2))
+    mapping = _columns(root / _MAPPING, 3)
     splits = {}
-    for line, (number, _, original) in enumerate(_columns(root / _MAPPING, 3)[1:], 2):
-        if partition.get(original) not in _OF_CELEBA:
+    for number, (line, _, original) in _by_name(_MAPPING, mapping[1:]).items():
+        _, split = partition.get(original, (None, None))
+        if split not in _OF_CELEBA:
             report(
                 f"celebamask: {_PARTITION} has no split for {original} of {_MAPPING} line {line}"
             )
         else:
-            splits[number] = _OF_CELEBA[partition[original]]
+            splits[number] = _OF_CELEBA[split]
+    for entry in entries:
+        if entry.id not in splits:
+            report(f"celebamask: {_MAPPING} gives no split to {entry.image}")
     return splits
 
 
+def _by_name(file, rows):
+    """{first word: (line, other words)}; the first line of a name counts."""
+    found = {}
+    for line, name, *others in rows:
+        if name in found:
+            report(f"celebamask: {file} has {name} twice, in lines {found[name][0]} and {line}")
+        found.setdefault(name, (line, *others))
+    return found
+
+
 def _columns(path, columns):
+    """[(line, word, ...)] of a text file."""
     rows = []
-    for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for line, text in enumerate(read_lines(path), 1):
         row = text.split()
         if len(row) == columns:
-            rows.append(row)
+            rows.append((line, *row))
         elif row:
             report(f"celebamask: {path.name} has {len(row)} columns in line {line}, not {columns}")
     return rows

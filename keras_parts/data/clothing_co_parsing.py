@@ -13,7 +13,7 @@ from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
 from keras_parts.data.label_maps import Entry, LabelMaps, in_fixed_test
 from keras_parts.data.matlab import read_mat
 from keras_parts.data.problems import report
-from keras_parts.data.sources import find_data
+from keras_parts.data.sources import find_data, read_lines
 from keras_parts.errors import DataError
 from keras_parts.images import read_labels
 
@@ -107,18 +107,24 @@ def _part_names(root):
 
 
 def _names_of_text(root):
-    names = []
-    lines = (root / "label_list.txt").read_text(encoding="utf-8").split("\n")
-    for line, text in enumerate(filter(None, lines), 1):
+    names = {}
+    for line, text in enumerate(read_lines(root / "label_list.txt"), 1):
+        if not text.strip():
+            continue
         number, _, name = text.partition(" ")
+        name = name.strip()
         if number != str(len(names)) or not name:
             report(
                 f"clothing_co_parsing: label_list.txt has {text!r} in line {line}, expected "
                 f"'{len(names)} NAME'"
             )
-            name = name or f"label {len(names)}"
-        names.append(name.strip())
-    return names
+        elif name in names:
+            report(
+                f"clothing_co_parsing: label_list.txt has {name} twice, in lines {names[name]} and "
+                f"{line}"
+            )
+        names[name if name and name not in names else f"label {len(names)}"] = line
+    return list(names)
 
 
 def _names_of_mat(root):
@@ -128,6 +134,7 @@ def _names_of_mat(root):
 
 def _labels_of_mat(path):
     labels = np.asarray(read_mat(path, "groundtruth"))
-    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer) or labels.max() > 255:
+    whole = labels.ndim == 2 and labels.size and np.issubdtype(labels.dtype, np.integer)
+    if not whole or labels.min() < 0 or labels.max() > 255:
         raise DataError(f"{path}: groundtruth is {labels.dtype} of {labels.shape}, no label map")
     return labels.astype(np.uint8)

@@ -24,14 +24,12 @@ class CocoObject:
         segmentation: polygons or run lengths, or None.
         keypoints: (landmarks, 3) float64 x, y and visibility (0 not labelled, 1 hidden, 2 seen),
             or None.
-        box: (x, y, width, height), or None.
     """
 
     number: int
     size: tuple[int, int]
     segmentation: list | dict | None
     keypoints: np.ndarray | None
-    box: tuple[float, float, float, float] | None
 
     def mask(self) -> np.ndarray:
         """(height, width) bool mask.
@@ -118,6 +116,7 @@ class CocoFile:
         try:
             number, name = image["id"], image["file_name"]
             size = int(image["height"]), int(image["width"])
+            hash(number), hash(name)
         except (KeyError, TypeError, ValueError):
             report(f"{self.path}: an image lacks id, file_name, height or width: {_short(image)}")
             return
@@ -127,7 +126,9 @@ class CocoFile:
             images[number] = name, size
 
     def _add_object(self, images, numbers, annotation, category):
-        if not isinstance(annotation, dict) or "image_id" not in annotation:
+        if not isinstance(annotation, dict) or not isinstance(
+            annotation.get("image_id"), int | str
+        ):
             report(f"{self.path}: an annotation has no image_id: {_short(annotation)}")
             return
         number, image = annotation.get("id"), annotation["image_id"]
@@ -141,29 +142,32 @@ class CocoFile:
             report(f"{self.path}: annotation {number} is of image {image}, which is not listed")
             return
         name, size = images[image]
-        keypoints = self._keypoints(annotation)
-        box = annotation.get("bbox")
+        keypoints = self._numbers(annotation, "keypoints", 3 * len(self.landmarks))
         self.objects[name].append(
             CocoObject(
                 number,
                 size,
                 annotation.get("segmentation") or None,
-                keypoints,
-                tuple(map(float, box)) if box and len(box) == 4 else None,
+                None if keypoints is None else keypoints.reshape(-1, 3),
             )
         )
 
-    def _keypoints(self, annotation):
-        values = annotation.get("keypoints")
+    def _numbers(self, annotation, name, count):
+        """(count,) float64 of a field of an annotation, or None where it has none."""
+        values = annotation.get(name)
         if not values:
             return None
-        if len(values) != 3 * len(self.landmarks):
-            report(
-                f"{self.path}: annotation {annotation.get('id')} has {len(values)} numbers for "
-                f"keypoints, expected 3 for each of {len(self.landmarks)}"
-            )
-            return None
-        return np.array(values, np.float64).reshape(-1, 3)
+        try:
+            numbers = np.array(values, np.float64)
+        except (TypeError, ValueError):
+            numbers = np.array(np.nan)
+        if numbers.shape == (count,) and np.isfinite(numbers).all():
+            return numbers
+        report(
+            f"{self.path}: the {name} of annotation {annotation.get('id')} are {_short(values)}, "
+            f"expected {count} numbers"
+        )
+        return None
 
 
 def _short(value):

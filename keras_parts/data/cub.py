@@ -78,6 +78,7 @@ class CUB(Dataset):
         self._paths = [tables.paths[row] for row in rows]
         self._numbers = [tables.ids[row] for row in rows]
         self._boxes, self._parts = tables.boxes[rows], tables.parts[rows]
+        self._box_lines, self._part_lines = tables.box_lines[rows], tables.part_lines[rows]
         self._categories = tables.categories[rows]
         self.info = DatasetInfo(
             name="cub",
@@ -136,8 +137,9 @@ class CUB(Dataset):
         box = np.clip(box, frame[[0, 1, 0, 1]], frame[[2, 3, 2, 3]]).astype(np.float32)
         if not (box[:2] < box[2:]).all():
             raise DataError(
-                f"cub: bounding_boxes.txt: the box {self._boxes[index].tolist()} of "
-                f"{self._paths[index]} is empty or outside the image"
+                f"cub: bounding_boxes.txt has the box {self._boxes[index].tolist()} of "
+                f"{self._paths[index]} in line {self._box_lines[index]}, which is empty or outside "
+                "the image"
             )
         return box
 
@@ -151,8 +153,9 @@ class CUB(Dataset):
         x, y, visible = self._parts[index].T
         outside = (x < frame[0]) | (x > frame[2]) | (y < frame[1]) | (y > frame[3])
         return [
-            f"cub: parts/part_locs.txt: {self.info.landmarks[part]} of {self._paths[index]} is at "
-            f"x={x[part]:g}, y={y[part]:g}, outside the image of {width} x {height} pixels"
+            f"cub: parts/part_locs.txt has {self.info.landmarks[part]} of {self._paths[index]} in "
+            f"line {self._part_lines[index, part]} at x={x[part]:g}, y={y[part]:g}, outside the "
+            f"image of {width} x {height} pixels"
             for part in np.flatnonzero(outside & (visible == 1))
         ]
 
@@ -249,31 +252,37 @@ class _Tables:
 
     Attributes:
         damaged: (images,) bool: some file lacks a good line for the image.
+        box_lines, part_lines: (images,) and (images, landmarks): where in their files these stand.
     """
 
     def __init__(self, root):
         self.ids, self.paths = _read_images(root)
         self.damaged = np.zeros(len(self.ids), bool)
-        self.is_train = self._by_image(root, "train_test_split.txt", 2)[:, 0]
-        self.boxes = self._by_image(root, "bounding_boxes.txt", 5)
-        labels = self._by_image(root, "image_class_labels.txt", 2)[:, 0]
+        is_train, lines = self._by_image(root, "train_test_split.txt", 2)
+        self.is_train = is_train[:, 0]
+        self.damaged |= _check_flags("train_test_split.txt", self.is_train, lines)
+        self.boxes, self.box_lines = self._by_image(root, "bounding_boxes.txt", 5)
+        labels, lines = self._by_image(root, "image_class_labels.txt", 2)
+        labels = labels[:, 0]
 
         classes = _read_table(root, "classes.txt", 2, numbers=1)
         self.class_ids = _whole("classes.txt", classes)
         self.class_names = [row[1] for row in classes.values()]
         self.category_names = tuple(map(_readable, self.class_names))
         place = {number: index for index, number in enumerate(self.class_ids)}
-        for label in sorted(set(labels[~self.damaged]) - set(place)):
+        unknown = ~np.isin(labels, list(place))
+        for label in np.unique(labels[unknown & ~self.damaged]):
+            line = lines[(labels == label) & ~self.damaged].min()
             report(
-                f"cub: image_class_labels.txt has the class {label:g}, which classes.txt does not "
-                "list"
+                f"cub: image_class_labels.txt has the class {label:g} in line {line}, which "
+                "classes.txt does not list"
             )
-        self.damaged |= ~np.isin(labels, list(place))
+        self.damaged |= unknown
         self.categories = np.array([place.get(label, -1) for label in labels], np.int64)
 
         parts = _read_table(root, "parts/parts.txt", 2, numbers=1)
         self.landmarks = tuple(row[1] for row in parts.values())
-        self.parts = self._part_locations(root, _whole("parts/parts.txt", parts))
+        self.parts, self.part_lines = self._part_locations(root, _whole("parts/parts.txt", parts))
 
     def in_split(self, split):
         return (
@@ -292,7 +301,8 @@ class _Tables:
 
     def of_subset(self, root, split, subset):
         if subset == CMR:
-            return np.isin(self.paths, _cmr_paths(root, split))
+            folders = [root, root.parent, root.parent / "cachedir" / "cub" / "data"]
+            return np.isin(self.paths, cmr_paths(folders, split))
         if SUBSETS[subset] not in self.class_names:
             raise DataError(f"cub: classes.txt has no {SUBSETS[subset]}, which is CUB-{subset}")
         return self.categories == self.class_names.index(SUBSETS[subset])
@@ -306,55 +316,70 @@ class _Tables:
         return np.array([folder in there for folder in folders])
 
     def _by_image(self, root, name, columns):
-        """(images, columns - 1) numbers of a file with one line an image."""
-        numbers = _read_numbers(root, name, columns)
+        """(images, columns - 1) numbers of a file with one line an image, and (images,) lines."""
+        lines, numbers = _read_numbers(root, name, columns)
         rows = _rows(self.ids, numbers[:, 0])
-        self.damaged |= _check_once(name, self.ids, rows, "image")
-        result = np.zeros((len(self.ids), columns - 1))
-        result[rows[rows >= 0]] = numbers[rows >= 0, 1:]
-        return result
+        self.damaged |= _check_once(name, self.ids, rows, lines)
+        return _scattered(rows, len(self.ids), numbers[:, 1:], lines)
 
     def _part_locations(self, root, part_ids):
-        """(images, landmarks, 3): x, y and whether it is visible."""
+        """(images, landmarks, 3): x, y and whether it is visible; (images, landmarks) lines."""
         name = "parts/part_locs.txt"
-        numbers = _read_numbers(root, name, 5)
+        lines, numbers = _read_numbers(root, name, 5)
         image, part = _rows(self.ids, numbers[:, 0]), _rows(part_ids, numbers[:, 1])
         for number in np.unique(numbers[part < 0, 1]):
-            report(f"cub: {name}: parts.txt has no part {number:g}")
+            line = lines[numbers[:, 1] == number].min()
+            report(f"cub: {name} has part {number:g} in line {line}, which parts.txt does not list")
         known = (image >= 0) & (part >= 0)
         places = np.where(known, image * len(part_ids) + part, -1)
         names = [f"{image}, part {part}" for image in self.ids for part in part_ids]
-        damaged = _check_once(name, names, places, "image")
-        self.damaged |= damaged.reshape(len(self.ids), len(part_ids)).any(axis=1)
-        result = np.zeros((len(self.ids) * len(part_ids), 3))
-        result[places[known]] = numbers[known, 2:]
-        return result.reshape(len(self.ids), len(part_ids), 3)
+        damaged = _check_once(name, names, places, lines)
+        found, lines = _scattered(places, len(names), numbers[:, 2:], lines)
+        damaged |= _check_flags(name, found[:, 2], lines)
+        shape = len(self.ids), len(part_ids)
+        self.damaged |= damaged.reshape(shape).any(axis=1)
+        return found.reshape(*shape, 3), lines.reshape(shape)
 
 
 def _read_images(root):
     """(ids, paths) of images.txt."""
     rows = _read_table(root, "images.txt", 2, numbers=1)
-    images = {}
-    for number, (_, path) in zip(_whole("images.txt", rows), rows.values(), strict=True):
-        if number in images:
-            report(f"cub: images.txt lists an image twice: {number}")
-        images.setdefault(number, path)
+    _whole("images.txt", rows)
+    images, first = {}, {}
+    for line, (number, path) in rows.items():
+        for word in (f"image {int(number)}", path):
+            if word in first:
+                report(f"cub: images.txt lists {word} twice, in lines {first[word]} and {line}")
+                break
+        else:
+            images[int(number)] = path
+            first[f"image {int(number)}"] = first[path] = line
     return list(images), list(images.values())
 
 
-def _cmr_paths(root, split):
-    """The images of CMR's lists, as they are named in images.txt."""
-    folders = [root, root.parent, root.parent / "cachedir" / "cub" / "data"]
-    paths = []
+def cmr_paths(folders: Iterable[Path], split: str) -> list[str]:
+    """The images of CMR's lists, as they are named in images.txt.
+
+    Args:
+        folders: where the lists may lie; the first place that has one counts.
+        split: "train", "test" (CMR's val and test) or "all".
+
+    Raises:
+        DataError: a list is missing or damaged.
+    """
+    folders, paths = list(folders), []
     for name in _CMR_FILES[split]:
         file = f"{name}_cub_cleaned.mat"
         found = next((folder / file for folder in folders if (folder / file).is_file()), None)
         if found is None:
             raise DataError(
-                f"cub: the subset cmr needs {file} in {root}: it is part of the cached annotations "
-                "of https://github.com/akanazawa/cmr"
+                f"cub: the subset cmr needs {file} in {folders[0]}: it is part of the cached "
+                "annotations of https://github.com/akanazawa/cmr"
             )
-        paths += [str(image.rel_path) for image in as_list(read_mat(found, "images"))]
+        try:
+            paths += [str(image.rel_path) for image in as_list(read_mat(found, "images"))]
+        except AttributeError:
+            raise DataError(f"{found}: its images have no rel_path, so it is no list") from None
     return paths
 
 
@@ -389,22 +414,21 @@ def _read_table(root, name, columns, numbers):
 
 
 def _read_numbers(root, name, columns):
-    """(lines, columns) float64 of a file of numbers."""
+    """(lines,) numbers of the lines of a file of numbers, and (lines, columns) float64."""
     rows = _read_table(root, name, columns, numbers=columns)
     try:
         numbers = np.array(list(rows.values()), np.float64).reshape(-1, columns)
         if np.isfinite(numbers).all():
-            return numbers
+            return np.array(list(rows), np.int64), numbers
     except ValueError:
         pass
-    good = []
-    for line, row in rows.items():
+    for line, row in list(rows.items()):
         wrong = [word for word in row if not _is_finite(word)]
         if wrong:
             report(f"cub: {name} has {wrong[0]!r} in line {line}, expected a number")
-        else:
-            good.append(row)
-    return np.array(good, np.float64).reshape(-1, columns)
+            del rows[line]
+    numbers = np.array(list(rows.values()), np.float64).reshape(-1, columns)
+    return np.array(list(rows), np.int64), numbers
 
 
 def _is_finite(word):
@@ -431,13 +455,31 @@ def _rows(ids, numbers):
     return np.where(ordered[places] == numbers, order[places], -1)
 
 
-def _check_once(name, names, places, what):
-    """Every name has one line, neither none nor two; (names,) bool, True for those that do not."""
+def _scattered(places, count, numbers, lines):
+    """The numbers and lines of a file at their places among `count`; zeros where there is none."""
+    known = places >= 0
+    values, found = np.zeros((count, numbers.shape[1])), np.zeros(count, np.int64)
+    values[places[known]], found[places[known]] = numbers[known], lines[known]
+    return values, found
+
+
+def _check_once(name, names, places, lines):
+    """Every image has one line, neither none nor two; (names,) bool, True where it has not."""
     counts = np.bincount(places[places >= 0], minlength=len(names))
-    for count, problem in ((counts == 0, "no line"), (counts > 1, "more than one line")):
-        for place in np.flatnonzero(count):
-            report(f"cub: {name} has {problem} for {what} {names[place]}")
+    for place in np.flatnonzero(counts == 0):
+        report(f"cub: {name} has no line for image {names[place]}")
+    for place in np.flatnonzero(counts > 1):
+        where = ", ".join(map(str, lines[places == place]))
+        report(f"cub: {name} has more than one line for image {names[place]}: {where}")
     return counts != 1
+
+
+def _check_flags(name, values, lines):
+    """(values,) bool, True where one is neither 0 nor 1."""
+    wrong = (values != 0) & (values != 1)
+    for place in np.flatnonzero(wrong):
+        report(f"cub: {name} has {values[place]:g} in line {lines[place]}, expected 0 or 1")
+    return wrong
 
 
 def _stem(path):

@@ -86,6 +86,8 @@ class Folder(Dataset):
             how_to_obtain=HOW_TO_OBTAIN,
         )
         self._entries = self._find_entries()
+        if are_collected():
+            self._report_strangers()
         look = self._look_at_header if verify == "headers" else self._sample
         self.left_out = self._verify(look, skip_bad)
 
@@ -162,18 +164,8 @@ class Folder(Dataset):
         """Keypoints `(landmarks, 2)` and whether each is labelled inside the image, or None."""
         if not self.info.landmarks:
             return None, None
-        one = entry.object
-        if self._keypoints is not None:
-            objects = self._keypoints.objects.get(entry.path.as_posix(), [])
-            objects = [other for other in objects if other.keypoints is not None]
-            if len(objects) > 1:
-                raise DataError(
-                    f"{self._keypoints.path}: {entry.path.as_posix()} has {len(objects)} objects "
-                    "with keypoints, expected one an image: take masks from this file as well "
-                    "(masks=FILE.json), which makes each object a sample"
-                )
-            one = objects[0] if objects else None
-        if one is None or one.keypoints is None:
+        one = self._annotated(entry)
+        if one is None:
             count = len(self.info.landmarks)
             return np.zeros((count, 2), np.float32), np.zeros(count, bool)
         points = one.keypoints[:, :2].astype(np.float32)
@@ -181,23 +173,46 @@ class Folder(Dataset):
         inside = ((points >= frame[:2]) & (points <= frame[2:])).all(axis=1)
         return points, (one.keypoints[:, 2] > 0) & inside
 
+    def _annotated(self, entry):
+        """The COCO object whose keypoints are the sample's, or None."""
+        if self._keypoints is None:
+            one = entry.object
+            return None if one is None or one.keypoints is None else one
+        objects = self._keypoints.objects.get(entry.path.as_posix(), [])
+        objects = [other for other in objects if other.keypoints is not None]
+        if len(objects) > 1:
+            raise DataError(
+                f"{self._keypoints.path}: {entry.path.as_posix()} has {len(objects)} objects "
+                "with keypoints, expected one an image: take masks from this file as well "
+                "(masks=FILE.json), which makes each object a sample"
+            )
+        return objects[0] if objects else None
+
     def problems(self, index):
         """Also tells of keypoints outside the image, which `read` takes as not visible."""
         found = super().problems(index)
         entry = self._entries[index]
-        if found or not self.info.landmarks or entry.object is None:
+        if found or not self.info.landmarks or (one := self._annotated(entry)) is None:
             return found
+        file = (self._keypoints or self._masks.coco).path
         height, width = read_size(self._root / entry.path)
-        if entry.object.keypoints is None:
-            return found
-        for name, (x, y, visible) in zip(self.info.landmarks, entry.object.keypoints, strict=True):
-            if visible and not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
-                found.append(
-                    f"{self._masks.coco.path}: {name} of annotation {entry.object.number} is at "
-                    f"x={x:g}, y={y:g}, outside {entry.path.as_posix()} of {width} x {height} "
-                    "pixels"
+        return [
+            f"{file}: {name} of annotation {one.number} is at x={x:g}, y={y:g}, outside "
+            f"{entry.path.as_posix()} of {width} x {height} pixels"
+            for name, (x, y, visible) in zip(self.info.landmarks, one.keypoints, strict=True)
+            if visible and not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5)
+        ]
+
+    def _report_strangers(self):
+        """Keypoints of images that are not there: a name misspelt, or a folder not complete."""
+        if self._keypoints is None:
+            return
+        there = {entry.path.as_posix() for entry in self._entries}
+        for name, found in self._keypoints.objects.items():
+            if found and name not in there:
+                report(
+                    f"{self._keypoints.path}: there is no image {name}, which it has keypoints of"
                 )
-        return found
 
     def _look_at_header(self, entry):
         size = read_size(self._root / entry.path)

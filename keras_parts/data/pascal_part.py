@@ -18,7 +18,7 @@ from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
 from keras_parts.data.label_maps import Entry, LabelMaps
 from keras_parts.data.matlab import as_list, read_mat
 from keras_parts.data.problems import report
-from keras_parts.data.sources import find_data
+from keras_parts.data.sources import find_data, read_lines
 from keras_parts.errors import ConfigError, DataError
 
 SPLITS = ("train", "test", "fit", "validation", "all")
@@ -182,14 +182,10 @@ def _entries(root, split, category):
 
 def _listed(path: Path):
     """Names of the images that show the class (1) or hardly show it (0)."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(
-            f"pascal_part: {path} is missing. To obtain the data set, {HOW_TO_OBTAIN}"
-        ) from None
+    if not path.is_file():
+        raise DataError(f"pascal_part: {path} is missing. To obtain the data set, {HOW_TO_OBTAIN}")
     names = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(path), 1):
         row = line.split()
         if len(row) != 2 or row[1] not in ("-1", "0", "1"):
             report(f"pascal_part: {path.name} has {line!r} in line {number}, expected 'NAME 1'")
@@ -206,14 +202,22 @@ def _objects(path):
 @lru_cache(maxsize=4)
 def _read_objects(path, _):
     annotation = read_mat(path, "anno")
+    objects = as_list(_field(annotation, "objects", f"{path}: anno"))
+    for place, one in enumerate(objects, 1):
+        for field in ("class", "mask", "parts"):
+            _field(one, field, f"{path}: object {place}")
+    return objects
+
+
+def _field(struct, name, where):
     try:
-        return as_list(annotation.objects)
+        return getattr(struct, name)
     except AttributeError:
-        raise DataError(f"{path}: anno has no objects, so it is no part annotation") from None
+        raise DataError(f"{where} has no {name}, so it is no part annotation") from None
 
 
 def _class_of(one):
-    return str(getattr(one, "class", ""))
+    return str(getattr(one, "class"))
 
 
 def _counts(one, least_share):
@@ -227,13 +231,15 @@ def _counts(one, least_share):
 def _label_map(one, category, path):
     labels = np.zeros(np.asarray(one.mask).shape, np.uint8)
     for part in reversed(as_list(one.parts)):
-        name = str(part.part_name).partition("_")[0]
+        full_name = str(_field(part, "part_name", f"{path}: a part"))
+        name = full_name.partition("_")[0]
         if name not in PARTS[category]:
-            raise DataError(f"{path}: a {category} has no part {part.part_name!r}")
-        mask = np.asarray(part.mask) > 0
+            raise DataError(f"{path}: a {category} has no part {full_name!r}")
+        mask = np.asarray(_field(part, "mask", f"{path}: {full_name}")) > 0
         if mask.shape != labels.shape:
             raise DataError(
-                f"{path}: the mask of {part.part_name} is {mask.shape}, not the image's"
+                f"{path}: the mask of {full_name} is {mask.shape}, that of its {category} "
+                f"{labels.shape}"
             )
         labels[mask] = 1 + PARTS[category].index(name)
     return labels

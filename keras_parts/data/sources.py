@@ -10,6 +10,18 @@ DATA_VARIABLE = "KERAS_PARTS_DATA"
 """Environment variable that names the folder of data sets."""
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, UTF-8.
+
+    Raises:
+        DataError: it cannot be read as text.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text: {error}") from None
+
+
 def find_data(name: str, data_dir: str | PathLike | None, folder: str, how_to_obtain: str) -> Path:
     """The folder of a data set.
 

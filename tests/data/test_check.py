@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from keras_parts.data import load
 from keras_parts.data.check import check
@@ -58,15 +59,20 @@ def damage_pascal_part(root):
     (voc / "Annotations_Part/2008_000002.mat").unlink()
     (voc / "VOC2010/JPEGImages/2008_000003.jpg").unlink()
     Image.new("RGB", (5, 4)).save(voc / "VOC2010/JPEGImages/2008_000004.jpg")
+    cut_short(voc / "VOC2010/JPEGImages/2008_000005.jpg")
+    savemat(voc / "Annotations_Part/2008_000006.mat", {"anno": {"objects": {"class": "horse"}}})
     path = voc / "VOC2010/ImageSets/Main/horse_val.txt"
-    path.write_text(path.read_text() + "2008_000009 7\n")
+    path.write_text(path.read_text() + "2008_000009 7\n2008_000007 1\n")
     return {
         "2008_000000.mat: not a readable .mat file",
         "2008_000001.mat: not a readable .mat file",
         "2008_000002.mat: there is no such file",
         "2008_000003.jpg is missing, which 2008_000003#2 needs",
         "2008_000004.mat have 32 x 24 pixels, the image 5 x 4",
+        "2008_000005.jpg: cut short or damaged",
+        "2008_000006.mat: object 1 has no mask",
         "horse_val.txt has '2008_000009 7' in line 4",
+        "2008_000007#2 is listed twice",
     }
 
 
@@ -76,10 +82,19 @@ def damage_celebamask(root):
         path.unlink()
     Image.new("RGB", (512, 500), "white").save(masks / "00001_hat.png")
     (root / "CelebAMask-HQ/CelebA-HQ-img/x.jpg").write_bytes(b"")
+    cut_short(root / "CelebAMask-HQ/CelebA-HQ-img/3.jpg")
+    path = root / "CelebAMask-HQ/list_eval_partition.txt"
+    path.write_text(path.read_text() + "\nx\n001002.jpg 1\n")
+    path = root / "CelebAMask-HQ/CelebA-HQ-to-CelebA-mapping.txt"
+    path.write_text(path.read_text().rpartition("\n")[0])
     return {
         "0/00000_skin.png is missing, which 0 needs",
         "00001_hat.png has 512 x 500 pixels, expected 512 x 512",
         "x.jpg is not named by a number",
+        "3.jpg: cut short or damaged",
+        "list_eval_partition.txt has 1 columns in line 11, not 2",
+        "list_eval_partition.txt has 001002.jpg twice, in lines 3 and 12",
+        "CelebA-HQ-to-CelebA-mapping.txt gives no split to ",
     }
 
 
@@ -88,13 +103,34 @@ def damage_clothing(root):
     drawn.save(root / "labels/0003.png", drawn.photograph(0))
     (root / "labels/0004.png").write_text("nothing")
     (root / "photos/0005.jpg").unlink()
-    (root / "label_list.txt").write_text("0 null\n1 hair\n2 skin\n7 dress\n4 boots\n")
+    drawn.save(root / "labels/0006.png", np.zeros((5, 4), np.uint8))
+    cut_short(root / "photos/0007.jpg")
+    (root / "label_list.txt").write_text("0 null\n\n1 hair\n2 skin\n7 dress\n4 hair\n")
     return {
         "0002.png has the label 9, the largest known is 4",
         "0003.png: a picture of mode RGB holds no labels",
         "0004.png: not a picture",
         "0005.jpg is missing",
-        "label_list.txt has '7 dress' in line 4, expected '3 NAME'",
+        "labels of 0006 in",
+        "0007.jpg: cut short or damaged",
+        "label_list.txt has '7 dress' in line 5, expected '3 NAME'",
+        "label_list.txt has hair twice, in lines 3 and 6",
+    }
+
+
+def damage_clothing_mat(root):
+    labels = root / "clothing_co_parsing/annotations/pixel-level"
+    cut_short(labels / "0001.mat")
+    savemat(labels / "0002.mat", {"other": np.ones(drawn.SIZE, np.uint8)})
+    savemat(labels / "0003.mat", {"groundtruth": np.ones(drawn.SIZE)})
+    savemat(labels / "0004.mat", {"groundtruth": np.full((5, 4), 1, np.uint8)})
+    savemat(labels / "0005.mat", {"groundtruth": np.full(drawn.SIZE, -1, np.int16)})
+    return {
+        "0001.mat: not a readable .mat file",
+        "0002.mat: it holds other, expected groundtruth",
+        "0003.mat: groundtruth is float64 of (24, 32), no label map",
+        "0004.mat have 4 x 5 pixels, the image 32 x 24",
+        "0005.mat: groundtruth is int16",
     }
 
 
@@ -104,17 +140,27 @@ def damage_folder(root):
     drawn.save(root / "masks/2.png", np.zeros((5, 4), np.uint8))
     drawn.save(root / "labels/3.png", np.zeros((5, 4), np.uint8))
     edit_json(root / "keypoints.json", lambda content: content["annotations"][4].pop("image_id"))
-    edit_json(
-        root / "keypoints.json",
-        lambda content: content["annotations"][5].update(keypoints=[1, 2, 2]),
-    )
+
+    def change(content):
+        annotations = content["annotations"]
+        annotations[5].update(keypoints=[1, 2, 2])
+        annotations[6].update(keypoints=[60, 8, 2, 20, 9, 1])
+        annotations[7].update(keypoints=["x", 8, 2, 20, 9, 1])
+        annotations.append(dict(annotations[8]))
+        content["images"][9]["file_name"] = "nine.jpg"
+
+    edit_json(root / "keypoints.json", change)
     return {
         "0.jpg: cut short or damaged",
         "1.jpg: no mask, expected",
         "2.png: the mask has 4 x 5 pixels, its image 32 x 24",
         "3.png: labels have 4 x 5 pixels, its image 32 x 24",
         "keypoints.json: an annotation has no image_id",
-        "annotation 5 has 3 numbers for keypoints, expected 3 for each of 2",
+        "the keypoints of annotation 5 are [1, 2, 2], expected 6 numbers",
+        "left_ear of annotation 6 is at x=60, y=8, outside 6.jpg of 32 x 24 pixels",
+        'the keypoints of annotation 7 are ["x", 8',
+        "two annotations have the id 8",
+        "there is no image nine.jpg, which it has keypoints of",
     }
 
 
@@ -154,6 +200,11 @@ DAMAGES = {
         drawn.clothing_pictures,
         damage_clothing,
     ),
+    "clothing_co_parsing, .mat": (
+        "clothing_co_parsing",
+        drawn.clothing_co_parsing,
+        damage_clothing_mat,
+    ),
     "folder": ("folder", drawn.folder, damage_folder),
     "folder, COCO": ("folder", drawn.coco, damage_coco),
 }
@@ -191,23 +242,31 @@ def test_damaged_birds(tmp_path):
     lines[5] = lines[5].replace(" 4.0 ", " a ", 1)
     (root / "bounding_boxes.txt").write_text("\n".join([*lines, lines[6]]))
     with (root / "images.txt").open("a") as file:
-        file.write("11 001.Red_Robin/twice.jpg\n")
+        file.write("11 001.Red_Robin/twice.jpg\n500 001.Red_Robin/bird 0.jpg\n")
+    Image.new("L", (5, 4)).save(root / "segmentations/002.Blue_Tit/bird 9.png")
+    (root / "segmentations/002.Blue_Tit/bird 10.png").unlink()
+    path = root / "train_test_split.txt"
+    path.write_text(path.read_text().replace("\n44 1\n", "\n44 7\n"))
     report = check("cub", data_dir=root, progress=False)
     expected = (
         "bird 0.jpg: cut short or damaged",
-        "2 of 42 files are missing, the first is",
+        "3 of 40 files are missing, the first is",
         "bird 2.jpg is missing",
-        "beak of 001.Red_Robin/bird 3.jpg is at x=90, y=4, outside the image of 32 x 24 pixels",
+        "bird 10.png is missing",
+        "bird 9.png has 5 x 4 pixels, its image 32 x 24",
+        "train_test_split.txt has 7 in line 12, expected 0 or 1",
+        "beak of 001.Red_Robin/bird 3.jpg in line 47 at x=90, y=4, outside the image of 32 x 24",
         "parts/part_locs.txt has 1 columns in line 61, expected 5",
         "part_locs.txt has no line for image 23, part 1",
         "bounding_boxes.txt has 'a' in line 6, expected a number",
         "bounding_boxes.txt has no line for image 26",
-        "bounding_boxes.txt has more than one line for image 29",
-        "images.txt lists an image twice: 11",
+        "bounding_boxes.txt has more than one line for image 29: 7, 25",
+        "images.txt lists image 11 twice, in lines 1 and 25",
+        "images.txt lists 001.Red_Robin/bird 0.jpg twice, in lines 1 and 26",
     )
     for words in expected:
         assert sum(words in problem for problem in report.problems) == 1, words
-    assert len(report.problems) == len(expected) and report.samples == 24 - 5
+    assert len(report.problems) == len(expected) and report.samples == 24 - 7
 
 
 def test_nothing_to_read_is_one_problem(tmp_path):

@@ -171,10 +171,16 @@ TABLE_DAMAGES = {
     "no part": ("parts/part_locs.txt", 17, None, "part_locs.txt has no line for image 14, part 2"),
     "two lines": ("train_test_split.txt", 3, "11 1",
                   "train_test_split.txt has (no|more than one) line for image 1[17]"),
-    "unknown part": ("parts/part_locs.txt", 1, "11 16 0 0 0", "parts.txt has no part 16"),
-    "unknown class": ("image_class_labels.txt", 1, "11 5", "class 5, which classes.txt"),
+    "unknown part": ("parts/part_locs.txt", 1, "11 16 0 0 0",
+                     "has part 16 in line 1, which parts.txt"),
+    "unknown class": ("image_class_labels.txt", 1, "11 5", "class 5 in line 1, which classes.txt"),
     "image id": ("images.txt", 2, "x 001.Red_Robin/a.jpg", "images.txt has 'x' in line 2"),
-    "image twice": ("images.txt", 2, "11 001.Red_Robin/a.jpg", "lists an image twice"),
+    "image twice": ("images.txt", 2, "11 001.Red_Robin/a.jpg",
+                    "lists image 11 twice, in lines 1 and 2"),
+    "path twice": ("images.txt", 2, "14 001.Red_Robin/bird 0.jpg",
+                   "lists 001.Red_Robin/bird 0.jpg twice, in lines 1 and 2"),
+    "flag": ("train_test_split.txt", 1, "11 2", "has 2 in line 1, expected 0 or 1"),
+    "seen": ("parts/part_locs.txt", 3, "11 3 4 5 -1", "has -1 in line 3, expected 0 or 1"),
     "no path": ("images.txt", 2, "14", "images.txt has 1 columns in line 2, expected 2"),
 }  # fmt: skip
 
@@ -235,7 +241,9 @@ def test_a_mask_of_another_size(copy):
 
 def test_an_empty_box(copy):
     _replace_line(copy, "bounding_boxes.txt", 1, "11 40 2 3 4")
-    with pytest.raises(DataError, match=r"bounding_boxes.txt.*\[40.0, 2.0, 3.0, 4.0\].*bird 0"):
+    with pytest.raises(
+        DataError, match=r"boxes.txt.*\[40.0, 2.0, 3.0, 4.0\].*bird 0.jpg in line 1,"
+    ):
         load("cub", "all", copy)[0]
 
 

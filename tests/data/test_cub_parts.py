@@ -114,8 +114,29 @@ def test_classes_and_subsets(prepared):
     assert set(dataset.categories()) == {0, 2} and len(dataset) == 16
     with pytest.raises(ConfigError, match="classes 1 to 3, not 7"):
         load("cub_parts", "all", prepared, classes=[7])
-    with pytest.raises(ConfigError, match="subsets 001, 002, 003, not '9'"):
+    with pytest.raises(ConfigError, match="subsets cmr, 001, 002, 003, not '9'"):
         load("cub_parts", "all", prepared, subset="9")
+    with pytest.raises(DataError, match="no class Black footed Albatross, which is CUB-001"):
+        load("cub_parts", "all", prepared, subset="001")
+
+
+def test_the_images_that_cmr_cleaned(prepared, archives):
+    from scipy.io import savemat
+
+    with pytest.raises(DataError, match="the subset cmr needs train_cub_cleaned.mat"):
+        load("cub_parts", "train", prepared, subset="cmr")
+    for place, split in enumerate(("train", "val", "test")):
+        images = np.empty(2, [("rel_path", object)])
+        for number in range(2):
+            index = 8 * number + (1 if split == "train" else 3 * (place - 1))
+            label = list(drawn.BIRD_CLASSES.values())[number]
+            images[number]["rel_path"] = f"{label}/bird {index}.jpg"
+        for folder in (prepared, archives / "CUB_200_2011"):
+            savemat(folder / f"{split}_cub_cleaned.mat", {"images": images})
+    for split, count in (("train", 2), ("test", 3), ("all", 5)):
+        packed = load("cub_parts", split, prepared, subset="cmr")
+        plain = load("cub", split, archives, subset="cmr")
+        assert sorted(packed.ids()) == sorted(plain.ids()) and len(packed) == count
 
 
 def test_a_folder_where_nothing_is_prepared(tmp_path):

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_parts.data.crops import image_box
+from keras_parts.data.cub import CMR, LICENCE, REGIONS, SUBSETS, cmr_paths
 from keras_parts.data.cub import HOW_TO_OBTAIN as _BY_HAND
-from keras_parts.data.cub import LICENCE, REGIONS, SUBSETS
 from keras_parts.data.dataset import Dataset, DatasetInfo, Subset, check_split, split_of
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
@@ -123,7 +123,9 @@ def load_cub_parts(
         data_dir: TFDS' data folder that `data prepare cub_parts --output` named; None for TFDS'
             own.
         classes: numbers of the classes, from 1; None for all.
-        subset: "001", "002" or "003", the classes of landmark regression.
+        subset: "001", "002" or "003", the classes of landmark regression; or "cmr", the images
+            that CMR cleaned, listed in its {train,val,test}_cub_cleaned.mat, which lie in TFDS'
+            data folder.
 
     Returns:
         Samples with image, foreground, 15 keypoints, box and category.
@@ -133,8 +135,8 @@ def load_cub_parts(
         DataError: it has not been prepared there.
     """
     check_split("cub_parts", split, SPLITS)
-    if subset not in (None, *SUBSETS):
-        raise ConfigError(f"cub_parts has the subsets {', '.join(SUBSETS)}, not {subset!r}")
+    if subset not in (None, CMR, *SUBSETS):
+        raise ConfigError(f"cub_parts has the subsets {', '.join((CMR, *SUBSETS))}, not {subset!r}")
     if data_dir is not None and not Path(data_dir).is_dir():
         raise DataError(f"cub_parts: there is no folder {data_dir}. {HOW_TO_OBTAIN}")
     builder = _builder(data_dir)
@@ -144,10 +146,16 @@ def load_cub_parts(
         dataset = _Joined([CubParts(builder, "train"), CubParts(builder, "test")])
     else:
         dataset = CubParts(builder, "test" if split == "test" else "train")
-    chosen = _classes(dataset.info.categories, classes, subset)
-    if chosen is not None:
-        rows = np.flatnonzero(np.isin(dataset.categories(), chosen))
-        dataset = Subset(dataset, rows)
+    chosen = np.full(len(dataset), True)
+    if subset == CMR:
+        lists = cmr_paths(_folders(builder), split if split in ("test", "all") else "train")
+        chosen &= np.isin(dataset.ids(), [path.rpartition(".")[0] for path in lists])
+    elif subset is not None:
+        chosen &= dataset.categories() == _place(dataset.info.categories, subset)
+    if classes is not None:
+        chosen &= np.isin(dataset.categories(), _places(dataset.info.categories, classes))
+    if not chosen.all():
+        dataset = Subset(dataset, np.flatnonzero(chosen))
     return split_of(dataset, split) if split in ("fit", "validation") else dataset
 
 
@@ -203,15 +211,23 @@ def _as_bytes(builder):
     return {"image": skip(), "segmentation_mask": skip()}
 
 
-def _classes(names, classes, subset):
-    """Places of the chosen classes among all; None for all."""
-    chosen = None
-    if subset is not None:
-        chosen = [names.index(SUBSETS[subset].partition(".")[2].replace("_", " "))]
-    if classes is not None:
-        unknown = [number for number in classes if not 1 <= number <= len(names)]
-        if unknown:
-            raise ConfigError(f"cub_parts has the classes 1 to {len(names)}, not {unknown[0]}")
-        places = [number - 1 for number in classes]
-        chosen = places if chosen is None else sorted(set(places) & set(chosen))
-    return chosen
+def _folders(builder):
+    """TFDS' data folder, then that of the builder and of its version."""
+    version = Path(builder.data_dir)
+    return version.parents[1], version.parent, version
+
+
+def _place(names, subset):
+    """The place of a subset's class among all."""
+    name = SUBSETS[subset].partition(".")[2].replace("_", " ")
+    if name not in names:
+        raise DataError(f"cub_parts has no class {name}, which is CUB-{subset}")
+    return names.index(name)
+
+
+def _places(names, classes):
+    """The places of classes by their numbers."""
+    unknown = [number for number in classes if not 1 <= number <= len(names)]
+    if unknown:
+        raise ConfigError(f"cub_parts has the classes 1 to {len(names)}, not {unknown[0]}")
+    return [number - 1 for number in classes]
