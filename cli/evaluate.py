@@ -2,6 +2,7 @@
 
 import functools
 import json
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,25 @@ _TRAINED_ON = {"test": "train", "validation": "fit"}
 _SEED = "{seed}"
 
 
+def _explain(context, _, asked):
+    """Print what protocols and baselines compute, and end."""
+    if not asked:
+        return
+    from keras_parts.metrics import BASELINES, PROTOCOLS
+
+    paragraph = functools.partial(textwrap.fill, width=100)
+    for protocol in PROTOCOLS.values():
+        needs = ", ".join({"train": "a train split"}.get(need, need) for need in protocol.needs)
+        text = f"{protocol.description} Needs: {needs}. Gives: {', '.join(protocol.metrics)}."
+        click.echo(f"{protocol.name}: {protocol.title}")
+        click.echo(paragraph(text, initial_indent="    ", subsequent_indent="    ") + "\n")
+    click.echo("Baselines, each fitted on the train split's foreground with the same K:")
+    for name, baseline in BASELINES.items():
+        title = baseline.title.format(features="a teacher's features (--teacher)")
+        click.echo(f"    {name}: {title}; from {baseline.supervision}")
+    context.exit()
+
+
 @click.command()
 @data_options
 @click.option("--split", default="test", show_default=True, help="Split to measure on.")
@@ -27,7 +47,7 @@ _SEED = "{seed}"
 @click.option(
     "--seeds",
     metavar="N,N,...",
-    help="Measure a run for each seed: mean, standard deviation, interval over images.",
+    help="Measure a run for each seed, or one: mean, standard deviation, interval over images.",
 )
 @click.option("--parts", "-k", type=click.IntRange(2), metavar="K", help="K of baselines alone.")
 @click.option(
@@ -53,6 +73,14 @@ _SEED = "{seed}"
 @click.option("--name-parts", is_flag=True, help="Store what the parts mean with the model.")
 @click.option("--confusion", metavar="FILE", help="Draw labels against parts.")
 @click.option("--output", "-o", metavar="FILE", help="Write the JSON there as well.")
+@click.option(
+    "--explain",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_explain,
+    help="Tell what each protocol and baseline computes, and exit.",
+)
 @common_options
 def evaluate(
     data, split, model, seeds, parts, protocols, mask_folder, baselines, all_baselines, teacher,
@@ -62,6 +90,7 @@ def evaluate(
 
     Published numbers of the same number of parts stand beside the measured ones.
     """
+    together = seeds is not None
     seeds = _seeds(seeds, seed)
     baselines = _baselines(baselines, all_baselines)
     _check(split, model, seeds, parts, baselines, name_parts)
@@ -89,8 +118,10 @@ def evaluate(
         methods += _measured_baselines(run, baselines, parts, seeds, features, train, possible)
     if not methods:
         raise click.UsageError("no baseline can run these protocols")
+    if together:
+        methods = [runs.with_intervals() for runs in methods]
     meanings = _meanings(methods[0], dataset.info) if segmenter else ()
-    content = _content(model, split, seeds, flip, methods, meanings)
+    content = _content(model, split, seeds if together else [], flip, methods, meanings)
     text = methods[0].to_table(*methods[1:]).rstrip()
     if meanings:
         text += "\n\nWhat the parts mean:\n" + "\n".join(f"  {one}" for one in meanings)
@@ -142,7 +173,7 @@ def _check(split, model, seeds, parts, baselines, name_parts):
 def _measured_models(run, model, seeds, protocols, flip):
     """(`Runs` of the model's seeds, the first segmenter)."""
     from keras_parts import zoo
-    from keras_parts.metrics import Runs
+    from keras_parts.metrics import Runs, SegmenterMaps
 
     names = [model.replace(_SEED, str(seed)) for seed in seeds] if _SEED in model else [model]
     reports, first = [], None
@@ -150,10 +181,9 @@ def _measured_models(run, model, seeds, protocols, flip):
     for name in names:
         segmenter = zoo.load(name)
         first = first or segmenter
-        maps = functools.partial(segmenter.maps, flip=True) if flip else segmenter.maps
+        maps = SegmenterMaps(segmenter, flip)
         reports.append(run(maps, parts=segmenter.parts, protocols=protocols or None, method=method))
-    runs = Runs(tuple(reports))
-    return (runs.with_intervals() if len(names) > 1 else runs), first
+    return Runs(tuple(reports)), first
 
 
 def _measured_baselines(run, names, parts, seeds, features, train, possible):
@@ -173,8 +203,7 @@ def _measured_baselines(run, names, parts, seeds, features, train, possible):
             if chosen != []:
                 reports.append(run(maps, parts=parts, protocols=chosen, method=method))
         if reports:
-            runs = Runs(tuple(reports))
-            yield runs.with_intervals() if len(seeds) > 1 else runs
+            yield Runs(tuple(reports))
 
 
 def _possible(protocols, maps, dataset, train):
@@ -217,8 +246,17 @@ class _Features:
 
     @property
     def name(self):
-        """For tables: "efficientnet_lite0 block_14"."""
-        return f"{self._recipe.teacher} {'+'.join(self._teacher.layer_names)}"
+        """For tables: "efficientnet_lite0 block_14, turned and mirrored"."""
+        views = [
+            word
+            for word, used in (
+                ("turned", any(self._recipe.teacher_turns[1:])),
+                ("mirrored", self._recipe.teacher_mirror),
+            )
+            if used
+        ]
+        name = f"{self._recipe.teacher} {'+'.join(self._teacher.layer_names)}"
+        return ", ".join(filter(None, (name, " and ".join(views))))
 
     @functools.cached_property
     def embed(self):
@@ -251,21 +289,17 @@ def _foreground_result(runs):
 
 
 def _content(model, split, seeds, flip, methods, meanings):
-    """What --json prints."""
+    """What --json prints: of each method its one report, or with --seeds what they come to."""
+    contents = [json.loads((runs if seeds else runs.reports[0]).to_json()) for runs in methods]
     head = {"model": model, "split": split, "flip": flip}
-    first, rest = (methods[0], methods[1:]) if model else (None, methods)
-    if first is not None:
-        several = len(first.reports) > 1
-        head |= json.loads(first.to_json() if several else first.reports[0].to_json())
-    head["baselines"] = [
-        json.loads(other.to_json() if len(other.reports) > 1 else other.reports[0].to_json())
-        for other in rest
-    ]
+    if model:
+        head |= contents.pop(0)
+    head["baselines"] = contents
     head["meanings"] = [
         {"part": one.part, "name": one.name, "covers": dict(one.covers), "share": one.share}
         for one in meanings
     ]
-    return head if len(seeds) == 1 else head | {"seeds": seeds}
+    return head | {"seeds": seeds} if seeds else head
 
 
 def _folder(model):

@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "Discover the parts of the objects in images.",
     "evaluate": "Measure a segmenter, or baselines, by the protocols of a data set.",
     "segment": "Segment picture files into parts.",
+    "convert": "Make a segmenter of a checkpoint released with the paper.",
     "export": "Write a segmenter for ONNX, LiteRT, OpenVINO or as a SavedModel.",
     "demo": "Serve a page where one drops a photo and sees its parts.",
     "data": "Data sets: what there is, how to get it, and whether it is whole.",

@@ -10,6 +10,7 @@ from keras_parts.errors import ConfigError, DataError, KerasPartsError
 
 WEIGHTS_VARIABLE = "KERAS_PARTS_WEIGHTS"
 """Environment variable that names the folder of pretrained weights."""
+_SAFE_TORCH = (2, 6)
 
 
 def weights_folder():
@@ -86,6 +87,11 @@ def _read_safetensors(path):
 def _read_torch(path):
     import torch
 
+    if tuple(map(int, torch.__version__.split(".")[:2])) < _SAFE_TORCH:
+        raise ConfigError(
+            f"{path}: PyTorch {torch.__version__} can be made to execute what it reads, even with "
+            "weights_only=True (CVE-2025-32434): pip install 'torch>=2.6'"
+        )
     state = torch.load(path, map_location="cpu", weights_only=True)
     # checkpoints of a training run keep the weights beside other things
     state = state.get("model_state_dict", state)

@@ -20,6 +20,7 @@ from keras_parts.metrics.meaning import PartMeaning, confusion_picture, part_mea
 from keras_parts.metrics.protocols import PROTOCOLS, Maps, Protocol, Result
 from keras_parts.metrics.published import PUBLISHED, Published, published_values
 from keras_parts.metrics.report import Report, Runs
+from keras_parts.metrics.segmenter_maps import SegmenterMaps
 
 __all__ = [
     "BASELINES",
@@ -34,6 +35,7 @@ __all__ = [
     "Report",
     "Result",
     "Runs",
+    "SegmenterMaps",
     "ari",
     "baseline_named",
     "colour_baseline",

@@ -1,7 +1,4 @@
-import os
-import zlib
 from functools import partial
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,6 +14,7 @@ from keras_parts.backbones.resnet50 import (
 )
 from keras_parts.errors import ConfigError, DataError
 from tests.backbones.contract import check_backbone, evaluate, randomise, tolerance
+from tests.backbones.reference import reference_state
 
 pytestmark = pytest.mark.backend
 
@@ -40,32 +38,8 @@ def test_geometry_of_the_paper():
     assert dilations == 7 * [1] + 6 * [2] + 3 * [4]
 
 
-def reference_state(seed, path):
-    """Weights by the reference's rule: they are drawn from the checksum of each name."""
-    state = {}
-    for line in path.read_text().splitlines():
-        name, shape = line.split(" ", 1)
-        shape = tuple(int(size) for size in shape.strip("()").split(",") if size.strip())
-        if name.endswith("num_batches_tracked"):
-            continue
-        random = np.random.RandomState((zlib.crc32(name.encode()) + seed) % 2**32)
-        if name.endswith("running_var"):
-            state[name] = random.rand(*shape) * 0.5 + 0.75
-        elif name.endswith("running_mean"):
-            state[name] = random.randn(*shape) * 0.1
-        elif len(shape) == 1 and name.endswith("weight"):
-            state[name] = random.rand(*shape) * 0.4 + 0.8
-        elif len(shape) == 1:
-            state[name] = random.randn(*shape) * 0.05
-        else:
-            state[name] = random.randn(*shape) * np.sqrt(2 / np.prod(shape[1:])) * 0.7
-    return state
-
-
 def test_equals_the_papers_network(reference):
-    beside_the_checkout = Path(__file__).resolve().parents[3] / "shared" / "reference"
-    folder = Path(os.environ.get("KERAS_PARTS_TEST_REFERENCE") or beside_the_checkout)
-    state = reference_state(int(reference["network_seed"]), folder / "state_dict_names.txt")
+    state = reference_state(reference)
     backbone, head = resnet50(), deeplab_head(5)
     head.build((None, None, None, 2048))
     load_torch_state(backbone, state, head)

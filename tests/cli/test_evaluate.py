@@ -84,6 +84,17 @@ def test_split(evaluate):
     assert evaluate("--split", "nosuch").exit_code == 2
 
 
+def test_every_protocol_and_baseline_is_explained():
+    from keras_parts.metrics import BASELINES, PROTOCOLS
+
+    result = CliRunner().invoke(main, ["evaluate", "--explain"])
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.output.split())
+    for name, protocol in PROTOCOLS.items():
+        assert f"{name}: {protocol.title} {protocol.description} Needs: " in words
+    assert all(f" {name}: " in words for name in BASELINES)
+
+
 def test_damaged_model(evaluate, monkeypatch):
     def load(model):
         raise IntegrityError(f"{model}: sha256 is ...")
@@ -186,6 +197,17 @@ def test_seeds_are_put_together(evaluate, monkeypatch):
     assert low <= found["mean"] <= high
     table = evaluate(*arguments, "--baseline=kmeans-colour", model="runs/s{seed}").stdout
     assert "(3 runs)" in table and "±" in table and "95 % interval" in table
+
+
+def test_one_seed_has_an_interval_too(evaluate):
+    arguments = ("--protocol", "pixels-foreground", "--baseline=kmeans-colour")
+    content = json.loads(evaluate(*arguments, "--seeds", "3", "--json").stdout)
+    for method in (content, *content["baselines"]):
+        found = method["summary"]["pixels-foreground"]["FG-NMI"]
+        low, high = found["interval"]
+        assert low <= found["mean"] <= high and found["std"] is None
+    assert evaluate(*arguments, "--seeds", "3").stdout.count("95 % interval") == 2
+    assert "95 % interval" not in evaluate(*arguments).stdout
 
 
 def test_masks_of_a_folder_are_named(evaluate, tmp_path):

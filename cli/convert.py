@@ -1,0 +1,26 @@
+"""keras-parts convert"""
+
+import click
+
+from keras_parts.cli.options import Answer, common_options
+from keras_parts.cli.runtime import import_keras
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--output", "-o", required=True, metavar="DIR", help="Folder for the segmenter.")
+@common_options
+def convert(checkpoint, output, seed, quiet):
+    """Make a segmenter of a checkpoint released with the paper.
+
+    CHECKPOINT is a .pth file of the paper's public code. Every --model takes the folder. These
+    networks know no background: evaluate them by the protocols with given masks. Reading the file
+    takes PyTorch; nothing of it is executed.
+    """
+    import_keras()
+    from keras_parts.released import from_released
+
+    segmenter = from_released(checkpoint)
+    segmenter.save_preset(output)
+    content = {"checkpoint": checkpoint, "output": output, "parts": segmenter.parts}
+    return Answer(content, f"A segmenter of {segmenter.parts} parts in {output}")

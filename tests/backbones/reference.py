@@ -1,0 +1,31 @@
+"""The weights of the reference network, the paper's DeepLab."""
+
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+
+def reference_state(reference):
+    """{name: array} by the reference's rule: they are drawn from the checksum of each name."""
+    beside_the_checkout = Path(__file__).resolve().parents[3] / "shared" / "reference"
+    folder = Path(os.environ.get("KERAS_PARTS_TEST_REFERENCE") or beside_the_checkout)
+    seed, state = int(reference["network_seed"]), {}
+    for line in (folder / "state_dict_names.txt").read_text().splitlines():
+        name, shape = line.split(" ", 1)
+        shape = tuple(int(size) for size in shape.strip("()").split(",") if size.strip())
+        if name.endswith("num_batches_tracked"):
+            continue
+        random = np.random.RandomState((zlib.crc32(name.encode()) + seed) % 2**32)
+        if name.endswith("running_var"):
+            state[name] = random.rand(*shape) * 0.5 + 0.75
+        elif name.endswith("running_mean"):
+            state[name] = random.randn(*shape) * 0.1
+        elif len(shape) == 1 and name.endswith("weight"):
+            state[name] = random.rand(*shape) * 0.4 + 0.8
+        elif len(shape) == 1:
+            state[name] = random.randn(*shape) * 0.05
+        else:
+            state[name] = random.randn(*shape) * np.sqrt(2 / np.prod(shape[1:])) * 0.7
+    return state
