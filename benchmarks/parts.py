@@ -4,9 +4,10 @@
 
 Below --data-dir lie CUB_200_2011, celebamask and clothing_co_parsing. Models are trained on the
 train splits with the default recipe, by `keras-parts train`, unless their run folders are there
-already; every result is kept as JSON in --output, and what is there is not measured again, so that
-an interrupted run goes on. The table is written to --output/table.md; --only-baselines trains
-nothing, --only-table measures nothing.
+already, in --output/runs/{dataset}-k{K}-s{seed}. Every result is kept as JSON in --output, and what
+is there is not measured again, so that an interrupted run goes on: delete a file to measure it
+anew. Beside that of our method lies a picture of 16 test images. The table is written to
+--output/table.md; --only-baselines trains and measures no model, --only-table measures nothing.
 """
 
 import argparse
@@ -14,18 +15,52 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from keras_parts.data import load
-from keras_parts.metrics import BASELINES, PROTOCOLS, Runs, evaluate, remembered, teacher_features
+from keras_parts.images import atomic_path, atomic_write
+from keras_parts.metrics import (
+    BASELINES,
+    Runs,
+    SegmenterMaps,
+    evaluate,
+    remembered,
+    teacher_features,
+)
+from keras_parts.parts import contact_sheet
 from keras_parts.training.recipes import recipe
 
 SEEDS = {4: (0, 1, 2)}
 """K -> seeds of our method; one elsewhere."""
 PARTS = {"cub": (4, 8, 16), "celebamask": (4, 8), "clothing_co_parsing": (4, 8)}
 FOLDERS = {"cub": "CUB_200_2011"}
-LAYERS = ("block_14",)
-"""Of the recipe's teacher, for baselines: the layer whose clusters agree best with keypoints of
-birds (k-means; block 10 is far behind). Plain features: nothing is averaged over mirror images."""
+OURS = "ours"
+PICTURED = 16
+
+
+class Row(NamedTuple):
+    """A baseline, and which features it gets."""
+
+    baseline: str
+    features: str | None = None
+
+
+ROWS = {
+    "kmeans-colour": Row("kmeans-colour"),
+    "kmeans-position": Row("kmeans-position"),
+    "slic": Row("slic"),
+    "kmeans-features": Row("kmeans-features", "plain"),
+    "nmf-features": Row("nmf-features", "plain"),
+    "spectral-features": Row("spectral-features", "plain"),
+    "kmeans-vit": Row("kmeans-features", "vit"),
+    "spectral-vit": Row("spectral-features", "vit"),
+    "kmeans-teacher": Row("kmeans-features", "teacher"),
+}
+"""Features: "plain" is the recipe's teacher as a network, one layer of it; "teacher" is all that
+our method learns from, with its averages over turned and mirrored images; "vit" is --vit."""
+PLAIN_LAYERS = ("block_14",)
+"""The layer whose clusters agree best with keypoints of birds (block 10 is far behind)."""
+VIT_SIZE = 224
 COLUMNS = {
     "foreground": ("FG-NMI", "FG-ARI"),
     "full-given": ("NMI", "ARI"),
@@ -42,7 +77,8 @@ def main():
         if not options.only_table:
             measure_dataset(name, options)
     table = markdown(options)
-    (options.output / "table.md").write_text(table, encoding="utf-8")
+    with atomic_write(options.output / "table.md", "w") as file:
+        file.write(table)
     print(table)
 
 
@@ -52,10 +88,9 @@ def parse():
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--datasets", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--parts", nargs="+", type=int, help="K to measure; all by default")
-    parser.add_argument("--methods", nargs="+", choices=["ours", *BASELINES])
+    parser.add_argument("--methods", nargs="+", choices=[OURS, *ROWS])
     parser.add_argument("--steps", type=int, default=recipe("default").steps)
-    parser.add_argument("--protocols", nargs="+", help="by default all that apply")
-    parser.add_argument("--vit", metavar="PRESET", help="vision transformer of spectral clustering")
+    parser.add_argument("--vit", metavar="PRESET", help="a vision transformer, for rows with one")
     parser.add_argument("--only-baselines", action="store_true")
     parser.add_argument("--only-table", action="store_true")
     return parser.parse_args()
@@ -64,18 +99,28 @@ def parse():
 def measure_dataset(name, options):
     folder = options.data_dir / FOLDERS.get(name, name)
     train, test = load(name, "train", folder), load(name, "test", folder)
-    features = {}
-    for parts in options.parts or PARTS[name]:
-        for method in options.methods or ["ours", *BASELINES]:
+    features = Features(options.vit)
+    for method in chosen_methods(options):
+        for parts in options.parts or PARTS[name]:
             path = options.output / f"{name}-k{parts}-{method}.json"
-            if path.exists() or (method == "ours" and options.only_baselines):
+            if path.exists():
                 continue
-            if method == "ours":
+            if method == OURS:
                 runs = measure_ours(name, folder, parts, train, test, options)
             else:
-                runs = measure_baseline(method, parts, train, test, features, options)
-            path.write_text(runs.with_intervals().to_json(), encoding="utf-8")
+                runs = measure_baseline(ROWS[method], parts, train, test, features)
+            with atomic_write(path, "w") as file:
+                file.write(runs.with_intervals().to_json())
             print(runs.to_table(), flush=True)
+
+
+def chosen_methods(options):
+    for method in options.methods or [OURS, *ROWS]:
+        if method == OURS and options.only_baselines:
+            continue
+        if method != OURS and ROWS[method].features == "vit" and not options.vit:
+            continue
+        yield method
 
 
 def measure_ours(name, folder, parts, train, test, options):
@@ -84,49 +129,70 @@ def measure_ours(name, folder, parts, train, test, options):
     reports = []
     for seed in SEEDS.get(parts, (0,)):
         run = options.output / "runs" / f"{name}-k{parts}-s{seed}"
-        if not (run / "segmenter").is_dir():
+        if not (run / "segmenter" / "segmenter.json").is_file():
             arguments = ["train", "--dataset", name, "--data-dir", folder, "--parts", parts]
             arguments += ["--seed", seed, "--steps", options.steps, "--output", run]
             arguments += ["--resume"] if run.exists() else []
             command = [sys.executable, "-m", "keras_parts.cli", *map(str, arguments)]
             subprocess.run(command, check=True)
         segmenter = zoo.load(run)
-        reports.append(score(segmenter.maps, parts, train, test, options, "ours"))
+        maps = SegmenterMaps(segmenter)
+        reports.append(evaluate(maps, test, parts, train=train, method="this project"))
+        if len(reports) == 1:
+            draw(segmenter, test, options.output / f"{name}-k{parts}-{OURS}.png")
     return Runs(tuple(reports))
 
 
-def measure_baseline(method, parts, train, test, features, options):
-    baseline = BASELINES[method]
-    embed, title = None, baseline.title
-    if baseline.on_features:
-        teacher = "dinov2" if options.vit and method.startswith("spectral") else None
-        if teacher not in features:
-            features[teacher] = make_features(teacher, options)
-        embed, words = features[teacher]
-        title = title.format(features=words)
+def draw(segmenter, test, path):
+    """Test images from all over the split, each with its parts drawn in."""
+    places = [len(test) * number // PICTURED for number in range(min(PICTURED, len(test)))]
+    parts = segmenter.segment([test[place].image for place in places])
+    with atomic_path(path) as unfinished:
+        contact_sheet([one.overlay() for one in parts]).save(unfinished, "png")
+
+
+def measure_baseline(row, parts, train, test, features):
+    baseline = BASELINES[row.baseline]
+    embed, words = features(row.features)
     maps = baseline(train, parts, seed=0, features=embed)
-    return Runs((score(maps, parts, train, test, options, title),))
+    title = baseline.title.format(features=words)
+    return Runs((evaluate(maps, test, parts, train=train, method=title),))
 
 
-def score(maps, parts, train, test, options, method):
-    protocols = options.protocols
-    if protocols:
-        protocols = [one for one in protocols if not PROTOCOLS[one].missing(maps, test, train)]
-    return evaluate(maps, test, parts, protocols, train, method=method)
+class Features:
+    """What baselines are given, each kind made when it is first asked for.
 
+    Only the last kind is remembered: features of all images take much memory.
+    """
 
-def make_features(teacher, options):
-    """(features, what to call them)."""
-    from keras_parts.teachers import create_teacher
+    def __init__(self, vit):
+        self._vit, self._kind, self._made = vit, None, (None, "")
 
-    if teacher is None:
+    def __call__(self, kind):
+        """(features, what to call them)."""
+        if kind is None:
+            return None, ""
+        if kind != self._kind:
+            self._made = None
+            self._kind, self._made = kind, self._make(kind)
+        return self._made
+
+    def _make(self, kind):
+        from keras_parts.teachers import create_teacher
+        from keras_parts.training.run import build_teacher
+
         chosen = recipe("default")
-        network = create_teacher(chosen.teacher, LAYERS)
-        size = chosen.teacher_size
-    else:
-        network, size = create_teacher(teacher, weights=options.vit), 224
-    words = f"{network.name.removeprefix('teacher_')} {'+'.join(network.layer_names)}"
-    return remembered(teacher_features(network, size), megabytes=1500), words
+        size = chosen.teacher_size or chosen.size
+        if kind == "vit":
+            network, size = create_teacher("dinov2", weights=self._vit), VIT_SIZE
+        elif kind == "teacher":
+            network = build_teacher(chosen)
+        else:
+            network = create_teacher(chosen.teacher, PLAIN_LAYERS)
+        words = f"{network.name.removeprefix('teacher_')} {'+'.join(network.layer_names)}"
+        if kind == "teacher":
+            words += ", turned and mirrored"
+        return remembered(teacher_features(network, size), megabytes=1500), words
 
 
 def markdown(options):
@@ -139,7 +205,7 @@ def markdown(options):
 
 def rows_of(name, parts, output):
     found = {}
-    for method in ("ours", *BASELINES):
+    for method in (OURS, *ROWS):
         path = output / f"{name}-k{parts}-{method}.json"
         if path.exists():
             found[method] = json.loads(path.read_text(encoding="utf-8"))
