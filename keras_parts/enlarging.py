@@ -52,16 +52,24 @@ class Patch:
         return cls(logits, top, left, rows, columns)
 
     @cached_property
-    def _object_cells(self):
-        """`(h, w)` bool: cells where the background does not exceed the parts together."""
+    def _object_spans(self):
+        """`(h, 2)` int: the columns of the rectangle that cells of each row of the map reach
+        where the background does not exceed the parts together; from `width` to 0 for none."""
         parts = np.logaddexp.reduce(self.logits[1:], axis=0)
-        return ~(self.logits[0] > parts + _CERTAIN)
+        cells = ~(self.logits[0] > parts + _CERTAIN)
+        width, reached = len(self.columns), self.columns > 0
+        first = np.where(reached.any(axis=0), reached.argmax(axis=0), width)
+        last = np.where(reached.any(axis=0), width - reached[::-1].argmax(axis=0), 0)
+        left = np.where(cells, first, width).min(axis=1)
+        return np.stack([left, np.where(cells, last, 0).max(axis=1)], axis=1)
 
     def object_columns(self, first, last):
-        """(left, right) in the rectangle: outside, its rows `first` to `last` are background."""
-        cells = self._object_cells[(self.rows[first:last] > 0).any(axis=0)].any(axis=0)
-        shown = np.flatnonzero((self.columns[:, cells] > 0).any(axis=1))
-        return (int(shown[0]), int(shown[-1]) + 1) if shown.size else (0, 0)
+        """(left, right) in the rectangle: outside, its rows `first` to `last` are background;
+        right is not above left if all of them are."""
+        # Rows and cells follow each other: in between, nothing is left out.
+        top, bottom = self.rows[first].argmax(), self.rows[last - 1].argmax()
+        spans = self._object_spans[max(0, top - 1) : bottom + 2]
+        return int(spans[:, 0].min()), int(spans[:, 1].max())
 
 
 class EnlargedLogits:
@@ -115,10 +123,8 @@ class EnlargedLogits:
             for patch, first, last in self._patches_in(start, stop)
             for left, right in [patch.object_columns(first, last)]
             if left < right
-        ]
-        return (
-            (min(left for left, _ in found), max(right for _, right in found)) if found else (0, 0)
-        )
+        ] or [(0, 0)]
+        return min(left for left, _ in found), max(right for _, right in found)
 
     def _patches_in(self, start, stop):
         """(patch, first, last of its rows) of the patches that rows `start` to `stop` meet."""

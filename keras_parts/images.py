@@ -207,7 +207,9 @@ def to_rgb(picture: Image.Image) -> np.ndarray:
     """
     try:
         picture = _upright(picture)
-        rgb, alpha = np.array(_eight_bit(picture).convert("RGB")), _alpha(picture)
+        # Pillow copies even where there is nothing to convert.
+        plain = picture if picture.mode == "RGB" else _eight_bit(picture).convert("RGB")
+        rgb, alpha = np.array(plain), _alpha(picture)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"image of mode {picture.mode} cannot be made RGB: {error}") from error
     if alpha is None:

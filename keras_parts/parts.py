@@ -352,14 +352,13 @@ def _labels(logits):
     # The parts together have between 1 and `parts` times the odds of the best one: only between
     # these does their sum decide.
     ahead = background - best
-    labels[ahead >= 0] = 0
-    unsure = (ahead >= 0) & (ahead < np.log(len(logits) - 1) + 1e-6)
-    if unsure.any():
-        together = np.log(np.exp(logits[1:, unsure] - best[unsure]).sum(axis=0))
-        labels[unsure] = np.where(
-            ahead[unsure] < together, 1 + logits[1:, unsure].argmax(axis=0), 0
-        ).astype(np.uint8)
-    return labels
+    unsure = np.flatnonzero((ahead >= 0) & (ahead < np.log(len(logits) - 1) + 1e-6))
+    decided = labels.ravel() * (ahead.ravel() < 0)
+    if unsure.size:
+        odds = logits[1:].reshape(len(logits) - 1, -1)[:, unsure]
+        together = np.log(np.exp(odds - odds.max(axis=0)).sum(axis=0))
+        decided[unsure] = np.where(ahead.ravel()[unsure] < together, 1 + odds.argmax(axis=0), 0)
+    return decided.reshape(labels.shape)
 
 
 def _coco_annotation(mask, box, category, score):
