@@ -1,7 +1,7 @@
 """From picture files to results: decoding threads -> batches -> the network -> writing threads.
 
 What is held at a time does not grow with the number of pictures or their size: a few small
-pictures, and of large ones a single one, which is read again when its results are written.
+pictures, and a fixed number of pixels of large ones, which are read again to write their results.
 """
 
 import hashlib
@@ -10,10 +10,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from threading import Lock
+from threading import Condition
 
 import numpy as np
 from PIL import Image
@@ -28,6 +28,8 @@ from keras_parts.inference.writers import Writer
 
 _LARGE = 2**23
 """Pixels of a picture that is held no longer than it takes to look at it."""
+_AT_ONCE = 2**26
+"""Pixels that all threads together look at: some ten bytes each."""
 
 
 @dataclass(eq=False)
@@ -42,10 +44,6 @@ class _Item:
     image: np.ndarray | None
     answers: dict[int, Mapping] = field(default_factory=dict)
     failed: bool = False
-
-    @property
-    def is_large(self):
-        return math.prod(self.prepared.size) >= _LARGE
 
     @property
     def is_complete(self):
@@ -80,7 +78,7 @@ class Engine:
         self.network, self.writers, self.output = network, writers, output
         self.threads, self.max_pixels = threads, max_pixels
         self._needs_image = any(writer.needs_image for writer in writers)
-        self._large = Lock()
+        self._budget = _Budget(_AT_ONCE)
 
     def run(
         self, files: Iterable[ImageFile], remember: Callable[[Outcome], None]
@@ -135,7 +133,7 @@ class Engine:
             version, content = file.version(), file.read()
             sha256 = hashlib.sha256(content).hexdigest()
             pixels = math.prod(size_of(content, file.path, self.max_pixels))
-            with self._large if pixels >= _LARGE else nullcontext():
+            with self._budget.of(pixels):
                 picture = decode_picture(content, file.path, self.max_pixels)
                 prepared = self.network.prepare(picture.image)
         except (KerasPartsError, OSError, MemoryError) as error:
@@ -223,7 +221,7 @@ class Engine:
     @contextmanager
     def _image(self, item):
         """The image to make results with, if they need one."""
-        with self._large if item.is_large else nullcontext():
+        with self._budget.of(math.prod(item.prepared.size)):
             if item.image is None and self._needs_image:
                 content = item.file.read()
                 if hashlib.sha256(content).hexdigest() != item.sha256:
@@ -231,6 +229,26 @@ class Engine:
                 yield decode_picture(content, item.file.path, self.max_pixels).image
             else:
                 yield item.image
+
+
+class _Budget:
+    """Lets threads look at so many pixels at a time, or at a single picture that has more."""
+
+    def __init__(self, pixels):
+        self._pixels, self._used, self._change = pixels, 0, Condition()
+
+    @contextmanager
+    def of(self, pixels):
+        """Wait until a picture of so many pixels has its turn, which ends with the block."""
+        with self._change:
+            self._change.wait_for(lambda: not self._used or self._used + pixels <= self._pixels)
+            self._used += pixels
+        try:
+            yield
+        finally:
+            with self._change:
+                self._used -= pixels
+                self._change.notify_all()
 
 
 class _Pool(ThreadPoolExecutor):

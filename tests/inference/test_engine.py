@@ -213,31 +213,49 @@ def test_few_pictures_are_held_at_a_time(photos, tmp_path, monkeypatch):
 def test_large_pictures_are_read_again_instead_of_held(photos, tmp_path, monkeypatch):
     segment(photos, tmp_path / "small")
     monkeypatch.setattr(engine, "_LARGE", 60 * 80)
-    lock, inside, kept = threading.Lock(), [], []
-    decode = engine.decode_picture
+    read, kept = [], []
+    decode, original = engine.decode_picture, engine._Item.__init__
 
-    def alone(content, name, limit):
-        if name.endswith("b.png"):  # 70 x 90
-            assert lock.acquire(blocking=False)
-            inside.append(name)
-        try:
-            return decode(content, name, limit)
-        finally:
-            if lock.locked() and name.endswith("b.png"):
-                lock.release()
-
-    original = engine._Item.__init__
+    def noted(content, name, limit):
+        read.append(name.rpartition("in/")[2])
+        return decode(content, name, limit)
 
     def remembered(item, *args):
         original(item, *args)
         kept.append((item.file.relative, item.image is None))
 
-    monkeypatch.setattr(engine, "decode_picture", alone)
+    monkeypatch.setattr(engine, "decode_picture", noted)
     monkeypatch.setattr(engine._Item, "__init__", remembered)
     segment(photos, tmp_path / "large", threads=3)
-    assert len(inside) == 2
+    assert sorted(read) == ["a.png", "a.png", "b.png", "b.png", "sub/a.png"]
     assert sorted(kept) == [("a.png", True), ("b.png", True), ("sub/a.png", False)]
     assert contents(tmp_path / "small") == contents(tmp_path / "large")
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(1, 1), (2 * 80 * 90, 2), (10**6, 4)])
+def test_so_many_pixels_are_looked_at_by_all_threads(tmp_path, monkeypatch, at_once, most):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(12):
+        Image.new("RGB", (90, 80)).save(folder / f"{index}.png")
+    monkeypatch.setattr(engine, "_AT_ONCE", at_once)
+    monkeypatch.setattr(engine, "_LARGE", 1)
+    lock, inside, seen = threading.Lock(), 0, []
+    together, decode = threading.Barrier(most, timeout=60), engine.decode_picture
+
+    def counted(*args):
+        nonlocal inside
+        with lock:
+            inside += 1
+            seen.append(inside)
+        together.wait()
+        with lock:
+            inside -= 1
+        return decode(*args)
+
+    monkeypatch.setattr(engine, "decode_picture", counted)
+    summary = segment(folder, tmp_path / "out", formats=["indexed"], threads=4)
+    assert summary.done == 12 and max(seen) == most
 
 
 def test_a_large_picture_that_changes_meanwhile_fails(photos, tmp_path, monkeypatch):
