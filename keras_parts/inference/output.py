@@ -19,6 +19,8 @@ _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES,
 """Errors that the next file would meet as well."""
 
 _OPEN_FILES = 32
+_WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
+"""Kinds of storage where the only folder to make would be a bucket, of a mistyped name say."""
 
 
 class Unwritable(KerasPartsError):
@@ -218,6 +220,7 @@ class RemoteOutput:
     def __init__(self, path, owner):
         self.path = path.rstrip("/")
         self._system, self._root = file_system(self.path)
+        self._has_folders = self.path.partition("://")[0] not in _WITHOUT_FOLDERS
         self._reading = {}
 
     def prepare(self):
@@ -236,7 +239,7 @@ class RemoteOutput:
         """
         path = self._at(name)
         try:
-            self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._make_folder(path)
             self._system.pipe_file(path, content)
         except Exception as error:  # each kind of store has errors of its own
             raise Unwritable(f"{self.path}/{name}: results cannot be written: {error}") from error
@@ -245,7 +248,7 @@ class RemoteOutput:
     def create(self, name: str):
         """A file opened for writing bytes; it is there under its name when the block ends."""
         path = self._at(name)
-        self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        self._make_folder(path)
         with self._system.transaction, self._system.open(path, "wb") as file:
             yield file
 
@@ -285,6 +288,10 @@ class RemoteOutput:
             self._system.rm_file(self._at(name))
         except FileNotFoundError:
             pass
+
+    def _make_folder(self, path):
+        if self._has_folders:
+            self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
 
     def _at(self, name):
         return f"{self._root}/{name}"

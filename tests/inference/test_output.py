@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keras_parts.errors import KerasPartsError
-from keras_parts.inference import recorded_batch_size, segment_files
+from keras_parts.inference import output, recorded_batch_size, segment_files
 from keras_parts.inference.output import RemoteLog
 from tests.inference.doubles import contents, network
 
@@ -81,3 +81,15 @@ def test_a_store_that_refuses(photos, store, monkeypatch):
     monkeypatch.setattr(type(store), "pipe_file", refuse)
     with pytest.raises(KerasPartsError, match="bucket/out.*results cannot be written: no such key"):
         segment_files(network(), [photos], "memory://bucket/out", FORMATS)
+
+
+def test_buckets_are_not_made(photos, store, monkeypatch):
+    """The name of one may be mistyped."""
+
+    def refuse(*args, **options):
+        raise AssertionError("a bucket is made")
+
+    monkeypatch.setattr(output, "file_system", lambda path: (store, path.replace("s3:/", "")))
+    monkeypatch.setattr(type(store), "makedirs", refuse)
+    assert segment_files(network(), [photos], "s3://bucket/out", FORMATS).complete
+    assert "parts.csv" in remote(store)
