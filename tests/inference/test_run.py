@@ -2,11 +2,10 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -163,75 +162,75 @@ def test_four_shards_equal_one_run(many, tmp_path):
     assert contents(tmp_path / "four") == contents(tmp_path / "one")
 
 
-def test_shards_at_the_same_time(many, tmp_path):
+def work(photos, folder, pause, options):
+    """`segment`, with a pause before each batch is answered."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def slow(images):
+        time.sleep(pause)
+        return halves(images)
+
+    segment(photos, folder, slow, **options)
+
+
+@pytest.fixture(scope="module")
+def start():
+    """Start `work` in a process of its own, forked from one that has imported this module."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("processes are killed and interrupted by signals")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+
+    def start(photos, folder, pause=0.0, **options):
+        process = context.Process(target=work, args=(photos, folder, pause, options), daemon=True)
+        process.start()
+        return process
+
+    return start
+
+
+def test_shards_at_the_same_time(many, tmp_path, start):
     segment(many, tmp_path / "one")
     processes = [start(many, tmp_path / "four", which_shard=f"{i}/4") for i in range(1, 5)]
     for process in processes:
-        _, stderr = process.communicate(timeout=120)
-        assert process.returncode == 0, stderr
+        process.join(120)
+        assert process.exitcode == 0
     assert contents(tmp_path / "four") == contents(tmp_path / "one")
 
 
-def start(photos, folder, pause=0.0, **options):
-    """`segment` in a process of its own, that pauses after each batch."""
-    code = f"""
-import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from pathlib import Path
-from tests.inference.test_run import halves, segment
-def slow(images):
-    time.sleep({pause})
-    return halves(images)
-segment(Path({str(photos)!r}), Path({str(folder)!r}), slow, **{options!r})
-"""
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([root, *filter(None, sys.path)])
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_killed_at_ten_moments_and_gone_on_with(many, tmp_path):
+def test_killed_at_ten_moments_and_gone_on_with(many, tmp_path, start):
     segment(many, tmp_path / "whole")
-    draw, kills, finished = random.Random(0), 0, 0
-    folder = tmp_path / "killed"
+    draw, kills, folders, finished = random.Random(0), 0, [], set()
     while kills < 10:
-        process = start(many, folder, pause=0.05)
-        before = time.monotonic()
-        while process.poll() is None and not list(folder.glob("done/*")) and not kills:
-            time.sleep(0.01)
-        assert time.monotonic() - before < 120
-        # Later runs are killed while they start, look around, segment or merge.
-        time.sleep(draw.uniform(0, 0.15 if kills < 5 else 1.0))
-        if process.poll() is not None:
-            break
+        if not finished:
+            folders.append(tmp_path / f"killed{len(folders)}")
+        process = start(many, folders[-1], pause=0.1)
+        # While it looks around, segments, writes or merges: a whole run takes longer.
+        time.sleep(draw.uniform(0, 0.5))
         process.kill()
-        process.communicate()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        if process.exitcode == 0:
+            finished = set()  # the next one is killed from the beginning on
+            continue
         kills += 1
-        for path in (folder / "indexed").rglob("*.png"):
+        for path in (folders[-1] / "indexed").rglob("*.png"):
             Image.open(path).load()
-        still = len(outputs(folder))
-        assert still >= finished
-        finished = still
-    assert kills >= 3
-    summary = segment(many, folder)
-    assert summary.complete and summary.done + summary.kept == 40
-    assert contents(folder) == contents(tmp_path / "whole")
+        assert finished <= outputs(folders[-1])
+        finished = outputs(folders[-1])
+    for folder in folders:
+        summary = segment(many, folder)
+        assert summary.complete and summary.done + summary.kept == 40
+        assert contents(folder) == contents(tmp_path / "whole")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_interrupted_and_gone_on_with(many, tmp_path):
+def test_interrupted_and_gone_on_with(many, tmp_path, start):
     process = start(many, tmp_path / "out", pause=0.3)
-    while process.poll() is None and len(list((tmp_path / "out/indexed").glob("*.png"))) < 4:
+    while process.is_alive() and len(list((tmp_path / "out/indexed").glob("*.png"))) < 4:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert "KeyboardInterrupt" in stderr
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 1  # by KeyboardInterrupt, which the command line makes 130
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["status"] == "interrupted" and record["counts"]["remaining"] > 0
     assert not (tmp_path / "out/.unfinished").exists()
