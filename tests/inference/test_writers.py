@@ -300,6 +300,153 @@ def test_label_studio_tasks_follow_their_schema(output):
         assert region["value"]["brushlabels"] == [known[label - 1]]
 
 
+CVAT = """
+<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
+  <xs:element name="annotations">
+    <xs:complexType>
+      <xs:sequence>
+        <xs:element name="version" fixed="1.1"/>
+        <xs:element name="meta">
+          <xs:complexType>
+            <xs:sequence>
+              <xs:element name="task">
+                <xs:complexType>
+                  <xs:all>
+                    <xs:element name="id" type="xs:nonNegativeInteger" minOccurs="0"/>
+                    <xs:element name="name" type="xs:string" minOccurs="0"/>
+                    <xs:element name="size" type="xs:nonNegativeInteger" minOccurs="0"/>
+                    <xs:element name="mode" type="xs:string" minOccurs="0"/>
+                    <xs:element name="labels" type="Labels"/>
+                  </xs:all>
+                </xs:complexType>
+              </xs:element>
+              <xs:element name="dumped" type="xs:string" minOccurs="0"/>
+            </xs:sequence>
+          </xs:complexType>
+        </xs:element>
+        <xs:element name="image" type="Image" minOccurs="0" maxOccurs="unbounded"/>
+      </xs:sequence>
+    </xs:complexType>
+    <xs:unique name="images"><xs:selector xpath="image"/><xs:field xpath="@id"/></xs:unique>
+    <xs:key name="names">
+      <xs:selector xpath="meta/task/labels/label"/><xs:field xpath="name"/>
+    </xs:key>
+    <xs:keyref name="known" refer="names">
+      <xs:selector xpath="image/mask"/><xs:field xpath="@label"/>
+    </xs:keyref>
+  </xs:element>
+  <xs:complexType name="Labels">
+    <xs:sequence>
+      <xs:element name="label" maxOccurs="unbounded">
+        <xs:complexType>
+          <xs:all>
+            <xs:element name="name" type="xs:string"/>
+            <xs:element name="color" minOccurs="0">
+              <xs:simpleType>
+                <xs:restriction base="xs:string">
+                  <xs:pattern value="#[0-9a-fA-F]{6}"/>
+                </xs:restriction>
+              </xs:simpleType>
+            </xs:element>
+            <xs:element name="type" minOccurs="0">
+              <xs:simpleType>
+                <xs:restriction base="xs:string">
+                  <xs:enumeration value="any"/>
+                  <xs:enumeration value="mask"/>
+                  <xs:enumeration value="polygon"/>
+                  <xs:enumeration value="rectangle"/>
+                </xs:restriction>
+              </xs:simpleType>
+            </xs:element>
+            <xs:element name="attributes"/>
+          </xs:all>
+        </xs:complexType>
+      </xs:element>
+    </xs:sequence>
+  </xs:complexType>
+  <xs:complexType name="Image">
+    <xs:sequence>
+      <xs:element name="mask" minOccurs="0" maxOccurs="unbounded">
+        <xs:complexType>
+          <xs:attribute name="label" type="xs:string" use="required"/>
+          <xs:attribute name="source" type="xs:string" use="required"/>
+          <xs:attribute name="occluded" type="Flag" use="required"/>
+          <xs:attribute name="rle" use="required">
+            <xs:simpleType>
+              <xs:restriction base="xs:string">
+                <xs:pattern value="[0-9]+(, [0-9]+)*"/>
+              </xs:restriction>
+            </xs:simpleType>
+          </xs:attribute>
+          <xs:attribute name="left" type="xs:nonNegativeInteger" use="required"/>
+          <xs:attribute name="top" type="xs:nonNegativeInteger" use="required"/>
+          <xs:attribute name="width" type="xs:positiveInteger" use="required"/>
+          <xs:attribute name="height" type="xs:positiveInteger" use="required"/>
+          <xs:attribute name="z_order" type="xs:integer"/>
+          <xs:attribute name="group_id" type="xs:nonNegativeInteger"/>
+        </xs:complexType>
+      </xs:element>
+    </xs:sequence>
+    <xs:attribute name="id" type="xs:nonNegativeInteger" use="required"/>
+    <xs:attribute name="name" type="xs:string" use="required"/>
+    <xs:attribute name="width" type="xs:positiveInteger" use="required"/>
+    <xs:attribute name="height" type="xs:positiveInteger" use="required"/>
+    <xs:attribute name="subset" type="xs:string"/>
+  </xs:complexType>
+  <xs:simpleType name="Flag">
+    <xs:restriction base="xs:string">
+      <xs:enumeration value="0"/>
+      <xs:enumeration value="1"/>
+    </xs:restriction>
+  </xs:simpleType>
+</xs:schema>
+"""
+"""What CVAT's documents say of its XML for images 1.1, as far as masks go."""
+
+
+def test_cvat_follows_its_schema(output):
+    xmlschema = pytest.importorskip("xmlschema")
+    schema = xmlschema.XMLSchema(CVAT)
+    pictures = {
+        "a.png": some_parts(),
+        "ü 鳥 'q\" &<x>\n\x01.png": some_parts(1),
+        "e.png": nothing(),
+    }
+    content = write("cvat", output, pictures)["cvat.xml"].decode()
+    schema.validate(content)
+    for wrong, right in ((' label="head"', ' label="beak"'), (' rle="', ' rle="x'), ("1.1", "1.0")):
+        assert not schema.is_valid(content.replace(wrong, right, 1))
+
+
+def test_importers_of_the_tools_themselves(output):
+    """Large packages of their own requirements: where they are installed."""
+    pytest.importorskip("datumaro", reason="pip install datumaro label-studio-sdk")
+    sdk = pytest.importorskip("label_studio_sdk.label_interface")
+    from datumaro.components.dataset import Dataset
+    from label_studio_sdk.converter.brush import decode_rle
+
+    parts = some_parts(size=(300, 260))
+    files = write("label-studio", output, {"sub/a.png": parts})
+    interface = sdk.LabelInterface(files["label-studio.xml"].decode())
+    (task,) = json.loads(files["label-studio.json"])
+    (prediction,) = task["predictions"]
+    assert interface.validate_task({"data": task["data"]})
+    assert interface.validate_prediction(prediction, return_errors=True) == []
+    for label, region in zip((1, 2), prediction["result"], strict=True):
+        pixels = np.reshape(decode_rle(region["value"]["rle"]), (300, 260, 4))
+        np.testing.assert_array_equal(pixels[..., 3] == 255, parts.labels == label)
+
+    write("cvat", output, {"sub/a.png": parts})
+    picture = output.path / "images/sub/a.png"  # which the importer wants to see
+    picture.parent.mkdir(parents=True)
+    Image.fromarray(parts.image).save(picture)
+    (item,) = Dataset.import_from(str(output.path / "cvat.xml"), "cvat")
+    labels = np.zeros((300, 260), np.uint8)
+    for annotation in item.annotations:
+        labels[annotation.image.astype(bool)] = 1 + annotation.label
+    np.testing.assert_array_equal(labels, parts.labels)
+
+
 def test_cvat_masks_decode_to_the_labels(output):
     parts = some_parts()
     (content,) = write("cvat", output, {"a.png": parts, "empty.png": nothing()}).values()
