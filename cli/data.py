@@ -187,7 +187,12 @@ def show(data, split, count, output, quiet):
     save_picture(sample_sheet(dataset, count), output)
     shown = min(count, len(dataset))
     content = {"dataset": data.name, "split": split, "shown": shown, "output": output}
-    return Answer(content, f"{shown} of {len(dataset):,} samples of {data.name} in {output}")
+    content["landmarks"] = list(dataset.info.landmarks)
+    lines = [f"{shown} of {len(dataset):,} samples of {data.name} in {output}"]
+    if dataset.info.landmarks:
+        numbered = (f"{number} {name}" for number, name in enumerate(dataset.info.landmarks, 1))
+        lines.append(f"Keypoints: {', '.join(numbered)}")
+    return Answer(content, "\n".join(lines))
 
 
 @data.command("prepare")

@@ -98,8 +98,9 @@ def load_celebamask(split: str, data_dir: str | PathLike | None = None) -> Datas
     Args:
         split: "train" and "test", "all" (both), or "fit" and "validation", a partition of "train".
             With `list_eval_partition.txt` of CelebA beside the official layout these are CelebA's
-            own: 24,183 to fit, 2,993 to validate, 2,824 to test. Otherwise see
-            `keras_parts.data.label_maps.in_fixed_test` and `hold_out`.
+            own: 24,183 to fit, 2,993 to validate, 2,824 to test. Otherwise an image is in "test"
+            if the CRC-32 of its name without suffix is a multiple of 5, which holds for a fifth,
+            and every fifth of the rest, in order, is in "validation".
         data_dir: the folder; None for CelebAMask-HQ in the folder that the environment variable
             KERAS_PARTS_DATA names.
 

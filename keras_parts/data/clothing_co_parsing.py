@@ -53,9 +53,9 @@ def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None)
     """The photographs with labels at pixels.
 
     Args:
-        split: "train" and "test" (there is no official split: see
-            `keras_parts.data.label_maps.in_fixed_test`), "all", or "fit" and "validation", a fixed
-            partition of "train" (`hold_out`).
+        split: "train" and "test" (there is no official split: an image is in "test" if the CRC-32
+            of its name without suffix is a multiple of 5, which holds for a fifth), "all", or "fit"
+            and "validation", a fixed partition of "train" (every fifth, in order, is held out).
         data_dir: the folder; None for clothing_co_parsing in the folder that the environment
             variable KERAS_PARTS_DATA names.
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from keras_parts.data.dataset import DatasetInfo
 from keras_parts.data.sample import Sample
+from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
 
 WHITE = 255
@@ -107,7 +108,8 @@ def crop(sample: Sample, box: np.ndarray, size: int | tuple[int, int] | None = N
 
 
 def mirror(sample: Sample, info: DatasetInfo) -> Sample:
-    """The sample seen in a mirror: left and right landmarks change places by `info.mirror`.
+    """The sample seen in a mirror: left and right change places, landmarks by `info.mirror`, part
+    labels by their names.
 
     Raises:
         DataError: the sample has another number of keypoints than `info` has landmarks.
@@ -117,6 +119,8 @@ def mirror(sample: Sample, info: DatasetInfo) -> Sample:
         for field in ("image", "foreground", "part_labels")
         if getattr(sample, field) is not None
     }
+    if sample.part_labels is not None:
+        changes["part_labels"] = _mirrored_labels(info.part_names)[changes["part_labels"]]
     right = np.float32(sample.size[1] - 1)
     if sample.keypoints is not None:
         order = list(info.mirror or range(len(sample.keypoints)))
@@ -131,6 +135,13 @@ def mirror(sample: Sample, info: DatasetInfo) -> Sample:
         x0, y0, x1, y1 = sample.box
         changes["box"] = np.array([right - x1, y0, right - x0, y1], np.float32)
     return replace(sample, **changes)
+
+
+def _mirrored_labels(part_names):
+    """(256,) uint8: the label that each label becomes in a mirror."""
+    labels = np.arange(256, dtype=np.uint8)
+    labels[1 : 1 + len(part_names)] = 1 + np.array(mirrored_order(part_names), np.uint8)
+    return labels
 
 
 class _Window:

@@ -63,6 +63,7 @@ def test_show_draws_boxes_masks_and_keypoints(tmp_path):
     result = run("show", "--dataset", "toy", *options, "--output", path)
     assert result.exit_code == 0, result.stderr
     assert "4 of 6 samples of toy" in result.stdout
+    assert f"Keypoints: 1 {load('toy', 'train', count=1).info.landmarks[0]}, 2 " in result.stdout
     colours = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3).astype(int)
     yellow = (np.abs(colours - (255, 220, 0)) < 12).all(-1)
     assert yellow.sum() > 200  # frames

@@ -206,6 +206,13 @@ def test_mirror_swaps_left_and_right(dots):
     np.testing.assert_allclose(unsided.keypoints[0], (59, 30))
 
 
+def test_mirror_swaps_the_labels_of_sides(dots):
+    seen = mirror(dots, replace(INFO, part_names=("left eye", "right eye", "nose")))
+    swapped = np.array([0, 2, 1, 3], np.uint8)[dots.part_labels]
+    np.testing.assert_array_equal(seen.part_labels, swapped[:, ::-1])
+    np.testing.assert_array_equal(mirror(dots, INFO).part_labels, dots.part_labels[:, ::-1])
+
+
 def test_mirror_needs_the_data_sets_landmarks(dots):
     two = replace(dots, keypoints=dots.keypoints[:2], visible=dots.visible[:2])
     with pytest.raises(DataError, match="2 keypoints, its data set dots 3 landmarks"):
