@@ -35,7 +35,12 @@ from keras_parts.cli.runtime import import_keras
     "--tile", type=click.IntRange(16), metavar="PIXELS", help="Cut larger pictures into tiles."
 )
 @click.option("--shard", metavar="I/N", help="Only the I-th of N shares of the pictures.")
-@click.option("--overwrite", is_flag=True, help="Remove the results of another run in DIR first.")
+@click.option(
+    "--resume/--overwrite",
+    "resume",
+    default=True,
+    help="Go on with the same run in DIR (the default), or remove another one's results first.",
+)
 @click.option("--strict", is_flag=True, help="Stop at the first picture that fails.")
 @click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Stop after more.")
 @click.option("--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures.")
@@ -51,7 +56,7 @@ from keras_parts.cli.runtime import import_keras
 @common_options
 def segment(
     paths, model, output, formats, batch_size, precision, flip, tile, strict, max_failures, dry_run,
-    engine, ray_address, workers, seed, quiet, **options,
+    resume, engine, ray_address, workers, seed, quiet, **options,
 ):  # fmt: skip
     """Segment picture files into parts.
 
@@ -112,17 +117,12 @@ def segment(
         model=model_name(model),
         which_shard=options.pop("shard"),
         max_failures=0 if strict else max_failures,
+        overwrite=not resume,
         dry_run=dry_run,
         progress=not quiet,
         on_failure=lambda failure: _report(f"Failed: {failure}"),
         on_remark=None if quiet else lambda path, remark: _report(f"{path}: {remark}"),
-        arguments={
-            "paths": list(paths),
-            "batch_size": network.batch_size,
-            "precision": precision,
-            "flip": flip,
-            "tile": tile,
-        },
+        arguments=click.get_current_context().params,
         **given(**options),
     )
     text = _dry_text(summary) if dry_run else _text(summary)

@@ -1,7 +1,10 @@
+import importlib
 import json
 import os
+import re
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,6 +148,7 @@ def test_a_second_run_goes_on(segment, picture):
     result = segment("in")
     assert "Segmented 1 of 3" in result.stdout and "2 were finished before" in result.stdout
     assert json.loads(segment("in", "--json").stdout)["kept"] == 3
+    assert json.loads(segment("in", "--resume", "--json").stdout)["kept"] == 3
     refused = segment("in", "--flip")
     assert refused.exit_code == 2 and "flip was false, is true" in refused.stderr
     assert segment("in", "--flip", "--overwrite").exit_code == 0
@@ -192,7 +196,19 @@ def test_bad_batch_sizes(segment, picture):
         assert result.exit_code == 2 and "nor auto" in result.stderr
     assert segment("in", "--batch-size", "2").exit_code == 0
     with open("out/run.json") as file:
-        assert json.load(file)["batch_size"] == 2
+        record = json.load(file)
+    assert record["batch_size"] == 2 and record["arguments"]["paths"] == ["in"]
+    assert {"model", "formats", "device", "engine", "tile"} <= set(record["arguments"])
+
+
+def test_the_document_names_the_formats_and_the_options():
+    text = Path(__file__).parents[2].joinpath("docs/segmenting.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]*) \|", text.partition("## Formats")[2].partition("\n#")[0], re.M)
+    assert set(re.findall("`([a-z][a-z-]*)`", " ".join(rows))) == set(inference.FORMATS)
+    command = importlib.import_module("keras_parts.cli.segment").segment
+    options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text.replace("#SBATCH --array", "")))
+    assert named <= options and "--overwrite" in named
 
 
 def test_no_paths_is_wrong_usage(segment):
