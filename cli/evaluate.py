@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from keras_parts.cli.data import data_options, default_recipe, teacher_settings
-from keras_parts.cli.options import Answer, common_options, given, plain
+from keras_parts.cli.options import Answer, common_options, given, model_name, plain
 from keras_parts.cli.runtime import import_keras
 
 _TRAINED_ON = {"test": "train", "validation": "fit"}
@@ -57,7 +57,11 @@ def _explain(context, _, asked):
     metavar="NAME",
     help="Protocol to run, repeatable; by default all that the data set allows.",
 )
-@click.option("--mask-folder", metavar="DIR", help="Masks to take instead of the data set's own.")
+@click.option(
+    "--mask-folder",
+    metavar="DIR",
+    help="Masks of the measured split, instead of the data set's own.",
+)
 @click.option(
     "--baseline",
     "baselines",
@@ -177,7 +181,7 @@ def _measured_models(run, model, seeds, protocols, flip):
 
     names = [model.replace(_SEED, str(seed)) for seed in seeds] if _SEED in model else [model]
     reports, first = [], None
-    method = f"{model}, flipped too" if flip else model
+    method = f"{model_name(model)}, flipped too" if flip else model_name(model)
     for name in names:
         segmenter = zoo.load(name)
         first = first or segmenter

@@ -1,0 +1,92 @@
+"""The table of all methods: what is measured is kept, and what is there is not measured again."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_parts import zoo
+from keras_parts.data import load
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "parts.py"
+
+
+class Halves:
+    """Parts by position: left and right."""
+
+    def maps(self, images, flip=False):
+        return [self.one(*image.shape[:2]) for image in images]
+
+    def one(self, height, width):
+        right = np.arange(width) >= width // 2
+        logits = np.stack([np.full(width, -9.0), ~right, right], axis=-1).astype(np.float32)
+        return np.broadcast_to(logits, (height, width, 3))
+
+    def segment(self, images):
+        return [self] * len(images)
+
+    def overlay(self):
+        return Image.new("RGB", (49, 49))
+
+
+@pytest.fixture
+def parts(monkeypatch, tmp_path):
+    """`run(*arguments)` of the script, on a few toy images."""
+    spec = importlib.util.spec_from_file_location("parts_script", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "PARTS", {"toy": (2, 3)})
+    few = {"count": 6, "size": 49, "species": [0]}
+    monkeypatch.setattr(script, "load", lambda name, split, folder: load(name, split, **few))
+    monkeypatch.setattr(zoo, "load", lambda run: Halves())
+
+    def run(*arguments):
+        places = ["parts.py", "--data-dir", str(tmp_path), "--output", str(tmp_path / "out")]
+        monkeypatch.setattr("sys.argv", [*places, *map(str, arguments)])
+        script.main()
+        return (tmp_path / "out" / "table.md").read_text()
+
+    run.script, run.output = script, tmp_path / "out"
+    return run
+
+
+def test_baselines_alone_and_again(parts, monkeypatch):
+    table = parts("--only-baselines", "--methods", "ours", "kmeans-colour", "--parts", 2)
+    assert [path.name for path in parts.output.glob("*.json")] == ["toy-k2-kmeans-colour.json"]
+    content = json.loads((parts.output / "toy-k2-kmeans-colour.json").read_text())
+    found = content["summary"]["pixels-foreground"]["FG-NMI"]
+    low, high = found["interval"]
+    assert f"| {found['mean']:.1f} [{low:.1f}, {high:.1f}] |" in table
+    assert "### toy, K=2, 6 test images" in table and "K=3" not in table
+
+    def measured_again(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(parts.script, "evaluate", measured_again)
+    assert parts("--only-baselines", "--methods", "kmeans-colour", "--parts", 2) == table
+    assert parts("--only-table") == table
+    with pytest.raises(AssertionError):
+        parts("--only-baselines", "--methods", "kmeans-position", "--parts", 2)
+    assert len(list(parts.output.glob("*.json"))) == 1  # a run that failed leaves nothing
+
+
+def test_runs_that_are_there_are_measured_and_drawn(parts, monkeypatch):
+    trained = []
+
+    def train(command, check):
+        trained.append(command[command.index("--output") + 1])
+        folder = Path(trained[-1], "segmenter")
+        folder.mkdir(parents=True)
+        (folder / "segmenter.json").write_text("{}")
+
+    monkeypatch.setattr(parts.script.subprocess, "run", train)
+    monkeypatch.setitem(parts.script.SEEDS, 2, (0, 1))
+    train(["--output", str(parts.output / "runs" / "toy-k2-s0")], check=True)
+    trained.clear()
+    table = parts("--methods", "ours", "--parts", 2)
+    assert [Path(path).name for path in trained] == ["toy-k2-s1"]
+    assert "| this project (2 runs) |" in table and "±" in table
+    assert Image.open(parts.output / "toy-k2-ours.png").width > 200
