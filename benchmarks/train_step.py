@@ -1,0 +1,208 @@
+"""Seconds, images/s and peak memory of whole training steps, on every backend that is installed.
+
+Three kinds of step, each in a process of its own that lives beside the others and is measured in
+turns with them:
+
+- "plain PyTorch": the paper's step as `plain_torch.py` has it, eager, losses as they are defined;
+- "paper": the same step by this package, recipe "paper" (ResNet-50, VGG19 run in every step);
+- "default": the default recipe, with the teacher's features out of the cache.
+
+Weights and images are random, which no arithmetic here depends on. Processor seconds are those of
+all threads. Peak memory is that of the whole process, from the start of its life, its libraries
+included. The last four columns are beside the first row.
+
+    python benchmarks/train_step.py
+    python benchmarks/train_step.py --size 256 --kinds paper plain --backends tensorflow
+"""
+
+import argparse
+import json
+import sys
+
+from measuring import (
+    Times,
+    Worker,
+    answer_requests,
+    installed,
+    mebibytes,
+    peak_of_process,
+    print_machine,
+    print_table,
+    processor_timed,
+    ratio,
+    workers_in_turns,
+)
+
+
+def plain_step(batch, size, threads):
+    """A function that makes `count` steps of the plain program."""
+    import torch
+    from plain_torch import PlainStep
+
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    step = PlainStep(device=device)
+    images = torch.rand(batch, 3, size, size, device=device)
+    foreground = torch.zeros(batch, 1, size, size, device=device)
+    foreground[:, :, size // 4 : -size // 4, size // 4 : -size // 4] = 1
+
+    def run(count):
+        for _ in range(count):
+            loss = step(images, foreground)
+        return float(loss)
+
+    return run
+
+
+def package_step(recipe, batch_size):
+    """A function that makes `count` steps of a recipe."""
+    discovery, batch = random_discovery(recipe, batch_size)
+
+    def run(count):
+        data = ((batch,) for _ in range(count))
+        history = discovery.fit(data, steps_per_epoch=count, shuffle=False, verbose=0).history
+        return history["loss"][0]
+
+    return run
+
+
+def random_discovery(recipe, batch_size):
+    """The compiled model of a recipe and a batch for it, both without anything learned or seen.
+
+    Where the recipe keeps the teacher's features, the batch has them.
+    """
+    import numpy as np
+
+    from keras_parts.teachers import Standardiser
+    from keras_parts.training.run import build_discovery, build_segmenter
+
+    recipe = recipe.with_settings({"backbone_weights": "random", "batch_size": batch_size})
+    rng = np.random.default_rng(0)
+    size = recipe.size
+    foreground = np.zeros((batch_size, size, size, 1), "float32")
+    foreground[:, size // 4 : -size // 4, size // 4 : -size // 4] = 1
+    batch = {
+        "image": rng.uniform(size=(batch_size, size, size, 3)).astype("float32"),
+        "foreground": foreground,
+    }
+    teacher, standardiser = random_teacher(recipe), None
+    if not recipe.box_jitter:
+        side = recipe.teacher_size or size
+        shape = (batch_size, *teacher.map_size(side, side), teacher.channels)
+        batch["features"] = rng.normal(size=shape).astype("float16")
+    if recipe.standardise:
+        channels = teacher.channels
+        standardiser = Standardiser(np.zeros(channels), np.eye(channels) / channels**0.5)
+    if "features" in batch:
+        teacher = None
+    segmenter = build_segmenter(recipe)
+    return build_discovery(recipe, segmenter, teacher, standardiser, 10**6), batch
+
+
+def random_teacher(recipe):
+    """The recipe's teacher, without trained weights."""
+    from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0
+    from keras_parts.backbones.vgg19 import vgg19
+    from keras_parts.teachers import Teacher
+
+    if recipe.teacher == "vgg19":
+        return Teacher(vgg19(recipe.teacher_layers), recipe.teacher_layers, (0.33, 1.0))
+    return Teacher(efficientnet_lite0(16, recipe.teacher_layers), recipe.teacher_layers)
+
+
+def work(kind, batch, size, steps, threads):
+    """Answer each request with the seconds of a step and the process' peak memory."""
+    if kind == "plain":
+        run = plain_step(batch, size, threads)
+    else:
+        from keras_parts.training.recipes import recipe
+
+        if kind == "paper":
+            run = package_step(recipe("paper", size=size), batch)
+        else:
+            run = package_step(recipe("default"), batch)
+
+    def measure(_):
+        seconds, processor, loss = processor_timed(run, steps)
+        return {
+            "seconds": seconds / steps,
+            "processor": processor / steps,
+            "bytes": peak_of_process(),
+            "loss": loss,
+        }
+
+    answer_requests(measure)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=6)
+    parser.add_argument("--size", type=int, default=128, help="side of the paper's images")
+    parser.add_argument("--default-batch", type=int, default=12, help="of the default recipe")
+    parser.add_argument("--steps", type=int, default=2, help="in each measurement")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0 for its own choice")
+    parser.add_argument("--kinds", nargs="+", default=["plain", "paper", "default"])
+    parser.add_argument("--backends", nargs="+", default=installed())
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work(**json.loads(options.worker))
+        return
+
+    workers, batches = {}, {}
+
+    def start(name, kind, batch, backend=None):
+        settings = {"kind": kind, "batch": batch, "size": options.size, "steps": options.steps}
+        settings["threads"] = options.threads
+        workers[name], batches[name] = Worker(__file__, settings, backend), batch
+
+    if "plain" in options.kinds and installed(["torch"]):
+        start("plain PyTorch", "plain", options.batch)
+    for backend in options.backends:
+        if "paper" in options.kinds:
+            start(f"paper, {backend}", "paper", options.batch, backend)
+        if "default" in options.kinds:
+            start(f"default, {backend}", "default", options.default_batch, backend)
+    print_machine()
+    print(
+        f"Paper's networks at {options.size} x {options.size}; default recipe at its own size. "
+        f"Median (range) of {options.repeats} measurements of {options.steps} steps each.\n"
+    )
+    answers = workers_in_turns(workers, options.repeats)
+    print_table(
+        ("step", "batch", "wall-clock s", "processor s", "images a processor s", "peak MiB",
+         "wall-clock", "processor", "memory", "images a processor s"),
+        rows(answers, batches),
+    )  # fmt: skip
+
+
+def rows(answers, batches):
+    """One a step; ratios to the first of them."""
+    base = None
+    for name, measured in answers.items():
+        if measured is None or None in measured:
+            yield name, batches[name], "failed", *[""] * 7
+            continue
+        times, processor = (
+            Times(tuple(answer[which] for answer in measured)) for which in ("seconds", "processor")
+        )
+        peak = max(answer["bytes"] for answer in measured)
+        speed = batches[name] / processor.median
+        values = (times.median, processor.median, peak, speed)
+        base = base or values
+        yield (
+            name,
+            batches[name],
+            times.cell(),
+            processor.cell(),
+            f"{speed:.2f}",
+            mebibytes(peak),
+            *(ratio(*each) for each in zip(values, base, strict=True)),
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
