@@ -1,9 +1,10 @@
 """Pictures a second of `segment`, beside the bare network and a plain loop; and its peak memory.
 
 The bare network is the compiled forward pass on tensors that are ready, in the same batches. The
-plain loop opens, segments and saves one picture after the other. Each measurement runs in a
-process of its own, over the same drawn pictures (or those of --images), after a warm-up that
-compiles; repeats alternate, and the median counts. Peak memory is that of the whole process.
+plain loop opens, segments and saves one picture after the other. Each form has a process of its
+own, over the same drawn pictures (or those of --images), goes over them once to compile and warm
+up, and then in turns with the others; medians count. Processor time is that of all threads: it
+tells more where other programs share the machine. Peak memory is that of the whole process.
 
     python benchmarks/segment.py                                # toy, 200 pictures of 640 x 480
     python benchmarks/segment.py --model runs/cub --images photos/ --count 64
@@ -15,13 +16,10 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-from measuring import peak_of_process
+from measuring import Worker, answer_requests, peak_of_process, processor_timed, workers_in_turns
 
 GOAL, GROWTH = 0.85, 0.10
 FORMS = {
@@ -55,20 +53,7 @@ def link(folder, count, pictures):
         (folder / f"{index}{source.suffix}").symlink_to(source)
 
 
-def measure(form, model, folder, batch_size):
-    """{"seconds", "bytes"} of one form over the pictures of a folder, in this process."""
-    from keras_parts import zoo
-
-    segmenter, pictures = zoo.load(model), sorted(Path(folder).iterdir())
-    with tempfile.TemporaryDirectory() as output:
-        work = PREPARE[form](segmenter, pictures, batch_size, Path(output))
-        start = time.perf_counter()
-        work()
-        seconds = time.perf_counter() - start
-    return {"seconds": seconds, "bytes": peak_of_process()}
-
-
-def forward(segmenter, pictures, batch_size, output):
+def forward(segmenter, pictures, batch_size):
     import numpy as np
 
     from keras_parts.images import read_image
@@ -82,22 +67,18 @@ def forward(segmenter, pictures, batch_size, output):
         np.stack((inputs[start : start + batch_size] + inputs)[:batch_size])
         for start in range(0, len(inputs), batch_size)
     ]
-    network.forward(batches[0])
-    return lambda: list(map(network.forward, batches))
+    return lambda output: list(map(network.forward, batches))
 
 
-def segment(segmenter, pictures, batch_size, output):
+def segment(segmenter, pictures, batch_size):
     from keras_parts.inference import network_of, segment_files
 
     network = network_of(segmenter, batch_size)
-    segment_files(network, pictures[:batch_size], output / "first", ["indexed"])
-    return lambda: segment_files(network, pictures, output / "all", ["indexed"])
+    return lambda output: segment_files(network, pictures, output, ["indexed"])
 
 
-def loop(segmenter, pictures, batch_size, output):
-    segmenter.segment(pictures[0])
-
-    def work():
+def loop(segmenter, pictures, batch_size):
+    def work(output):
         for index, picture in enumerate(pictures):
             segmenter.segment(picture).indexed().save(output / f"{index}.png")
 
@@ -107,15 +88,23 @@ def loop(segmenter, pictures, batch_size, output):
 PREPARE = {"forward": forward, "segment": segment, "loop": loop}
 
 
-def measured(form, options, folder):
-    """`measure` in a process of its own."""
-    command = [sys.executable, __file__, "--model", options.model, "--measure", form, str(folder)]
-    command += ["--batch-size", str(options.batch_size)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if result.returncode:
-        sys.exit(result.stderr)
-    return json.loads(result.stdout.splitlines()[-1])
+def serve(form, model, folder, batch_size):
+    """Answer requests with {"seconds", "processor", "bytes"} of one form over all pictures."""
+    from keras_parts import zoo
+
+    work = PREPARE[form](zoo.load(model), sorted(Path(folder).iterdir()), batch_size)
+
+    def answer(_):
+        with tempfile.TemporaryDirectory() as output:
+            seconds, processor, _ = processor_timed(work, Path(output))
+        return {"seconds": seconds, "processor": processor, "bytes": peak_of_process()}
+
+    answer_requests(answer)
+
+
+def worker(form, options, folder):
+    settings = {"form": form, "model": options.model, "folder": str(folder)}
+    return Worker(__file__, settings | {"batch_size": options.batch_size})
 
 
 def pictures_of(options, folder, count):
@@ -139,11 +128,10 @@ def main():
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", type=int, nargs="*", default=[100, 2000], metavar="COUNT")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        form, folder = options.measure
-        print(json.dumps(measure(form, options.model, folder, options.batch_size)))
+    if options.worker:
+        serve(**options.worker)
         return
 
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -159,29 +147,34 @@ def main():
 
 
 def speed(options, folder):
-    runs = [
-        {form: measured(form, options, folder) for form in FORMS} for _ in range(options.repeats)
-    ]
-    seconds = {form: statistics.median(run[form]["seconds"] for run in runs) for form in FORMS}
+    workers = {form: worker(form, options, folder) for form in FORMS}
+    runs = workers_in_turns(workers, options.repeats)
     print(f"{options.count} pictures, median of {options.repeats}\n")
-    print("| | images a second | of the bare forward pass |")
-    print("|---|---|---|")
+    print("| | images a second | of the bare one | processor ms an image | of the bare one |")
+    print("|---|---:|---:|---:|---:|")
+    bare = None
     for form, name in FORMS.items():
-        share = seconds["forward"] / seconds[form]
-        print(f"| {name} | {options.count / seconds[form]:.1f} | {share:.2f} |")
+        wall, processor = (
+            statistics.median(run[kind] for run in runs[form]) for kind in ("seconds", "processor")
+        )
+        bare = bare or (wall, processor)
+        print(
+            f"| {name} | {options.count / wall:.1f} | {bare[0] / wall:.2f} "
+            f"| {1e3 * processor / options.count:.1f} | {bare[1] / processor:.2f} |"
+        )
     print(f"\nGoal for `segment`: at least {GOAL} of the bare forward pass.\n")
 
 
 def memory(options, folder):
     print("| pictures | peak memory of `segment`, MiB | beside the first |")
-    print("|---|---|---|")
+    print("|---|---:|---:|")
     first = None
     for count in options.memory:
-        peak = measured("segment", options, pictures_of(options, folder / f"{count}", count))
-        first = first or peak["bytes"]
-        print(
-            f"| {count} | {peak['bytes'] / 2**20:.0f} | {peak['bytes'] / first:.3f} |", flush=True
-        )
+        segmenting = worker("segment", options, pictures_of(options, folder / f"{count}", count))
+        peak = segmenting.ask()["bytes"]
+        segmenting.close()
+        first = first or peak
+        print(f"| {count} | {peak / 2**20:.0f} | {peak / first:.3f} |", flush=True)
     print(f"\nGoal: the same within {GROWTH:.0%}.")
 
 
