@@ -285,6 +285,7 @@ PAPER = Recipe(
     steps=60_000,
     optimizer="sgd",
     learning_rate=1e-5,
+    head_multiplier=10.0,
     schedule="polynomial",
     warmup=0,
     # 5e-4 in the gradient, as PyTorch has it, adds up over the momentum to ten times as much.

@@ -19,6 +19,13 @@ def test_settings_reach_inside_and_leave_the_rest():
     assert "balance" not in recipe("paper").weights
 
 
+def test_the_papers_optimisation():
+    paper = recipe("paper")
+    assert (paper.optimizer, paper.learning_rate, paper.head_multiplier) == ("sgd", 1e-5, 10)
+    assert (paper.schedule, paper.clip_norm, paper.warmup, paper.ema) == ("polynomial", 5, 0, None)
+    assert (paper.batch_size, paper.size, paper.precision) == (6, 256, "float32")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
