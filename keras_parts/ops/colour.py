@@ -14,7 +14,7 @@ _XYZ = np.array(
     ]
 )
 _WHITE = np.array([0.95047, 1.0, 1.08883])
-_LUMA = np.array([0.299, 0.587, 0.114], "float32")  # ITU-R BT.601
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def rgb_to_lab(image):
@@ -39,27 +39,37 @@ def rgb_to_lab(image):
 
 def greyscale(image):
     """Luma of an RGB image `(..., 3)`, `(..., 1)`."""
-    return ops.sum(image * ops.convert_to_tensor(_LUMA), axis=-1, keepdims=True)
+    return _luma(_planes(image))[..., None]
 
 
-def _rotate_hue(image, turns):
+# Sums and extrema over an axis of three are slow on CPUs: what follows works on the three planes.
+def _planes(image):
+    return image[..., 0], image[..., 1], image[..., 2]
+
+
+def _luma(planes):
+    return sum(weight * plane for weight, plane in zip(_LUMA, planes, strict=True))
+
+
+def _rotate_hue(planes, turns):
     """Add `turns` (of a full turn, `(batch, 1, 1)`) to the hue; HSV saturation and value stay."""
-    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
-    value = ops.max(image, axis=-1)
-    chroma = value - ops.min(image, axis=-1)
-    safe = ops.where(chroma > 0, chroma, 1.0)
+    red, green, blue = planes
+    value = ops.maximum(ops.maximum(red, green), blue)
+    chroma = value - ops.minimum(ops.minimum(red, green), blue)
+    scale = 1 / ops.where(chroma > 0, chroma, 1.0)
     hue = ops.where(
         value == red,
-        (green - blue) / safe,
-        ops.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+        (green - blue) * scale,
+        ops.where(value == green, 2 + (blue - red) * scale, 4 + (red - green) * scale),
     )
     hue = hue + 6 * turns
 
     def channel(offset):
-        sextant = ops.mod(offset + hue, 6.0)
+        sextant = offset + hue
+        sextant = sextant - 6 * ops.floor(sextant / 6)
         return value - chroma * ops.clip(ops.minimum(sextant, 4 - sextant), 0.0, 1.0)
 
-    return ops.stack([channel(5.0), channel(3.0), channel(1.0)], axis=-1)
+    return channel(5.0), channel(3.0), channel(1.0)
 
 
 def colour_jitter(
@@ -85,19 +95,24 @@ def colour_jitter(
     Returns:
         float32 of the same shape, clipped to [0, 1].
     """
-    original = ops.cast(image, "float32")
-    shape = (ops.shape(original)[0], 1, 1, 1)
+    image = ops.cast(image, "float32")
+    original = _planes(image)
+    shape = (ops.shape(image)[0], 1, 1)
 
     def uniform(low, high):
         return uniform_rows(shape, low, high, seed)
 
-    def blend(first, second, factor):
-        return ops.clip(factor * first + (1 - factor) * second, 0.0, 1.0)
+    def blend(planes, other, factor):
+        other = (1 - factor) * other
+        return [ops.clip(factor * plane + other, 0.0, 1.0) for plane in planes]
 
-    image = ops.clip(original * uniform(1 - brightness, 1 + brightness), 0.0, 1.0)
-    mean = ops.mean(greyscale(image), axis=(1, 2), keepdims=True)
-    image = blend(image, mean, uniform(1 - contrast, 1 + contrast))
-    image = blend(image, greyscale(image), uniform(1 - saturation, 1 + saturation))
-    image = _rotate_hue(image, uniform(-hue, hue)[..., 0])
-    image = ops.where(uniform(0.0, 1.0) < probability, image, original)
-    return ops.where(uniform(0.0, 1.0) < grey_probability, greyscale(image), image)
+    factor = uniform(1 - brightness, 1 + brightness)
+    planes = [ops.clip(factor * plane, 0.0, 1.0) for plane in original]
+    mean = ops.mean(_luma(planes), axis=(1, 2), keepdims=True)
+    planes = blend(planes, mean, uniform(1 - contrast, 1 + contrast))
+    planes = blend(planes, _luma(planes), uniform(1 - saturation, 1 + saturation))
+    planes = _rotate_hue(planes, uniform(-hue, hue))
+    jittered = uniform(0.0, 1.0) < probability
+    planes = [ops.where(jittered, *pair) for pair in zip(planes, original, strict=True)]
+    grey, luma = uniform(0.0, 1.0) < grey_probability, _luma(planes)
+    return ops.stack([ops.where(grey, luma, plane) for plane in planes], axis=-1)

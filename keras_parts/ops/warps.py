@@ -65,27 +65,30 @@ def grid_sample(image, grid):
         float32 `(batch, h, w, channels)`.
     """
     image, grid = ops.cast(image, "float32"), ops.cast(grid, "float32")
+    # With a rim of zeros, what lies outside is sampled like everything else.
+    image = ops.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)))
     height, width, channels = image.shape[1:]
-    x = (grid[..., 0] + 1) * (0.5 * (width - 1))
-    y = (grid[..., 1] + 1) * (0.5 * (height - 1))
-    left, top = ops.floor(x), ops.floor(y)
-    pixels = ops.reshape(image, (-1, channels))
+
+    def cells(positions, size):
+        """Left neighbour in the rimmed image, and offset from it in [0, 1]."""
+        positions = (positions + 1) * (0.5 * (size - 3)) + 1
+        positions = ops.clip(positions, 0.0, float(size - 1))
+        left = ops.minimum(ops.floor(positions), float(size - 2))
+        return ops.cast(left, "int32"), (positions - left)[..., None]
+
+    column, x = cells(grid[..., 0], width)
+    row, y = cells(grid[..., 1], height)
     first = ops.reshape(ops.arange(ops.shape(image)[0], dtype="int32"), (-1, 1, 1))
+    place = (first * height + row) * width + column
+    pixels = ops.reshape(image, (-1, channels))
 
-    def corner(column, row):
-        weight = (1 - ops.abs(x - column)) * (1 - ops.abs(y - row))
-        inside = (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)
-        weight = ops.where(inside, weight, 0.0)
-        column = ops.cast(ops.clip(column, 0, width - 1), "int32")
-        row = ops.cast(ops.clip(row, 0, height - 1), "int32")
-        return weight[..., None] * ops.take(pixels, (first * height + row) * width + column, axis=0)
+    def between(first, second, share):
+        return first + share * (second - first)
 
-    return (
-        corner(left, top)
-        + corner(left + 1, top)
-        + corner(left, top + 1)
-        + corner(left + 1, top + 1)
-    )
+    def neighbours(place):
+        return between(ops.take(pixels, place, axis=0), ops.take(pixels, place + 1, axis=0), x)
+
+    return between(neighbours(place), neighbours(place + width), y)
 
 
 def random_source_points(

@@ -28,7 +28,9 @@ def test_lab_of_known_colours(rgb, lab):
 
 def test_hue_turns_as_colorsys_says():
     pixels = np.random.default_rng(0).uniform(size=(1, 1, 50, 3)).astype("float32")
-    turned = ops.convert_to_numpy(_rotate_hue(pixels, np.full((1, 1, 1), 0.3, "float32")))[0, 0]
+    planes = [ops.convert_to_tensor(pixels[..., i]) for i in range(3)]
+    turned = ops.stack(_rotate_hue(planes, np.full((1, 1, 1), 0.3, "float32")), axis=-1)
+    turned = ops.convert_to_numpy(turned)[0, 0]
     for before, after in zip(pixels[0, 0], turned, strict=True):
         hue, saturation, value = colorsys.rgb_to_hsv(*map(float, before))
         np.testing.assert_allclose(
