@@ -456,9 +456,16 @@ def _without_folders(settings):
     """Of the files that a training read, the names: where they lay is nobody's business."""
     files = ("backbone_weights", "init_from", "teacher_weights")
     return {
-        name: Path(value).name if name in files and value else value
+        name: _own_name(value) if name in files and value else value
         for name, value in settings.items()
     }
+
+
+def _own_name(path):
+    """Of a run's segmenter the name of the run, which is what tells it from others."""
+    path = Path(path)
+    run = path.parent
+    return run.name if path == RunFolder(run).segmenter else path.name
 
 
 def _put(prepared, output, card):

@@ -16,7 +16,7 @@ from keras_parts.errors import ConfigError, DataError, IntegrityError
 from keras_parts.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run_folder import RunFolder
-from keras_parts.zoo import NotTrusted, UnknownModel, registry
+from keras_parts.zoo import NotTrusted, UnknownModel, packing, registry
 from keras_parts.zoo.cards import (
     CARD_FILE,
     CONFIG_FILE,
@@ -193,6 +193,19 @@ def test_photographs_of_others_are_not_in_the_picture(made, shots, tmp_path):
     flat = {colour for count, colour in colours if count > 300}
     allowed = {*card.palette, (225, 225, 225), (255, 255, 255)}
     assert all(min(np.abs(np.subtract(one, c)).max() for c in allowed) <= 8 for one in flat)
+
+
+def test_where_files_lay_stays_at_home():
+    settings = {
+        "backbone_weights": "pretrained",
+        "init_from": "/home/ann/runs/birds/segmenter",
+        "teacher_weights": "/home/ann/vgg19.npz",
+        "steps": 3,
+    }
+    assert packing._without_folders(settings) == settings | {
+        "init_from": "birds",
+        "teacher_weights": "vgg19.npz",
+    }
 
 
 def test_runs_without_evaluation(made, tmp_path):
