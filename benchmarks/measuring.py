@@ -55,15 +55,6 @@ def processor_timed(function, *arguments):
     return seconds, time.process_time() - used, result
 
 
-def in_turns(functions, repeats):
-    """`{name: Times}` of `{name: function without arguments}`, one call of each a turn."""
-    seconds = {name: [] for name in functions}
-    for _ in range(repeats):
-        for name, function in functions.items():
-            seconds[name].append(timed(function)[0])
-    return {name: Times(tuple(each)) for name, each in seconds.items()}
-
-
 class PeakMemory:
     """Largest resident memory of this process while inside, in bytes, less that at the start."""
 

@@ -77,17 +77,19 @@ def main():
         f"Recipe {options.recipe} on {keras.backend.backend()}, batch {batch_size} at "
         f"{chosen.size} x {chosen.size}; median (range) of {options.repeats}.\n"
     )
-    rows = []
-    totals = [Times(tuple(each["whole step"])).median for each in (clock, processor)]
-    shares = []
-    for name in models:
-        times = [Times(tuple(each[name])) for each in (clock, processor)]
-        shares = [each.median / total for each, total in zip(times, totals, strict=True)]
-        cells = [each.cell(1000) for each in times]
-        rows.append((name, cells[0], f"{shares[0]:.0%}", cells[1], f"{shares[1]:.0%}"))
+    times = {name: [Times(tuple(each[name])) for each in (clock, processor)] for name in models}
+    print_table(("part of a step", "wall-clock ms", "share", "processor ms", "share"), rows(times))
+
+
+def rows(times):
+    """Of `{part: (wall-clock, processor)}`, the whole step first, the networks last."""
+    totals = [each.median for each in next(iter(times.values()))]
+    for name, measured in times.items():
+        shares = [each.median / total for each, total in zip(measured, totals, strict=True)]
+        clock, processor = (each.cell(1000) for each in measured)
+        yield name, clock, f"{shares[0]:.0%}", processor, f"{shares[1]:.0%}"
     rest = [f"{1 - share:.0%}" for share in shares]
-    rows.append(("transforms, losses, bookkeeping", "", rest[0], "", rest[1]))
-    print_table(("part of a step", "wall-clock ms", "share", "processor ms", "share"), rows)
+    yield "transforms, losses, bookkeeping", "", rest[0], "", rest[1]
 
 
 if __name__ == "__main__":

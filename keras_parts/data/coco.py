@@ -142,19 +142,17 @@ class CocoFile:
             report(f"{self.path}: annotation {number} is of image {image}, which is not listed")
             return
         name, size = images[image]
-        keypoints = self._numbers(annotation, "keypoints", 3 * len(self.landmarks))
         self.objects[name].append(
             CocoObject(
                 number,
                 size,
                 annotation.get("segmentation") or None,
-                None if keypoints is None else keypoints.reshape(-1, 3),
+                self._keypoints(annotation),
             )
         )
 
-    def _numbers(self, annotation, name, count):
-        """(count,) float64 of a field of an annotation, or None where it has none."""
-        values = annotation.get(name)
+    def _keypoints(self, annotation):
+        values, count = annotation.get("keypoints"), 3 * len(self.landmarks)
         if not values:
             return None
         try:
@@ -162,10 +160,10 @@ class CocoFile:
         except (TypeError, ValueError):
             numbers = np.array(np.nan)
         if numbers.shape == (count,) and np.isfinite(numbers).all():
-            return numbers
+            return numbers.reshape(-1, 3)
         report(
-            f"{self.path}: the {name} of annotation {annotation.get('id')} are {_short(values)}, "
-            f"expected {count} numbers"
+            f"{self.path}: the keypoints of annotation {annotation.get('id')} are "
+            f"{_short(values)}, expected {count} numbers"
         )
         return None
 
