@@ -96,13 +96,17 @@ class Teacher(nn.Module):
         self.register_buffer("std", torch.tensor(STD)[:, None, None])
 
     @torch.no_grad()
-    def forward(self, images):
+    def maps(self, images):
         x, maps = (images - self.mean) / self.std, []
         for place, layer in enumerate(self.layers):
             x = layer(x)
             if place in (RELU3_2, RELU5_4):
                 maps.append(x)
-        return torch.cat([enlarged(0.33 * maps[0], images), enlarged(maps[1], images)], 1)
+        return maps
+
+    def forward(self, images):
+        shallow, deep = self.maps(images)
+        return torch.cat([enlarged(0.33 * shallow, images), enlarged(deep, images)], 1)
 
 
 def enlarged(maps, images):
@@ -134,6 +138,14 @@ class PlainStep:
         Returns:
             The loss, a tensor.
         """
+        loss = self.loss(images, foreground)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, 5.0)
+        self.optimizer.step()
+        return loss.detach()
+
+    def loss(self, images, foreground):
         points = random_source_points(len(images), images.device)
         grid = thin_plate_grid(points, images.shape[-2:])
         first, second = jitter(images), warped(jitter(images), grid)
@@ -155,12 +167,15 @@ class PlainStep:
                 + F.binary_cross_entropy_with_logits(warped_logits[:, -1:], warped_foreground)
             ),
         }
-        loss = sum(WEIGHTS[name] * value for name, value in losses.items())
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, 5.0)
-        self.optimizer.step()
-        return loss.detach()
+        return sum(WEIGHTS[name] * value for name, value in losses.items())
+
+
+class PlainNetworks(PlainStep):
+    """The networks of that step alone, trained as it trains them, on a loss that costs nothing."""
+
+    def loss(self, images, foreground):
+        self.teacher.maps(images)
+        return 1e-9 * sum(self.segmenter(view).square().mean() for view in (images, images))
 
 
 def within_part_variance(masks, foreground, features):

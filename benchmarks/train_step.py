@@ -1,10 +1,13 @@
 """Seconds, images/s and peak memory of whole training steps, on every backend that is installed.
 
-Three kinds of step, each in a process of its own that lives beside the others and is measured in
+Five kinds of step, each in a process of its own that lives beside the others and is measured in
 turns with them:
 
 - "plain PyTorch": the paper's step as `plain_torch.py` has it, eager, losses as they are defined;
+- "its networks alone": forward, backward and optimiser of that program without its losses, which
+  no way of computing the losses can go below;
 - "paper": the same step by this package, recipe "paper" (ResNet-50, VGG19 run in every step);
+- "paper, bfloat16": with layers in bfloat16, weights and losses in float32;
 - "default": the default recipe, with the teacher's features out of the cache.
 
 Weights and images are random, which no arithmetic here depends on. Processor seconds are those of
@@ -33,17 +36,27 @@ from measuring import (
     workers_in_turns,
 )
 
+PLAIN = {"plain": "PlainStep", "plain-networks": "PlainNetworks"}
+PAPER = {"paper": "float32", "paper-bfloat16": "mixed_bfloat16"}
+NAMES = {
+    "plain": "plain PyTorch",
+    "plain-networks": "its networks alone",
+    "paper": "paper",
+    "paper-bfloat16": "paper, bfloat16",
+    "default": "default",
+}
 
-def plain_step(batch, size, threads):
-    """A function that makes `count` steps of the plain program."""
+
+def plain_step(program, batch, size, threads):
+    """A function that makes `count` steps of the plain program of that name."""
+    import plain_torch
     import torch
-    from plain_torch import PlainStep
 
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    step = PlainStep(device=device)
+    step = getattr(plain_torch, program)(device=device)
     images = torch.rand(batch, 3, size, size, device=device)
     foreground = torch.zeros(batch, 1, size, size, device=device)
     foreground[:, :, size // 4 : -size // 4, size // 4 : -size // 4] = 1
@@ -58,6 +71,9 @@ def plain_step(batch, size, threads):
 
 def package_step(recipe, batch_size):
     """A function that makes `count` steps of a recipe."""
+    import keras
+
+    keras.config.set_dtype_policy(recipe.precision)
     discovery, batch = random_discovery(recipe, batch_size)
 
     def run(count):
@@ -104,25 +120,28 @@ def random_discovery(recipe, batch_size):
 def random_teacher(recipe):
     """The recipe's teacher, without trained weights."""
     from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0
+    from keras_parts.backbones.small import small
     from keras_parts.backbones.vgg19 import vgg19
     from keras_parts.teachers import Teacher
 
+    layers = recipe.teacher_layers
     if recipe.teacher == "vgg19":
-        return Teacher(vgg19(recipe.teacher_layers), recipe.teacher_layers, (0.33, 1.0))
-    return Teacher(efficientnet_lite0(16, recipe.teacher_layers), recipe.teacher_layers)
+        return Teacher(vgg19(layers), layers, (0.33, 1.0))
+    network = {"efficientnet_lite0": efficientnet_lite0, "small": small}[recipe.teacher]
+    return Teacher(network(16, layers), layers)
 
 
 def work(kind, batch, size, steps, threads):
     """Answer each request with the seconds of a step and the process' peak memory."""
-    if kind == "plain":
-        run = plain_step(batch, size, threads)
+    if kind in PLAIN:
+        run = plain_step(PLAIN[kind], batch, size, threads)
     else:
         from keras_parts.training.recipes import recipe
 
-        if kind == "paper":
-            run = package_step(recipe("paper", size=size), batch)
-        else:
+        if kind == "default":
             run = package_step(recipe("default"), batch)
+        else:
+            run = package_step(recipe("paper", size=size, precision=PAPER[kind]), batch)
 
     def measure(_):
         seconds, processor, loss = processor_timed(run, steps)
@@ -144,7 +163,7 @@ def main():
     parser.add_argument("--steps", type=int, default=2, help="in each measurement")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0 for its own choice")
-    parser.add_argument("--kinds", nargs="+", default=["plain", "paper", "default"])
+    parser.add_argument("--kinds", nargs="+", default=list(NAMES), choices=NAMES)
     parser.add_argument("--backends", nargs="+", default=installed())
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -154,18 +173,21 @@ def main():
 
     workers, batches = {}, {}
 
-    def start(name, kind, batch, backend=None):
+    def start(kind, backend=None):
+        batch = options.default_batch if kind == "default" else options.batch
         settings = {"kind": kind, "batch": batch, "size": options.size, "steps": options.steps}
         settings["threads"] = options.threads
+        name = f"{NAMES[kind]}, {backend}" if backend else NAMES[kind]
         workers[name], batches[name] = Worker(__file__, settings, backend), batch
 
-    if "plain" in options.kinds and installed(["torch"]):
-        start("plain PyTorch", "plain", options.batch)
+    kinds = [kind for kind in NAMES if kind in options.kinds]
+    for kind in kinds:
+        if kind in PLAIN and installed(["torch"]):
+            start(kind)
     for backend in options.backends:
-        if "paper" in options.kinds:
-            start(f"paper, {backend}", "paper", options.batch, backend)
-        if "default" in options.kinds:
-            start(f"default, {backend}", "default", options.default_batch, backend)
+        for kind in kinds:
+            if kind not in PLAIN:
+                start(kind, backend)
     print_machine()
     print(
         f"Paper's networks at {options.size} x {options.size}; default recipe at its own size. "

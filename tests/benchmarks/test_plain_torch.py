@@ -56,9 +56,10 @@ def test_warp_and_equivariance(tensors):
     close(loss, tensors["equivariance_loss"])
 
 
-def test_a_step_trains():
+@pytest.mark.parametrize("program", (plain_torch.PlainStep, plain_torch.PlainNetworks))
+def test_a_step_trains(program):
     torch.manual_seed(0)
-    step = plain_torch.PlainStep(parts=3)
+    step = program(parts=3)
     head = step.segmenter.head[0].weight
     before = head.detach().clone()
     foreground = torch.zeros(2, 1, 33, 33)

@@ -1,0 +1,47 @@
+"""The scripts run, small, and print their tables; what they print of speed is no test's matter."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def table(script, *arguments):
+    """Rows of the table that a script prints, as lists of cells; the header is the first."""
+    result = subprocess.run(
+        [sys.executable, FOLDER / script, *map(str, arguments)], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    lines = [line for line in result.stdout.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.backend
+def test_losses():
+    shape = ("--batch", 2, "--size", 33, "--parts", 3, "--channels", 6)
+    header, *rows = table("losses.py", *shape, "--repeats", 1)
+    forms = [(row[0], row[header.index("form")]) for row in rows]
+    assert ("contrastive", "materialised") in forms and ("balance", "package") in forms
+    differences = [row[header.index("gradients differ by")] for row in rows]
+    assert sum(bool(difference) for difference in differences) == 3
+    assert all(float(difference) < 1e-4 for difference in differences if difference)
+
+
+def test_profile():
+    header, *rows = table(
+        "step_profile.py", "--recipe", "toy", "--size", 33, "--batch", 2, "--repeats", 1
+    )
+    assert [row[0] for row in rows][:2] == ["whole step", "networks"]
+
+
+def test_train_step():
+    header, *rows = table(
+        "train_step.py", "--size", 33, "--batch", 2, "--steps", 1, "--repeats", 1,
+        "--kinds", "plain-networks", "paper-bfloat16", "--backends", keras.backend.backend(),
+    )  # fmt: skip
+    assert "failed" not in [row[2] for row in rows]
+    assert [row[0].partition(",")[0] for row in rows] == ["its networks alone", "paper"]
