@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,17 +75,23 @@ def test_baselines_alone_and_again(parts, monkeypatch):
 
 
 def test_runs_that_are_there_are_measured_and_drawn(parts, monkeypatch):
-    trained = []
+    trained, starts = [], []
 
     def train(command, check):
         trained.append(command[command.index("--output") + 1])
+        starts.append(command[command.index("--init-from") + 1] if "--init-from" in command else "")
         folder = Path(trained[-1], "segmenter")
         folder.mkdir(parents=True)
         (folder / "segmenter.json").write_text("{}")
 
-    monkeypatch.setattr(parts.script.subprocess, "run", train)
+    monkeypatch.setattr(parts.script, "subprocess", SimpleNamespace(run=train))
     monkeypatch.setitem(parts.script.SEEDS, 2, (0, 1))
     train(["--output", str(parts.output / "runs" / "toy-k2-s0")], check=True)
+    trained.clear(), starts.clear()
+    monkeypatch.setattr(parts.script, "SHARPENED", (3,))
+    parts("--methods", "ours", "--parts", 3)
+    assert [Path(path).name for path in trained] == ["toy-k3-s0-first", "toy-k3-s0"]
+    assert starts == ["", str(parts.output / "runs" / "toy-k3-s0-first" / "segmenter")]
     trained.clear()
     table = parts("--methods", "ours", "--parts", 2)
     assert [Path(path).name for path in trained] == ["toy-k2-s1"]
