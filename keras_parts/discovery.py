@@ -15,6 +15,7 @@ from keras_parts.ops import (
     grid_sample,
     part_descriptors,
     part_sums,
+    prominence,
     random_source_points,
     reduce_aligned,
     resize_aligned,
@@ -33,6 +34,7 @@ class Views:
     Attributes:
         logits: `(batch, height, width, parts)` of the first view.
         foreground: `(batch, height, width, 1)`, 0 or 1.
+        weighted_foreground: the same, weighted by the places' prominence.
         foreground_logits: `(batch, height, width, 1)` of the first view.
         lab: `(batch, height, width, 3)`, the image without jitter in CIE Lab.
         features: `(batch, h, w, channels)` of the teacher, of the image without jitter.
@@ -44,6 +46,7 @@ class Views:
 
     logits: Any
     foreground: Any
+    weighted_foreground: Any
     foreground_logits: Any
     lab: Any
     features: Any
@@ -79,7 +82,7 @@ def _foreground(views):
 
 OBJECTIVES: dict[str, Callable[[Views], Any]] = {
     "feature_consistency": lambda v: objectives.feature_consistency(
-        v.logits, v.foreground, v.features, reduction="mean"
+        v.logits, v.weighted_foreground, v.features, reduction="mean"
     ),
     "visual_consistency": lambda v: objectives.visual_consistency(v.logits, v.foreground, v.lab),
     "contrastive": lambda v: objectives.contrastive(
@@ -111,6 +114,8 @@ class PartDiscovery(TrainStep, keras.Model):
         views: the random transforms.
         temperature, positives: see `keras_parts.objectives.contrastive`.
         centre: compare part descriptors relative to the mean feature of their image's foreground.
+        prominence: exponent of `keras_parts.ops.prominence`, with which every place is weighted in
+            the feature consistency; 0 weights all alike (the paper).
         seed: of all random draws.
     """
 
@@ -125,6 +130,7 @@ class PartDiscovery(TrainStep, keras.Model):
         temperature=0.19,
         positives="all",
         centre=False,
+        prominence=0.0,
         seed=0,
     ):
         super().__init__(name="part_discovery")
@@ -139,6 +145,7 @@ class PartDiscovery(TrainStep, keras.Model):
         self.temperature = temperature
         self.positives = positives
         self.centre = centre
+        self.prominence = prominence
         self.seed = keras.random.SeedGenerator(seed, name="views")
         self.track_losses(weights)
         self.built = True  # the segmenter is; nothing else here has weights
@@ -164,14 +171,16 @@ class PartDiscovery(TrainStep, keras.Model):
         )
         foreground = _reduce_mask(batch["foreground"], size)
         grid = thin_plate_grid(points, size, size)
+        features = self._features(batch)
         parts, own_foreground = split_background(logits)
         warped_parts, warped_own_foreground = split_background(warped_logits)
         return Views(
             logits=parts,
             foreground=foreground,
+            weighted_foreground=self._weighted(foreground, features),
             foreground_logits=own_foreground,
             lab=rgb_to_lab(reduce_aligned(image, (size, size))),
-            features=self._features(batch),
+            features=features,
             target_logits=grid_sample(parts, grid),
             warped_logits=warped_parts,
             warped_foreground=grid_sample(foreground, grid),
@@ -210,6 +219,11 @@ class PartDiscovery(TrainStep, keras.Model):
         both = self.segmenter(ops.concatenate([first, second]), training=training)
         count = ops.shape(first)[0]
         return both[:count], both[count:]
+
+    def _weighted(self, foreground, features):
+        if not self.prominence:
+            return foreground
+        return foreground * prominence(features, foreground) ** self.prominence
 
     def _features(self, batch):
         features = batch["features"] if "features" in batch else self.teacher(batch["image"])

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_parts.discovery import OBJECTIVES, PartDiscovery
 from keras_parts.errors import ConfigError
+from keras_parts.ops import prominence
 from keras_parts.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.view_settings import ViewSettings
 
@@ -80,6 +81,16 @@ def test_centred_descriptors_forget_what_an_image_has_all_over():
     )
     np.testing.assert_allclose(first, second, atol=0.002)
     assert np.abs(first).max() > 0.01
+
+
+def test_prominent_places_count_for_more():
+    alike = discovery(views=STILL).make_views(batch())
+    assert alike.weighted_foreground is alike.foreground
+    views = discovery(views=STILL, prominence=2.0).make_views(batch())
+    weights, foreground = map(ops.convert_to_numpy, (views.weighted_foreground, views.foreground))
+    assert np.all(weights[foreground == 0] == 0)
+    expected = ops.convert_to_numpy(prominence(views.features, views.foreground)) ** 2
+    np.testing.assert_allclose(weights, foreground * expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

@@ -2,7 +2,9 @@
 
 from keras import ops
 
-from keras_parts.ops.resampling import resize_aligned_transpose
+from keras_parts.ops.resampling import reduce_aligned, resize_aligned, resize_aligned_transpose
+
+_PROMINENCE = (0.1, 4.0)
 
 
 def part_masks(logits, foreground):
@@ -41,6 +43,35 @@ def part_descriptors(logits, foreground, features):
     """
     sums, areas = part_sums(part_masks(logits, foreground), features)
     return sums / (areas[..., None] + 1e-7)
+
+
+def prominence(features, foreground):
+    """How much a place differs from the mean of its image, compared with the other places.
+
+    |phi(u) - mu|^2, the average of 3 x 3 cells, relative to its mean over the foreground, and
+    clipped to 0.1..4: a head counts for more than as much of a flank.
+
+    Args:
+        features: `(batch, h, w, channels)`, of lower or the same resolution, corners aligned.
+        foreground: `(batch, height, width, 1)` in [0, 1].
+
+    Returns:
+        float32 `(batch, height, width, 1)`, 1 on average over the foreground but for the clipping.
+    """
+    features, foreground = ops.cast(features, "float32"), ops.cast(foreground, "float32")
+    sums, areas = part_sums(foreground, features)
+    means = sums / (areas[..., None] + 1e-7)
+    energy = ops.sum(ops.square(features - means[:, None]), axis=-1, keepdims=True)
+    inside = reduce_aligned(foreground, features.shape[1:3])
+    energy = _average(energy * inside) / (_average(inside) + 1e-7)
+    total = ops.sum(inside, axis=(1, 2), keepdims=True)
+    energy = energy * total / (ops.sum(energy * inside, axis=(1, 2), keepdims=True) + 1e-7)
+    return resize_aligned(ops.clip(energy, *_PROMINENCE), foreground.shape[1:3])
+
+
+def _average(maps):
+    """Of 3 x 3 cells, or of what there is of them at the border."""
+    return ops.average_pool(maps, 3, strides=1, padding="same")
 
 
 def l2_normalise(x, epsilon=1e-12):

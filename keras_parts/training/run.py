@@ -219,6 +219,7 @@ def build_discovery(recipe, segmenter, teacher, standardiser, steps):
         temperature=recipe.temperature,
         positives=recipe.positives,
         centre=recipe.centre,
+        prominence=recipe.prominence,
         seed=recipe.seed,
     )
     head = {variable.path for variable in segmenter.head.variables}
