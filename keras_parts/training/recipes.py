@@ -37,7 +37,8 @@ class Recipe:
         noise_floor: of the standardised features, directions in which an object and its mirror
             image differ are shrunk, see `keras_parts.teachers.fit_standardiser`; None is off.
         centre: compare descriptors relative to their image's mean; prominence: how much more what
-            differs from that mean counts in the feature consistency; see `PartDiscovery`.
+            differs from that mean counts in the feature consistency, 1 is better for few parts and
+            worse for many; see `PartDiscovery`.
         weights: {loss name: weight}, names out of `keras_parts.discovery.OBJECTIVES`.
         loss_size: side in pixels at which losses are taken; None takes `size`.
         temperature, positives: of the contrastive loss.
@@ -73,7 +74,7 @@ class Recipe:
     standardise: bool = True
     noise_floor: float | None = 30.0
     centre: bool = True
-    prominence: float = 1.0
+    prominence: float = 0.0
     weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "feature_consistency": 5.0,
@@ -240,7 +241,6 @@ TOY = Recipe(
     teacher_turns=(1.0, 0.0, 0.0, 0.0),
     teacher_mirror=False,
     noise_floor=None,
-    prominence=0.0,
     weights={
         "feature_consistency": 5.0,
         "visual_consistency": 0.002,
@@ -272,7 +272,6 @@ PAPER = Recipe(
     standardise=False,
     noise_floor=None,
     centre=False,
-    prominence=0.0,
     weights={
         # 5 on the sum over a batch of 6 in the paper.
         "feature_consistency": 30.0,
