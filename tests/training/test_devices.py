@@ -109,7 +109,7 @@ def test_two_devices_train_what_one_does_and_one_goes_on_for_two(one, tmp_path):
     assert_same(folder, one)
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="on JAX hosts are devices like others")
+@several
 def test_two_hosts_train_what_one_device_does(one, tmp_path):
     folder = tmp_path / "hosts"
     addresses = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
