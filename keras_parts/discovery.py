@@ -14,7 +14,7 @@ from keras_parts.ops import (
     colour_jitter,
     grid_sample,
     part_descriptors,
-    part_sums,
+    part_means,
     prominence,
     random_source_points,
     reduce_aligned,
@@ -68,8 +68,7 @@ class Views:
         descriptors = part_descriptors(self.logits, self.foreground, self.features)
         if not self.centre:
             return descriptors
-        sums, areas = part_sums(self.foreground, self.features)
-        return descriptors - sums / (areas[..., None] + 1e-7)
+        return descriptors - part_means(self.foreground, self.features)
 
 
 def _foreground(views):

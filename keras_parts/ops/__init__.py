@@ -2,7 +2,13 @@
 
 from keras_parts.ops.colour import colour_jitter, greyscale, rgb_to_lab
 from keras_parts.ops.logits import join_background, split_background
-from keras_parts.ops.pooling import l2_normalise, part_descriptors, part_sums, prominence
+from keras_parts.ops.pooling import (
+    l2_normalise,
+    part_descriptors,
+    part_means,
+    part_sums,
+    prominence,
+)
 from keras_parts.ops.replicas import (
     gather_rows,
     own_rows,
@@ -33,6 +39,7 @@ __all__ = [
     "l2_normalise",
     "own_rows",
     "part_descriptors",
+    "part_means",
     "part_sums",
     "prominence",
     "random_source_points",

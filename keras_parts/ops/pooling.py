@@ -41,7 +41,12 @@ def part_descriptors(logits, foreground, features):
     Returns:
         float32 `(batch, parts, channels)`; zeros for a part that is absent.
     """
-    sums, areas = part_sums(part_masks(logits, foreground), features)
+    return part_means(part_masks(logits, foreground), features)
+
+
+def part_means(masks, features):
+    """Sums over areas of `part_sums`, `(batch, parts, channels)`; zeros for an empty mask."""
+    sums, areas = part_sums(masks, features)
     return sums / (areas[..., None] + 1e-7)
 
 
@@ -59,9 +64,8 @@ def prominence(features, foreground):
         float32 `(batch, height, width, 1)`, 1 on average over the foreground but for the clipping.
     """
     features, foreground = ops.cast(features, "float32"), ops.cast(foreground, "float32")
-    sums, areas = part_sums(foreground, features)
-    means = sums / (areas[..., None] + 1e-7)
-    energy = ops.sum(ops.square(features - means[:, None]), axis=-1, keepdims=True)
+    mean = part_means(foreground, features)[:, None]
+    energy = ops.sum(ops.square(features - mean), axis=-1, keepdims=True)
     inside = reduce_aligned(foreground, features.shape[1:3])
     energy = _average(energy * inside) / (_average(inside) + 1e-7)
     total = ops.sum(inside, axis=(1, 2), keepdims=True)

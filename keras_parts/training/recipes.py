@@ -37,8 +37,8 @@ class Recipe:
         noise_floor: of the standardised features, directions in which an object and its mirror
             image differ are shrunk, see `keras_parts.teachers.fit_standardiser`; None is off.
         centre: compare descriptors relative to their image's mean; prominence: how much more what
-            differs from that mean counts in the feature consistency, 1 is better for few parts and
-            worse for many; see `PartDiscovery`.
+            differs from that mean counts in the feature consistency (docs/results.md has what it
+            did); see `PartDiscovery`.
         weights: {loss name: weight}, names out of `keras_parts.discovery.OBJECTIVES`.
         loss_size: side in pixels at which losses are taken; None takes `size`.
         temperature, positives: of the contrastive loss.
