@@ -111,10 +111,11 @@ def random_discovery(recipe, batch_size):
     if recipe.standardise:
         channels = teacher.channels
         standardiser = Standardiser(np.zeros(channels), np.eye(channels) / channels**0.5)
+    clusters = np.eye(recipe.parts, teacher.channels) if "clusters" in recipe.weights else None
     if "features" in batch:
         teacher = None
     segmenter = build_segmenter(recipe)
-    return build_discovery(recipe, segmenter, teacher, standardiser, 10**6), batch
+    return build_discovery(recipe, segmenter, teacher, standardiser, 10**6, clusters), batch
 
 
 def random_teacher(recipe):

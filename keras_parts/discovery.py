@@ -42,6 +42,8 @@ class Views:
         warped_foreground, warped_foreground_logits: likewise.
         temperature, positives, seed: of the contrastive loss. centre: whether its descriptors are
             relative to the image's mean.
+        clusters: `(parts, channels)`, where the parts start; or None. start: what is left of the
+            start, a scalar from 1 to 0.
     """
 
     logits: Any
@@ -58,6 +60,13 @@ class Views:
     positives: str
     centre: bool
     seed: Any
+    clusters: Any
+    start: Any
+
+    @cached_property
+    def mean(self):
+        """Mean feature of every image's foreground, `(batch, 1, channels)`."""
+        return part_means(self.foreground, self.features)
 
     @cached_property
     def descriptors(self):
@@ -68,7 +77,7 @@ class Views:
         descriptors = part_descriptors(self.logits, self.foreground, self.features)
         if not self.centre:
             return descriptors
-        return descriptors - part_means(self.foreground, self.features)
+        return descriptors - self.mean
 
 
 def _foreground(views):
@@ -77,6 +86,15 @@ def _foreground(views):
         views.warped_foreground_logits, views.warped_foreground
     )
     return 0.5 * (first + second)
+
+
+def _clusters(views):
+    if views.clusters is None:
+        return ops.zeros(())
+    relative = views.features - views.mean[:, None]
+    return views.start * objectives.cluster_cross_entropy(
+        views.logits, views.foreground, relative, views.clusters
+    )
 
 
 OBJECTIVES: dict[str, Callable[[Views], Any]] = {
@@ -92,6 +110,7 @@ OBJECTIVES: dict[str, Callable[[Views], Any]] = {
     ),
     "foreground": _foreground,
     "balance": lambda v: objectives.balance(v.logits, v.foreground),
+    "clusters": _clusters,
 }
 """Loss name -> function of the views. A new loss is one line here and a weight in a recipe."""
 
@@ -115,6 +134,8 @@ class PartDiscovery(TrainStep, keras.Model):
         centre: compare part descriptors relative to the mean feature of their image's foreground.
         prominence: exponent of `keras_parts.ops.prominence`, with which every place is weighted in
             the feature consistency; 0 weights all alike (the paper).
+        clusters: `(parts, channels)` of `keras_parts.clusters.find_clusters`, for the loss of that
+            name. start_steps: training steps over which it fades out.
         seed: of all random draws.
     """
 
@@ -130,12 +151,16 @@ class PartDiscovery(TrainStep, keras.Model):
         positives="all",
         centre=False,
         prominence=0.0,
+        clusters=None,
+        start_steps=1,
         seed=0,
     ):
         super().__init__(name="part_discovery")
         unknown = sorted(set(weights) - set(OBJECTIVES))
         if unknown:
             raise ConfigError(f"no loss is named {unknown[0]!r}; there are {', '.join(OBJECTIVES)}")
+        if weights.get("clusters") and clusters is None:
+            raise ConfigError("the loss clusters needs the clusters, see find_clusters")
         self.segmenter = segmenter
         self.teacher = teacher
         self.standardiser = standardiser
@@ -145,9 +170,15 @@ class PartDiscovery(TrainStep, keras.Model):
         self.positives = positives
         self.centre = centre
         self.prominence = prominence
+        self.clusters = clusters
+        self.start_steps = start_steps
+        # Of the model and not the optimizer's own: JAX has no optimizer where losses are computed.
+        self.steps_made = self.add_weight(
+            (), "zeros", trainable=False, aggregation="only_first_replica", name="steps_made"
+        )
         self.seed = keras.random.SeedGenerator(seed, name="views")
         self.track_losses(weights)
-        self.built = True  # the segmenter is; nothing else here has weights
+        self.built = True
 
     def call(self, images, training=False):
         return self.segmenter(images, training=training)
@@ -155,6 +186,8 @@ class PartDiscovery(TrainStep, keras.Model):
     def compute_losses(self, batch, training=True):
         """Every loss that has a weight: `{name: float32 scalar}`, unweighted."""
         views = self.make_views(batch, training)
+        if training:
+            self.steps_made.assign(self.steps_made + 1)
         return {name: OBJECTIVES[name](views) for name in self.loss_weights}
 
     def make_views(self, batch, training=True):
@@ -188,6 +221,8 @@ class PartDiscovery(TrainStep, keras.Model):
             positives=self.positives,
             centre=self.centre,
             seed=self.seed,
+            clusters=self.clusters,
+            start=ops.maximum(0.0, 1.0 - self.steps_made / self.start_steps),
         )
 
     def _jitter(self, images):

@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_parts.ops.pooling import l2_normalise, part_masks, part_sums
 from keras_parts.ops.replicas import gather_rows, own_rows, sum_over_replicas, uniform_rows
-from keras_parts.ops.resampling import resized_squared_norm
+from keras_parts.ops.resampling import resize_aligned, resized_squared_norm
 
 _REDUCTIONS = {"sum": ops.sum, "mean": ops.mean, "none": lambda values: values}
 
@@ -165,6 +165,30 @@ def balance(logits, foreground):
     entropy = -ops.sum(shares * ops.log(shares + 1e-7))
     # An empty batch has no shares, and nothing to say.
     return ops.where(total > 0, ops.log(float(logits.shape[-1])) - entropy, 0.0)
+
+
+def cluster_cross_entropy(logits, foreground, features, centres):
+    """Parts should be the clusters of the features: cross-entropy with the nearest one.
+
+    Averaged over the foreground of each image, then over the batch. Not in the paper; parts start
+    from it, instead of from chance.
+
+    Args:
+        logits: `(batch, height, width, parts)`.
+        foreground: `(batch, height, width, 1)`, 0 or 1.
+        features: `(batch, h, w, channels)` relative to their image's mean, upsampled implicitly
+            with aligned corners.
+        centres: `(parts, channels)` of length 1; the nearest has the largest inner product.
+
+    Returns:
+        float32 scalar.
+    """
+    features, centres = ops.cast(features, "float32"), ops.cast(centres, "float32")
+    scores = ops.einsum("bhwc,kc->bhwk", features, centres)
+    scores = resize_aligned(scores, logits.shape[1:3])
+    nearest = ops.one_hot(ops.argmax(scores, axis=-1), logits.shape[-1], dtype="float32")
+    log_probabilities = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    return _masked_mean(-ops.sum(nearest * log_probabilities, axis=-1), foreground)
 
 
 def foreground_cross_entropy(foreground_logits, foreground):

@@ -31,7 +31,8 @@ def batch(count=4):
 def discovery(weights=None, **options):
     keras.utils.set_random_seed(0)
     segmenter = PartSegmenter(SegmenterConfig(3, "small", size=SIZE))
-    return PartDiscovery(segmenter, weights or dict.fromkeys(OBJECTIVES, 1.0), **options)
+    weights = weights or dict.fromkeys(OBJECTIVES, 1.0)
+    return PartDiscovery(segmenter, weights, **{"clusters": np.eye(3, 6)} | options)
 
 
 def test_every_loss_is_a_finite_scalar_with_a_gradient_into_the_segmenter():
@@ -46,6 +47,10 @@ def test_only_weighted_losses_are_computed():
     assert set(discovery({"balance": 1.0}).compute_losses(batch())) == {"balance"}
     with pytest.raises(ConfigError, match="no loss is named 'colour'"):
         discovery({"colour": 1.0})
+    with pytest.raises(ConfigError, match="needs the clusters"):
+        discovery({"clusters": 1.0}, clusters=None)
+    without = discovery({"clusters": 0.0, "balance": 1.0}, clusters=None)
+    assert float(without.compute_losses(batch())["clusters"]) == 0
 
 
 def test_views_agree_without_transforms():
@@ -108,3 +113,13 @@ def test_training_lowers_the_loss(jit_compile):
     history = model.fit(batches(), steps_per_epoch=4, epochs=5, verbose=0, shuffle=False).history
     assert history["loss"][-1] < 0.8 * history["loss"][0]
     assert sum(history["skipped_steps"]) == 0
+
+
+def test_the_start_from_clusters_fades_out_and_is_not_of_evaluation():
+    model = discovery({"clusters": 1.0}, views=STILL, start_steps=4)
+    whole = float(model.compute_losses(batch(), training=False)["clusters"])
+    faded = [float(model.compute_losses(batch())["clusters"]) for _ in range(6)]
+    assert whole > 0
+    np.testing.assert_allclose(faded, whole * np.array([1, 0.75, 0.5, 0.25, 0, 0]), rtol=1e-4)
+    again = float(model.compute_losses(batch(), training=False)["clusters"])
+    assert again == 0 and float(model.steps_made) == 6

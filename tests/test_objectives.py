@@ -64,6 +64,7 @@ def test_finite_values_and_gradients_at_the_edges(edge):
             + objectives.equivariance(ops.flip(logits, 1), logits, foreground)
             + objectives.balance(logits, foreground)
             + objectives.foreground_cross_entropy(logits[..., :1], foreground)
+            + objectives.cluster_cross_entropy(logits, foreground, features, np.eye(3, 5))
         )
 
     loss, gradient = value_and_gradient(total, np.ascontiguousarray(inputs["logits"]))
@@ -126,3 +127,17 @@ def test_background_joins_and_splits_exactly():
     np.testing.assert_allclose(joint[..., :1], 1 - inside, atol=1e-6)
     expected = inside * ops.convert_to_numpy(ops.softmax(parts, axis=-1))
     np.testing.assert_allclose(joint[..., 1:], expected, atol=1e-6)
+
+
+def test_the_loss_of_clusters_is_the_cross_entropy_with_the_nearest_one():
+    logits, features = random(2, 9, 9, 3), random(2, 5, 5, 4, seed=1)
+    foreground = np.zeros((2, 9, 9, 1), "float32")
+    foreground[0, 2:8, 1:7] = foreground[1, :, 4:] = 1
+    centres = np.linalg.qr(random(4, 4, seed=2))[0][:3]
+    enlarged = ops.convert_to_numpy(resize_aligned(features, (9, 9)))
+    nearest = (enlarged @ centres.T).argmax(-1)
+    chances = ops.convert_to_numpy(ops.softmax(logits)).astype("float64")
+    surprise = -np.log(np.take_along_axis(chances, nearest[..., None], -1)) * foreground
+    expected = np.mean([s.sum() / f.sum() for s, f in zip(surprise, foreground, strict=True)])
+    loss = objectives.cluster_cross_entropy(logits, foreground, features, centres)
+    assert value(loss) == pytest.approx(expected, rel=1e-5)

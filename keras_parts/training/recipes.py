@@ -37,8 +37,9 @@ class Recipe:
         noise_floor: of the standardised features, directions in which an object and its mirror
             image differ are shrunk, see `keras_parts.teachers.fit_standardiser`; None is off.
         centre: compare descriptors relative to their image's mean; prominence: how much more what
-            differs from that mean counts in the feature consistency (docs/results.md has what it
-            did); see `PartDiscovery`.
+            differs from that mean counts in the feature consistency; see `PartDiscovery`.
+        start_steps: steps over which the loss "clusters" fades out, by which parts start as
+            clusters of the teacher's features; without that loss they start by chance.
         weights: {loss name: weight}, names out of `keras_parts.discovery.OBJECTIVES`.
         loss_size: side in pixels at which losses are taken; None takes `size`.
         temperature, positives: of the contrastive loss.
@@ -74,7 +75,8 @@ class Recipe:
     standardise: bool = True
     noise_floor: float | None = 30.0
     centre: bool = True
-    prominence: float = 0.0
+    prominence: float = 3.0
+    start_steps: int = 80
     weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "feature_consistency": 5.0,
@@ -83,7 +85,8 @@ class Recipe:
             "contrastive": 0.75,
             "equivariance": 6.0,
             "foreground": 1.0,
-            "balance": 1.0,
+            "balance": 0.25,
+            "clusters": 5.0,
         }
     )
     loss_size: int | None = 33
@@ -98,12 +101,12 @@ class Recipe:
     batch_size: int = 12
     steps: int = 240
     optimizer: str = "adam"
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-5
     schedule: str = "cosine"
     warmup: int = 20
     weight_decay: float = 0.0
     clip_norm: float | None = 5.0
-    head_multiplier: float = 5.0
+    head_multiplier: float = 20.0
     ema: float | None = None
     precision: str = "float32"
     jit_compile: bool | None = None
@@ -214,6 +217,7 @@ _RANGES = {
     "weight_decay": (0, 1),
     "noise_floor": (1e-3, 1e6),
     "prominence": (0, 8),
+    "start_steps": (1, 10**8),
     "clip_norm": (0, 1e6),
     "head_multiplier": (0, 1e4),
     "ema": (0, 1),
@@ -221,7 +225,8 @@ _RANGES = {
 }
 _OPTIONAL = {"teacher_size", "loss_size", "noise_floor", "clip_norm", "ema"}
 _WHOLE = {
-    "parts", "size", "teacher_size", "loss_size", "batch_size", "steps", "warmup", "seed",
+    "parts", "size", "teacher_size", "loss_size", "batch_size", "steps", "warmup", "start_steps",
+    "seed",
 }  # fmt: skip
 
 DEFAULT = Recipe()
@@ -241,6 +246,7 @@ TOY = Recipe(
     teacher_turns=(1.0, 0.0, 0.0, 0.0),
     teacher_mirror=False,
     noise_floor=None,
+    prominence=0.0,
     weights={
         "feature_consistency": 5.0,
         "visual_consistency": 0.002,
@@ -272,6 +278,7 @@ PAPER = Recipe(
     standardise=False,
     noise_floor=None,
     centre=False,
+    prominence=0.0,
     weights={
         # 5 on the sum over a batch of 6 in the paper.
         "feature_consistency": 30.0,

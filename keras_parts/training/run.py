@@ -12,6 +12,7 @@ from keras_parts.backbones.efficientnet_lite0 import load_efficientnet_lite0
 from keras_parts.backbones.resnet50 import freeze_affine, load_keras_applications
 from keras_parts.backbones.small import load_small_weights
 from keras_parts.cache import FEATURES_VARIABLE, HOME_VARIABLE, cache_folder, feature_bytes
+from keras_parts.clusters import find_clusters
 from keras_parts.data.features import FeatureCache, FeaturesTooLarge
 from keras_parts.data.pipeline import Batches, CropSettings, object_crop
 from keras_parts.discovery import PartDiscovery
@@ -97,13 +98,14 @@ def train(
         batches, teacher, standardiser = prepare_batches(
             recipe, dataset, progress and devices.leads
         )
+        clusters = _clusters(recipe, batches, teacher, standardiser)
         interval = math.ceil(recipe.steps / _INTERVALS)
         intervals = math.ceil(recipe.steps / interval)
         with devices.placed():
             if teacher and devices.count > 1:
                 teacher = build_teacher(recipe)  # the one above is on one device
             discovery = build_discovery(
-                recipe, segmenter, teacher, standardiser, interval * intervals
+                recipe, segmenter, teacher, standardiser, interval * intervals, clusters
             )
             discovery.optimizer.build(discovery.trainable_variables)
             checkpoints = Checkpoints(folder.checkpoints, without=[teacher] if teacher else [])
@@ -207,7 +209,7 @@ def _features(recipe, dataset, crops, teacher, progress):
         return None
 
 
-def build_discovery(recipe, segmenter, teacher, standardiser, steps):
+def build_discovery(recipe, segmenter, teacher, standardiser, steps, clusters=None):
     """The compiled model that trains the segmenter."""
     discovery = PartDiscovery(
         segmenter,
@@ -220,6 +222,8 @@ def build_discovery(recipe, segmenter, teacher, standardiser, steps):
         positives=recipe.positives,
         centre=recipe.centre,
         prominence=recipe.prominence,
+        clusters=clusters,
+        start_steps=recipe.start_steps,
         seed=recipe.seed,
     )
     head = {variable.path for variable in segmenter.head.variables}
@@ -285,14 +289,29 @@ def _start_from(segmenter, start):
             variable.assign(source)
 
 
-def _standardiser(recipe, batches, teacher):
-    measured = (
-        (
-            batch["features"] if "features" in batch else teacher.predict_on_batch(batch["image"]),
-            batch["foreground"],
-        )
-        for batch in _first(batches, _MEASURED)
+def _clusters(recipe, batches, teacher, standardiser):
+    """Where the parts start, or None."""
+    if not recipe.weights.get("clusters"):
+        return None
+    crops = (
+        (standardiser.apply(features) if standardiser else features, foreground)
+        for features, foreground in _measured(batches, teacher)
     )
+    images = min(_MEASURED, len(batches.dataset))
+    return find_clusters(crops, images, recipe.parts, recipe.prominence, recipe.seed)
+
+
+def _measured(batches, teacher):
+    """Features and foregrounds of some crops, batch by batch."""
+    for batch in _first(batches, _MEASURED):
+        features = batch.get("features")
+        if features is None:
+            features = teacher.predict_on_batch(batch["image"])
+        yield features, batch["foreground"]
+
+
+def _standardiser(recipe, batches, teacher):
+    measured = _measured(batches, teacher)
     if recipe.noise_floor is None:
         return fit_standardiser(measured)
     size = recipe.teacher_size or recipe.size

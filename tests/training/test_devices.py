@@ -31,11 +31,12 @@ several = pytest.mark.skipif(BACKEND == "torch", reason="torch trains on one dev
 # that could tell a share of a batch from the whole. Plain SGD, since Adam makes steps as large as
 # the others out of a gradient that is nothing but rounding; no centring, since what it leaves of a
 # descriptor in an untrained network is mostly rounding too.
-SETTINGS = dict(
-    parts=3, steps=4, batch_size=4, size=33, loss_size=9, warmup=0, box_jitter=0.05,
-    positives="one", optimizer="sgd", learning_rate=0.02, clip_norm=0.5, ema=0.5, centre=False,
-    standardise=False,
-)  # fmt: skip
+SETTINGS = {
+    "parts": 3, "steps": 4, "batch_size": 4, "size": 33, "loss_size": 9, "warmup": 0,
+    "box_jitter": 0.05, "positives": "one", "optimizer": "sgd", "learning_rate": 0.02,
+    "clip_norm": 0.5, "ema": 0.5, "centre": False, "standardise": False,
+    "weights.clusters": 0.5, "start_steps": 3,
+}  # fmt: skip
 
 
 class NoPicture(keras.callbacks.Callback):

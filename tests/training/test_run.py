@@ -19,7 +19,10 @@ from keras_parts.training.run_folder import RunFolder
 from tests.training.stored import stored_weights
 
 pytestmark = pytest.mark.backend
-SETTINGS = dict(parts=3, steps=8, batch_size=2, size=65, loss_size=17, warmup=2, ema=0.9)
+SETTINGS = {
+    "parts": 3, "steps": 8, "batch_size": 2, "size": 65, "loss_size": 17, "warmup": 2, "ema": 0.9,
+    "weights.clusters": 2.0, "start_steps": 6, "prominence": 1.0,
+}  # fmt: skip
 
 # Trains in a process that kills itself when the checkpoint of step 4 is there.
 KILLED = """
@@ -61,6 +64,7 @@ def test_a_run_leaves_all_its_files(finished):
     assert list((folder / "samples").glob("*.png"))
     records = RunFolder(folder).metrics()
     assert [record["step"] for record in records] == list(range(1, 9))
+    assert [record["clusters"] > 0 for record in records] == [True] * 6 + [False] * 2
     assert set(recipe("toy").weights) < set(records[0])
     assert summary["steps"] == 8 and np.isfinite(summary["loss"])
     config = json.loads((folder / "config.json").read_text())
