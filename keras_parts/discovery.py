@@ -135,7 +135,7 @@ class PartDiscovery(TrainStep, keras.Model):
         prominence: exponent of `keras_parts.ops.prominence`, with which every place is weighted in
             the feature consistency; 0 weights all alike (the paper).
         clusters: `(parts, channels)` of `keras_parts.clusters.find_clusters`, for the loss of that
-            name. start_steps: training steps over which it fades out.
+            name, which is 0 without. start_steps: training steps over which it fades out.
         seed: of all random draws.
     """
 
@@ -159,8 +159,6 @@ class PartDiscovery(TrainStep, keras.Model):
         unknown = sorted(set(weights) - set(OBJECTIVES))
         if unknown:
             raise ConfigError(f"no loss is named {unknown[0]!r}; there are {', '.join(OBJECTIVES)}")
-        if weights.get("clusters") and clusters is None:
-            raise ConfigError("the loss clusters needs the clusters, see find_clusters")
         self.segmenter = segmenter
         self.teacher = teacher
         self.standardiser = standardiser

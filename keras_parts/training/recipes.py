@@ -24,7 +24,8 @@ class Recipe:
         architecture, output_stride, size: of the segmenter, see `SegmenterConfig`.
         backbone_weights: "pretrained", "random", or the path of a weights file.
         init_from: folder of a segmenter of this architecture to start from, head included, instead
-            of `backbone_weights`; `keras_parts.zoo.path(name)` is one.
+            of `backbone_weights`; `keras_parts.zoo.path(name)` is one. With as many parts there,
+            training goes on with those parts.
         batch_norm: "frozen" keeps the pretrained statistics; "statistics" updates them, with
             scale and offset frozen (the paper); "trained" trains all of it.
         train_from: name of the first backbone output that is trained, with all behind it; what lies

@@ -290,8 +290,8 @@ def _start_from(segmenter, start):
 
 
 def _clusters(recipe, batches, teacher, standardiser):
-    """Where the parts start, or None."""
-    if not recipe.weights.get("clusters"):
+    """Where the parts start; None by chance, or where those of another segmenter are."""
+    if not recipe.weights.get("clusters") or _goes_on(recipe):
         return None
     crops = (
         (standardiser.apply(features) if standardiser else features, foreground)
@@ -299,6 +299,12 @@ def _clusters(recipe, batches, teacher, standardiser):
     )
     images = min(_MEASURED, len(batches.dataset))
     return find_clusters(crops, images, recipe.parts, recipe.prominence, recipe.seed)
+
+
+def _goes_on(recipe):
+    """Whether there are parts already: those of a segmenter with as many."""
+    start = recipe.init_from
+    return start is not None and PartSegmenter.from_preset(start).parts == recipe.parts
 
 
 def _measured(batches, teacher):

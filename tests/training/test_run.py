@@ -101,11 +101,12 @@ def test_another_segmenter_as_the_start(finished):
         build_segmenter(chosen(init_from=str(start), architecture="efficientnet_lite0"))
 
 
-def test_another_segmenter_as_the_teacher(finished, tmp_path):
+def test_another_segmenter_as_the_start_and_the_teacher(finished, tmp_path):
     start = str(finished[0] / "segmenter")
     settings = dict(teacher="segmenter", teacher_layers=(), teacher_weights=start, steps=3)
-    summary = train(chosen(**settings), drawn(), tmp_path / "run", progress=False)
+    summary = train(chosen(**settings, init_from=start), drawn(), tmp_path / "run", progress=False)
     assert np.isfinite(summary["loss"])
+    assert summary["clusters"] == 0  # it goes on with the parts that are there
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
