@@ -2,11 +2,11 @@
 
 The materialised form makes the enlarged features and what every pixel is to every part, (batch,
 parts, channels, height, width), as the definition reads; losses that have no such array have one
-form. The forms live in processes of their own, on the backend that KERAS_BACKEND names, and are
-measured in turns. The gradient is that with respect to the logits; of two forms' gradients the
-largest difference of an element is given, relative to the largest element. Peak memory is that of
-the process less what it held before the first call. A materialised form that cannot fit into
-`--limit` is not tried.
+form. Each form of each loss has a process of its own, on the backend that KERAS_BACKEND names, and
+the forms are measured in turns. The gradient is that with respect to the logits; of two forms'
+gradients the largest difference of an element is given, relative to the largest element. Peak
+memory is that of the process less what it held before the first call. A materialised form that
+cannot fit into `--limit` is not tried.
 
     python benchmarks/losses.py                       # batch 6, 256 x 256, 4 parts, 768 channels
     python benchmarks/losses.py --parts 4 8 16 --channels 112 384 768
@@ -14,8 +14,6 @@ the process less what it held before the first call. A materialised form that ca
 """
 
 import argparse
-import ctypes
-import gc
 import json
 import os
 import tempfile
@@ -32,6 +30,7 @@ from measuring import (
     print_table,
     processor_timed,
     ratio,
+    workers_in_turns,
 )
 
 PACKAGE, MATERIALISED = "package", "materialised"
@@ -156,86 +155,52 @@ def tensors(batch, size, parts, channels):
     return [ops.convert_to_tensor(array.astype("float32")) for array in arrays]
 
 
-def work(form):
-    """Answer each loss and shape with its value, seconds and peak bytes; the gradient to a file."""
+def work(form, loss, shapes, gradient):
+    """Answer each request with the loss, seconds and peak bytes; its gradient goes to a file."""
     from keras import ops
 
-    functions = {PACKAGE: package, MATERIALISED: materialised}[form]()
-    known = {}
+    function = gradient_of({PACKAGE: package, MATERIALISED: materialised}[form]()[loss])
+    inputs = tensors(**shapes)
 
     def call():
-        return tuple(map(ops.convert_to_numpy, known["function"](*known["inputs"])))
+        return tuple(map(ops.convert_to_numpy, function(*inputs)))
 
-    def measure(request):
-        loss, shapes, path = request["loss"], request["shapes"], request["gradient"]
-        if known.get("request") != (loss, shapes):
-            known.clear()
-            release_memory()
-            known["request"] = loss, shapes
-            known["inputs"] = tensors(**shapes)
-            known["function"] = gradient_of(functions[loss])
+    def measure(_):
         with PeakMemory() as memory:
-            wall, processor, (value, gradient) = processor_timed(call)
-        if path:
-            np.save(path, gradient)
+            wall, processor, (value, array) = processor_timed(call)
+        np.save(gradient, array)
         times = {"seconds": wall, "processor": processor}
         return {"loss": float(value), "bytes": memory.used} | times
 
     answer_requests(measure)
 
 
-def release_memory():
-    """Give what is free back to the system, so that the next peak counts from there."""
-    gc.collect()
-    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
+def measured(loss, shapes, options):
+    """(`{form: answers, or why there are none}`, the gradients' difference, if it is known)."""
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    fits = _ARRAYS * array_bytes(shapes) <= options.limit * 2**30
+    with tempfile.TemporaryDirectory() as folder:
+        files = {form: Path(folder, f"{form}.npy") for form in FORMS[loss]}
+        workers = {}
+        for form, file in files.items():
+            settings = {"form": form, "loss": loss, "shapes": shapes, "gradient": str(file)}
+            if form != MATERIALISED or fits:
+                workers[form] = Worker(__file__, settings, backend, options.limit)
+        answers = dict.fromkeys(files, too_large(shapes, options.limit))
+        for form, found in workers_in_turns(workers, options.repeats).items():
+            if found and None not in found:
+                answers[form] = found
+            elif not workers[form].short_of_memory:
+                answers[form] = "failed"
+        difference = None
+        if len(files) > 1 and all(file.exists() for file in files.values()):
+            difference = largest_difference(*map(np.load, files.values()))
+    return answers, difference
 
 
-class Forms:
-    """The processes of both forms; one that dies, of too little memory, is started anew."""
-
-    def __init__(self, options):
-        self.options = options
-        self.workers = {}
-        self.folder = tempfile.TemporaryDirectory()
-
-    def ask(self, form, request):
-        if form not in self.workers:
-            backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-            self.workers[form] = Worker(__file__, {"form": form}, backend, self.options.limit)
-        answer = self.workers[form].ask(request)
-        if answer is None:
-            self.workers.pop(form).close()
-        return answer
-
-    def measured(self, loss, shapes):
-        """`{form: answers, or None for a lack of memory}`, in turns; the first is a warm-up,
-        during which the gradient is written."""
-        answers = {form: [] for form in FORMS[loss]}
-        if MATERIALISED in answers and _ARRAYS * array_bytes(shapes) > self.options.limit * 2**30:
-            answers[MATERIALISED] = None
-        for turn in range(self.options.repeats + 1):
-            for form, earlier in answers.items():
-                if earlier is None:
-                    continue
-                path = str(self.gradient(form)) if turn == 0 else None
-                request = {"loss": loss, "shapes": shapes, "gradient": path}
-                answer = self.ask(form, request)
-                answers[form] = None if answer is None else [*earlier, answer]
-        return answers
-
-    def gradient(self, form):
-        return Path(self.folder.name, f"{form}.npy")
-
-    def difference(self):
-        """Of the gradients: the largest of an element, relative to the largest element."""
-        first, second = (np.load(self.gradient(form)) for form in (PACKAGE, MATERIALISED))
-        return np.abs(first - second).max() / np.abs(second).max()
-
-    def close(self):
-        for worker in self.workers.values():
-            worker.close()
-        self.folder.cleanup()
+def largest_difference(first, second):
+    """Of an element, relative to the largest element."""
+    return np.abs(first - second).max() / np.abs(second).max()
 
 
 def array_bytes(shapes):
@@ -244,23 +209,18 @@ def array_bytes(shapes):
 
 
 def rows(options):
-    forms = Forms(options)
     for loss in options.losses:
         for parts in options.parts:
             for channels in options.channels if loss in _OF_TEACHER else (3,):
                 shapes = {"batch": options.batch, "size": options.size}
                 shapes |= {"parts": parts, "channels": channels}
-                results = forms.measured(loss, shapes)
-                difference = None
-                if all(results.values()) and len(results) > 1:
-                    difference = forms.difference()
-                for form, answers in results.items():
-                    if answers is None:
-                        cells = [too_large(shapes, options.limit), *[""] * 6]
+                answers, difference = measured(loss, shapes, options)
+                for form, of_form in answers.items():
+                    if isinstance(of_form, str):
+                        cells = [of_form, *[""] * 6]
                     else:
-                        cells = cells_of(answers, results[PACKAGE], difference)
+                        cells = cells_of(of_form, answers[PACKAGE], difference)
                     yield [loss, parts, channels, form, *cells]
-    forms.close()
 
 
 def too_large(shapes, limit):
@@ -268,22 +228,23 @@ def too_large(shapes, limit):
 
 
 def cells_of(answers, base, difference):
-    found = [f"{answers[-1]['loss']:.6g}"]
-    measured = [summary(answers), summary(base or answers)]
-    times, processor, peak = measured[0]
-    cells = ["", times.cell(1000, 3), processor.cell(1000, 3), mebibytes(peak)]
-    if not base or answers is base:
-        return [*found, *cells, "1", "1"]
-    cells[0] = f"{difference:.0e}"
-    reference = measured[1]
-    return [
-        *found, *cells, ratio(processor.median, reference[1].median), ratio(peak, reference[2])
-    ]  # fmt: skip
+    """Value, difference, times, memory; ratios to the answers of the package."""
+    times, processor, peak = summary(answers)
+    cells = [f"{answers[-1]['loss']:.6g}", "", times.cell(1000, 3), processor.cell(1000, 3)]
+    cells += [mebibytes(peak), "1", "1"]
+    if answers is not base:
+        if difference is not None:
+            cells[1] = f"{difference:.0e}"
+        cells[-2:] = ["", ""]
+        if not isinstance(base, str):
+            _, of_base, peak_of_base = summary(base)
+            cells[-2:] = ratio(processor.median, of_base.median), ratio(peak, peak_of_base)
+    return cells
 
 
 def summary(answers):
-    """Times of the clock and of the processor after the first call, peak bytes of all calls."""
-    times = [Times(tuple(a[key] for a in answers[1:])) for key in ("seconds", "processor")]
+    """Times of the clock and of the processor, peak bytes of all calls."""
+    times = [Times(tuple(a[key] for a in answers)) for key in ("seconds", "processor")]
     return *times, max(answer["bytes"] for answer in answers)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from importlib.util import find_spec
 
 _PACKAGES = ("keras", "numpy", "tensorflow-cpu", "tensorflow", "jax", "torch", "onnxruntime")
 BACKENDS = ("tensorflow", "jax", "torch")
+_OUT_OF_MEMORY = 75
+_WANT_OF_MEMORY = (_OUT_OF_MEMORY, -signal.SIGKILL, -signal.SIGABRT)
+"""Exit statuses of a worker: its own word for it, the kernel's, a C++ program's."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +106,16 @@ class Worker:
         settings: JSON values for it.
         backend: of Keras, or None.
         limit: GiB of memory it may take; None for all there is.
+
+    Attributes:
+        short_of_memory: whether it died for want of memory.
     """
 
     def __init__(self, script, settings, backend=None, limit=None):
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
         if backend:
             environment["KERAS_BACKEND"] = backend
+        self.short_of_memory = False
         cap = None if limit is None else int(limit * 2**30)
         self._process = subprocess.Popen(
             [sys.executable, script, "--worker", json.dumps(settings)],
@@ -119,14 +127,17 @@ class Worker:
         )
 
     def ask(self, request=None):
-        """The answer to a request; None if the process has died, of too little memory say."""
+        """The answer to a request; None if the process has died, of what stands on stderr."""
         try:
             self._process.stdin.write(f"{json.dumps(request)}\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
-            return None
-        return json.loads(line) if line else None
+            line = ""
+        if line:
+            return json.loads(line)
+        self.short_of_memory = self._process.wait() in _WANT_OF_MEMORY
+        return None
 
     def close(self):
         try:
@@ -144,8 +155,20 @@ def answer_requests(function):
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
-        answers.write(f"{json.dumps(function(json.loads(line)))}\n")
+        try:
+            answer = function(json.loads(line))
+        except Exception as error:
+            if not wants_memory(error):
+                raise
+            sys.exit(_OUT_OF_MEMORY)
+        answers.write(f"{json.dumps(answer)}\n")
         answers.flush()
+
+
+def wants_memory(error):
+    """Whether an error of NumPy or of any backend is one of memory; they share no class."""
+    words = ("allocate", "out of memory", "resource_exhausted", "oom when")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def workers_in_turns(workers, repeats):
