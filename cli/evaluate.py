@@ -282,14 +282,7 @@ def _meanings(runs, info):
 
 def _foreground_result(runs):
     """The first result of parts alone that has a table of labels."""
-    return next(
-        (
-            result
-            for result in runs.results.values()
-            if result.counts is not None and any(name.startswith("FG-") for name in result.values)
-        ),
-        None,
-    )
+    return next((result for result in runs.results.values() if result.of_parts_alone), None)
 
 
 def _content(model, split, seeds, flip, methods, meanings):

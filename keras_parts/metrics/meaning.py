@@ -85,7 +85,8 @@ def confusion_picture(
 
     Args:
         result: of any protocol with a table.
-        names: of the columns; by default part 1, part 2, ...
+        names: of the columns; by default part 1, part 2, ..., after the background where the
+            protocol has one.
         title: above the picture.
         percent: write the shares into the cells.
 
@@ -101,7 +102,7 @@ def confusion_picture(
         raise ConfigError("this protocol has no contingency table to draw")
     used = np.flatnonzero(result.counts.sum(1))
     counts = result.counts[used]
-    names = tuple(names) or tuple(f"part {part + 1}" for part in range(counts.shape[1]))
+    names = tuple(names) or _columns(result)
     if len(names) != counts.shape[1]:
         raise ConfigError(f"{len(names)} names for {counts.shape[1]} columns")
     shares = 100 * counts / counts.sum(1, keepdims=True)
@@ -125,10 +126,17 @@ def confusion_picture(
     return Image.open(file).convert("RGB")
 
 
+def _columns(result):
+    """Names of the table's columns."""
+    background = () if result.of_parts_alone else ("background",)
+    parts = result.counts.shape[1] - len(background)
+    return (*background, *(f"part {part + 1}" for part in range(parts)))
+
+
 def _table(result):
     if result.counts is None:
         raise ConfigError("this protocol has no contingency table: take a foreground protocol")
-    if not any(name.startswith("FG-") for name in result.values):
+    if not result.of_parts_alone:
         raise ConfigError("parts get their meaning from a foreground protocol, without background")
     return result.counts
 

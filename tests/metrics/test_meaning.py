@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from keras_parts.data import DatasetInfo
 from keras_parts.errors import ConfigError
@@ -69,3 +70,20 @@ def test_confusion_picture_shows_shares():
     assert 0.1 < dark < 0.9
     with pytest.raises(ConfigError, match="1 names for 2 columns"):
         confusion_picture(result(counts), ("one",))
+
+
+@pytest.mark.parametrize(
+    "prefix, columns",
+    [("FG-", ["part 1", "part 2", "part 3"]), ("", ["background", "part 1", "part 2"])],
+)
+def test_columns_of_the_confusion_picture_are_named(monkeypatch, prefix, columns):
+    named = []
+    set_xticks = Axes.set_xticks
+
+    def keep(axes, ticks, labels, **options):
+        named.extend(labels)
+        return set_xticks(axes, ticks, labels, **options)
+
+    monkeypatch.setattr(Axes, "set_xticks", keep)
+    confusion_picture(result([[3, 1, 1], [1, 3, 1]], ("beak", "tail"), prefix))
+    assert named == columns

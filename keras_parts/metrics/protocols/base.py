@@ -72,6 +72,11 @@ class Result:
     labels: tuple[str, ...] = field(default=(), repr=False)
     by_image: Callable[[np.ndarray], dict[str, float]] | None = field(default=None, repr=False)
 
+    @property
+    def of_parts_alone(self) -> bool:
+        """Whether the columns of the table are the K parts, with no background before them."""
+        return self.counts is not None and any(name.startswith("FG-") for name in self.values)
+
 
 class Scorer:
     """Collects what one protocol needs, sample by sample.
