@@ -1,5 +1,6 @@
 import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from keras_parts.cli import main
 from keras_parts.errors import IntegrityError
 
 command = importlib.import_module("keras_parts.cli.evaluate")
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 
 class Quadrants:
@@ -93,6 +95,10 @@ def test_every_protocol_and_baseline_is_explained():
     for name, protocol in PROTOCOLS.items():
         assert f"{name}: {protocol.title} {protocol.description} Needs: " in words
     assert all(f" {name}: " in words for name in BASELINES)
+    document = " ".join(DOCUMENT.read_text(encoding="utf-8").split())
+    rule = "F = [sum of the parts' probabilities > 0.5]"
+    assert words.count(rule) == 3 and rule in document  # at CUB's keypoints, keypoints, pixels
+    assert "the largest of all channels" in words and "the largest of all channels" in document
 
 
 def test_damaged_model(evaluate, monkeypatch):

@@ -170,7 +170,10 @@ FULL = KEYPOINTS.full(
     ),
     notes={
         "given": "Choudhury et al., 2021, who take masks of a supervised network.",
-        "model": "PDiscoNet, PDiscoFormer and MPAE measure so.",
+        "model": (
+            "PDiscoNet, PDiscoFormer and MPAE measure whole images with their own background too; "
+            "they may take the largest of all channels, by which fewer pixels are object."
+        ),
     },
     datasets=("cub",),
 )

@@ -88,6 +88,15 @@ def parts_and_background(sample: Sample, seen: Observations) -> np.ndarray:
 MASKS = {"given": parts_in_given_mask, "model": parts_and_background}
 NEEDS = {"given": "foreground", "model": "background"}
 FROM = {"given": "from given masks", "model": "from the model itself"}
+RULES = {
+    "given": "",
+    "model": (
+        "A pixel is object where all parts together outweigh the background: the mask is binary, "
+        "F = [sum of the parts' probabilities > 0.5]. There it gets the best part, even one less "
+        "probable than the background, as in `Parts.labels`."
+    ),
+}
+"""What the choice of masks means at a pixel, for descriptions."""
 
 
 def choose(variants: dict[str, Protocol], masks: str) -> Protocol:
@@ -281,8 +290,9 @@ class Places:
     def full(self, title: str, description: str, prefix: str = "", notes=None, **about):
         """{masks: `Protocol`} of parts and background: NMI and ARI at all places.
 
-        `title` and `description` are filled with where the background is taken from; `prefix`
-        takes the place of the name's beginning; `notes` are added to descriptions, by masks.
+        `title` and `description` are filled with where the background is taken from, and the
+        rule of the choice is added; `prefix` takes the place of the name's beginning; `notes` end
+        descriptions, by masks.
         """
         return {
             masks: self._full(masks, title, description, prefix or self.name, notes or {}, about)
@@ -297,10 +307,11 @@ class Places:
             )  # fmt: skip
 
         specialises = f"{self.name}-full-{masks}" if prefix != self.name else ""
+        sentences = (description.format(FROM[masks]), RULES[masks], notes.get(masks))
         return Protocol(
             name=f"{prefix}-full-{masks}",
             title=title.format(FROM[masks]),
-            description=" ".join(filter(None, (description.format(FROM[masks]), notes.get(masks)))),
+            description=" ".join(filter(None, sentences)),
             scorer=scorer,
             needs=(self.needs, NEEDS[masks]),
             metrics=("NMI", "ARI"),
