@@ -90,6 +90,11 @@ def test_part_shares_are_of_the_objects_pixels(drawn, perfect_maps):
     own = evaluate(perfect_maps, drawn, 3, progress=False)
     assert own.shares == pytest.approx((1 / 3, 1 / 3, 1 / 3))
 
+    def together(images):  # each part is less probable than the background, their sum is not
+        return [np.broadcast_to(np.log([4, 3, 2, 1]), (*one.shape[:2], 4)) for one in images]
+
+    assert evaluate(together, drawn, 3, progress=False).shares == (1, 0, 0)
+
 
 def test_bad_requests(drawn, perfect_maps):
     with pytest.raises(ConfigError, match="'cub': choose from cub-foreground"):

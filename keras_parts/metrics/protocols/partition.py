@@ -80,9 +80,12 @@ def parts_in_given_mask(sample: Sample, seen: Observations) -> np.ndarray:
 def parts_and_background(sample: Sample, seen: Observations) -> np.ndarray:
     """Clusters `0 .. parts`: 0 where the background outweighs all parts together, else the best
     part, as in `keras_parts.parts.Parts.labels`."""
-    background, parts = seen.logits[:, 0], seen.logits[:, 1:]
-    inside = np.logaddexp.reduce(parts, axis=-1) > background
-    return np.where(inside, 1 + parts.argmax(-1), 0)
+    return np.where(_on_object(seen.logits), 1 + seen.logits[:, 1:].argmax(-1), 0)
+
+
+def _on_object(logits):
+    """Where all parts together outweigh the background, channel 0 of the last axis."""
+    return np.logaddexp.reduce(logits[..., 1:], axis=-1) > logits[..., 0]
 
 
 MASKS = {"given": parts_in_given_mask, "model": parts_and_background}
@@ -214,7 +217,7 @@ class PartitionScorer(Scorer):
 class ShareScorer(Scorer):
     """The share of each part of the object's pixels, by the best part at each.
 
-    The object is the sample's mask; without one, what the model itself does not call background.
+    The object is the sample's mask; without one, where all parts together outweigh the background.
     """
 
     def __init__(self, parts: int, view: View = whole_image):
@@ -223,7 +226,7 @@ class ShareScorer(Scorer):
 
     def add(self, sample, logits):
         if sample.foreground is None:
-            inside = logits.argmax(-1) > 0
+            inside = _on_object(logits)
         else:
             inside = foreground_of(sample)
         best = logits[..., 1:][inside].argmax(-1)
