@@ -15,6 +15,8 @@ from keras_parts.cli.runtime import import_keras
 _TRAINED_ON = {"test": "train", "validation": "fit"}
 """Split -> the one that landmark regressions and baselines are fitted on."""
 _SEED = "{seed}"
+_NO_SUBSET = ("data_dir", "masks")
+"""Options of readers that say where things lie."""
 
 
 def _explain(context, _, asked):
@@ -92,7 +94,7 @@ def evaluate(
 ):  # fmt: skip
     """Measure a segmenter, or baselines, by the protocols of a data set.
 
-    Published numbers of the same number of parts stand beside the measured ones.
+    Published numbers of the same number of parts stand beside those of the test split.
     """
     together = seeds is not None
     seeds = _seeds(seeds, seed)
@@ -108,8 +110,9 @@ def evaluate(
     from keras_parts.metrics import evaluate as measure
 
     run = functools.partial(
-        measure, dataset=dataset, train=train, progress=not quiet, **given(batch_size=batch_size)
-    )
+        measure, dataset=dataset, train=train, progress=not quiet, split=split,
+        subset=_subset(data.settings), **given(batch_size=batch_size),
+    )  # fmt: skip
     methods, segmenter = [], None
     if model:
         runs, segmenter = _measured_models(run, model, seeds, protocols, flip)
@@ -139,6 +142,15 @@ def evaluate(
         with atomic_write(output, "w") as file:
             json.dump(plain(content), file, indent=2)
     return Answer(content, text)
+
+
+def _subset(settings):
+    """The options of a data set's reader that may leave images out: "classes=[1], subset=cmr"."""
+    return ", ".join(
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in settings.items()
+        if name not in _NO_SUBSET
+    )
 
 
 def _seeds(text, seed):

@@ -19,6 +19,8 @@ def evaluate(
     progress: bool = True,
     batch_size: int = 16,
     method: str = "this model",
+    split: str = "",
+    subset: str = "",
 ) -> Report:
     """Run protocols on a data set; each image is read once, each of its crops segmented once.
 
@@ -32,6 +34,9 @@ def evaluate(
         progress: show a bar with the remaining time on stderr.
         batch_size: how many images `maps` gets at once.
         method: the model's name in tables.
+        split: what `dataset` is of its whole, for tables: published numbers stand beside "test"
+            alone. "" if it is not known.
+        subset: what was taken of the split, such as "classes=[1]", for tables; "" for all of it.
 
     Raises:
         ConfigError: a protocol has an unknown name, or `parts` or `batch_size` is below 1.
@@ -65,6 +70,8 @@ def evaluate(
         skipped=skipped,
         method=method,
         masks=dataset.masks_from,
+        split=split,
+        subset=subset,
     )
 
 

@@ -1,4 +1,5 @@
-"""Published results, to be printed beside one's own where data set, K and protocol are the same.
+"""Published results, to be printed beside one's own where data set, split, K and protocol are the
+same.
 
 Values are per cent, as in the papers. NMI and ARI are not comparable across K.
 """
@@ -27,6 +28,7 @@ class Published:
         source: where the number stands.
         note: how the published setting differs from the protocol run here, or "".
         ablation: a variant of its own method, left out of comparisons unless asked for.
+        split: what it was measured on.
     """
 
     method: str
@@ -39,6 +41,7 @@ class Published:
     source: str
     note: str = ""
     ablation: bool = False
+    split: str = "test"
 
 
 def published_values(
@@ -46,14 +49,16 @@ def published_values(
     parts: int | None = None,
     protocol: str | None = None,
     ablations: bool = False,
+    split: str | None = None,
 ) -> list[Published]:
-    """Published values for a data set, a number of parts and a protocol.
+    """Published values for a data set, a split of it, a number of parts and a protocol.
 
     Args:
         dataset: the data set's name; None for any.
         parts: K: values of this K, and those of methods that have none; None for any.
         protocol: the protocol's name; None for any.
         ablations: also the variants of a method with something left out.
+        split: the split's name; None for any.
 
     Returns:
         The values in the order of the papers' tables; empty if nothing is known.
@@ -64,6 +69,7 @@ def published_values(
         if dataset in (None, entry.dataset)
         and (parts is None or entry.parts in (None, parts))
         and protocol in (None, entry.protocol)
+        and split in (None, entry.split)
         and (ablations or not entry.ablation)
     ]
 
@@ -104,6 +110,7 @@ def _ablations():
 
 
 def _deepfashion():
+    images = "all 6,922 images of query and gallery"
     rows = []
     for method, foreground, full, supervision in (
         ("SCOPS", (30.7, 27.6), (56.6, 81.4), _SALIENCY),
@@ -112,11 +119,12 @@ def _deepfashion():
         rows += _row(
             method, "deepfashion", 4, "pixels-foreground",
             dict(zip(("FG-NMI", "FG-ARI"), foreground, strict=True)), supervision, _PAPER,
+            note=images,
         )  # fmt: skip
         rows += _row(
             method, "deepfashion", 4, "pixels-full-given",
             dict(zip(("NMI", "ARI"), full, strict=True)), supervision, _PAPER,
-            note="masks predicted by a supervised network",
+            note=f"{images}; masks predicted by a supervised network",
         )  # fmt: skip
     return rows
 

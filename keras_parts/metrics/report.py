@@ -9,7 +9,7 @@ import numpy as np
 from keras_parts.errors import ConfigError
 from keras_parts.metrics.bootstrap import intervals
 from keras_parts.metrics.protocols import PROTOCOLS, Result
-from keras_parts.metrics.tables import comparison
+from keras_parts.metrics.tables import comparison, measured_data
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,8 @@ class Report:
         skipped: protocol name to what it lacked to run.
         method: the model's name in tables.
         masks: where given masks came from.
+        split: of the data set; "" if it is not known. Published numbers are those of "test".
+        subset: what was taken of the split, such as "classes=[1]"; "" for all of it.
     """
 
     dataset: str
@@ -35,6 +37,8 @@ class Report:
     skipped: Mapping[str, str] = field(default_factory=dict)
     method: str = "this model"
     masks: str = "the data set's own"
+    split: str = ""
+    subset: str = ""
 
     @property
     def values(self) -> dict[str, dict[str, float]]:
@@ -58,6 +62,8 @@ class Report:
         content = {
             "method": self.method,
             "dataset": self.dataset,
+            "split": self.split,
+            "subset": self.subset,
             "parts": self.parts,
             "samples": self.samples,
             "masks": self.masks,
@@ -68,14 +74,15 @@ class Report:
         return json.dumps(content, indent=2)
 
     def to_table(self, *beside: "Report | Runs", width: int = 100) -> str:
-        """The report as plain text: a table a protocol, with published numbers of the same K.
+        """The report as plain text: a table a protocol, with published numbers of the same K where
+        the test split was measured.
 
         Args:
-            *beside: reports of baselines on the same data set with the same K, in their own rows.
+            *beside: reports of baselines on the same data with the same K, in their own rows.
             width: number of columns that descriptions are wrapped at.
 
         Raises:
-            ConfigError: a report beside is of another data set or K.
+            ConfigError: a report beside is of another data set, split, subset or K.
         """
         return Runs((self,)).to_table(*beside, width=width)
 
@@ -103,17 +110,25 @@ class Runs:
         first = self.reports[0]
         object.__setattr__(self, "method", self.method or first.method)
         for other in self.reports:
-            if (other.dataset, other.parts, other.samples) != (
-                first.dataset, first.parts, first.samples
-            ) or set(other.results) != set(first.results):  # fmt: skip
+            if (_measured(other), other.samples, set(other.results)) != (
+                _measured(first), first.samples, set(first.results)
+            ):  # fmt: skip
                 raise ConfigError(
                     f"{other.method} and {first.method} are no runs of one method: they differ in "
-                    "data set, K, images or protocols"
+                    "data set, split, K, images or protocols"
                 )
 
     @property
     def dataset(self) -> str:
         return self.reports[0].dataset
+
+    @property
+    def split(self) -> str:
+        return self.reports[0].split
+
+    @property
+    def subset(self) -> str:
+        return self.reports[0].subset
 
     @property
     def parts(self) -> int:
@@ -170,6 +185,8 @@ class Runs:
         content = {
             "method": self.method,
             "dataset": self.dataset,
+            "split": self.split,
+            "subset": self.subset,
             "parts": self.parts,
             "samples": self.samples,
             "masks": self.masks,
@@ -182,9 +199,14 @@ class Runs:
         """As `Report.to_table`."""
         others = [one if isinstance(one, Runs) else Runs((one,)) for one in beside]
         for other in others:
-            if (other.dataset, other.parts) != (self.dataset, self.parts):
+            if _measured(other) != _measured(self):
                 raise ConfigError(
-                    f"{other.method} was measured on {other.dataset} with K={other.parts}: it "
-                    f"cannot stand beside {self.dataset} with K={self.parts}"
+                    f"{other.method} was measured on {_measured(other)}: it cannot stand beside "
+                    f"{_measured(self)}"
                 )
         return comparison([self, *others], width)
+
+
+def _measured(report):
+    """What must be the same of results that stand side by side."""
+    return f"{measured_data(report)} with K={report.parts}"

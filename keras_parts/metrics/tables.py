@@ -1,5 +1,5 @@
 """Results of several methods as plain text: a table a protocol, with published numbers of the same
-data set, K and protocol."""
+data set, split, K and protocol."""
 
 import textwrap
 from decimal import ROUND_HALF_UP, Decimal
@@ -16,12 +16,12 @@ def comparison(methods, width: int = 100) -> str:
     """The table of some methods.
 
     Args:
-        methods: `keras_parts.metrics.Runs`, all of the same data set and K, the first one's
-            protocols are shown.
+        methods: `keras_parts.metrics.Runs`, all of the same data and K, the first one's protocols
+            are shown.
         width: number of columns that descriptions are wrapped at.
     """
     first = methods[0]
-    lines = [f"{first.dataset}, {first.samples:,} images, K={first.parts}"]
+    lines = [f"{measured_data(first)}, {first.samples:,} images, K={first.parts}"]
     for method in methods:
         shares = np.mean([report.shares for report in method.reports], axis=0)
         if len(method.reports) == 1:
@@ -39,10 +39,18 @@ def comparison(methods, width: int = 100) -> str:
     return "\n".join(lines) + "\n"
 
 
+def measured_data(report) -> str:
+    """For headings: "cub, test split (classes=[1])" of a `Report` or `Runs`."""
+    split = f"{report.split} split" if report.split else ""
+    subset = f"({report.subset})" if report.subset else ""
+    return ", ".join(filter(None, (report.dataset, " ".join(filter(None, (split, subset))))))
+
+
 def _section(name, methods, width):
     ours = [method for method in methods if name in method.results]
     result, protocol = ours[0].results[name], PROTOCOLS[name]
-    known = published_values(methods[0].dataset, methods[0].parts, name)
+    first = methods[0]
+    known = published_values(first.dataset, first.parts, name, split=first.split)
     metrics = [metric for metric in protocol.metrics if any(m.values(name, metric) for m in ours)]
     rows = [("method", *metrics, "trained with", "source")]
     for method in ours:

@@ -83,6 +83,9 @@ def test_split(evaluate):
     second = json.loads(evaluate("--json", "--split", "validation").stdout)
     assert second["split"] == "validation"
     assert first["protocols"] != second["protocols"]
+    assert first["subset"] == "count=6, size=49, species=[0]"
+    table = evaluate("--split", "validation").stdout
+    assert table.startswith("toy, validation split (count=6, size=49, species=[0]), ")
     assert evaluate("--split", "nosuch").exit_code == 2
 
 

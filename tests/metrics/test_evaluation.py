@@ -120,6 +120,7 @@ def test_json_holds_everything(drawn, noisy_maps):
     report = evaluate(noisy_maps, drawn, 3, progress=False)
     content = json.loads(report.to_json())
     assert content["parts"] == 3 and content["shares"] == list(report.shares)
+    assert (content["split"], content["subset"]) == ("", "")
     protocol = content["protocols"]["keypoints-foreground"]
     assert protocol["values"] == report.values["keypoints-foreground"]
     assert 100 * nmi(np.array(protocol["counts"])) == protocol["values"]["FG-NMI"]
@@ -143,11 +144,11 @@ def test_table_puts_published_numbers_of_the_same_k_beside(draw_animals, noisy_m
             extra = [np.full((*one.shape[:2], parts - 3), -99, np.float32) for one in logits]
             return [np.concatenate(pair, -1) for pair in zip(logits, extra, strict=True)]
 
-        return evaluate(maps, data, parts, train=train, progress=False)
+        return evaluate(maps, data, parts, train=train, progress=False, split="test")
 
     four = with_parts(4)
     table = four.to_table()
-    assert table.startswith("cub, 9 images, K=4\n")
+    assert table.startswith("cub, test split, 9 images, K=4\n")
     rows = rows_of(table, "cub-foreground")
     ours = four.values["cub-foreground"]
     assert any(
@@ -163,6 +164,14 @@ def test_table_puts_published_numbers_of_the_same_k_beside(draw_animals, noisy_m
     assert "79.0" not in table and "69.9" not in table
     assert "69.9" in with_parts(8).to_table() and "39.1" not in with_parts(8).to_table()
     assert max(map(len, table.splitlines())) < 160
+    for split in ("validation", "train", "all", ""):
+        other = replace(four, split=split).to_table()
+        assert "SCOPS" not in other and "published" not in other
+        with pytest.raises(ConfigError, match="cub, test split with K=4"):
+            four.to_table(replace(four, split=split))
+    part = replace(four, subset="classes=[1]").to_table()
+    assert part.startswith("cub, test split (classes=[1]), 9 images, K=4\n")
+    assert "SCOPS [1]" in part and "[1] published on: all 200 classes" in part
 
 
 def test_table_puts_baselines_beside(drawn, perfect_maps):

@@ -27,6 +27,17 @@ def test_filter_keeps_to_one_k():
     assert published_values("toy") == []
 
 
+def test_published_values_are_of_the_test_split():
+    assert published_values("cub", 4, split="test") == published_values("cub", 4)
+    assert published_values("cub", 4, split="validation") == []
+
+
+def test_notes_say_which_images_a_value_is_of():
+    for entry in PUBLISHED:
+        if entry.dataset in ("cub", "deepfashion"):
+            assert entry.note.startswith("all "), entry
+
+
 def test_ablations_come_only_when_asked_for():
     without = published_values("cub", 4, "cub-foreground")
     with_them = published_values("cub", 4, "cub-foreground", ablations=True)
