@@ -11,10 +11,13 @@ import click
 from keras_parts.cli.data import data_options, default_recipe, teacher_settings
 from keras_parts.cli.options import Answer, common_options, given, model_name, plain
 from keras_parts.cli.runtime import import_keras
+from keras_parts.errors import DataError
 
 _TRAINED_ON = {"test": "train", "validation": "fit"}
 """Split -> the one that landmark regressions and baselines are fitted on."""
 _SEED = "{seed}"
+_NAMED = 3
+"""So many of the missing files are named."""
 _NO_SUBSET = ("data_dir", "masks")
 """Options of readers that say where things lie."""
 
@@ -62,7 +65,8 @@ def _explain(context, _, asked):
 @click.option(
     "--mask-folder",
     metavar="DIR",
-    help="Masks of the measured split, instead of the data set's own.",
+    help="Masks of the measured split, instead of the data set's own; and of the split that "
+    "landmarks and baselines are fitted on, if all of it have one there.",
 )
 @click.option(
     "--baseline",
@@ -101,11 +105,9 @@ def evaluate(
     baselines = _baselines(baselines, all_baselines)
     _check(split, model, seeds, parts, baselines, name_parts)
     dataset = data(split)
-    if mask_folder:
-        from keras_parts.data.masks import WithMasks
-
-        dataset = WithMasks(dataset, mask_folder)
     train = data(_TRAINED_ON[split]) if split in _TRAINED_ON else None
+    if mask_folder:
+        dataset, train = _with_masks(mask_folder, dataset, train)
     import_keras()
     from keras_parts.metrics import evaluate as measure
 
@@ -142,6 +144,41 @@ def evaluate(
         with atomic_write(output, "w") as file:
             json.dump(plain(content), file, indent=2)
     return Answer(content, text)
+
+
+def _with_masks(folder, dataset, train):
+    """Both splits with the masks of a folder; `train` with its own where the folder lacks some.
+
+    What is fitted on given masks must not be tested on masks of another kind: the protocols leave
+    that out by `masks_from`, which says here what is missing.
+    """
+    from keras_parts.data import Subset
+    from keras_parts.data.masks import WithMasks
+
+    dataset = WithMasks(dataset, folder)
+    if train is None:
+        return dataset, None
+    if lacking := _lacking(folder, train.ids()):
+        own = Subset(train, range(len(train)))
+        named = ", ".join(lacking[:_NAMED]) + (", ..." if len(lacking) > _NAMED else "")
+        own.masks_from += f" (in {folder} {len(lacking):,} of {len(train):,} are missing: {named})"
+        return dataset, own
+    return dataset, WithMasks(train, folder)
+
+
+def _lacking(folder, ids):
+    """Those of the samples that `keras_parts.data.masks.WithMasks` finds no mask for."""
+    from keras_parts.data.folder import Pictures
+    from keras_parts.images import IMAGE_SUFFIXES
+
+    pictures, lacking = Pictures(folder, "masks"), []
+    for name in ids:
+        suffix = "" if Path(name).suffix.lower() in IMAGE_SUFFIXES else ".png"
+        try:
+            pictures.of(Path(f"{name}{suffix}"))
+        except DataError:
+            lacking.append(name)
+    return lacking
 
 
 def _subset(settings):

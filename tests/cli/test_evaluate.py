@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from keras_parts import zoo
 from keras_parts.cli import main
+from keras_parts.data import load
 from keras_parts.errors import IntegrityError
 
 command = importlib.import_module("keras_parts.cli.evaluate")
@@ -219,12 +221,15 @@ def test_one_seed_has_an_interval_too(evaluate):
     assert "95 % interval" not in evaluate(*arguments).stdout
 
 
-def test_masks_of_a_folder_are_named(evaluate, tmp_path):
-    from PIL import Image
+def draw_masks(folder, split, numbers):
+    """Masks of the toy images that call all of the image the object."""
+    folder.mkdir(exist_ok=True)
+    for number in numbers:
+        Image.new("L", (49, 49), 255).save(folder / f"{split}-{number:05d}.png")
 
-    for number in range(6):
-        (tmp_path / "predicted").mkdir(exist_ok=True)
-        Image.new("L", (49, 49), 255).save(tmp_path / "predicted" / f"test-{number:05d}.png")
+
+def test_masks_of_a_folder_are_named(evaluate, tmp_path):
+    draw_masks(tmp_path / "predicted", "test", range(6))
     arguments = ("--mask-folder", "predicted", "--protocol", "pixels-full-given")
     table = evaluate(*arguments).stdout
     assert "masks: predicted" in table
@@ -232,9 +237,31 @@ def test_masks_of_a_folder_are_named(evaluate, tmp_path):
     assert "masks: the data set's own" in evaluate(*arguments[2:]).stdout
 
 
-def test_meanings_are_told_drawn_and_stored(evaluate, monkeypatch, tmp_path):
-    from PIL import Image
+def test_landmarks_are_fitted_on_masks_of_the_folder_too(evaluate, tmp_path):
+    from keras_parts.data.masks import WithMasks
+    from keras_parts.metrics.protocols import cub_landmarks
 
+    draw_masks(tmp_path / "predicted", "test", range(6))
+    draw_masks(tmp_path / "predicted", "train", range(2))
+    given, folder = ("--protocol", "cub-landmarks-given"), ("--mask-folder", "predicted")
+    refused = evaluate(*given, *folder)
+    assert refused.exit_code == 1
+    assert "to test on: predicted; to fit on: the data set's own (in predicted" in refused.stderr
+    assert "4 of 6 are missing: train-00002, train-00003, train-00004, ...)" in refused.stderr
+    assert evaluate("--protocol", "cub-landmarks-model", *folder).exit_code == 0
+    draw_masks(tmp_path / "predicted", "train", range(2, 6))
+    found = json.loads(evaluate(*given, *folder, "--json").stdout)["protocols"]
+    train, test = (
+        WithMasks(load("toy", split, count=6, size=49, species=[0]), tmp_path / "predicted")
+        for split in ("train", "test")
+    )
+    expected = cub_landmarks(Quadrants().maps, train, test, 2).values
+    assert found["cub-landmarks-given"]["values"] == pytest.approx(expected)
+    own = json.loads(evaluate(*given, "--json").stdout)["protocols"]
+    assert own["cub-landmarks-given"]["values"]["all"] != pytest.approx(expected["all"])
+
+
+def test_meanings_are_told_drawn_and_stored(evaluate, monkeypatch, tmp_path):
     from keras_parts.segmenter import SegmenterConfig
 
     folder = tmp_path / "run" / "segmenter"

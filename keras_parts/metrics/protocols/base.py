@@ -133,6 +133,11 @@ class Protocol:
             if need == "train":
                 if train is None:
                     return "the train split"
+                if "foreground" in self.needs and train.masks_from != dataset.masks_from:
+                    return (
+                        f"masks of both splits from one source; to test on: {dataset.masks_from}; "
+                        f"to fit on: {train.masks_from}"
+                    )
             elif need == "background":
                 if not getattr(maps, "background", True):
                     return "a model with a background of its own"

@@ -118,3 +118,13 @@ def test_errors(train, test, perfect_maps):
     test.samples[:] = [replace(one, visible=np.zeros(4, bool)) for one in test.samples]
     with pytest.raises(DataError, match="no landmark is visible in both"):
         cub_landmarks(perfect_maps, train, test, 3, masks="model")
+
+
+def test_given_masks_of_both_splits_come_from_one_source(draw_animals, perfect_maps):
+    train, test = draw_animals(12, 1), draw_animals(9, 2)
+    test.masks_from = "predicted"
+    with pytest.raises(DataError, match="to test on: predicted; to fit on: the data set's own"):
+        cub_landmarks(perfect_maps, train, test, 3)
+    assert cub_landmarks(perfect_maps, train, test, 3, masks="model").values
+    train.masks_from = "predicted"
+    assert cub_landmarks(perfect_maps, train, test, 3).values
