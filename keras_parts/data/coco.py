@@ -95,6 +95,9 @@ class CocoFile:
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             wanted = {name: content[name] for name in ("images", "annotations", "categories")}
+            for name, entries in wanted.items():
+                if not isinstance(entries, list):
+                    raise ValueError(f"{name} is {_short(entries)}, expected a list")
         except FileNotFoundError:
             raise DataError(f"{self.path}: there is no such file") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -104,6 +107,13 @@ class CocoFile:
         return wanted
 
     def _category(self, categories, name):
+        for category in categories:
+            if not isinstance(category, dict) or "id" not in category:
+                raise DataError(f"{self.path}: a category has no id: {_short(category)}")
+            if not isinstance(category.get("keypoints", []), list):
+                raise DataError(
+                    f"{self.path}: the keypoints of a category are no list: {_short(category)}"
+                )
         names = [str(category.get("name")) for category in categories]
         if name is None and len(names) == 1:
             return categories[0]
@@ -117,7 +127,7 @@ class CocoFile:
             number, name = image["id"], image["file_name"]
             size = int(image["height"]), int(image["width"])
             hash(number), hash(name)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             report(f"{self.path}: an image lacks id, file_name, height or width: {_short(image)}")
             return
         if number in images:
@@ -132,6 +142,9 @@ class CocoFile:
             report(f"{self.path}: an annotation has no image_id: {_short(annotation)}")
             return
         number, image = annotation.get("id"), annotation["image_id"]
+        if not isinstance(number, int | str | None):
+            report(f"{self.path}: an annotation has the id {_short(number)}, expected a number")
+            return
         if annotation.get("category_id") != category or annotation.get("iscrowd"):
             return
         if number in numbers:

@@ -80,3 +80,23 @@ def test_other_json(tmp_path, text):
         CocoFile(path)
     with pytest.raises(DataError, match="no such file"):
         CocoFile(tmp_path / "y.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"annotations": None}, "annotations is null, expected a list"),
+        ({"images": 5}, "images is 5, expected a list"),
+        ({"categories": ["dog"]}, 'a category has no id: "dog"'),
+        ({"categories": [{"name": "dog"}]}, "a category has no id: {"),
+        ({"categories": [{"id": 7, "name": "dog", "keypoints": 3}]}, "keypoints of a category"),
+        ({"annotations": [{"id": [1], "image_id": 1}]}, r"has the id \[1\], expected a number"),
+        ({"images": [{"id": 1, "file_name": "a", "height": float("inf"), "width": 1}]}, "lacks id"),
+    ],
+)
+def test_json_of_another_form_is_named(tmp_path, change, words):
+    options = drawn.coco(tmp_path)
+    content = json.loads(options["masks"].read_text())
+    options["masks"].write_text(json.dumps(content | change))
+    with pytest.raises(DataError, match=f"^{options['masks']}: .*{words}"):
+        CocoFile(options["masks"], "dog")
