@@ -154,7 +154,7 @@ def info(name, quiet):
 def check(data, split, quiet):
     """Read everything and report every problem, with file and line.
 
-    The exit code is 3 where there are problems.
+    The exit code is 3 where there are problems. What a partial copy lacks is noted, and is none.
     """
     from keras_parts.cli.group import FAILED, SOME_FAILED
     from keras_parts.data.catalogue import about
@@ -164,12 +164,12 @@ def check(data, split, quiet):
         split = "train"
     report = read_all(data.name, split, progress=not quiet, **data.settings)
     content = {"dataset": data.name, "split": split, "samples": report.samples}
-    content["problems"] = list(report.problems)
+    content |= {"problems": list(report.problems), "notes": list(report.notes)}
     count = len(report.problems)
     found = "no problem" if not count else "1 problem" if count == 1 else f"{count} problems"
     lines = [f"{data.name}, split {split}: {report.samples:,} samples read, {found}."]
     code = 0 if not count else SOME_FAILED if report.samples else FAILED
-    return Answer(content, "\n".join([*report.problems, *lines]), code)
+    return Answer(content, "\n".join([*report.problems, *report.notes, *lines]), code)
 
 
 @data.command("show")

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
 from keras_parts.data.label_maps import Entry, LabelMaps, in_fixed_test
-from keras_parts.data.problems import report
+from keras_parts.data.problems import attempt, report
 from keras_parts.data.sources import find_data, read_lines
 from keras_parts.errors import DataError
-from keras_parts.images import atomic_path, read_image, read_labels, read_mask
+from keras_parts.images import atomic_path, read_labels, read_mask
 
 SPLITS = ("train", "test", "fit", "validation", "all")
 FOLDER = "CelebAMask-HQ"
@@ -58,6 +58,7 @@ _IMAGES, _MASKS, _MAPPING = (
     "CelebA-HQ-to-CelebA-mapping.txt",
 )
 _MASKS_A_FOLDER = 2000
+_SIDE = 512  # pixels of the masks
 _PARTITION = "list_eval_partition.txt"
 _OF_CELEBA = {"0": "fit", "1": "validation", "2": "test"}
 
@@ -65,7 +66,7 @@ _OF_CELEBA = {"0": "fit", "1": "validation", "2": "test"}
 class CelebAMask(LabelMaps):
     """Faces with label maps; see `load_celebamask`."""
 
-    def label_map(self, entry, size):
+    def label_map(self, entry):
         return read_labels(entry.labels[0])
 
 
@@ -73,21 +74,23 @@ class OfficialCelebAMask(LabelMaps):
     """The official layout: pictures of 1024 pixels are brought to the masks' 512."""
 
     def picture(self, entry):
-        image = read_image(entry.image)
-        side = 512
-        if image.shape[:2] == (side, side):
-            return image
-        return np.array(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
+        image, size = super().picture(entry)
+        if size is not None and size[0] != size[1]:
+            report(
+                f"celebamask: {entry.image} has {size[1]} x {size[0]} pixels, expected a square "
+                "as its masks are: take the picture of CelebA-HQ, not of CelebA"
+            )
+        if image is not None and size != (_SIDE, _SIDE):
+            picture = Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
+            image = np.array(picture)
+        return image, (_SIDE, _SIDE)
 
-    def label_map(self, entry, size):
-        labels = np.zeros(size, np.uint8)
-        for path in entry.labels:
-            mask = read_mask(path, threshold=127)
-            if mask.shape != size:
-                raise DataError(
-                    f"celebamask: {path} has {mask.shape[1]} x {mask.shape[0]} pixels, expected "
-                    f"{size[1]} x {size[0]}"
-                )
+    def label_map(self, entry):
+        masks = [attempt(_mask, path) for path in entry.labels]
+        if any(mask is None for mask in masks):
+            return None
+        labels = np.zeros((_SIDE, _SIDE), np.uint8)
+        for path, mask in zip(entry.labels, masks, strict=True):
             labels[mask] = _label(path)
         return labels
 
@@ -168,6 +171,16 @@ def prepare(
     return written
 
 
+def _mask(path):
+    mask = read_mask(path, threshold=127)
+    if mask.shape != (_SIDE, _SIDE):
+        raise DataError(
+            f"celebamask: {path} has {mask.shape[1]} x {mask.shape[0]} pixels, expected {_SIDE} x "
+            f"{_SIDE}"
+        )
+    return mask
+
+
 def _label(path):
     return 1 + list(PARTS).index(path.stem.partition("_")[2])
 
@@ -207,6 +220,8 @@ def _official_splits(root, entries):
         return {}
     partition = _by_name(_PARTITION, _columns(root / _PARTITION, 2))
     mapping = _columns(root / _MAPPING, 3)
+    if not partition or not mapping:
+        return {}
     splits = {}
     for number, (line, _, original) in _by_name(_MAPPING, mapping[1:]).items():
         _, split = partition.get(original, (None, None))
@@ -235,7 +250,10 @@ def _by_name(file, rows):
 def _columns(path, columns):
     """[(line, word, ...)] of a text file."""
     rows = []
-    for line, text in enumerate(read_lines(path), 1):
+    lines = attempt(read_lines, path)
+    if lines == []:
+        report(f"celebamask: {path.name} is empty")
+    for line, text in enumerate(lines or (), 1):
         row = text.split()
         if len(row) == columns:
             rows.append((line, *row))

@@ -18,12 +18,14 @@ class CheckReport:
     """What `check` found.
 
     Attributes:
-        samples: how many samples could be looked at.
+        samples: how many samples were looked at.
         problems: all of them, each naming its file, and its line or value.
+        notes: what is worth telling and yet no problem.
     """
 
     samples: int
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def check(
@@ -51,7 +53,8 @@ def check(
             for found in _in_threads(dataset):
                 problems += found
                 bar.update()
-    return CheckReport(len(dataset), tuple(problems))
+    # What several samples share, such as the picture of two objects, is told of once.
+    return CheckReport(len(dataset), tuple(dict.fromkeys(problems)), dataset.notes)
 
 
 def _in_threads(dataset) -> Iterator[list[str]]:

@@ -12,7 +12,7 @@ import numpy as np
 from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
 from keras_parts.data.label_maps import Entry, LabelMaps, in_fixed_test
 from keras_parts.data.matlab import read_mat
-from keras_parts.data.problems import report
+from keras_parts.data.problems import are_collected, attempt, report
 from keras_parts.data.sources import find_data, read_lines
 from keras_parts.errors import DataError
 from keras_parts.images import read_labels
@@ -44,7 +44,7 @@ _BACKGROUND = ("null", "background")
 class ClothingCoParsing(LabelMaps):
     """Photographs with label maps; see `load_clothing_co_parsing`."""
 
-    def label_map(self, entry, size):
+    def label_map(self, entry):
         path = entry.labels[0]
         return read_labels(path) if path.suffix == ".png" else _labels_of_mat(path)
 
@@ -68,7 +68,7 @@ def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None)
     """
     check_split("clothing_co_parsing", split, SPLITS)
     root = find_data("clothing_co_parsing", data_dir, FOLDER, HOW_TO_OBTAIN)
-    names = _part_names(root)
+    names = attempt(_part_names, root) or ()
     regions = {region: tuple(n for n in known if n in names) for region, known in REGIONS.items()}
     info = DatasetInfo(
         name="clothing_co_parsing",
@@ -78,6 +78,8 @@ def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None)
         how_to_obtain=HOW_TO_OBTAIN,
     )
     entries = _entries(root)
+    if are_collected():
+        _report_unlabelled(root, entries)
     if split == "all":
         return ClothingCoParsing(info, entries)
     chosen = [entry for entry in entries if in_fixed_test(entry.id) == (split == "test")]
@@ -97,6 +99,18 @@ def _entries(root):
         f"clothing_co_parsing: {root} has neither annotations/pixel-level nor labels. To obtain "
         f"the data set, {HOW_TO_OBTAIN}"
     )
+
+
+def _report_unlabelled(root, entries):
+    """Photographs whose labels are lost: some official ones have labels for the image only."""
+    labelled = {entry.id for entry in entries}
+    for_images = root / "annotations" / "image-level"
+    if (root / "annotations").is_dir() and not for_images.is_dir():
+        return  # which photographs should have labels at pixels is not known
+    labelled |= {path.stem for path in for_images.glob("*.mat")}
+    for path in sorted((root / "photos").glob("*.jpg")):
+        if path.stem not in labelled:
+            report(f"clothing_co_parsing: {path} has no labels: unpack them again")
 
 
 def _part_names(root):

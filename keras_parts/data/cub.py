@@ -18,12 +18,12 @@ import numpy as np
 from keras_parts.data.crops import image_box
 from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
 from keras_parts.data.matlab import as_list, read_mat
-from keras_parts.data.problems import report
+from keras_parts.data.problems import are_collected, attempt, report
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
-from keras_parts.data.sources import find_data
+from keras_parts.data.sources import find_data, read_picture
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images import read_image, read_mask, read_size
+from keras_parts.images import read_mask
 
 SPLITS = ("train", "test", "fit", "validation", "all")
 FOLDER = "CUB_200_2011"
@@ -67,15 +67,19 @@ class CUB(Dataset):
         subset: str | None = None,
     ):
         self._root = _find_root(Path(root))
-        self._masks = self._find_masks() if masks else None
+        self._masks = attempt(self._find_masks) if masks else None
         tables = _Tables(self._root)
-        chosen = tables.in_split(split) & tables.present(self._root) & ~tables.damaged
+        chosen = tables.in_split(split)
         if classes is not None:
             chosen &= tables.of_classes(classes)
         if subset is not None:
             chosen &= tables.of_subset(self._root, split, subset)
-        rows = self._with_files(tables, np.flatnonzero(chosen))
+        present = tables.present(self._root)
+        self.notes = _absent(tables, chosen & ~present)
+        rows = np.flatnonzero(chosen & present)
         self._paths = [tables.paths[row] for row in rows]
+        # A check reads the files, which tells what is missing and of all else that is wrong.
+        self._sizes = [] if are_collected() else self._sizes_of_files()
         self._numbers = [tables.ids[row] for row in rows]
         self._boxes, self._parts = tables.boxes[rows], tables.parts[rows]
         self._box_lines, self._part_lines = tables.box_lines[rows], tables.part_lines[rows]
@@ -94,30 +98,23 @@ class CUB(Dataset):
         return len(self._paths)
 
     def read(self, index):
-        path = self._paths[index]
-        image = read_image(self._root / "images" / path)
-        foreground = None
-        if self._masks is not None:
-            mask_path = self._mask_path(path)
-            foreground = read_mask(mask_path, threshold=MASK_THRESHOLD)
-            if foreground.shape != image.shape[:2]:
-                raise DataError(
-                    f"cub: {mask_path} has {foreground.shape[1]} x {foreground.shape[0]} pixels, "
-                    f"its image {image.shape[1]} x {image.shape[0]}"
-                )
-        frame = image_box(*image.shape[:2])
-        parts = self._parts[index]
-        keypoints = parts[:, :2].astype(np.float32)
-        inside = ((keypoints >= frame[:2]) & (keypoints <= frame[2:])).all(axis=1)
-        return Sample(
-            id=_stem(path),
-            image=image,
-            foreground=foreground,
-            keypoints=keypoints,
-            visible=(parts[:, 2] == 1) & inside,
-            box=self._box(index, frame),
-            category=int(self._categories[index]),
-        )
+        return Sample(**self.fields(index))
+
+    def fields(self, index):
+        """Inside `problems.collected()` what stands in a damaged line of a table is None, too."""
+        image_path, mask_path = self.files(index)
+        image, size = read_picture(image_path)
+        category = int(self._categories[index])
+        fields = {
+            "id": _stem(self._paths[index]),
+            "image": image,
+            "foreground": None if mask_path is None else attempt(_mask, mask_path, size),
+            "category": None if category < 0 else category,
+        }
+        if size is None:
+            return fields
+        fields["box"] = attempt(self._box, index, image_box(*size))
+        return fields | self._keypoints(index, *size)
 
     def ids(self):
         return [_stem(path) for path in self._paths]
@@ -132,6 +129,8 @@ class CUB(Dataset):
         return digest.hexdigest()
 
     def _box(self, index, frame):
+        if np.isnan(self._boxes[index]).any():
+            return None
         x, y, width, height = self._boxes[index]
         box = np.array([x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5])
         box = np.clip(box, frame[[0, 1, 0, 1]], frame[[2, 3, 2, 3]]).astype(np.float32)
@@ -143,21 +142,22 @@ class CUB(Dataset):
             )
         return box
 
-    def problems(self, index):
-        """Also tells of keypoints outside the image, which `read` takes as not visible."""
-        found = super().problems(index)
-        if found:
-            return found
-        height, width = read_size(self._root / "images" / self._paths[index])
-        frame = image_box(height, width)
-        x, y, visible = self._parts[index].T
-        outside = (x < frame[0]) | (x > frame[2]) | (y < frame[1]) | (y > frame[3])
-        return [
-            f"cub: parts/part_locs.txt has {self.info.landmarks[part]} of {self._paths[index]} in "
-            f"line {self._part_lines[index, part]} at x={x[part]:g}, y={y[part]:g}, outside the "
-            f"image of {width} x {height} pixels"
-            for part in np.flatnonzero(outside & (visible == 1))
-        ]
+    def _keypoints(self, index, height, width):
+        """Those outside the image are not visible, which only a check takes for a problem."""
+        parts, frame = self._parts[index], image_box(height, width)
+        keypoints, visible = parts[:, :2].astype(np.float32), parts[:, 2] == 1
+        outside = ((keypoints < frame[:2]) | (keypoints > frame[2:])).any(axis=1)
+        if are_collected():
+            for part in np.flatnonzero(outside & visible):
+                x, y = keypoints[part]
+                report(
+                    f"cub: parts/part_locs.txt has {self.info.landmarks[part]} of "
+                    f"{self._paths[index]} in line {self._part_lines[index, part]} at x={x:g}, "
+                    f"y={y:g}, outside the image of {width} x {height} pixels"
+                )
+        if np.isnan(parts).any():
+            return {}
+        return {"keypoints": keypoints, "visible": visible & ~outside}
 
     def _find_masks(self):
         for folder in (self._root / "segmentations", self._root.parent / "segmentations"):
@@ -180,29 +180,22 @@ class CUB(Dataset):
     def _mask_path(self, path):
         return (self._masks / path).with_suffix(".png")
 
-    def _with_files(self, tables, rows):
-        """The rows whose files are all there; sets `_sizes`, the bytes of images and masks."""
-        folders = [lambda path: self._root / "images" / path]
-        if self._masks is not None:
-            folders.append(self._mask_path)
-        sizes, missing = {}, []
-        for row in rows:
-            wanted = [place(tables.paths[row]) for place in folders]
+    def _sizes_of_files(self):
+        """Bytes of all images, then of all masks."""
+        files = [self._root / "images" / path for path in self._paths]
+        files += [] if self._masks is None else map(self._mask_path, self._paths)
+        sizes, missing = [], []
+        for file in files:
             try:
-                sizes[row] = [path.stat().st_size for path in wanted]
-            except FileNotFoundError as error:
-                missing.append(error.filename)
+                sizes.append(file.stat().st_size)
+            except FileNotFoundError:
+                missing.append(file)
         if missing:
-            report(
-                f"cub: {len(missing)} of {len(rows) * len(folders)} files are missing, the first "
-                f"is {missing[0]}: unpack the archives again, or leave classes out with `classes`"
+            raise DataError(
+                f"cub: {len(missing)} of {len(files)} files are missing, the first is "
+                f"{missing[0]}: unpack the archives again, or leave classes out with `classes`"
             )
-        for path in missing[1:]:
-            report(f"cub: {path} is missing")
-        self._sizes = [
-            one for column in zip(*sizes.values(), strict=True) for one in column
-        ]  # images first, then masks
-        return np.array(list(sizes), np.int64)
+        return sizes
 
 
 def load_cub(
@@ -250,17 +243,17 @@ def load_cub(
 class _Tables:
     """The text files of the data set, one row an image, in the order of images.txt.
 
+    What stands in no good line is NaN, a category -1.
+
     Attributes:
-        damaged: (images,) bool: some file lacks a good line for the image.
         box_lines, part_lines: (images,) and (images, landmarks): where in their files these stand.
     """
 
     def __init__(self, root):
         self.ids, self.paths = _read_images(root)
-        self.damaged = np.zeros(len(self.ids), bool)
         is_train, lines = self._by_image(root, "train_test_split.txt", 2)
         self.is_train = is_train[:, 0]
-        self.damaged |= _check_flags("train_test_split.txt", self.is_train, lines)
+        _check_flags("train_test_split.txt", self.is_train, lines)
         self.boxes, self.box_lines = self._by_image(root, "bounding_boxes.txt", 5)
         labels, lines = self._by_image(root, "image_class_labels.txt", 2)
         labels = labels[:, 0]
@@ -269,15 +262,10 @@ class _Tables:
         self.class_ids = _whole("classes.txt", classes)
         self.class_names = [row[1] for row in classes.values()]
         self.category_names = tuple(map(_readable, self.class_names))
+        if classes:
+            table = "image_class_labels.txt"
+            _check_listed(table, "class", labels, lines, "classes.txt", self.class_ids)
         place = {number: index for index, number in enumerate(self.class_ids)}
-        unknown = ~np.isin(labels, list(place))
-        for label in np.unique(labels[unknown & ~self.damaged]):
-            line = lines[(labels == label) & ~self.damaged].min()
-            report(
-                f"cub: image_class_labels.txt has the class {label:g} in line {line}, which "
-                "classes.txt does not list"
-            )
-        self.damaged |= unknown
         self.categories = np.array([place.get(label, -1) for label in labels], np.int64)
 
         parts = _read_table(root, "parts/parts.txt", 2, numbers=1)
@@ -290,6 +278,8 @@ class _Tables:
         )
 
     def of_classes(self, classes):
+        if not self.class_ids:  # classes.txt is lost, which was told
+            return np.full(len(self.ids), True)
         classes = np.array(list(classes), np.int64)
         unknown = np.setdiff1d(classes, self.class_ids)
         if len(unknown):
@@ -297,7 +287,8 @@ class _Tables:
                 f"cub: classes.txt has no class {unknown[0]}: it lists {len(self.class_ids)} "
                 f"classes, {min(self.class_ids)} to {max(self.class_ids)}"
             )
-        return np.isin(np.array(self.class_ids)[self.categories], classes)
+        places = [self.class_ids.index(number) for number in classes]
+        return np.isin(self.categories, places)
 
     def of_subset(self, root, split, subset):
         if subset == CMR:
@@ -311,15 +302,15 @@ class _Tables:
         """Images whose class has a folder: a partial copy is one with fewer of them."""
         folders = [path.rpartition("/")[0] for path in self.paths]
         there = {folder for folder in set(folders) if (root / "images" / folder).is_dir()}
-        if not there:
-            raise DataError(f"cub: {root / 'images'} has none of the folders that images.txt names")
-        return np.array([folder in there for folder in folders])
+        if folders and not there:
+            report(f"cub: {root / 'images'} has none of the folders that images.txt names")
+        return np.array([folder in there for folder in folders], bool)
 
     def _by_image(self, root, name, columns):
         """(images, columns - 1) numbers of a file with one line an image, and (images,) lines."""
         lines, numbers = _read_numbers(root, name, columns)
         rows = _rows(self.ids, numbers[:, 0])
-        self.damaged |= _check_once(name, self.ids, rows, lines)
+        _check_once(name, self.ids, rows, lines)
         return _scattered(rows, len(self.ids), numbers[:, 1:], lines)
 
     def _part_locations(self, root, part_ids):
@@ -327,17 +318,15 @@ class _Tables:
         name = "parts/part_locs.txt"
         lines, numbers = _read_numbers(root, name, 5)
         image, part = _rows(self.ids, numbers[:, 0]), _rows(part_ids, numbers[:, 1])
-        for number in np.unique(numbers[part < 0, 1]):
-            line = lines[numbers[:, 1] == number].min()
-            report(f"cub: {name} has part {number:g} in line {line}, which parts.txt does not list")
+        if part_ids:
+            _check_listed(name, "part", numbers[:, 1], lines, "parts.txt", part_ids)
         known = (image >= 0) & (part >= 0)
         places = np.where(known, image * len(part_ids) + part, -1)
         names = [f"{image}, part {part}" for image in self.ids for part in part_ids]
-        damaged = _check_once(name, names, places, lines)
+        _check_once(name, names, places, lines)
         found, lines = _scattered(places, len(names), numbers[:, 2:], lines)
-        damaged |= _check_flags(name, found[:, 2], lines)
+        _check_flags(name, found[:, 2], lines)
         shape = len(self.ids), len(part_ids)
-        self.damaged |= damaged.reshape(shape).any(axis=1)
         return found.reshape(*shape, 3), lines.reshape(shape)
 
 
@@ -372,15 +361,42 @@ def cmr_paths(folders: Iterable[Path], split: str) -> list[str]:
         file = f"{name}_cub_cleaned.mat"
         found = next((folder / file for folder in folders if (folder / file).is_file()), None)
         if found is None:
-            raise DataError(
+            report(
                 f"cub: the subset cmr needs {file} in {folders[0]}: it is part of the cached "
                 "annotations of https://github.com/akanazawa/cmr"
             )
-        try:
-            paths += [str(image.rel_path) for image in as_list(read_mat(found, "images"))]
-        except AttributeError:
-            raise DataError(f"{found}: its images have no rel_path, so it is no list") from None
+        else:
+            paths += attempt(_cmr_list, found) or ()
     return paths
+
+
+def _cmr_list(path):
+    try:
+        return [str(image.rel_path) for image in as_list(read_mat(path, "images"))]
+    except AttributeError:
+        raise DataError(f"{path}: its images have no rel_path, so it is no list") from None
+
+
+def _mask(path, size):
+    """(height, width) bool mask for an image of a size, or of None where that is not known."""
+    mask = read_mask(path, threshold=MASK_THRESHOLD)
+    if size is not None and mask.shape != size:
+        raise DataError(
+            f"cub: {path} has {mask.shape[1]} x {mask.shape[0]} pixels, its image {size[1]} x "
+            f"{size[0]}"
+        )
+    return mask
+
+
+def _absent(tables, absent):
+    """A note on the images of a partial copy that are not there, if any."""
+    if not absent.any():
+        return ()
+    folders = {tables.paths[row].rpartition("/")[0] for row in np.flatnonzero(absent)}
+    return (
+        f"cub: this copy lacks the image folders of {len(folders)} of {len(tables.class_ids)} "
+        f"classes: the {absent.sum():,} images that images.txt names there are left out",
+    )
 
 
 def _find_root(folder):
@@ -395,6 +411,17 @@ def _find_root(folder):
 
 def _read_table(root, name, columns, numbers):
     """{line: words} of a text file; the first `numbers` words are numbers, the last is the rest."""
+    rows = {}
+    for line, text in enumerate(attempt(_table_lines, root, name) or (), 1):
+        row = text.split(maxsplit=columns - 1 if numbers < columns else -1)
+        if len(row) == columns:
+            rows[line] = row
+        else:
+            report(f"cub: {name} has {len(row)} columns in line {line}, expected {columns}")
+    return rows
+
+
+def _table_lines(root, name):
     try:
         lines = (root / name).read_text(encoding="utf-8").rstrip().splitlines()
     except FileNotFoundError:
@@ -403,14 +430,7 @@ def _read_table(root, name, columns, numbers):
         raise DataError(f"cub: {name} cannot be read as text: {error}") from None
     if not lines:
         raise DataError(f"cub: {name} is empty")
-    rows = {}
-    for line, text in enumerate(lines, 1):
-        row = text.split(maxsplit=columns - 1 if numbers < columns else -1)
-        if len(row) == columns:
-            rows[line] = row
-        else:
-            report(f"cub: {name} has {len(row)} columns in line {line}, expected {columns}")
-    return rows
+    return lines
 
 
 def _read_numbers(root, name, columns):
@@ -449,6 +469,8 @@ def _whole(name, rows):
 
 def _rows(ids, numbers):
     """For each number its place in `ids`, -1 where it is not among them."""
+    if not ids:
+        return np.full(len(numbers), -1)
     order = np.argsort(ids)
     ordered = np.array(ids)[order]
     places = np.minimum(np.searchsorted(ordered, numbers), len(ids) - 1)
@@ -456,30 +478,37 @@ def _rows(ids, numbers):
 
 
 def _scattered(places, count, numbers, lines):
-    """The numbers and lines of a file at their places among `count`; zeros where there is none."""
+    """The numbers and lines of a file at their places among `count`, or NaN and 0."""
     known = places >= 0
-    values, found = np.zeros((count, numbers.shape[1])), np.zeros(count, np.int64)
+    values, found = np.full((count, numbers.shape[1]), np.nan), np.zeros(count, np.int64)
     values[places[known]], found[places[known]] = numbers[known], lines[known]
     return values, found
 
 
 def _check_once(name, names, places, lines):
-    """Every image has one line, neither none nor two; (names,) bool, True where it has not."""
+    """Every image has one line, neither none nor two; none of a lost table, which was told."""
+    if not len(lines):
+        return
     counts = np.bincount(places[places >= 0], minlength=len(names))
     for place in np.flatnonzero(counts == 0):
         report(f"cub: {name} has no line for image {names[place]}")
     for place in np.flatnonzero(counts > 1):
         where = ", ".join(map(str, lines[places == place]))
         report(f"cub: {name} has more than one line for image {names[place]}: {where}")
-    return counts != 1
+
+
+def _check_listed(name, what, values, lines, table, listed):
+    """Every class and part is in its list; the first line of one that is not is told."""
+    for value in np.setdiff1d(values[~np.isnan(values)], listed):
+        line = lines[values == value].min()
+        report(f"cub: {name} has {what} {value:g} in line {line}, which {table} does not list")
 
 
 def _check_flags(name, values, lines):
-    """(values,) bool, True where one is neither 0 nor 1."""
-    wrong = (values != 0) & (values != 1)
+    """Every value that is known is 0 or 1."""
+    wrong = ~np.isnan(values) & (values != 0) & (values != 1)
     for place in np.flatnonzero(wrong):
         report(f"cub: {name} has {values[place]:g} in line {lines[place]}, expected 0 or 1")
-    return wrong
 
 
 def _stem(path):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from keras_parts.data.problems import attempt, collected, report
 from keras_parts.data.sample import Sample
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,16 @@ class Dataset(Sequence[Sample]):
     """A sequence of samples that are read when they are asked for.
 
     A reader sets `info` and defines `__len__` and `read`; it overrides `ids`, `categories` and
-    `fingerprint` where it can answer without reading every sample. `dataset[i]` counts from the
-    end for negative i, `dataset[a:b]` is a `Subset`.
+    `fingerprint` where it can answer without reading every sample, and `fields` where a sample
+    can be damaged in more than one place. `dataset[i]` counts from the end for negative i,
+    `dataset[a:b]` is a `Subset`.
     """
 
     info: DatasetInfo
     masks_from: str = "the data set's own"
     """Where the masks come from, for tables."""
+    notes: tuple[str, ...] = ()
+    """What is worth telling and yet no problem, such as what a partial copy lacks."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -77,15 +81,24 @@ class Dataset(Sequence[Sample]):
             return Subset(self, range(len(self))[index])
         return self.read(range(len(self))[index])
 
+    def fields(self, index: int) -> dict:
+        """The arguments of the sample at `index`.
+
+        Inside `problems.collected()` every problem of the sample is noted, not the first alone,
+        and what is damaged is None.
+        """
+        return vars(self.read(index))
+
     def problems(self, index: int) -> list[str]:
-        """What is wrong with a sample, each with its file; nothing where all is well."""
-        try:
-            sample = self[index]
-        except DataError as error:
-            return [str(error)]
-        if sample.foreground is not None and not sample.foreground.any():
-            return [f"{self.info.name}: the mask of {sample.id} is empty"]
-        return []
+        """All that is wrong with a sample, each with its file; nothing where all is well."""
+        with collected() as found:
+            fields = attempt(self.fields, index) or {}
+            if not found:
+                attempt(Sample, **fields)
+            foreground = fields.get("foreground")
+            if foreground is not None and not foreground.any():
+                report(f"{self.info.name}: the mask of {fields['id']} is empty")
+        return found
 
     def ids(self) -> list[str]:
         """Every sample's id, in order."""
@@ -123,6 +136,7 @@ class Subset(Dataset):
         self.dataset = dataset
         self.info = dataset.info
         self.masks_from = dataset.masks_from
+        self.notes = dataset.notes
         places = range(len(dataset))
         self.indices = np.array([places[index] for index in indices], np.int64)
 
@@ -132,8 +146,8 @@ class Subset(Dataset):
     def read(self, index):
         return self.dataset[self.indices[index]]
 
-    def problems(self, index):
-        return self.dataset.problems(int(self.indices[index]))
+    def fields(self, index):
+        return self.dataset.fields(int(self.indices[index]))
 
     def ids(self):
         ids = self.dataset.ids()

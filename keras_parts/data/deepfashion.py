@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
 from keras_parts.data.label_maps import Entry, LabelMaps
-from keras_parts.data.problems import report
+from keras_parts.data.problems import attempt, report
 from keras_parts.data.sources import find_data
 from keras_parts.errors import DataError
 from keras_parts.images import read_image
@@ -56,7 +56,7 @@ _PLACES = ("Anno/segmentation", "Img", ".")
 class DeepFashion(LabelMaps):
     """Photographs with segmentations as colours; see `load_deepfashion`."""
 
-    def label_map(self, entry, size):
+    def label_map(self, entry):
         return _labels_of(read_image(entry.labels[0]), entry.labels[0])
 
 
@@ -80,7 +80,7 @@ def load_deepfashion(split: str, data_dir: str | PathLike | None = None) -> Data
     check_split("deepfashion", split, SPLITS)
     root = find_data("deepfashion", data_dir, FOLDER, HOW_TO_OBTAIN)
     lists = _LISTS["train" if split in ("fit", "validation") else split]
-    names = [name for one in lists for name in _file_names(root, one)]
+    names = [name for one in lists for name in attempt(_file_names, root, one) or ()]
     dataset = DeepFashion(INFO, [_entry(root, name) for name in names])
     return split_of(dataset, split) if split in ("fit", "validation") else dataset
 

@@ -21,15 +21,15 @@ from tqdm import tqdm
 from keras_parts.data.coco import CocoFile, CocoObject
 from keras_parts.data.crops import image_box, mask_box
 from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
-from keras_parts.data.problems import are_collected, report
+from keras_parts.data.problems import are_collected, attempt, report
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
+from keras_parts.data.sources import read_picture
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images import (
     IMAGE_SUFFIXES,
     has_alpha,
     read_alpha,
-    read_image,
     read_labels,
     read_mask,
     read_size,
@@ -73,9 +73,12 @@ class Folder(Dataset):
         if verify not in ("headers", "pixels"):
             raise ConfigError(f"verify must be headers or pixels, not {verify!r}")
         self._root = _existing(root, "the images")
-        self._masks = _mask_source(self._root, masks, category)
-        self._labels = None if part_labels is None else Pictures(part_labels, "part labels")
-        self._keypoints = None if keypoints is None else CocoFile(keypoints, category)
+        self._masks = attempt(_mask_source, self._root, masks, category) or _NoMasks()
+        self._labels = self._keypoints = None
+        if part_labels is not None:
+            self._labels = attempt(Pictures, part_labels, "part labels")
+        if keypoints is not None:
+            self._keypoints = attempt(CocoFile, keypoints, category)
         landmarks = self._landmarks()
         self.info = DatasetInfo(
             name="folder",
@@ -86,16 +89,21 @@ class Folder(Dataset):
             how_to_obtain=HOW_TO_OBTAIN,
         )
         self._entries = self._find_entries()
-        if are_collected():
+        self.left_out = ()
+        if are_collected():  # every sample will be read whole
             self._report_strangers()
-        look = self._look_at_header if verify == "headers" else self._sample
-        self.left_out = self._verify(look, skip_bad)
+        else:
+            look = self._look_at_header if verify == "headers" else self._fields
+            self.left_out = self._verify(look, skip_bad)
 
     def __len__(self):
         return len(self._entries)
 
     def read(self, index):
-        return self._sample(self._entries[index])
+        return Sample(**self.fields(index))
+
+    def fields(self, index):
+        return self._fields(self._entries[index])
 
     def ids(self):
         return [entry.id for entry in self._entries]
@@ -130,48 +138,76 @@ class Folder(Dataset):
                 f"{self._root} holds no images: looked in it and its folders for files ending in "
                 + ", ".join(sorted(IMAGE_SUFFIXES))
             )
-        return self._masks.entries(paths)
+        entries = attempt(self._masks.entries, paths)
+        if entries is None:  # the images are checked all the same
+            self._masks = _NoMasks()
+            entries = self._masks.entries(paths)
+        return entries
 
-    def _sample(self, entry):
-        path = self._root / entry.path
-        image = read_image(path)
-        size = image.shape[:2]
-        foreground = self._masks.mask(entry)
-        if foreground is not None and foreground.shape != size:
-            raise DataError(_sizes_differ(size, foreground.shape, self._masks.name(entry)))
-        labels = None
-        if self._labels is not None:
-            file = self._labels.of(entry.path)
-            labels = read_labels(file)
-            if labels.shape != size:
-                raise DataError(_sizes_differ(size, labels.shape, file, "labels have"))
+    def _fields(self, entry):
+        image, size = read_picture(self._root / entry.path)
+        foreground = attempt(self._foreground, entry, size)
+        labels = attempt(self._part_labels, entry, size)
+        if labels is not None:
             if foreground is None:
                 foreground = labels > 0
-            labels = np.where(foreground, labels, np.uint8(0))
-        keypoints, visible = self._keypoints_of(entry, size)
+            if foreground.shape == labels.shape:
+                labels = np.where(foreground, labels, np.uint8(0))
+            self._check_names(entry, labels)
+        fields = {"id": entry.id, "image": image, "foreground": foreground, "part_labels": labels}
+        if size is None:
+            return fields
         box = None if foreground is None else mask_box(foreground)
-        return Sample(
-            id=entry.id,
-            image=image,
-            foreground=foreground,
-            keypoints=keypoints,
-            visible=visible,
-            box=image_box(*size) if box is None else box,
-            part_labels=labels,
-        )
+        fields["box"] = image_box(*size) if box is None else box
+        return fields | self._keypoints_of(entry, size)
+
+    def _foreground(self, entry, size):
+        mask = self._masks.mask(entry)
+        if mask is not None and size is not None and mask.shape != size:
+            raise DataError(_sizes_differ(size, mask.shape, self._masks.name(entry)))
+        return mask
+
+    def _part_labels(self, entry, size):
+        if self._labels is None:
+            return None
+        file = self._labels.of(entry.path)
+        labels = read_labels(file)
+        if size is not None and labels.shape != size:
+            raise DataError(_sizes_differ(size, labels.shape, file, "labels have"))
+        return labels
+
+    def _check_names(self, entry, labels):
+        names = self.info.part_names
+        if names and labels.max() > len(names):
+            report(
+                f"{self._labels.of(entry.path)} has the label {labels.max()}, the largest with a "
+                f"name is {len(names)}: name it in part_names, or set its pixels to 0"
+            )
 
     def _keypoints_of(self, entry, size):
-        """Keypoints `(landmarks, 2)` and whether each is labelled inside the image, or None."""
+        """Keypoints `(landmarks, 2)` and whether each is labelled inside the image, if any has.
+
+        Those outside are not visible, which only a check takes for a problem.
+        """
         if not self.info.landmarks:
-            return None, None
-        one = self._annotated(entry)
+            return {}
+        one = attempt(self._annotated, entry)
         if one is None:
             count = len(self.info.landmarks)
-            return np.zeros((count, 2), np.float32), np.zeros(count, bool)
-        points = one.keypoints[:, :2].astype(np.float32)
+            return {"keypoints": np.zeros((count, 2), np.float32), "visible": np.zeros(count, bool)}
+        points, labelled = one.keypoints[:, :2].astype(np.float32), one.keypoints[:, 2] > 0
         frame = image_box(*size)
-        inside = ((points >= frame[:2]) & (points <= frame[2:])).all(axis=1)
-        return points, (one.keypoints[:, 2] > 0) & inside
+        outside = ((points < frame[:2]) | (points > frame[2:])).any(axis=1)
+        if are_collected():
+            file = (self._keypoints or self._masks.coco).path
+            for place in np.flatnonzero(outside & labelled):
+                x, y = points[place]
+                report(
+                    f"{file}: {self.info.landmarks[place]} of annotation {one.number} is at "
+                    f"x={x:g}, y={y:g}, outside {entry.path.as_posix()} of {size[1]} x {size[0]} "
+                    "pixels"
+                )
+        return {"keypoints": points, "visible": labelled & ~outside}
 
     def _annotated(self, entry):
         """The COCO object whose keypoints are the sample's, or None."""
@@ -187,21 +223,6 @@ class Folder(Dataset):
                 "(masks=FILE.json), which makes each object a sample"
             )
         return objects[0] if objects else None
-
-    def problems(self, index):
-        """Also tells of keypoints outside the image, which `read` takes as not visible."""
-        found = super().problems(index)
-        entry = self._entries[index]
-        if found or not self.info.landmarks or (one := self._annotated(entry)) is None:
-            return found
-        file = (self._keypoints or self._masks.coco).path
-        height, width = read_size(self._root / entry.path)
-        return [
-            f"{file}: {name} of annotation {one.number} is at x={x:g}, y={y:g}, outside "
-            f"{entry.path.as_posix()} of {width} x {height} pixels"
-            for name, (x, y, visible) in zip(self.info.landmarks, one.keypoints, strict=True)
-            if visible and not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5)
-        ]
 
     def _report_strangers(self):
         """Keypoints of images that are not there: a name misspelt, or a folder not complete."""
@@ -234,10 +255,6 @@ class Folder(Dataset):
         self._entries = [
             entry for entry, answer in zip(self._entries, answers, strict=True) if answer is None
         ]
-        if are_collected():
-            for problem in problems:
-                report(problem)
-            return problems
         summary = _summary(problems, total)
         if not self._entries:
             raise DataError(f"no image can be used: {summary}")

@@ -11,10 +11,10 @@ import numpy as np
 
 from keras_parts.data.crops import image_box, mask_box
 from keras_parts.data.dataset import Dataset, DatasetInfo
-from keras_parts.data.problems import report
+from keras_parts.data.problems import are_collected, attempt, report
 from keras_parts.data.sample import Sample
+from keras_parts.data.sources import read_picture
 from keras_parts.errors import DataError
-from keras_parts.images import read_image
 
 
 @dataclass(frozen=True)
@@ -30,54 +30,63 @@ class LabelMaps(Dataset):
     """Pictures of one object each; the object is where a part is labelled.
 
     A subclass defines `label_map`, and `picture` where it is not the file as it is. Entries whose
-    files are missing, or whose id was there before, are problems and left out.
+    files are missing, or whose id was there before, are problems.
 
     Args:
-        info: of the data set; `part_names` are those of the labels 1, 2, ...
+        info: of the data set; `part_names` are those of the labels 1, 2, ..., or none where they
+            are not known because their table is damaged.
         entries: the pictures of the split.
     """
 
     def __init__(self, info: DatasetInfo, entries: Iterable[Entry]):
         self.info = info
-        self._entries = _usable(info.name, entries)
+        self._entries = _checked(info.name, entries)
         if not self._entries:
             raise DataError(f"{info.name}: this split has no images here. {info.how_to_obtain}")
 
     @abstractmethod
-    def label_map(self, entry: Entry, size: tuple[int, int]) -> np.ndarray:
-        """(height, width) uint8 labels for an image of a size, 0 for the background."""
+    def label_map(self, entry: Entry) -> np.ndarray | None:
+        """(height, width) uint8 labels, 0 for the background; None where damage was noted."""
 
-    def picture(self, entry: Entry) -> np.ndarray:
-        """(height, width, 3) uint8 RGB."""
-        return read_image(entry.image)
+    def picture(self, entry: Entry) -> tuple[np.ndarray | None, tuple[int, int] | None]:
+        """(height, width, 3) uint8 RGB and (height, width), as `read_picture` gives them."""
+        return read_picture(entry.image)
 
     def __len__(self):
         return len(self._entries)
 
     def read(self, index):
+        return Sample(**self.fields(index))
+
+    def fields(self, index):
         entry = self._entries[index]
-        image = self.picture(entry)
-        size = image.shape[:2]
-        labels = self.label_map(entry, size)
-        if labels.shape != size:
-            raise DataError(
-                f"{self.info.name}: the labels of {entry.id} in {entry.labels[0]} have "
-                f"{labels.shape[1]} x {labels.shape[0]} pixels, the image {size[1]} x {size[0]}"
-            )
-        if labels.max() > len(self.info.part_names):
-            raise DataError(
-                f"{self.info.name}: {entry.labels[0]} has the label {labels.max()}, the largest "
-                f"known is {len(self.info.part_names)}"
-            )
+        image, size = self.picture(entry)
+        fields = {"id": entry.id, "image": image}
+        labels = attempt(self._labels, entry, size)
+        if labels is None:
+            return fields
         foreground = labels > 0
         box = mask_box(foreground)
-        return Sample(
-            id=entry.id,
-            image=image,
-            foreground=foreground,
-            box=image_box(*size) if box is None else box,
-            part_labels=labels,
-        )
+        box = image_box(*labels.shape) if box is None else box
+        return fields | {"foreground": foreground, "box": box, "part_labels": labels}
+
+    def _labels(self, entry, size):
+        """The label map, if it has names for all labels and the image's size, where it is known."""
+        labels = self.label_map(entry)
+        if labels is None:
+            return None
+        names, file = self.info.part_names, entry.labels[0]
+        if names and labels.max() > len(names):
+            report(
+                f"{self.info.name}: {file} has the label {labels.max()}, the largest known is "
+                f"{len(names)}"
+            )
+        if size is not None and labels.shape != size:
+            raise DataError(
+                f"{self.info.name}: the labels of {entry.id} in {file} have {labels.shape[1]} x "
+                f"{labels.shape[0]} pixels, the image {size[1]} x {size[0]}"
+            )
+        return labels
 
     def ids(self):
         return [entry.id for entry in self._entries]
@@ -109,15 +118,16 @@ def first_folder(root: Path, names: Sequence[str]) -> Path | None:
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
-def _usable(name, entries):
-    seen, usable = set(), []
+def _checked(name, entries):
+    """The entries of different ids, whose files are all there."""
+    checked = {}
     for entry in entries:
-        missing = [path for path in (entry.image, *entry.labels) if not path.is_file()]
-        if entry.id in seen:
+        if entry.id in checked:
             report(f"{name}: {entry.id} is listed twice")
-        elif missing:
-            report(f"{name}: {missing[0]} is missing, which {entry.id} needs: unpack it again")
-        else:
-            usable.append(entry)
-        seen.add(entry.id)
-    return usable
+        checked.setdefault(entry.id, entry)
+    if not are_collected():  # otherwise reading them tells, and of all else that is wrong
+        for entry in checked.values():
+            for path in (entry.image, *entry.labels):
+                if not path.is_file():
+                    report(f"{name}: {path} is missing, which {entry.id} needs: unpack it again")
+    return list(checked.values())

@@ -1,11 +1,12 @@
 """Masks of somebody else: a data set whose foreground is read from a folder."""
 
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.folder import Pictures
+from keras_parts.data.problems import attempt
+from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
 from keras_parts.images import IMAGE_SUFFIXES, read_mask
 
@@ -31,18 +32,23 @@ class WithMasks(Dataset):
         return len(self.dataset)
 
     def read(self, index):
-        sample = self.dataset[index]
-        name = sample.id
+        return Sample(**self.fields(index))
+
+    def fields(self, index):
+        fields = self.dataset.fields(index)
+        return fields | {"foreground": attempt(self._mask, fields["id"], fields["image"])}
+
+    def _mask(self, name, image):
         if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
             name += ".png"
         path = self._pictures.of(Path(name))
         mask = read_mask(path)
-        if mask.shape != sample.size:
+        if image is not None and mask.shape != image.shape[:2]:
             raise DataError(
                 f"{path}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, its image "
-                f"{sample.size[1]} x {sample.size[0]}"
+                f"{image.shape[1]} x {image.shape[0]}"
             )
-        return replace(sample, foreground=mask)
+        return mask
 
     def ids(self):
         return self.dataset.ids()

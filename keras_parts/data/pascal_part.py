@@ -17,9 +17,10 @@ from keras_parts.data.crops import mask_box
 from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
 from keras_parts.data.label_maps import Entry, LabelMaps
 from keras_parts.data.matlab import as_list, read_mat
-from keras_parts.data.problems import report
+from keras_parts.data.problems import attempt, report
 from keras_parts.data.sources import find_data, read_lines
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.images import read_image
 
 SPLITS = ("train", "test", "fit", "validation", "all")
 FOLDER = "VOCdevkit"
@@ -101,7 +102,7 @@ class PascalPart(LabelMaps):
         self._category = category
         super().__init__(info, entries)
 
-    def label_map(self, entry, size):
+    def label_map(self, entry):
         path = entry.labels[0]
         return _label_map(_objects(path)[entry.place], self._category, path)
 
@@ -161,22 +162,21 @@ def _without_side(name):
 def _entries(root, split, category):
     voc = root / "VOC2010" if (root / "VOC2010").is_dir() else root
     annotations = root / "Annotations_Part"
-    listed = _listed(voc / "ImageSets" / "Main" / f"{category}_{_LISTS[split]}.txt")
+    listed = attempt(_listed, voc / "ImageSets" / "Main" / f"{category}_{_LISTS[split]}.txt")
     entries = []
-    for name in tqdm(listed, f"{category} {split}", delay=2, leave=False):
-        path = annotations / f"{name}.mat"
-        try:
-            objects = _objects(path)
-        except DataError as error:
-            report(f"pascal_part: {error}")
-            continue
-        entries += [
-            ObjectEntry(
-                f"{name}#{place + 1}", voc / "JPEGImages" / f"{name}.jpg", (path,), place=place
-            )
-            for place, one in enumerate(objects)
-            if _class_of(one) == category and _counts(one, _LEAST_SHARE[split])
+    for name in tqdm(listed or (), f"{category} {split}", delay=2, leave=False):
+        image, path = voc / "JPEGImages" / f"{name}.jpg", annotations / f"{name}.mat"
+        objects = attempt(_objects, path)
+        chosen = [
+            attempt(_is_chosen, one, f"{path}: object {number}", category, _LEAST_SHARE[split])
+            for number, one in enumerate(objects or (), 1)
         ]
+        entries += [
+            ObjectEntry(f"{name}#{place + 1}", image, (path,), place=place)
+            for place in np.flatnonzero(np.array(chosen, bool)).tolist()
+        ]
+        if objects is None or None in chosen:
+            attempt(read_image, image)  # perhaps no sample does
     return entries
 
 
@@ -201,12 +201,7 @@ def _objects(path):
 
 @lru_cache(maxsize=4)
 def _read_objects(path, _):
-    annotation = read_mat(path, "anno")
-    objects = as_list(_field(annotation, "objects", f"{path}: anno"))
-    for place, one in enumerate(objects, 1):
-        for field in ("class", "mask", "parts"):
-            _field(one, field, f"{path}: object {place}")
-    return objects
+    return as_list(_field(read_mat(path, "anno"), "objects", f"{path}: anno"))
 
 
 def _field(struct, name, where):
@@ -216,30 +211,48 @@ def _field(struct, name, where):
         raise DataError(f"{where} has no {name}, so it is no part annotation") from None
 
 
-def _class_of(one):
-    return str(getattr(one, "class"))
+def _mask(struct, where):
+    """(height, width) bool mask of an object or a part."""
+    mask = np.asarray(_field(struct, "mask", where))
+    if mask.ndim != 2 or mask.dtype.kind not in "biuf":
+        raise DataError(
+            f"{where} has a mask of shape {mask.shape} and type {mask.dtype}, expected a matrix"
+        )
+    return mask > 0
 
 
-def _counts(one, least_share):
-    box = mask_box(np.asarray(one.mask))
-    if box is None or not as_list(one.parts):
+def _is_chosen(one, where, category, least_share):
+    """Whether an object is of the class, is large enough and has parts."""
+    mask, name = _mask(one, where), str(_field(one, "class", where))
+    box, parts = mask_box(mask), as_list(_field(one, "parts", where))
+    if name != category or box is None or not parts:
         return False
-    share = (box[2] - box[0]) * (box[3] - box[1]) / np.asarray(one.mask).size
-    return share > least_share
+    return bool((box[2] - box[0]) * (box[3] - box[1]) / mask.size > least_share)
 
 
 def _label_map(one, category, path):
-    labels = np.zeros(np.asarray(one.mask).shape, np.uint8)
-    for part in reversed(as_list(one.parts)):
-        full_name = str(_field(part, "part_name", f"{path}: a part"))
-        name = full_name.partition("_")[0]
-        if name not in PARTS[category]:
-            raise DataError(f"{path}: a {category} has no part {full_name!r}")
-        mask = np.asarray(_field(part, "mask", f"{path}: {full_name}")) > 0
-        if mask.shape != labels.shape:
-            raise DataError(
-                f"{path}: the mask of {full_name} is {mask.shape}, that of its {category} "
-                f"{labels.shape}"
-            )
-        labels[mask] = 1 + PARTS[category].index(name)
+    """(height, width) uint8, or None where a part is damaged, which is noted."""
+    labels = np.zeros(_mask(one, f"{path}: a {category}").shape, np.uint8)
+    # The first of the file lies on top, so it is painted last.
+    parts = [
+        attempt(_part, part, category, labels.shape, path) for part in reversed(as_list(one.parts))
+    ]
+    if None in parts:
+        return None
+    for label, mask in parts:
+        labels[mask] = label
     return labels
+
+
+def _part(part, category, size, path):
+    """The label of a part and its mask."""
+    full_name = str(_field(part, "part_name", f"{path}: a part"))
+    name = full_name.partition("_")[0]
+    if name not in PARTS[category]:
+        raise DataError(f"{path}: a {category} has no part {full_name!r}")
+    mask = _mask(part, f"{path}: {full_name}")
+    if mask.shape != size:
+        raise DataError(
+            f"{path}: the mask of {full_name} is {mask.shape}, that of its {category} {size}"
+        )
+    return 1 + PARTS[category].index(name), mask

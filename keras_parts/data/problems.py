@@ -1,11 +1,13 @@
 """Problems of a data set: the first raises, or all are noted and what is damaged left out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 from keras_parts.errors import DataError
 
+_Result = TypeVar("_Result")
 _collection: ContextVar[list[str] | None] = ContextVar("problems", default=None)
 
 
@@ -24,6 +26,23 @@ def report(problem: str) -> None:
     if problems is None:
         raise DataError(problem)
     problems.append(problem)
+
+
+def attempt(read: Callable[..., _Result], *arguments, **options) -> _Result | None:
+    """What a function returns; inside `collected()` None where it raises, and the error is noted.
+
+    So what does not depend on it is looked at all the same.
+
+    Raises:
+        DataError: the function's own, where nobody collects.
+    """
+    try:
+        return read(*arguments, **options)
+    except DataError as error:
+        if not are_collected():
+            raise
+        report(str(error))
+        return None
 
 
 def are_collected() -> bool:

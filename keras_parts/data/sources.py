@@ -1,10 +1,15 @@
-"""Where data sets lie."""
+"""Where data sets lie, and how their files are read."""
 
 import os
 from os import PathLike
 from pathlib import Path
+from typing import IO
 
+import numpy as np
+
+from keras_parts.data.problems import attempt, collected
 from keras_parts.errors import DataError
+from keras_parts.images import read_image, read_size
 
 DATA_VARIABLE = "KERAS_PARTS_DATA"
 """Environment variable that names the folder of data sets."""
@@ -20,6 +25,25 @@ def read_lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text: {error}") from None
+
+
+def read_picture(
+    source: str | PathLike | IO[bytes],
+) -> tuple[np.ndarray | None, tuple[int, int] | None]:
+    """The picture in a file, and its size, which the header of a damaged one may still tell.
+
+    Returns:
+        (height, width, 3) uint8 RGB and (height, width) in pixels. Inside `problems.collected()`
+        the first is None where the picture is damaged, the second where its header is.
+
+    Raises:
+        DataError: the picture is missing or damaged, and nobody collects.
+    """
+    image = attempt(read_image, source)
+    if image is not None:
+        return image, image.shape[:2]
+    with collected():  # the header's damage is the picture's, which is noted
+        return None, attempt(read_size, source)
 
 
 def find_data(name: str, data_dir: str | PathLike | None, folder: str, how_to_obtain: str) -> Path:

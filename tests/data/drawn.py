@@ -51,48 +51,48 @@ def deepfashion(root):
 
 def pascal_part(root):
     """Eight images with two horses each, one of them too small, and one with a cow."""
-    from scipy.io import savemat
-
     voc = root / "VOCdevkit"
-    lists = voc / "VOC2010" / "ImageSets" / "Main"
-    lists.mkdir(parents=True)
-    (voc / "Annotations_Part").mkdir()
     names = [f"2008_{number:06d}" for number in range(9)]
     for number, name in enumerate(names):
         save(voc / "VOC2010" / "JPEGImages" / f"{name}.jpg", photograph(number))
-        large, small = np.zeros((2, *SIZE), np.uint8)
+        large, small, head, tail = np.zeros((4, *SIZE), np.uint8)
         large[2:20, 4:28], small[21:23, 0:3] = 1, 1
-        head, tail = np.zeros((2, *SIZE), np.uint8)
         head[2:12, 4:14], tail[8:20, 10:28] = 1, 1
         kind = "cow" if number == 8 else "horse"
-        objects = _structs(
-            {
-                "class": "horse",
-                "class_ind": 13,
-                "mask": small,
-                "parts": _structs(_part("head", small)),
-            },
-            {
-                "class": kind,
-                "class_ind": 13,
-                "mask": large,
-                "parts": _structs(_part("head", head), _part("tail_1", tail)),
-            },
+        pascal_objects(
+            voc / "Annotations_Part" / f"{name}.mat",
+            ("horse", small, [("head", small)]),
+            (kind, large, [("head", head), ("tail_1", tail)]),
         )
-        annotation = {"imname": name, "objects": objects}
-        savemat(voc / "Annotations_Part" / f"{name}.mat", {"anno": annotation})
     for which, chosen in (("train", names[:6]), ("val", names[6:])):
         rows = [f"{name} {' 1' if name != names[8] else '-1'}" for name in chosen]
-        (lists / f"horse_{which}.txt").write_text("\n".join(rows) + "\n")
+        pascal_list(voc, "horse", which, rows)
     return {"data_dir": root}
 
 
-def _part(name, mask):
-    return {"part_name": name, "mask": mask}
+def pascal_list(voc, category, which, rows):
+    """A list of the images of a class."""
+    path = voc / "VOC2010" / "ImageSets" / "Main" / f"{category}_{which}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(rows) + "\n")
+
+
+def pascal_objects(path, *objects):
+    """An annotation of objects, each `(class, mask, [(part name, mask), ...])`."""
+    from scipy.io import savemat
+
+    structs = []
+    for category, mask, parts in objects:
+        parts = _structs(*({"part_name": name, "mask": part} for name, part in parts))
+        structs.append({"class": category, "class_ind": 13, "mask": mask, "parts": parts})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, {"anno": {"imname": path.stem, "objects": _structs(*structs)}})
 
 
 def _structs(*values):
     """A MATLAB struct array."""
+    if not values:
+        return np.empty((0, 0))
     fields = [(name, object) for name in values[0]]
     array = np.empty((1, len(values)), fields)
     for place, value in enumerate(values):

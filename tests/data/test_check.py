@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def damage_deepfashion(root):
     edit_json(path, lambda content: content["images"].extend([{"id": 3}, content["images"][0]]))
     return {
         "id_00000000/02_1_front.jpg: cut short or damaged",
-        "id_00000001/02_1_front_segment.png is missing",
+        "id_00000001/02_1_front_segment.png: there is no such file",
         "02_1_front_segment.png have 9 x 9 pixels, the image 32 x 24",
         "the mask of img_highres/WOMEN/Dresses/id_00000003/02_1_front is empty",
         "DeepFashion_segmentation_query.json: images[2] has no file_name",
@@ -67,7 +68,7 @@ def damage_pascal_part(root):
         "2008_000000.mat: not a readable .mat file",
         "2008_000001.mat: not a readable .mat file",
         "2008_000002.mat: there is no such file",
-        "2008_000003.jpg is missing, which 2008_000003#2 needs",
+        "2008_000003.jpg: there is no such file",
         "2008_000004.mat have 32 x 24 pixels, the image 5 x 4",
         "2008_000005.jpg: cut short or damaged",
         "2008_000006.mat: object 1 has no mask",
@@ -88,7 +89,7 @@ def damage_celebamask(root):
     path = root / "CelebAMask-HQ/CelebA-HQ-to-CelebA-mapping.txt"
     path.write_text(path.read_text().rpartition("\n")[0])
     return {
-        "0/00000_skin.png is missing, which 0 needs",
+        "0/00000_skin.png: there is no such file",
         "00001_hat.png has 512 x 500 pixels, expected 512 x 512",
         "x.jpg is not named by a number",
         "3.jpg: cut short or damaged",
@@ -110,7 +111,7 @@ def damage_clothing(root):
         "0002.png has the label 9, the largest known is 4",
         "0003.png: a picture of mode RGB holds no labels",
         "0004.png: not a picture",
-        "0005.jpg is missing",
+        "0005.jpg: there is no such file",
         "labels of 0006 in",
         "0007.jpg: cut short or damaged",
         "label_list.txt has '7 dress' in line 5, expected '3 NAME'",
@@ -229,6 +230,262 @@ def test_all_damages_in_one_pass(layout, tmp_path):
             assert sample.foreground.any()
 
 
+def stack_deepfashion(root):
+    folder = root / "In-shop/Anno/segmentation"
+    (folder / "DeepFashion_segmentation_query.json").unlink()
+    (folder / "DeepFashion_segmentation_gallery.json").write_text('{"images": null}')
+    cut_short(folder / "img_highres/WOMEN/Dresses/id_00000000/02_1_front.jpg")
+    drawn.save(
+        folder / "img_highres/WOMEN/Dresses/id_00000000/02_1_front_segment.png",
+        np.zeros((9, 9, 3), np.uint8),
+    )
+    (folder / "img_highres/WOMEN/Dresses/id_00000001/02_1_front.jpg").write_text("nothing")
+    (folder / "img_highres/WOMEN/Dresses/id_00000001/02_1_front_segment.png").unlink()
+    return {
+        "DeepFashion_segmentation_query.json is missing",
+        "DeepFashion_segmentation_gallery.json is no JSON with a list of images",
+        "id_00000000/02_1_front.jpg: cut short or damaged",
+        "id_00000000/02_1_front_segment.png have 9 x 9 pixels, the image 32 x 24",
+        "id_00000001/02_1_front.jpg: not a picture",
+        "id_00000001/02_1_front_segment.png: there is no such file",
+    }
+
+
+def stack_pascal_part(root):
+    voc = root / "VOCdevkit"
+    (voc / "VOC2010/ImageSets/Main/horse_val.txt").unlink()
+    (voc / "Annotations_Part/2008_000000.mat").unlink()
+    cut_short(voc / "VOC2010/JPEGImages/2008_000000.jpg")
+    mask = np.ones(drawn.SIZE, np.uint8)
+    drawn.pascal_objects(
+        voc / "Annotations_Part/2008_000001.mat",
+        ("horse", mask, [("wing", mask), ("head", mask[1:]), ("tail", mask)]),
+        ("horse", 5, [("head", mask)]),
+        ("cow", mask[0], []),
+    )
+    (voc / "VOC2010/JPEGImages/2008_000001.jpg").unlink()
+    return {
+        "horse_val.txt is missing",
+        "2008_000000.mat: there is no such file",
+        "2008_000000.jpg: cut short or damaged",
+        "2008_000001.mat: a horse has no part 'wing'",
+        "2008_000001.mat: the mask of head is (23, 32), that of its horse (24, 32)",
+        "2008_000001.mat: object 2 has a mask of shape ()",
+        "2008_000001.mat: object 3 has a mask of shape (32,)",
+        "2008_000001.jpg: there is no such file",
+    }
+
+
+def stack_celebamask(root):
+    folder = root / "CelebAMask-HQ"
+    first, second, *_ = sorted((folder / "CelebAMask-HQ-mask-anno/0").glob("00002_*.png"))
+    first.write_text("nothing")
+    Image.new("L", (512, 500), "white").save(second)
+    cut_short(folder / "CelebA-HQ-img/2.jpg")
+    drawn.save(folder / "CelebA-HQ-img/3.jpg", drawn.photograph(3, (218, 178)))
+    (folder / "list_eval_partition.txt").write_bytes(b"\xff\xfe")
+    (folder / "CelebA-HQ-to-CelebA-mapping.txt").write_text("")
+    return {
+        f"{first.name}: not a picture",
+        f"{second.name} has 512 x 500 pixels, expected 512 x 512",
+        "2.jpg: cut short or damaged",
+        "3.jpg has 178 x 218 pixels, expected a square",
+        "list_eval_partition.txt: cannot be read as text",
+        "CelebA-HQ-to-CelebA-mapping.txt is empty",
+    }
+
+
+def stack_clothing(root):
+    drawn.save(root / "labels/0002.png", np.full((5, 4), 9, np.uint8))
+    cut_short(root / "photos/0002.jpg")
+    (root / "labels/0003.png").unlink()
+    return {
+        "0002.png has the label 9, the largest known is 4",
+        "labels of 0002 in",
+        "0002.jpg: cut short or damaged",
+        "0003.jpg has no labels",
+    }
+
+
+def stack_clothing_mat(root):
+    folder = root / "clothing_co_parsing"
+    (folder / "label_list.mat").unlink()
+    cut_short(folder / "annotations/pixel-level/0001.mat")
+    cut_short(folder / "photos/0001.jpg")
+    (folder / "annotations/pixel-level/0002.mat").unlink()
+    for number in range(31, 41):
+        path = folder / f"annotations/image-level/{number:04d}.mat"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return {
+        "label_list.mat: there is no such file",
+        "0001.mat: not a readable .mat file",
+        "0001.jpg: cut short or damaged",
+        "0002.jpg has no labels",
+    }
+
+
+def stack_folder(root):
+    cut_short(root / "images/0.jpg")
+    drawn.save(root / "masks/0.png", np.zeros((5, 4), np.uint8))
+    (root / "labels/0.png").unlink()
+    (root / "images/1.jpg").write_text("nothing")
+    (root / "masks/1.png").unlink()
+    drawn.save(root / "labels/2.png", np.full(drawn.SIZE, 4, np.uint8))
+
+    def change(content):
+        content["annotations"][0]["keypoints"] = [60, 8, 2, 20, 90, 1]
+
+    edit_json(root / "keypoints.json", change)
+    return {
+        "0.jpg: cut short or damaged",
+        "0.png: the mask has 4 x 5 pixels, its image 32 x 24",
+        "0.jpg: no part label, expected",
+        "left_ear of annotation 0 is at x=60, y=8, outside 0.jpg of 32 x 24 pixels",
+        "right_ear of annotation 0 is at x=20, y=90, outside 0.jpg of 32 x 24 pixels",
+        "1.jpg: not a picture",
+        "1.jpg: no mask, expected",
+        "2.png has the label 4, the largest with a name is 3",
+    }
+
+
+def lose_in_folder(root):
+    (root / "keypoints.json").write_text("{")
+    (root / "masks").rename(root / "elsewhere")
+    cut_short(root / "images/0.jpg")
+    return {
+        "keypoints.json: no COCO JSON",
+        "masks: no such folder for the masks",
+        "0.jpg: cut short or damaged",
+    }
+
+
+def stack_coco(root):
+    cut_short(root / "images/sub/2.jpg")  # the picture of two objects
+
+    def change(content):
+        by_number = {one["id"]: one for one in content["annotations"]}
+        by_number[12].update(segmentation={"counts": "?"}, keypoints=[60, 7, 2, 0, 0, 0])
+        by_number[15]["id"] = [15]
+
+    edit_json(root / "objects.json", change)
+    return {
+        "2.jpg: cut short or damaged",
+        "the segmentation of annotation 12 is damaged",
+        "left_ear of annotation 12 is at x=60, y=7, outside sub/2.jpg of 32 x 24 pixels",
+        "an annotation has the id [15], expected a number",
+    }
+
+
+def lose_coco(root):
+    edit_json(root / "objects.json", lambda content: content.update(annotations=None))
+    cut_short(root / "images/sub/0.jpg")
+    return {
+        "objects.json: no COCO JSON with images, annotations and categories: annotations is null",
+        "0.jpg: cut short or damaged",
+    }
+
+
+def stack_cub(root):
+    root = root / "CUB_200_2011"
+    drawn.save(root / "images/001.Red_Robin/bird 0.jpg", drawn.photograph(0))
+    cut_short(root / "images/001.Red_Robin/bird 0.jpg")  # behind the header
+    Image.new("L", (5, 4)).save(root / "segmentations/001.Red_Robin/bird 0.png")
+    lines = (root / "parts/part_locs.txt").read_text().splitlines()
+    lines[1] = "11 2 90 4 1"
+    lines[15] = "x"
+    (root / "parts/part_locs.txt").write_text("\n".join(lines))
+    (root / "images/001.Red_Robin/bird 1.jpg").write_text("nothing")
+    (root / "segmentations/001.Red_Robin/bird 1.png").unlink()
+    (root / "bounding_boxes.txt").write_text("")
+    (root / "train_test_split.txt").unlink()
+    (root / "classes.txt").write_bytes(b"\xff")
+    return {
+        "bird 0.jpg: cut short or damaged",
+        "bird 0.png has 5 x 4 pixels, its image 32 x 24",
+        "beak of 001.Red_Robin/bird 0.jpg in line 2 at x=90, y=4, outside the image of 32 x 24",
+        "parts/part_locs.txt has 1 columns in line 16, expected 5",
+        "parts/part_locs.txt has no line for image 14, part 1",
+        "bird 1.jpg: not a picture",
+        "bird 1.png: there is no such file",
+        "bounding_boxes.txt is empty",
+        "train_test_split.txt is missing",
+        "classes.txt cannot be read as text",
+    }
+
+
+def lose_cub(root):
+    root = root / "CUB_200_2011"
+    (root / "parts/parts.txt").unlink()
+    (root / "image_class_labels.txt").write_text("")
+    (root / "segmentations").rename(root / "elsewhere")
+    cut_short(root / "images/007.Jay/bird 20.jpg")
+    return {
+        "parts/parts.txt is missing",
+        "image_class_labels.txt is empty",
+        "has no folder segmentations",
+        "bird 20.jpg: cut short or damaged",
+    }
+
+
+def lose_images_of_cub(root):
+    root = root / "CUB_200_2011"
+    (root / "images.txt").write_text("")
+    (root / "parts/parts.txt").write_text("")
+    (root / "bounding_boxes.txt").write_text("11 a 2 3 4\n")
+    return {
+        "images.txt is empty",
+        "parts/parts.txt is empty",
+        "bounding_boxes.txt has 'a' in line 1, expected a number",
+    }
+
+
+STACKED = {
+    "deepfashion": ("deepfashion", drawn.deepfashion, stack_deepfashion),
+    "pascal_part": ("pascal_part", drawn.pascal_part, stack_pascal_part),
+    "celebamask": ("celebamask", drawn.celebamask, stack_celebamask),
+    "clothing_co_parsing": ("clothing_co_parsing", drawn.clothing_pictures, stack_clothing),
+    "clothing_co_parsing, .mat": (
+        "clothing_co_parsing",
+        drawn.clothing_co_parsing,
+        stack_clothing_mat,
+    ),
+    "folder": ("folder", drawn.folder, stack_folder),
+    "folder, lost": ("folder", drawn.folder, lose_in_folder),
+    "folder, COCO": ("folder", drawn.coco, stack_coco),
+    "folder, COCO lost": ("folder", drawn.coco, lose_coco),
+    "cub": ("cub", drawn.cub, stack_cub),
+    "cub, lost": ("cub", drawn.cub, lose_cub),
+    "cub, images lost": ("cub", drawn.cub, lose_images_of_cub),
+}
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [pytest.param(one, marks=needs_coco if "COCO" in one else ()) for one in STACKED],
+)
+def test_a_damage_hides_no_other(layout, tmp_path):
+    name, draw, damage = STACKED[layout]
+    options = draw(tmp_path)
+    expected = damage(tmp_path)
+    found = check(name, progress=False, **options).problems
+    for words in expected:
+        assert sum(words in problem for problem in found) == 1, (words, found)
+    assert len(found) == len(expected), found
+
+
+def test_what_a_partial_copy_lacks_is_a_note(tmp_path):
+    root = drawn.cub(tmp_path)["data_dir"]
+    assert check("cub", data_dir=root, progress=False).notes == ()
+    shutil.rmtree(root / "images/002.Blue_Tit")
+    report = check("cub", data_dir=root, progress=False)
+    assert report.problems == () and report.samples == 16
+    assert len(report.notes) == 1 and "1 of 3 classes: the 8 images that" in report.notes[0]
+    (root / "images/002.Blue_Tit").mkdir()  # a folder whose pictures are lost is damage
+    report = check("cub", data_dir=root, progress=False)
+    assert len(report.problems) == 8 and report.notes == ()
+
+
 def test_damaged_birds(tmp_path):
     root = drawn.cub(tmp_path)["data_dir"]
     cut_short(root / "images/001.Red_Robin/bird 0.jpg")
@@ -250,9 +507,9 @@ def test_damaged_birds(tmp_path):
     report = check("cub", data_dir=root, progress=False)
     expected = (
         "bird 0.jpg: cut short or damaged",
-        "3 of 40 files are missing, the first is",
-        "bird 2.jpg is missing",
-        "bird 10.png is missing",
+        "bird 1.jpg: there is no such file",
+        "bird 2.jpg: there is no such file",
+        "bird 10.png: there is no such file",
         "bird 9.png has 5 x 4 pixels, its image 32 x 24",
         "train_test_split.txt has 7 in line 12, expected 0 or 1",
         "beak of 001.Red_Robin/bird 3.jpg in line 47 at x=90, y=4, outside the image of 32 x 24",
@@ -266,7 +523,7 @@ def test_damaged_birds(tmp_path):
     )
     for words in expected:
         assert sum(words in problem for problem in report.problems) == 1, words
-    assert len(report.problems) == len(expected) and report.samples == 24 - 7
+    assert len(report.problems) == len(expected) and report.samples == 24
 
 
 def test_nothing_to_read_is_one_problem(tmp_path):

@@ -17,10 +17,12 @@ from keras_parts.data.crops import image_box
 from keras_parts.data.cub import CMR, LICENCE, REGIONS, SUBSETS, cmr_paths
 from keras_parts.data.cub import HOW_TO_OBTAIN as _BY_HAND
 from keras_parts.data.dataset import Dataset, DatasetInfo, Subset, check_split, split_of
+from keras_parts.data.problems import are_collected, attempt, report
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
+from keras_parts.data.sources import read_picture
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images import read_image, read_mask
+from keras_parts.images import read_mask
 
 SPLITS = ("train", "test", "fit", "validation", "all")
 HOW_TO_OBTAIN = (
@@ -35,6 +37,7 @@ class CubParts(Dataset):
     def __init__(self, builder, split: str):
         metadata = builder.info.metadata
         self._table = metadata["splits"][split]
+        self._folder = builder.data_dir
         self._records = builder.as_data_source(split=split, decoders=_as_bytes(builder))
         landmarks = tuple(metadata["landmarks"])
         self._fingerprint = f"{builder.info.full_name} {builder.info.splits[split].num_bytes}"
@@ -52,23 +55,48 @@ class CubParts(Dataset):
         return len(self._table["names"])
 
     def read(self, index):
-        record = self._records[int(index)]
-        image = read_image(io.BytesIO(record["image"]))
-        height, width = image.shape[:2]
+        return Sample(**self.fields(index))
+
+    def fields(self, index):
+        name = self._table["names"][index]
+        record = self._record(index, name)
+        image, size = read_picture(_file(record["image"], f"cub_parts: the image of {name}"))
+        mask = _file(record["segmentation_mask"], f"cub_parts: the mask of {name}")
+        fields = {
+            "id": name,
+            "image": image,
+            "foreground": attempt(_mask, mask, size),
+            "category": int(record["label"]),
+        }
+        if size is None:
+            return fields
+        height, width = size
         top, left, bottom, right = np.asarray(record["bbox"], np.float64)
-        frame = image_box(height, width)
         sides = np.array([left * width, top * height, right * width, bottom * height]) - 0.5
-        keypoints = np.asarray(record["keypoints"], np.float32)
-        inside = ((keypoints >= frame[:2]) & (keypoints <= frame[2:])).all(axis=1)
-        return Sample(
-            id=self._table["names"][index],
-            image=image,
-            foreground=read_mask(io.BytesIO(record["segmentation_mask"])),
-            keypoints=keypoints,
-            visible=np.asarray(record["visible"], bool) & inside,
-            box=sides.astype(np.float32),
-            category=int(record["label"]),
-        )
+        return fields | {"box": sides.astype(np.float32)} | self._keypoints(record, name, *size)
+
+    def _record(self, index, name):
+        try:
+            return self._records[int(index)]
+        except Exception as error:  # the reader raises whatever damaged input leads it to
+            raise DataError(
+                f"cub_parts: the record of {name} in {self._folder} is damaged: {error}. Remove "
+                "the folder and prepare it again"
+            ) from error
+
+    def _keypoints(self, record, name, height, width):
+        """Those outside the image are not visible, which only a check takes for a problem."""
+        keypoints, frame = np.asarray(record["keypoints"], np.float32), image_box(height, width)
+        visible = np.asarray(record["visible"], bool)
+        outside = ((keypoints < frame[:2]) | (keypoints > frame[2:])).any(axis=1)
+        if are_collected():
+            for part in np.flatnonzero(outside & visible):
+                x, y = keypoints[part]
+                report(
+                    f"cub_parts: {self.info.landmarks[part]} of {name} is at x={x:g}, y={y:g}, "
+                    f"outside the image of {width} x {height} pixels"
+                )
+        return {"keypoints": keypoints, "visible": visible & ~outside}
 
     def ids(self):
         return list(self._table["names"])
@@ -92,9 +120,12 @@ class _Joined(Dataset):
         return sum(map(len, self._splits))
 
     def read(self, index):
+        return Sample(**self.fields(index))
+
+    def fields(self, index):
         for split in self._splits:
             if index < len(split):
-                return split[index]
+                return split.fields(index)
             index -= len(split)
         raise IndexError(index)
 
@@ -209,6 +240,24 @@ def _as_bytes(builder):
     """Images stay encoded: they are decoded as those of every other data set are."""
     skip = _tfds().decode.SkipDecoding
     return {"image": skip(), "segmentation_mask": skip()}
+
+
+def _file(content, name):
+    """The bytes of a picture as a file with a name, for errors."""
+    file = io.BytesIO(content)
+    file.name = name
+    return file
+
+
+def _mask(file, size):
+    """(height, width) bool mask for an image of a size, or of None where that is not known."""
+    mask = read_mask(file)
+    if size is not None and mask.shape != size:
+        raise DataError(
+            f"{file.name} has {mask.shape[1]} x {mask.shape[0]} pixels, its image {size[1]} x "
+            f"{size[0]}"
+        )
+    return mask
 
 
 def _folders(builder):
