@@ -1,6 +1,7 @@
 """The TFDS builder, by TFDS' own test case and from drawn archives."""
 
 import hashlib
+import io
 import shutil
 import tarfile
 import tempfile
@@ -10,8 +11,10 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_parts.data import load
+from keras_parts.data.check import check
 from keras_parts.errors import ConfigError, DataError, IntegrityError
 from tests.data import drawn
 from tests.data.contract import check_dataset
@@ -143,6 +146,57 @@ def test_the_images_that_cmr_cleaned(prepared, archives):
 def test_a_folder_where_nothing_is_prepared(tmp_path):
     with pytest.raises(DataError, match="is not prepared.*data prepare cub_parts"):
         load("cub_parts", "train", tmp_path)
+
+
+@pytest.fixture
+def copy(prepared, tmp_path):
+    """A prepared folder of one's own to damage: (TFDS' folder, that of the records)."""
+    root = shutil.copytree(prepared, tmp_path / "tfds")
+    return root, root / "cub_parts" / "1.0.0"
+
+
+def test_a_damaged_record_is_named_by_its_id(copy):
+    root, folder = copy
+    assert check("cub_parts", data_dir=root, progress=False).problems == ()
+    path = folder / "cub_parts-train.array_record-00000-of-00001"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"bird 2.jpg")] ^= 255
+    path.write_bytes(content)
+    report = check("cub_parts", data_dir=root, progress=False)
+    name = "001.Red_Robin/bird 2"
+    assert len(report.problems) == 1 and report.samples == drawn.BIRDS
+    assert f"the record of {name} in {folder} is damaged" in report.problems[0]
+    dataset = load("cub_parts", "train", root)
+    with pytest.raises(DataError, match=name):
+        dataset[dataset.ids().index(name)]
+
+
+def test_every_damage_in_a_record_is_told(prepared):
+    dataset = load("cub_parts", "train", prepared)
+    record = dict(dataset._records[0])
+    picture = io.BytesIO()
+    Image.fromarray(drawn.photograph(0)).save(picture, "jpeg")
+    record["image"] = picture.getvalue()[:-200]  # behind the header
+    mask = io.BytesIO()
+    Image.new("L", (5, 4)).save(mask, "png")
+    record["segmentation_mask"] = mask.getvalue()
+    record["keypoints"] = record["keypoints"] + np.float32([90, 0])
+    record["visible"] = np.arange(15) == 1
+    with mock.patch.object(dataset, "_records", [record]):
+        image, mask, beak = dataset.problems(0)
+        with pytest.raises(DataError, match="^cub_parts: the image of 001.Red_Robin/bird 1: cut"):
+            dataset[0]
+    name = dataset.ids()[0]
+    assert image.startswith(f"cub_parts: the image of {name}: cut short or damaged")
+    assert mask == f"cub_parts: the mask of {name} has 5 x 4 pixels, its image 32 x 24"
+    assert beak.startswith(f"cub_parts: beak of {name} is at x=97, y=10.5, outside the image of 32")
+
+
+def test_lost_metadata_is_named(copy):
+    root, folder = copy
+    (folder / "metadata.json").write_text("{}")
+    with pytest.raises(DataError, match=f"metadata.json in {folder} is missing or has no categ"):
+        load("cub_parts", "train", root)
 
 
 def test_archives_are_verified_before_they_are_opened(archives, tmp_path):

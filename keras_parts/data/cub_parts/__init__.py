@@ -35,7 +35,12 @@ class CubParts(Dataset):
     """One split of the packed data set; see `load_cub_parts`."""
 
     def __init__(self, builder, split: str):
-        metadata = builder.info.metadata
+        metadata = builder.info.metadata or {}
+        if lost := {"splits", "landmarks", "categories"} - set(metadata):
+            raise DataError(
+                f"cub_parts: metadata.json in {builder.data_dir} is missing or has no "
+                f"{', '.join(sorted(lost))}. Remove the folder and prepare it again"
+            )
         self._table = metadata["splits"][split]
         self._folder = builder.data_dir
         self._records = builder.as_data_source(split=split, decoders=_as_bytes(builder))
