@@ -70,8 +70,8 @@ def segment(
     shards of a run write to one DIR; the last one to end merges.
 
     Formats of a file a picture: indexed (PNG of labels), overlay (JPEG), overlay-webp, overlay-png,
-    soft (probabilities, npz), cutouts (PNG). Formats of one file: coco, label-studio, cvat, csv,
-    parquet, descriptors (Parquet), descriptors-npy.
+    overlay-plain (JPEG without the parts' names), soft (probabilities, npz), cutouts (PNG). Formats
+    of one file: coco, label-studio, cvat, csv, parquet, descriptors (Parquet), descriptors-npy.
     """
     from keras_parts import inference, zoo
     from keras_parts.errors import DataError

@@ -13,6 +13,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from keras_parts.enlarging import EnlargedLogits
 from keras_parts.errors import ConfigError
 from keras_parts.images import atomic_write
+from keras_parts.legend import shortened, with_legend
 from keras_parts.palette import LARGEST, part_palette
 from keras_parts.rle import coco_rle, cvat_rle, label_studio_rle
 
@@ -170,15 +171,18 @@ class Parts:
         cells = np.bincount((place * kinds + self.labels).ravel(), minlength=positions * kinds)
         return cells.reshape(positions, kinds).T[1:]
 
-    def overlay(self, alpha=0.5, lines=True):
-        """The image under translucent colours, one a part, with thin lines between them.
+    def overlay(self, alpha=0.5, lines=True, legend=True):
+        """The image under translucent colours, one a part, with thin lines between them, and below
+        it, where the parts have names of their own, which colour is which part.
 
         Args:
             alpha: opacity of the colours, 0 (the image alone) to 1.
             lines: draw the contours of the parts.
+            legend: draw the names of the parts.
 
         Returns:
-            `PIL.Image`, mode RGB, of the image's size.
+            `PIL.Image`, mode RGB, of the image's size; with names, larger below (and to the right
+            of a narrow image), so that pixels of the image stay where they are.
 
         Raises:
             ConfigError: `alpha` is outside 0 to 1.
@@ -194,6 +198,8 @@ class Parts:
             # About one pixel in 512, so that a line looks the same at any resolution.
             width = max(1.0, math.sqrt(self.labels.size) / 512)
             picture.paste(_LINE, mask=_contours(self.labels, width))
+        if legend and self.names != numbered_names(len(self.names)):
+            picture = with_legend(picture, self.names, self.palette)
         return picture
 
     def indexed(self):
@@ -311,9 +317,9 @@ class Parts:
         """Write `indexed()` to `path` (PNG), whole or not at all."""
         save_picture(self.indexed(), path)
 
-    def save_overlay(self, path, alpha=0.5, lines=True):
-        """Write `overlay(alpha, lines)` to `path` (its suffix is the format), whole or not."""
-        save_picture(self.overlay(alpha, lines), path)
+    def save_overlay(self, path, **options):
+        """Write `overlay(**options)` to `path` (its suffix is the format), whole or not at all."""
+        save_picture(self.overlay(**options), path)
 
     def save_cutouts(self, folder):
         """Write `cutouts()` as `folder/LABEL.png`, each whole or not at all."""
@@ -461,7 +467,7 @@ def contact_sheet(images, columns=4, captions=(), cell=256):
             middle = gap + column * (cell + gap) + cell // 2
             place = (middle - tile.width // 2, top + (height - tile.height) // 2)
             sheet.paste(tile, place)
-            text = _shortened(next(texts, ""), font, cell)
+            text = shortened(next(texts, ""), font, cell)
             draw.text((middle, top + height + gap // 2), text, "black", font, anchor="ma")
         top += height + line + gap
     return sheet
@@ -473,13 +479,3 @@ def _fitted(image, cell):
     scale = cell / max(image.size)
     size = [max(1, round(side * scale)) for side in image.size]
     return image.resize(size, Image.Resampling.LANCZOS)
-
-
-def _shortened(text, font, width):
-    """One line that is not wider than `width` pixels, cut with an ellipsis if need be."""
-    text = " ".join(str(text).split())
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"

@@ -190,6 +190,50 @@ def test_overlay_without_opacity_is_the_image(two_parts):
         parts.overlay(alpha=1.5)
 
 
+def named_halves(height, width, names):
+    """The upper part of an image, as many columns of parts as there are names."""
+    labels = np.zeros((height, width), int)
+    labels[: height // 2] = 1 + np.arange(width) * len(names) // width
+    return Parts(logits_of(labels, len(names)), blank(height, width), names)
+
+
+@pytest.mark.parametrize("size", [(150, 200), (1200, 1600), (20, 30)])
+@pytest.mark.parametrize("names", [("head", "wing"), tuple(f"a long name {k}" for k in range(16))])
+def test_names_are_below_the_overlay_beside_their_colours(size, names):
+    parts = named_halves(*size, names)
+    plain, named = (np.asarray(parts.overlay(legend=legend)) for legend in (False, True))
+    assert plain.shape == (*size, 3)
+    np.testing.assert_array_equal(named[: size[0], : size[1]], plain)
+    legend = named[size[0] :]
+    for colour in parts.palette:
+        y, x = np.nonzero((legend == colour).all(-1))
+        assert 8 <= np.ptp(y) + 1 == np.ptp(x) + 1 and y.size == (np.ptp(y) + 1) ** 2
+        # Dark letters follow on the same line, white is around.
+        beside = legend[y.min() : y.max() + 1, x.max() + 1 : x.max() + 4 * np.ptp(x)]
+        assert beside.min() < 100 and (beside > 250).mean() > 0.4
+    assert (legend[-3:] == 255).all() and (legend[:, -3:] == 255).all()
+
+
+def test_legends_of_a_size_have_a_size_and_grow_with_the_picture():
+    names = ("head", "wing")
+    seen = named_halves(90, 120, names)
+    unseen = Parts(np.zeros((90, 120, 3), np.float32) + [9, 0, 0], blank(90, 120), names)
+    assert seen.overlay().size == unseen.overlay().size
+    small, large = (named_halves(3 * side, 4 * side, names) for side in (300, 900))
+    heights = [one.overlay().height - one.size[1] for one in (small, large)]
+    assert heights[1] == pytest.approx(3 * heights[0], rel=0.1)
+
+
+def test_numbers_are_no_names():
+    parts = named_halves(30, 40, numbered_names(2))
+    assert parts.overlay().size == (40, 30)
+
+
+def test_endless_names_are_cut():
+    parts = named_halves(30, 40, ("x" * 5000, "\n \n", "鳥"))
+    assert parts.overlay().width < 400
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1)])
 def test_tiny_images(size):
     parts = Parts(np.ones((*size, 3), np.float32), blank(*size))

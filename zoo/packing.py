@@ -4,21 +4,23 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
 import h5py
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from keras_parts.data import Dataset
 from keras_parts.data.pipeline import CropSettings, object_crop
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images import atomic_path, atomic_write
+from keras_parts.legend import with_legend
 from keras_parts.metrics import evaluate
 from keras_parts.metrics.report import Report
 from keras_parts.palette import part_palette
-from keras_parts.parts import contact_sheet
+from keras_parts.parts import Parts, contact_sheet
 from keras_parts.safety import check_weights_file
 from keras_parts.segmenter import PartSegmenter
 from keras_parts.training.run_folder import RunFolder
@@ -297,12 +299,10 @@ def _write_picture(segmenter, names, dataset, path):
     crops = CropSettings(padding=0.05, jitter=0.0)
     images = [object_crop(dataset[int(i)], crops, segmenter.config.size).image for i in places]
     shown = dataset.info.licence == _OPEN
-    tiles = [parts.overlay() if shown else _on_grey(parts) for parts in segmenter.segment(images)]
-    sheet = contact_sheet(tiles, columns=_COLUMNS, cell=_CELL)
-    legend = _legend(names or _plain_names(segmenter.parts), sheet.width)
-    picture = Image.new("RGB", (sheet.width, sheet.height + legend.height), "white")
-    picture.paste(sheet, (0, 0))
-    picture.paste(legend, (0, sheet.height))
+    draw = partial(Parts.overlay, legend=False) if shown else _on_grey
+    sheet = contact_sheet(list(map(draw, segmenter.segment(images))), _COLUMNS, cell=_CELL)
+    names = names or _plain_names(segmenter.parts)
+    picture = with_legend(sheet, names, part_palette(len(names)))
     with atomic_path(path) as unfinished:
         picture.quantize(96, dither=Image.Dither.NONE).save(unfinished, optimize=True)
 
@@ -310,26 +310,6 @@ def _write_picture(segmenter, names, dataset, path):
 def _on_grey(parts):
     picture = Image.new("RGB", parts.size, (225, 225, 225))
     picture.paste(parts.indexed().convert("RGB"), mask=Image.fromarray(parts.foreground))
-    return picture
-
-
-def _legend(names, width):
-    """Coloured squares with names, as many a line as fit."""
-    font = ImageFont.load_default(12)
-    square, gap, line = 12, 6, 20
-    places, x, y = [], gap, gap
-    for name in names:
-        needed = square + gap + int(font.getlength(name)) + 2 * gap
-        if x + needed > width and x > gap:
-            x, y = gap, y + line
-        places.append((x, y))
-        x += needed
-    picture = Image.new("RGB", (width, y + line), "white")
-    draw = ImageDraw.Draw(picture)
-    colours = part_palette(len(names)).tolist()
-    for name, colour, (x, y) in zip(names, colours, places, strict=True):
-        draw.rectangle((x, y, x + square, y + square), tuple(colour))
-        draw.text((x + square + gap, y - 1), name, "black", font)
     return picture
 
 

@@ -142,13 +142,25 @@ def test_a_format_whose_package_is_missing_says_what_to_install(monkeypatch):
         create_writers(["coco"])
 
 
-@pytest.mark.parametrize("name", ["overlay", "overlay-webp", "overlay-png"])
-def test_overlays_have_the_images_size(name, output):
-    (content,) = write(name, output, {"a.png": some_parts()}).values()
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("overlay", "JPEG"), ("overlay-webp", "WEBP"), ("overlay-png", "PNG")],
+)
+def test_overlays_have_the_names_below_the_image(name, kind, output):
+    parts = some_parts(size=(120, 200))
+    (content,) = write(name, output, {"a.png": parts}).values()
     with Image.open(io.BytesIO(content)) as picture:
-        assert picture.size == (21, 33) and picture.mode == "RGB"
-        kinds = {"overlay": "JPEG", "overlay-webp": "WEBP", "overlay-png": "PNG"}
-        assert picture.format == kinds[name]
+        assert picture.format == kind and picture.mode == "RGB"
+        assert picture.width == 200 and picture.height > 120
+        below = np.asarray(picture)[120:].reshape(-1, 3).astype(int)
+    for colour in parts.palette:
+        assert np.abs(below - colour).max(axis=1).min() <= 8
+
+
+def test_plain_overlays_have_the_images_size(output):
+    (content,) = write("overlay-plain", output, {"a.png": some_parts()}).values()
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.size == (21, 33) and picture.format == "JPEG"
 
 
 def test_indexed_holds_the_labels(output):

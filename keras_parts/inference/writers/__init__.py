@@ -21,6 +21,7 @@ FORMATS: dict[str, tuple[type[Writer], dict]] = {
     "overlay": (OverlayWriter, {"suffix": ".jpg"}),
     "overlay-webp": (OverlayWriter, {"suffix": ".webp"}),
     "overlay-png": (OverlayWriter, {"suffix": ".png"}),
+    "overlay-plain": (OverlayWriter, {"suffix": ".jpg", "legend": False}),
     "soft": (SoftWriter, {"suffix": ".npz"}),
     "cutouts": (CutoutsWriter, {}),
     "coco": (CocoWriter, {}),

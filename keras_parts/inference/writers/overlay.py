@@ -5,8 +5,12 @@ from keras_parts.parts import picture_bytes
 
 
 class OverlayWriter(PictureWriter):
-    about = "pictures under the parts' colours"
+    about = "pictures under the parts' colours, with the parts' names below if they have any"
     needs_image = True
 
+    def __init__(self, name, suffix, legend=True):
+        super().__init__(name, suffix)
+        self.legend = legend
+
     def content(self, parts):
-        return picture_bytes(parts.overlay(), self.suffix)
+        return picture_bytes(parts.overlay(legend=self.legend), self.suffix)
