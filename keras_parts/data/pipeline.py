@@ -4,6 +4,7 @@ A resumed run sees the batches that an uninterrupted one would have seen: every 
 drawn anew from (seed, what it is for, which one it is), and threads only compute ahead.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -97,7 +98,7 @@ class Batches:
         features: the teacher's answers to these crops; needs `crops.jitter == 0`.
         cache_bytes: memory for what has been decoded (the crops themselves when jitter is 0);
             what does not fit is decoded again each time.
-        workers: threads of `iterate`.
+        workers: threads of `iterate`; None for `loader_threads()`. They change no batch.
 
     Raises:
         ConfigError: a value outside its range; no samples; features of other crops.
@@ -112,8 +113,9 @@ class Batches:
         seed: int,
         features: "FeatureCache | None" = None,
         cache_bytes: int = 2 * 2**30,
-        workers: int = 2,
+        workers: int | None = None,
     ):
+        workers = loader_threads() if workers is None else workers
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("image_size", image_size, 1),
@@ -211,22 +213,39 @@ class Batches:
         return Sample(sample.id, sample.image, foreground=sample.foreground, box=sample.box)
 
 
+def loader_threads() -> int:
+    """One a processor that this process may use, at least 2 and at most 8.
+
+    Two keep the next batch coming where a training takes the only processor; of more than eight
+    the interpreter's lock leaves little.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        processors = len(os.sched_getaffinity(0))
+    else:
+        processors = os.cpu_count() or 1
+    return max(2, min(8, processors))
+
+
 def computed_ahead(
-    function: Callable, arguments: Iterable, workers: int = 2, ahead: int | None = None
+    function: Callable,
+    arguments: Iterable,
+    workers: int | None = None,
+    ahead: int | None = None,
 ) -> Iterator:
     """`map(function, arguments)` in threads, at most `ahead` results before they are asked for.
 
     Args:
         function: may be called in any thread.
         arguments: taken one after the other, also without end.
-        workers: threads.
-        ahead: results that wait or are being computed; None for two a worker.
+        workers: threads; None for `loader_threads()`.
+        ahead: results that wait or are being computed; None for two more than workers.
     """
+    workers = workers or loader_threads()
     arguments = iter(arguments)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="keras-parts-data")
     try:
         coming = deque(
-            pool.submit(function, argument) for argument in islice(arguments, ahead or 2 * workers)
+            pool.submit(function, argument) for argument in islice(arguments, ahead or workers + 2)
         )
         while coming:
             result = coming.popleft().result()

@@ -1,8 +1,9 @@
 """Batches depend on the seed and the step alone, and hold what the samples hold."""
 
+import os
 import threading
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import islice
 
 import numpy as np
@@ -10,7 +11,13 @@ import pytest
 
 from keras_parts.data import Dataset, DatasetInfo, Sample
 from keras_parts.data.crops import crop, mask_box, pad_box, square_box
-from keras_parts.data.pipeline import Batches, CropSettings, computed_ahead, object_crop
+from keras_parts.data.pipeline import (
+    Batches,
+    CropSettings,
+    computed_ahead,
+    loader_threads,
+    object_crop,
+)
 from keras_parts.errors import ConfigError, DataError
 
 STILL = CropSettings(jitter=0.0)
@@ -156,6 +163,23 @@ def test_iterating_gives_the_same_batches_and_stops_its_threads(start):
             _assert_equal(batch, batches.batch(step))
         assert _data_threads()
     assert not _data_threads()
+
+
+def test_the_number_of_threads_changes_no_batch():
+    streams = [_batches(workers=number).iterate(2) for number in (1, 2, 7)]
+    with ExitStack() as stack:
+        running = [stack.enter_context(closing(stream)) for stream in streams]
+        for one, two, seven in islice(zip(*running, strict=True), 6):
+            _assert_equal(two, one)
+            _assert_equal(seven, one)
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(1, 2), (2, 2), (5, 5), (64, 8)])
+def test_threads_follow_the_processors_of_this_process(processors, threads, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(processors), raising=False)
+    assert loader_threads() == threads
+    assert _batches()._workers == threads
+    assert _batches(workers=3)._workers == 3
 
 
 @pytest.mark.parametrize("crops", [STILL, CropSettings()])
