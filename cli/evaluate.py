@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,21 @@ from keras_parts.errors import DataError
 _TRAINED_ON = {"test": "train", "validation": "fit"}
 """Split -> the one that landmark regressions and baselines are fitted on."""
 _SEED = "{seed}"
+_FEATURES = (
+    "Features are those that the model's recipe learns from, or else the data set's recipe, "
+    "averaged over turned and mirrored images where it does so. With --teacher they are that "
+    "network's own: its default layers, of the upright image alone."
+)
+_OF_TEACHER = (
+    "teacher", "teacher_layers", "teacher_weights", "teacher_size", "teacher_turns",
+    "teacher_mirror", "size",
+)  # fmt: skip
+"""Settings of a recipe that decide what its teacher sees in an image."""
+_AS_IT_IS = {
+    "teacher_weights": None,
+    "teacher_turns": (1.0, 0.0, 0.0, 0.0),
+    "teacher_mirror": False,
+}
 _NAMED = 3
 """So many of the missing files are named."""
 _NO_SUBSET = ("data_dir", "masks")
@@ -36,8 +52,9 @@ def _explain(context, _, asked):
         click.echo(paragraph(text, initial_indent="    ", subsequent_indent="    ") + "\n")
     click.echo("Baselines, each fitted on the train split's foreground with the same K:")
     for name, baseline in BASELINES.items():
-        title = baseline.title.format(features="a teacher's features (--teacher)")
+        title = baseline.title.format(features="features")
         click.echo(f"    {name}: {title}; from {baseline.supervision}")
+    click.echo(paragraph(_FEATURES))
     context.exit()
 
 
@@ -76,7 +93,12 @@ def _explain(context, _, asked):
     help="Measure a baseline as well, repeatable.",
 )
 @click.option("--baselines", "all_baselines", is_flag=True, help="Measure all baselines.")
-@click.option("--teacher", help="Network whose features the baselines cluster.")
+@click.option(
+    "--teacher",
+    metavar="NAME",
+    help="Network whose own features the baselines cluster, of the upright image, instead of those "
+    "that the model learned from; zoo:MODEL is the backbone of a segmenter.",
+)
 @click.option("--teacher-weights", metavar="PATH", help="Its weights.")
 @click.option("--flip", is_flag=True, help="Average with the mirrored image, at twice the cost.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images a batch.")
@@ -121,8 +143,8 @@ def evaluate(
         methods.append(runs)
         parts = segmenter.parts
     if baselines:
-        changes = teacher_settings(teacher, teacher_weights)
-        features = _Features(data.name, changes)
+        trained = _of_seeds(model, seeds)[0] if model else None
+        features = _Features(data.name, trained, teacher, teacher_weights)
         possible = functools.partial(_possible, protocols, dataset=dataset, train=train)
         methods += _measured_baselines(run, baselines, parts, seeds, features, train, possible)
     if not methods:
@@ -223,15 +245,19 @@ def _check(split, model, seeds, parts, baselines, name_parts):
         raise click.UsageError("--name-parts needs --model to be the folder of one run")
 
 
+def _of_seeds(model, seeds):
+    """The names of the models that --model and --seeds stand for."""
+    return [model.replace(_SEED, str(seed)) for seed in seeds] if _SEED in model else [model]
+
+
 def _measured_models(run, model, seeds, protocols, flip):
     """(`Runs` of the model's seeds, the first segmenter)."""
     from keras_parts import zoo
     from keras_parts.metrics import Runs, SegmenterMaps
 
-    names = [model.replace(_SEED, str(seed)) for seed in seeds] if _SEED in model else [model]
     reports, first = [], None
     method = f"{model_name(model)}, flipped too" if flip else model_name(model)
-    for name in names:
+    for name in _of_seeds(model, seeds):
         segmenter = zoo.load(name)
         first = first or segmenter
         maps = SegmenterMaps(segmenter, flip)
@@ -273,29 +299,32 @@ def _possible(protocols, maps, dataset, train):
 
 
 class _Features:
-    """The features of the teacher of a data set's recipe, made when a baseline asks for them."""
+    """What baselines cluster, made when one of them asks for it.
 
-    def __init__(self, name, changes):
-        self._recipe_name, self._changes = default_recipe(name), changes
+    Those that the model's recipe learns from, or else the data set's; or the own features of a
+    teacher that is named: its default layers, of the upright image, at the network's own size if it
+    has one.
+    """
+
+    def __init__(self, dataset, model, teacher, weights):
+        self._dataset, self._model = dataset, model
+        self._named, self._changes = bool(teacher), teacher_settings(teacher, weights)
 
     @functools.cached_property
     def _recipe(self):
         from keras_parts.training.recipes import recipe
 
-        return recipe(self._recipe_name, **self._changes)
+        known = _recipe_settings(self._model) if self._model else {}
+        settings = {name: known[name] for name in _OF_TEACHER if name in known}
+        if self._named:
+            settings |= _AS_IT_IS
+        return recipe(default_recipe(self._dataset), **settings | self._changes)
 
     @functools.cached_property
     def _teacher(self):
-        from keras_parts.teachers import create_teacher
+        from keras_parts.training.run import build_teacher
 
-        chosen = self._recipe
-        return create_teacher(
-            chosen.teacher,
-            chosen.teacher_layers,
-            chosen.teacher_weights,
-            turns=chosen.teacher_turns,
-            mirror=chosen.teacher_mirror,
-        )
+        return build_teacher(self._recipe)
 
     @property
     def name(self):
@@ -316,7 +345,26 @@ class _Features:
         from keras_parts.metrics import remembered, teacher_features
 
         size = self._recipe.teacher_size or self._recipe.size
+        if self._named:
+            size = self._teacher.network.inputs[0].shape[1] or size
         return remembered(teacher_features(self._teacher, size))
+
+
+def _recipe_settings(model):
+    """Of the recipe that a model was trained by; none where neither a run nor a card tells."""
+    from keras_parts import zoo
+    from keras_parts.training.run_folder import RunFolder
+    from keras_parts.zoo.cards import CARD_FILE, read_card
+
+    folder = zoo.path(model).resolve()
+    if (folder / CARD_FILE).is_file():
+        return read_card(folder).training.recipe
+    run = RunFolder(folder.parent)
+    if run.segmenter != folder or not run.config_file.is_file():
+        return {}
+    settings = run.read_config()["settings"]
+    weights = settings.get("teacher_weights")  # runs write the home folder as "~"
+    return settings | {"teacher_weights": weights and os.path.expanduser(weights)}
 
 
 def _meanings(runs, info):

@@ -1,9 +1,13 @@
 import importlib
 import json
+import re
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click import Context, Group
 from click.testing import CliRunner
 from PIL import Image
 
@@ -13,6 +17,8 @@ from keras_parts.data import load
 from keras_parts.errors import IntegrityError
 
 command = importlib.import_module("keras_parts.cli.evaluate")
+released = zoo.path
+UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 
@@ -36,7 +42,9 @@ def evaluate(monkeypatch, tmp_path):
     """Run `keras-parts evaluate` on a few toy images."""
     monkeypatch.setattr(zoo, "load", lambda model: Quadrants())
     monkeypatch.setattr(command, "import_keras", lambda: None)
+    monkeypatch.setattr(zoo, "path", lambda model: tmp_path / model / "segmenter")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
 
     def run(*arguments, model="mine"):
         toy = ["--dataset", "toy", "--data-option", "count=6", "--data-option", "size=49"]
@@ -114,23 +122,37 @@ def test_damaged_model(evaluate, monkeypatch):
     assert evaluate().exit_code == 4
 
 
-def test_baselines_stand_beside_the_model(evaluate, monkeypatch):
-    from keras_parts import teachers
+class Colours:
+    """A teacher of what it sees, that says what it was asked for."""
 
-    asked = []
+    layer_names, side = ("colour",), None
 
-    class Teacher:
-        layer_names = ("colour",)
+    def __init__(self, seen):
+        self.seen = seen
+        self.network = SimpleNamespace(inputs=[SimpleNamespace(shape=(None, self.side, None, 3))])
 
-        def predict_on_batch(self, images):
-            assert images.shape[1:] == (161, 161, 3) and images.max() <= 1
-            return images[:, ::20, ::20]
+    def predict_on_batch(self, images):
+        assert images.max() <= 1
+        self.seen.append(images.shape[1:])
+        return images[:, ::20, ::20]
 
-    def create_teacher(kind, layers, weights, **views):
-        asked.append((kind, layers, weights))
-        return Teacher()
 
-    monkeypatch.setattr(teachers, "create_teacher", create_teacher)
+@pytest.fixture
+def teachers(monkeypatch):
+    """What teachers are asked for, and the sizes of the images that they see."""
+    from keras_parts.training import run
+
+    asked, seen = [], []
+
+    def create_teacher(kind, layers, weights, turns, mirror):
+        asked.append((kind, layers, weights, turns, mirror))
+        return Colours(seen)
+
+    monkeypatch.setattr(run, "create_teacher", create_teacher)
+    return SimpleNamespace(asked=asked, seen=seen)
+
+
+def test_baselines_stand_beside_the_model(evaluate, teachers):
     protocols = ("pixels-foreground", "pixels-full-model")
     arguments = ["--baseline=kmeans-colour", "--baseline=kmeans-features"]
     arguments += [f"--protocol={name}" for name in protocols]
@@ -144,14 +166,65 @@ def test_baselines_stand_beside_the_model(evaluate, monkeypatch):
         # They have no background of their own.
         assert list(baseline["protocols"]) == ["pixels-foreground"]
         assert sum(baseline["shares"]) == pytest.approx(1, abs=1e-3)
-    assert [layer for _, layer, _ in asked] != [()]
+    assert teachers.asked == [("small", ("stage4",), None, UPRIGHT, False)]
+    assert set(teachers.seen) == {(161, 161, 3)}
     assert content == json.loads(evaluate("--json", *arguments, "--seed", "1").stdout)
     table = evaluate(*arguments).stdout
     assert "k-means on Lab colour" in table and "k-means on small colour" in table
     alone = evaluate("--json", "--baselines", "--protocol=pixels-full-model")
     assert json.loads(alone.stdout)["baselines"] == []
-    evaluate(*arguments, "--teacher", "vgg19", "--teacher-weights", "there")
-    assert asked[-1] == ("vgg19", (), "there")
+
+
+FEATURES = ("--baseline=kmeans-features", "--protocol=pixels-foreground", "--json")
+LEARNT = {
+    "teacher": "efficientnet_lite0",
+    "teacher_layers": ["block_10", "block_14"],
+    "teacher_weights": "~/lite",
+    "teacher_size": 321,
+    "teacher_turns": [1, 0.35, 0.35, 0.35],
+    "teacher_mirror": True,
+    "of another version": 1,
+}
+
+
+@pytest.fixture
+def trained(evaluate, tmp_path):
+    """The model "mine" is a run, trained with `LEARNT`."""
+    (tmp_path / "mine" / "segmenter").mkdir()
+    (tmp_path / "mine" / "config.json").write_text(json.dumps({"settings": LEARNT}))
+
+
+def test_baselines_get_the_features_that_the_model_learned_from(evaluate, trained, teachers):
+    (found,) = json.loads(evaluate(*FEATURES).stdout)["baselines"]
+    assert found["method"] == "k-means on efficientnet_lite0 colour, turned and mirrored"
+    layers, weights = ("block_10", "block_14"), str(Path("~/lite").expanduser())
+    assert teachers.asked == [
+        ("efficientnet_lite0", layers, weights, (1.0, 0.35, 0.35, 0.35), True)
+    ]
+    assert set(teachers.seen) == {(321, 321, 3)}
+    evaluate(*FEATURES, "--teacher-weights", "there")
+    assert teachers.asked[1][1:] == (layers, "there", (1.0, 0.35, 0.35, 0.35), True)
+
+
+def test_baselines_of_a_released_model_get_what_its_card_tells(evaluate, teachers, monkeypatch):
+    monkeypatch.setattr(zoo, "path", released)
+    (found,) = json.loads(evaluate(*FEATURES, model="cub-8").stdout)["baselines"]
+    assert found["method"] == "k-means on efficientnet_lite0 colour, mirrored"
+    assert teachers.asked[0][3:] == (UPRIGHT, True)
+
+
+def test_a_named_teacher_gives_its_own_features(evaluate, trained, teachers, monkeypatch):
+    (found,) = json.loads(evaluate(*FEATURES, "--teacher", "efficientnet_lite0").stdout)[
+        "baselines"
+    ]
+    assert found["method"] == "k-means on efficientnet_lite0 colour"
+    assert teachers.asked == [("efficientnet_lite0", None, None, UPRIGHT, False)]
+    assert set(teachers.seen) == {(321, 321, 3)}
+    teachers.seen.clear()
+    monkeypatch.setattr(Colours, "side", 224)  # of a transformer's input
+    evaluate(*FEATURES, "--teacher", "dinov2", "--teacher-weights", "there")
+    assert teachers.asked[1] == ("dinov2", None, "there", UPRIGHT, False)
+    assert set(teachers.seen) == {(224, 224, 3)}
 
 
 def test_baselines_need_a_split_to_be_fitted_on(evaluate):
@@ -287,3 +360,29 @@ def test_meanings_are_told_drawn_and_stored(evaluate, monkeypatch, tmp_path):
     assert [one["name"] for one in content["meanings"]] == list(names)
     result = evaluate("--name-parts", "--protocol", "pixels-full-model", model="run")
     assert result.exit_code == 2 and "needs a protocol of parts alone" in result.stderr
+
+
+def documented():
+    """The commands in the document's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("keras-parts ")]
+
+
+@pytest.mark.parametrize("line", documented())
+def test_documented_commands_have_such_options(line):
+    words, context = shlex.split(line)[1:], Context(main)
+    chosen = main
+    while isinstance(chosen, Group):
+        name, *words = words
+        chosen = chosen.get_command(context, name)
+        assert chosen is not None, name
+    chosen.make_context(name, words, parent=context)
+
+
+@pytest.mark.parametrize("line", [line for line in documented() if "--parts " in line])
+def test_documented_baselines_are_measured(evaluate, teachers, line):
+    words = shlex.split(line)
+    result = evaluate(*words[words.index("--parts") :], model=None)
+    assert result.exit_code == 0, result.stderr
+    assert "k-means on" in result.stdout
