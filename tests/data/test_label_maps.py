@@ -8,8 +8,11 @@ from keras_parts.data import load
 from keras_parts.data.celebamask import prepare
 from keras_parts.data.deepfashion import COLOURS
 from keras_parts.data.label_maps import in_fixed_test
+from keras_parts.data.pascal_part import PARTS
+from keras_parts.data.sides import other_side
 from keras_parts.errors import ConfigError, DataError
 from tests.data import drawn
+from tests.data.contract import check_dataset
 
 
 def test_colours_become_labels(tmp_path):
@@ -55,6 +58,56 @@ def test_small_objects_and_other_classes_are_left_out(tmp_path):
         load("pascal_part", "train", **options, category="unicorn")
 
 
+def test_the_least_size_is_a_tenth_of_the_image_to_train_and_a_fifth_to_test(tmp_path):
+    voc = tmp_path / "VOCdevkit"
+    boxes = [(8, 9), (10, 12), (12, 16)]  # 9.4, 15.6 and 25 % of 24 x 32 pixels
+    masks = [np.zeros(drawn.SIZE, np.uint8) for _ in boxes]
+    for mask, (height, width) in zip(masks, boxes, strict=True):
+        mask[3 : 3 + height, 5 : 5 + width] = 1
+    drawn.save(voc / "VOC2010/JPEGImages/2008_000000.jpg", drawn.photograph(0))
+    objects = [("horse", mask, [("head", mask)]) for mask in masks]
+    drawn.pascal_objects(voc / "Annotations_Part/2008_000000.mat", *objects)
+    for which in ("train", "val"):
+        drawn.pascal_list(voc, "horse", which, ["2008_000000 1"])
+    chosen = {split: load("pascal_part", split, tmp_path).ids() for split in ("train", "test")}
+    assert chosen == {"train": ["2008_000000#2", "2008_000000#3"], "test": ["2008_000000#3"]}
+
+
+WORDS = set(
+    "back body chainwheel door ear engine eye front handlebar head headlight hoof horn left leg "
+    "lower mirror muzzle neck nose paw plate right roof saddle side stern tail torso upper wheel "
+    "window wing".split()
+)
+"""All that readable names of parts consist of."""
+
+
+@pytest.mark.parametrize(("category", "count"), [
+    ("sheep", 19), ("horse", 21), ("cow", 19), ("motorbike", 5), ("aeroplane", 7), ("bus", 13),
+    ("car", 13), ("bicycle", 6), ("dog", 18), ("cat", 17),
+])  # fmt: skip
+def test_the_parts_of_every_class(category, count, tmp_path):
+    voc, names = tmp_path / "VOCdevkit", PARTS[category]
+    assert len(names) == len(set(names)) == count
+    parts = []
+    for column, name in enumerate(names):
+        mask = np.zeros(drawn.SIZE, np.uint8)
+        mask[2:22, column] = 1
+        parts.append((f"{name}_1" if column % 2 else name, mask))
+    whole = sum(mask for _, mask in parts)
+    whole[2:22, :16] = 1  # few parts make no large object
+    drawn.save(voc / "VOC2010/JPEGImages/2008_000000.jpg", drawn.photograph(0))
+    drawn.pascal_objects(voc / "Annotations_Part/2008_000000.mat", (category, whole, parts))
+    for which in ("train", "val"):
+        drawn.pascal_list(voc, category, which, ["2008_000000 1"])
+    dataset = load("pascal_part", "test", tmp_path, category=category)
+    check_dataset(dataset)
+    np.testing.assert_array_equal(dataset[0].part_labels[10, :count], np.arange(1, count + 1))
+    readable = dataset.info.part_names
+    assert {other_side(name) for name in readable} == set(readable)
+    assert {word for name in readable for word in name.split()} <= WORDS
+    assert dataset.info.name == f"pascal_part/{category}"
+
+
 def test_masks_of_a_face_lie_on_each_other_in_order(tmp_path):
     options = drawn.celebamask(tmp_path)
     eye = np.zeros((512, 512), np.uint8)
@@ -63,6 +116,14 @@ def test_masks_of_a_face_lie_on_each_other_in_order(tmp_path):
     sample = load("celebamask", "train", **options)[0]
     assert sample.image.shape == (512, 512, 3)
     assert sample.part_labels[105, 105] == 4 and sample.part_labels[300, 5] == 1
+
+
+def test_a_photograph_that_would_be_stretched_is_refused(tmp_path):
+    options = drawn.celebamask(tmp_path)
+    path = tmp_path / "CelebAMask-HQ/CelebA-HQ-img/0.jpg"
+    drawn.save(path, drawn.photograph(0, (218, 178)))
+    with pytest.raises(DataError, match="0.jpg has 178 x 218 pixels, expected a square"):
+        load("celebamask", "train", **options)[0]
 
 
 def test_faces_are_split_as_celeba_is(tmp_path):
