@@ -95,6 +95,40 @@ def test_choosing_classes_keeps_their_categories(copy):
         load("cub", "all", copy, classes=[1, 3])
 
 
+SUBSETS = {
+    "001": ("001.Red_Robin", "001.Black_footed_Albatross"),
+    "002": ("002.Blue_Tit", "002.Laysan_Albatross"),
+    "003": ("007.Jay", "003.Sooty_Albatross"),
+}
+
+
+def test_the_classes_of_landmark_regression(copy):
+    with pytest.raises(DataError, match="classes.txt has no 002.Laysan_Albatross, .* CUB-002"):
+        load("cub", "all", copy, subset="002")
+    for name in ("images.txt", "classes.txt"):
+        text = (copy / name).read_text()
+        for old, new in SUBSETS.values():
+            text = text.replace(old, new)
+        (copy / name).write_text(text)
+    for old, new in SUBSETS.values():
+        for folder in ("images", "segmentations"):
+            (copy / folder / old).rename(copy / folder / new)
+    for place, (subset, (_, name)) in enumerate(SUBSETS.items()):
+        dataset = load("cub", "all", copy, subset=subset)
+        assert len(dataset) == 8 and set(dataset.categories()) == {place}
+        assert all(one.startswith(f"{name}/") for one in dataset.ids())
+
+
+@pytest.mark.parametrize(
+    ("subset", "train", "test"), [("001", 30, 30), ("002", 30, 30), ("003", 30, 28)]
+)
+def test_the_real_classes_of_landmark_regression(test_data, subset, train, test):
+    root = test_data / "CUB_200_2011"
+    for split, count in (("train", train), ("test", test)):
+        ids = load("cub", split, root, subset=subset).ids()
+        assert len(ids) == count and all(SUBSETS[subset][1] in name for name in ids)
+
+
 def test_without_masks_nobody_looks_for_them(copy):
     (copy / "segmentations").rename(copy / "hidden")
     with pytest.raises(DataError, match="segmentations.*masks=False"):
