@@ -3,6 +3,8 @@
 Use it from a test: `check_dataset(load("cub", "train", data_dir))`.
 """
 
+import re
+
 import numpy as np
 
 from keras_parts.data import Dataset, DatasetInfo, Sample, Subset
@@ -28,7 +30,7 @@ def check_dataset(dataset: Dataset, samples: int | None = None, box_slack: float
         assert categories[index] == (-1 if sample.category is None else sample.category)
         check_sample(sample, dataset.info, box_slack)
         assert_same(dataset[index], sample)
-        assert_same(mirror(mirror(sample, dataset.info), dataset.info), sample)
+        _check_mirror(sample, dataset.info)
         assert dataset.problems(int(index)) == []
 
 
@@ -52,6 +54,37 @@ def check_sample(sample: Sample, info: DatasetInfo, box_slack: float = 1.0) -> N
         assert (around[2:] <= sample.box[2:] + box_slack).all(), sample.id
     if sample.category is not None:
         assert sample.category < len(info.categories)
+
+
+def _check_mirror(sample, info):
+    """In a mirror x is width - 1 - x, what was left is right, and a second one undoes it."""
+    seen, last = mirror(sample, info), sample.size[1] - 1
+    np.testing.assert_array_equal(seen.image, sample.image[:, ::-1])
+    if sample.foreground is not None:
+        np.testing.assert_array_equal(seen.foreground, sample.foreground[:, ::-1])
+    if sample.part_labels is not None:
+        names = ("background", *info.part_names)
+        for label in np.unique(sample.part_labels):
+            there = seen.part_labels == _other_side(names, label)
+            np.testing.assert_array_equal(there, (sample.part_labels == label)[:, ::-1])
+    if sample.keypoints is not None:
+        order = [_other_side(info.landmarks, place) for place in range(len(info.landmarks))]
+        x, y = sample.keypoints.T
+        np.testing.assert_allclose(seen.keypoints[order], np.stack([last - x, y], 1), atol=1e-3)
+        np.testing.assert_array_equal(seen.visible[order], sample.visible)
+    if sample.box is not None:
+        np.testing.assert_allclose(seen.box[[2, 0]], last - sample.box[[0, 2]], atol=1e-3)
+        np.testing.assert_array_equal(seen.box[[1, 3]], sample.box[[1, 3]])
+    assert_same(mirror(seen, info), sample)
+
+
+def _other_side(names, place):
+    """The place of the name with left and right exchanged, or the same where there is none."""
+    if place >= len(names):  # labels without names
+        return place
+    sides = {"left": "right", "right": "left"}
+    name = re.sub("left|right", lambda side: sides[side[0]], names[place])
+    return names.index(name) if name in names else place
 
 
 def assert_same(one: Sample, other: Sample) -> None:
