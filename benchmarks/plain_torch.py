@@ -146,6 +146,10 @@ class PlainStep:
         return loss.detach()
 
     def loss(self, images, foreground):
+        losses = self.losses(images, foreground)
+        return sum(WEIGHTS[name] * value for name, value in losses.items())
+
+    def losses(self, images, foreground):
         points = random_source_points(len(images), images.device)
         grid = thin_plate_grid(points, images.shape[-2:])
         first, second = jitter(images), warped(jitter(images), grid)
@@ -154,7 +158,7 @@ class PlainStep:
         parts, own = logits[:, :-1], logits[:, -1:]
         masks = parts.softmax(1) * foreground
         features = self.teacher(images)
-        losses = {
+        return {
             "feature": within_part_variance(masks, foreground, features),
             "visual": within_part_variance(masks, foreground, lab(images)),
             "contrastive": contrastive(part_descriptors(masks, features)),
@@ -167,7 +171,6 @@ class PlainStep:
                 + F.binary_cross_entropy_with_logits(warped_logits[:, -1:], warped_foreground)
             ),
         }
-        return sum(WEIGHTS[name] * value for name, value in losses.items())
 
 
 class PlainNetworks(PlainStep):

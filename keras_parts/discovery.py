@@ -1,6 +1,6 @@
 """PartDiscovery: a segmenter learns parts from a frozen teacher and from its own two views."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -37,7 +37,8 @@ class Views:
         weighted_foreground: the same, weighted by the places' prominence.
         foreground_logits: `(batch, height, width, 1)` of the first view.
         lab: `(batch, height, width, 3)`, the image without jitter in CIE Lab.
-        features: `(batch, h, w, channels)` of the teacher, of the image without jitter.
+        feature_maps: `(batch, h, w, channels)` of the teacher, of the image without jitter: one, or
+            one a resolution, whose channels follow each other.
         target_logits: the first view's logits, warped. warped_logits: the warped second view's.
         warped_foreground, warped_foreground_logits: likewise.
         temperature, positives, seed: of the contrastive loss. centre: whether its descriptors are
@@ -51,7 +52,7 @@ class Views:
     weighted_foreground: Any
     foreground_logits: Any
     lab: Any
-    features: Any
+    feature_maps: Sequence[Any]
     target_logits: Any
     warped_logits: Any
     warped_foreground: Any
@@ -66,7 +67,7 @@ class Views:
     @cached_property
     def mean(self):
         """Mean feature of every image's foreground, `(batch, 1, channels)`."""
-        return part_means(self.foreground, self.features)
+        return _joined(part_means(self.foreground, features) for features in self.feature_maps)
 
     @cached_property
     def descriptors(self):
@@ -74,10 +75,27 @@ class Views:
 
         What an image has all over, its species and its light, is no property of a part.
         """
-        descriptors = part_descriptors(self.logits, self.foreground, self.features)
+        descriptors = _joined(
+            part_descriptors(self.logits, self.foreground, features)
+            for features in self.feature_maps
+        )
         if not self.centre:
             return descriptors
         return descriptors - self.mean
+
+
+def _joined(descriptors):
+    return ops.concatenate(list(descriptors), axis=-1)
+
+
+def _feature_consistency(views):
+    """Squared distances add up over the channels: each map is enlarged by itself."""
+    return sum(
+        objectives.feature_consistency(
+            views.logits, views.weighted_foreground, features, reduction="mean"
+        )
+        for features in views.feature_maps
+    )
 
 
 def _foreground(views):
@@ -91,16 +109,15 @@ def _foreground(views):
 def _clusters(views):
     if views.clusters is None:
         return ops.zeros(())
-    relative = views.features - views.mean[:, None]
+    (features,) = views.feature_maps
+    relative = features - views.mean[:, None]
     return views.start * objectives.cluster_cross_entropy(
         views.logits, views.foreground, relative, views.clusters
     )
 
 
 OBJECTIVES: dict[str, Callable[[Views], Any]] = {
-    "feature_consistency": lambda v: objectives.feature_consistency(
-        v.logits, v.weighted_foreground, v.features, reduction="mean"
-    ),
+    "feature_consistency": _feature_consistency,
     "visual_consistency": lambda v: objectives.visual_consistency(v.logits, v.foreground, v.lab),
     "contrastive": lambda v: objectives.contrastive(
         v.descriptors, v.temperature, v.positives, v.seed
@@ -126,7 +143,9 @@ class PartDiscovery(TrainStep, keras.Model):
         segmenter: the `PartSegmenter` to train.
         weights: `{loss name: weight}`, names out of `OBJECTIVES`; losses that are not named are
             not computed.
-        teacher: images in [0, 1] -> features, for batches without "features".
+        teacher: a `keras_parts.teachers.Teacher`, for batches without "features". Its layers are
+            kept at their own resolutions, unless a standardiser, the prominence or the clusters
+            need all channels of a place.
         standardiser: a `keras_parts.teachers.Standardiser`, or None.
         loss_size: side in pixels at which losses are taken; None takes the input's.
         views: the random transforms.
@@ -201,7 +220,7 @@ class PartDiscovery(TrainStep, keras.Model):
         )
         foreground = _reduce_mask(batch["foreground"], size)
         grid = thin_plate_grid(points, size, size)
-        features = self._features(batch)
+        features = self._feature_maps(batch)
         parts, own_foreground = split_background(logits)
         warped_parts, warped_own_foreground = split_background(warped_logits)
         return Views(
@@ -210,7 +229,7 @@ class PartDiscovery(TrainStep, keras.Model):
             weighted_foreground=self._weighted(foreground, features),
             foreground_logits=own_foreground,
             lab=rgb_to_lab(reduce_aligned(image, (size, size))),
-            features=features,
+            feature_maps=features,
             target_logits=grid_sample(parts, grid),
             warped_logits=warped_parts,
             warped_foreground=grid_sample(foreground, grid),
@@ -252,15 +271,23 @@ class PartDiscovery(TrainStep, keras.Model):
         count = ops.shape(first)[0]
         return both[:count], both[count:]
 
-    def _weighted(self, foreground, features):
+    def _weighted(self, foreground, feature_maps):
         if not self.prominence:
             return foreground
+        (features,) = feature_maps
         return foreground * prominence(features, foreground) ** self.prominence
 
-    def _features(self, batch):
-        features = batch["features"] if "features" in batch else self.teacher(batch["image"])
-        features = ops.stop_gradient(ops.cast(features, "float32"))
-        return self.standardiser.apply(features) if self.standardiser else features
+    def _feature_maps(self, batch):
+        maps = [ops.stop_gradient(ops.cast(each, "float32")) for each in self._answers(batch)]
+        return list(map(self.standardiser.apply, maps)) if self.standardiser else maps
+
+    def _answers(self, batch):
+        """What the teacher says of the images: one map, or several where nothing needs one."""
+        if "features" in batch:
+            return [batch["features"]]
+        if self.standardiser or self.prominence or self.clusters is not None:
+            return [self.teacher(batch["image"])]
+        return self.teacher.maps(ops.cast(batch["image"], "float32"))
 
 
 def _reduce_mask(mask, size):

@@ -5,6 +5,7 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 
 import keras
 import numpy as np
@@ -27,7 +28,8 @@ class Teacher(keras.Model):
 
     `teacher(images)` takes `(batch, height, width, 3)`, RGB in [0, 1], and gives float32
     `(batch, h, w, channels)`: the named layers, each times its scale, side by side along the
-    channels. Layers with a larger stride are enlarged, with aligned corners, to the finest one.
+    channels. Layers with a larger stride are enlarged, with aligned corners, to the finest one;
+    `teacher.maps(images)` leaves each at its own resolution.
     No gradient flows into the network or through it.
 
     Args:
@@ -89,44 +91,57 @@ class Teacher(keras.Model):
         self._fingerprint = None
 
     def call(self, images):
+        return _joined(self.maps(images))
+
+    def maps(self, images):
+        """The same features, each layer at its own resolution.
+
+        Two enlargements one after the other are not one: who enlarges the features further takes
+        these, as the paper does.
+
+        Args:
+            images: `(batch, height, width, 3)`, RGB in [0, 1].
+
+        Returns:
+            float32 `[(batch, h, w, channels)]`; layers of one resolution that follow each other
+            are one map, side by side along the channels.
+        """
         own = self._averaged_turns(images)
         if not self.mirror:
             return own
-        return 0.5 * (own + _mirrored(self._averaged_turns(_mirrored(images))))
+        other = self._averaged_turns(_mirrored(images))
+        return [0.5 * (one + _mirrored(two)) for one, two in zip(own, other, strict=True)]
 
     def mirrored_pair(self, images):
         """Features of the upright images, and of their mirror images, mirrored back.
 
         Their difference is what the network sees in an object only because of the way it faces.
         """
-        return self._features(images), _mirrored(self._features(_mirrored(images)))
+        own, other = (_joined(self._upright(each)) for each in (images, _mirrored(images)))
+        return own, _mirrored(other)
 
     def _averaged_turns(self, images):
         total = sum(self.turns)
-        return sum(
-            (weight / total) * _turned(self._features(_turned(images, quarters)), -quarters)
+        turned = [
+            [
+                (weight / total) * _turned(features, -quarters)
+                for features in self._upright(_turned(images, quarters))
+            ]
             for quarters, weight in enumerate(self.turns)
             if weight
-        )
+        ]
+        return [sum(maps) for maps in zip(*turned, strict=True)]
 
-    def _features(self, images):
-        maps = self.maps(images)
-        size = max(tuple(features.shape[1:3]) for features in maps)
-        return ops.concatenate([resize_aligned(features, size) for features in maps], axis=-1)
-
-    def maps(self, images):
-        """The scaled features of each layer at its own resolution: `[(batch, h, w, channels)]`.
-
-        Args:
-            images: `(batch, height, width, 3)`, RGB in [0, 1].
-        """
+    def _upright(self, images):
+        """The scaled layers of the images as they are, those of one resolution joined."""
         if self._fit:
             images = self._fit(images)
         outputs = self.network(self.network.preprocessing.apply(images), training=False)
-        return [
+        scaled = [
             scale * ops.cast(ops.stop_gradient(outputs[name]), "float32")
             for name, scale in zip(self.layer_names, self.scales, strict=True)
         ]
+        return [ops.concatenate(list(maps), axis=-1) for _, maps in groupby(scaled, _size)]
 
     def map_size(self, height, width):
         """`(h, w)` of the features of images of `height` x `width` pixels."""
@@ -151,6 +166,16 @@ class Teacher(keras.Model):
                 digest.update(repr(values.shape).encode() + values.astype("<f4").tobytes())
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
+
+
+def _size(maps):
+    return tuple(maps.shape[1:3])
+
+
+def _joined(maps):
+    """Maps side by side along the channels, the coarser ones enlarged to the finest."""
+    size = max(map(_size, maps))
+    return ops.concatenate([resize_aligned(features, size) for features in maps], axis=-1)
 
 
 def _turned(maps, quarters):

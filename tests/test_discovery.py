@@ -3,10 +3,12 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_parts.backbones.small import small
 from keras_parts.discovery import OBJECTIVES, PartDiscovery
 from keras_parts.errors import ConfigError
-from keras_parts.ops import prominence
+from keras_parts.ops import prominence, resize_aligned
 from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+from keras_parts.teachers import Teacher
 from keras_parts.view_settings import ViewSettings
 
 pytestmark = pytest.mark.backend
@@ -90,8 +92,49 @@ def test_prominent_places_count_for_more():
     views = discovery(views=STILL, prominence=2.0).make_views(batch())
     weights, foreground = map(ops.convert_to_numpy, (views.weighted_foreground, views.foreground))
     assert np.all(weights[foreground == 0] == 0)
-    expected = ops.convert_to_numpy(prominence(views.features, views.foreground)) ** 2
+    (features,) = views.feature_maps
+    expected = ops.convert_to_numpy(prominence(features, views.foreground)) ** 2
     np.testing.assert_allclose(weights, foreground * expected, rtol=1e-5)
+
+
+def test_each_layer_of_the_teacher_is_enlarged_directly():
+    """Of 3 x 3 and 10 x 10 cells, which by way of each other make another picture."""
+    network = small(16, ("stage2", "stage4"))
+    teacher = Teacher(network, fit=lambda images: resize_aligned(images, (40, 40)))
+    weights = {"feature_consistency": 1.0, "contrastive": 1.0}
+    model = discovery(weights, teacher=teacher, clusters=None, centre=True, views=STILL)
+    alone = batch()
+    del alone["features"]
+    maps = teacher.maps(alone["image"])
+    assert [tuple(each.shape[1:3]) for each in maps] == [(10, 10), (3, 3)]
+    enlarged = ops.concatenate([resize_aligned(each, (SIZE, SIZE)) for each in maps], axis=-1)
+    found = model.compute_losses(alone, training=False)
+    expected = model.compute_losses(alone | {"features": enlarged}, training=False)
+    for name in weights:
+        assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4), name
+
+
+def test_the_teacher_gives_one_map_where_a_loss_needs_all_channels_of_a_place():
+    teacher = Teacher(small(16, ("stage2", "stage4")))
+    image = {name: each for name, each in batch().items() if name != "features"}
+    clusters = np.eye(3, teacher.channels)
+    for options in ({"prominence": 1.0, "clusters": None}, {"clusters": clusters}):
+        model = discovery(teacher=teacher, views=STILL, **options)
+        (features,) = model.make_views(image).feature_maps
+        assert tuple(features.shape) == (4, 9, 9, teacher.channels)
+        assert np.isfinite(float(model.compute_losses(image)["clusters"]))
+
+
+def test_one_pass_of_both_views_is_two_where_the_statistics_are_frozen():
+    model = discovery()
+    first, second = np.random.default_rng(0).random((2, 3, SIZE, SIZE, 3), "float32")
+    model.segmenter.updates_statistics = False
+    together = model._segment(first, second, training=True)
+    for view, logits in zip((first, second), together, strict=True):
+        alone = model.segmenter(view, training=True)
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(logits), ops.convert_to_numpy(alone), atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

@@ -1,0 +1,112 @@
+"""The recipe "paper" computes the losses that the plain program beside it defines."""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_parts import discovery as room
+from keras_parts.backbones.vgg19 import vgg19
+from keras_parts.discovery import PartDiscovery
+from keras_parts.ops import resize_aligned, split_background
+from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+from keras_parts.teachers import Teacher
+from keras_parts.training.recipes import recipe
+from keras_parts.view_settings import ViewSettings
+
+torch = pytest.importorskip("torch")
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import plain_torch  # noqa: E402
+
+pytestmark = pytest.mark.backend
+SIZE = 65  # the maps of the teacher are 16 x 16 and 4 x 4 then
+PAPER = recipe("paper")
+TORCH = keras.config.backend() == "torch"
+STILL = ViewSettings(jitter_first=False, jitter_probability=0.0, grey_probability=0.0)
+
+
+@pytest.fixture
+def plain():
+    """The plain step without its segmenter, and with a teacher whose deepest layer is alive."""
+    torch.manual_seed(0)
+    step = plain_torch.PlainStep.__new__(plain_torch.PlainStep)
+    step.teacher = plain_torch.Teacher()
+    for layer in convolutions(step):
+        torch.nn.init.kaiming_normal_(layer.weight)
+    return step
+
+
+def convolutions(step):
+    return [layer for layer in step.teacher.layers if isinstance(layer, torch.nn.Conv2d)]
+
+
+def paper_discovery(step):
+    """The package's model with the paper's losses, that teacher and a small segmenter."""
+    keras.utils.set_random_seed(0)
+    network = vgg19(PAPER.teacher_layers)
+    network.set_weights(
+        [
+            values.detach().numpy()
+            for layer in convolutions(step)
+            for values in (layer.weight.permute(2, 3, 1, 0), layer.bias)
+        ]
+    )
+    segmenter = PartSegmenter(SegmenterConfig(3, "small", size=SIZE))
+    return PartDiscovery(
+        segmenter, PAPER.weights, Teacher(network, PAPER.teacher_layers, (0.33, 1.0)), views=STILL
+    )
+
+
+def plain_segmenter(segmenter):
+    """What the plain program's gives: channels first, the parts and then the foreground.
+
+    Enlarged already: the foreground's logit is no linear function of the package's channels.
+    """
+
+    def segment(images):
+        inputs = images.permute(0, 2, 3, 1)
+        logits = segmenter(inputs if TORCH else inputs.numpy(), training=False)
+        channels = split_background(resize_aligned(logits, (SIZE, SIZE)))
+        if not TORCH:
+            channels = [torch.from_numpy(np.array(channel)) for channel in channels]
+        return torch.cat(channels, -1).permute(0, 3, 1, 2)
+
+    return segment
+
+
+def test_the_whole_loss_of_the_paper(plain, monkeypatch):
+    """Without jitter and with the same warp. The gradient is compared where both are PyTorch."""
+    discovery = paper_discovery(plain)
+    points = plain_torch.random_source_points(2, "cpu")
+    monkeypatch.setattr(plain_torch, "jitter", lambda images: images)
+    monkeypatch.setattr(plain_torch, "random_source_points", lambda *_: points)
+    monkeypatch.setattr(
+        room, "random_source_points", lambda *_: ops.convert_to_tensor(points.numpy())
+    )
+    plain.segmenter = plain_segmenter(discovery.segmenter)
+    images = torch.rand(2, 3, SIZE, SIZE)
+    foreground = torch.zeros(2, 1, SIZE, SIZE)
+    foreground[..., 9:50, 13:60] = 1
+    batch = {
+        name: each.permute(0, 2, 3, 1).numpy()
+        for name, each in (("image", images), ("foreground", foreground))
+    }
+    losses = discovery.compute_losses(batch, training=False)
+    expected = plain.losses(images, foreground)
+    assert [PAPER.weights[name] for name in losses] == list(plain_torch.WEIGHTS.values())
+    for (name, loss), other in zip(losses.items(), expected.values(), strict=True):
+        assert ops.convert_to_numpy(loss) == pytest.approx(float(other), rel=1e-4), name
+    if TORCH:
+        total = sum(PAPER.weights[name] * loss for name, loss in losses.items())
+        compare_gradients(discovery.segmenter, total, plain.loss(images, foreground))
+
+
+def compare_gradients(segmenter, total, expected):
+    weights = [variable.value for variable in segmenter.trainable_variables]
+    ours, theirs = (torch.autograd.grad(each, weights) for each in (total, expected))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * float(other.abs().max()))
