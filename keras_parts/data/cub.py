@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_parts.data.crops import image_box
 from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
+from keras_parts.data.keypoints import visible_inside
 from keras_parts.data.matlab import as_list, read_mat
 from keras_parts.data.problems import are_collected, attempt, report
 from keras_parts.data.sample import Sample
@@ -114,7 +115,7 @@ class CUB(Dataset):
         if size is None:
             return fields
         fields["box"] = attempt(self._box, index, image_box(*size))
-        return fields | self._keypoints(index, *size)
+        return fields | self._keypoints(index, size)
 
     def ids(self):
         return [_stem(path) for path in self._paths]
@@ -142,22 +143,18 @@ class CUB(Dataset):
             )
         return box
 
-    def _keypoints(self, index, height, width):
-        """Those outside the image are not visible, which only a check takes for a problem."""
-        parts, frame = self._parts[index], image_box(height, width)
-        keypoints, visible = parts[:, :2].astype(np.float32), parts[:, 2] == 1
-        outside = ((keypoints < frame[:2]) | (keypoints > frame[2:])).any(axis=1)
-        if are_collected():
-            for part in np.flatnonzero(outside & visible):
-                x, y = keypoints[part]
-                report(
-                    f"cub: parts/part_locs.txt has {self.info.landmarks[part]} of "
-                    f"{self._paths[index]} in line {self._part_lines[index, part]} at x={x:g}, "
-                    f"y={y:g}, outside the image of {width} x {height} pixels"
-                )
-        if np.isnan(parts).any():
-            return {}
-        return {"keypoints": keypoints, "visible": visible & ~outside}
+    def _keypoints(self, index, size):
+        def describe(part):
+            return (
+                f"cub: parts/part_locs.txt, line {self._part_lines[index, part]}: "
+                f"{self.info.landmarks[part]} of {self._paths[index]}"
+            )
+
+        parts = self._parts[index]
+        keypoints = parts[:, :2].astype(np.float32)
+        visible = visible_inside(keypoints, parts[:, 2] == 1, size, describe)
+        known = not np.isnan(parts).any()
+        return {"keypoints": keypoints, "visible": visible} if known else {}
 
     def _find_masks(self):
         for folder in (self._root / "segmentations", self._root.parent / "segmentations"):

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from keras_parts.data.coco import CocoFile, CocoObject
 from keras_parts.data.crops import image_box, mask_box
 from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
+from keras_parts.data.keypoints import visible_inside
 from keras_parts.data.problems import are_collected, attempt, report
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
@@ -185,29 +186,26 @@ class Folder(Dataset):
             )
 
     def _keypoints_of(self, entry, size):
-        """Keypoints `(landmarks, 2)` and whether each is labelled inside the image, if any has.
-
-        Those outside are not visible, which only a check takes for a problem.
-        """
+        """Keypoints `(landmarks, 2)` and whether each is labelled inside the image, if any has."""
         if not self.info.landmarks:
             return {}
         one = attempt(self._annotated, entry)
         if one is None:
             count = len(self.info.landmarks)
             return {"keypoints": np.zeros((count, 2), np.float32), "visible": np.zeros(count, bool)}
+        file = (self._keypoints or self._masks.coco).path
+
+        def describe(place):
+            return (
+                f"{file}: {self.info.landmarks[place]} of annotation {one.number}, in "
+                f"{entry.path.as_posix()},"
+            )
+
         points, labelled = one.keypoints[:, :2].astype(np.float32), one.keypoints[:, 2] > 0
-        frame = image_box(*size)
-        outside = ((points < frame[:2]) | (points > frame[2:])).any(axis=1)
-        if are_collected():
-            file = (self._keypoints or self._masks.coco).path
-            for place in np.flatnonzero(outside & labelled):
-                x, y = points[place]
-                report(
-                    f"{file}: {self.info.landmarks[place]} of annotation {one.number} is at "
-                    f"x={x:g}, y={y:g}, outside {entry.path.as_posix()} of {size[1]} x {size[0]} "
-                    "pixels"
-                )
-        return {"keypoints": points, "visible": labelled & ~outside}
+        return {
+            "keypoints": points,
+            "visible": visible_inside(points, labelled, size, describe),
+        }
 
     def _annotated(self, entry):
         """The COCO object whose keypoints are the sample's, or None."""

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_parts.data.crops import image_box
 from keras_parts.data.cub import CMR, LICENCE, REGIONS, SUBSETS, cmr_paths
 from keras_parts.data.cub import HOW_TO_OBTAIN as _BY_HAND
 from keras_parts.data.dataset import Dataset, DatasetInfo, Subset, check_split, split_of
-from keras_parts.data.problems import are_collected, attempt, report
+from keras_parts.data.keypoints import visible_inside
+from keras_parts.data.problems import attempt
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.data.sources import read_picture
@@ -78,7 +78,15 @@ class CubParts(Dataset):
         height, width = size
         top, left, bottom, right = np.asarray(record["bbox"], np.float64)
         sides = np.array([left * width, top * height, right * width, bottom * height]) - 0.5
-        return fields | {"box": sides.astype(np.float32)} | self._keypoints(record, name, *size)
+        keypoints, landmarks = np.asarray(record["keypoints"], np.float32), self.info.landmarks
+        visible = visible_inside(
+            keypoints,
+            np.asarray(record["visible"], bool),
+            size,
+            lambda part: f"cub_parts: {landmarks[part]} of {name}",
+        )
+        box = sides.astype(np.float32)
+        return fields | {"box": box, "keypoints": keypoints, "visible": visible}
 
     def _record(self, index, name):
         try:
@@ -88,20 +96,6 @@ class CubParts(Dataset):
                 f"cub_parts: the record of {name} in {self._folder} is damaged: {error}. Remove "
                 "the folder and prepare it again"
             ) from error
-
-    def _keypoints(self, record, name, height, width):
-        """Those outside the image are not visible, which only a check takes for a problem."""
-        keypoints, frame = np.asarray(record["keypoints"], np.float32), image_box(height, width)
-        visible = np.asarray(record["visible"], bool)
-        outside = ((keypoints < frame[:2]) | (keypoints > frame[2:])).any(axis=1)
-        if are_collected():
-            for part in np.flatnonzero(outside & visible):
-                x, y = keypoints[part]
-                report(
-                    f"cub_parts: {self.info.landmarks[part]} of {name} is at x={x:g}, y={y:g}, "
-                    f"outside the image of {width} x {height} pixels"
-                )
-        return {"keypoints": keypoints, "visible": visible & ~outside}
 
     def ids(self):
         return list(self._table["names"])
