@@ -1,9 +1,12 @@
 """Where the time of a training step goes: the networks' own arithmetic, and all the rest.
 
-"networks" is a step of the same segmenter on as many images, forward, backward and the optimiser,
-with a loss that costs nothing (and the teacher, where the recipe runs it in every step). What the
-whole step takes beyond it goes into random transforms, losses and bookkeeping. Both live in one
-process on the backend that KERAS_BACKEND names, and are measured in turns.
+"networks, forward and backward" is what no training can go below: the same segmenter on as many
+images, both views (and the teacher, where the recipe runs it in every step), the gradient of a
+loss that costs nothing, and no more. "networks, trained" is a step on that loss, which adds the
+optimiser, clipping, the search for what is not finite, and the averages. What the whole step takes
+beyond the first of them is not of the networks: random transforms, losses, optimiser and
+bookkeeping. All live in one process on the backend that KERAS_BACKEND names, and are measured in
+turns.
 
     python benchmarks/step_profile.py
     python benchmarks/step_profile.py --recipe paper --batch 6 --size 128
@@ -20,6 +23,16 @@ from keras_parts.steps import TrainStep
 from keras_parts.training.recipes import recipe
 
 
+def network_size(discovery, batch):
+    """The networks' outputs in one number, which asks all of their gradients for."""
+    image = ops.cast(batch["image"], "float32")
+    first, second = discovery._segment(image, image, training=True)
+    size = ops.mean(ops.square(first)) + ops.mean(ops.square(second))
+    if discovery.teacher is not None:
+        size = size + sum(map(ops.mean, discovery.teacher.maps(image)))
+    return size
+
+
 class Networks(TrainStep, keras.Model):
     """A discovery model's networks, trained as it trains them, on nothing."""
 
@@ -33,17 +46,79 @@ class Networks(TrainStep, keras.Model):
         return self.discovery(images, training=training)
 
     def compute_losses(self, batch, training):
-        image = ops.cast(batch["image"], "float32")
-        first, second = self.discovery._segment(image, image, training)
-        size = ops.mean(ops.square(first)) + ops.mean(ops.square(second))
-        if self.discovery.teacher is not None:
-            size = size + ops.mean(self.discovery.teacher(image))
-        return {"size": size}
+        return {"size": network_size(self.discovery, batch)}
 
 
-def steps_of(model, batch, count):
-    data = ((batch,) for _ in range(count))
-    return lambda: model.fit(data, steps_per_epoch=count, shuffle=False, verbose=0)
+def tensorflow_passes(discovery, batch):
+    import tensorflow as tf
+
+    batch = tf.nest.map_structure(tf.convert_to_tensor, batch)
+
+    @tf.function(jit_compile=discovery.jit_compile)
+    def forward_and_backward():
+        with tf.GradientTape() as tape:
+            size = network_size(discovery, batch)
+        return size, tape.gradient(size, discovery.trainable_variables)
+
+    def run(count):
+        for _ in range(count):
+            size, _ = forward_and_backward()
+        return float(size)
+
+    return run
+
+
+def jax_passes(discovery, batch):
+    import jax
+
+    batch = jax.device_put(batch)
+    trained, others = discovery.trainable_variables, discovery.non_trainable_variables
+    fixed = [variable.value for variable in others]
+
+    def size(values, fixed, batch):
+        state = [*zip(trained, values, strict=True), *zip(others, fixed, strict=True)]
+        with keras.StatelessScope(state):
+            return network_size(discovery, batch)
+
+    forward_and_backward = jax.value_and_grad(size)
+    if discovery.jit_compile:
+        forward_and_backward = jax.jit(forward_and_backward)
+
+    def run(count):
+        for _ in range(count):
+            found = forward_and_backward([variable.value for variable in trained], fixed, batch)
+        return jax.block_until_ready(found)
+
+    return run
+
+
+def torch_passes(discovery, batch):
+    import torch
+
+    batch = {name: ops.convert_to_tensor(values) for name, values in batch.items()}
+    trained = [variable.value for variable in discovery.trainable_variables]
+
+    def run(count):
+        for _ in range(count):
+            size = network_size(discovery, batch)
+            torch.autograd.grad(size, trained, allow_unused=True)
+        return float(size.detach())
+
+    return run
+
+
+PASSES = {"tensorflow": tensorflow_passes, "jax": jax_passes, "torch": torch_passes}
+"""Backend -> function of a model and a batch, gives one that makes `count` passes."""
+
+
+def steps(model, batch):
+    """A function that makes `count` training steps."""
+
+    def run(count):
+        data = ((batch,) for _ in range(count))
+        model.fit(data, steps_per_epoch=count, shuffle=False, verbose=0)
+
+    return run
 
 
 def main():
@@ -61,35 +136,39 @@ def main():
     other, _ = random_discovery(chosen, batch_size)
     networks = Networks(other)
     networks.compile(other.optimizer)
-    models = {"whole step": whole, "networks": networks}
-    for model in models.values():
-        steps_of(model, batch, 2)()
-    clock = {name: [] for name in models}
-    processor = {name: [] for name in models}
+    parts = {
+        "whole step": steps(whole, batch),
+        "networks, trained": steps(networks, batch),
+        "networks, forward and backward": PASSES[keras.config.backend()](other, batch),
+    }
+    for run in parts.values():
+        run(2)
+    clock = {name: [] for name in parts}
+    processor = {name: [] for name in parts}
     for _ in range(options.repeats):
-        for name, model in models.items():
-            seconds, used, _ = processor_timed(steps_of(model, batch, options.steps))
+        for name, run in parts.items():
+            seconds, used, _ = processor_timed(run, options.steps)
             clock[name].append(seconds / options.steps)
             processor[name].append(used / options.steps)
 
     print_machine()
     print(
-        f"Recipe {options.recipe} on {keras.backend.backend()}, batch {batch_size} at "
+        f"Recipe {options.recipe} on {keras.config.backend()}, batch {batch_size} at "
         f"{chosen.size} x {chosen.size}; median (range) of {options.repeats}.\n"
     )
-    times = {name: [Times(tuple(each[name])) for each in (clock, processor)] for name in models}
+    times = {name: [Times(tuple(each[name])) for each in (clock, processor)] for name in parts}
     print_table(("part of a step", "wall-clock ms", "share", "processor ms", "share"), rows(times))
 
 
 def rows(times):
-    """Of `{part: (wall-clock, processor)}`, the whole step first, the networks last."""
+    """Of `{part: (wall-clock, processor)}`, first the whole step, last the bare passes."""
     totals = [each.median for each in next(iter(times.values()))]
     for name, measured in times.items():
         shares = [each.median / total for each, total in zip(measured, totals, strict=True)]
         clock, processor = (each.cell(1000) for each in measured)
         yield name, clock, f"{shares[0]:.0%}", processor, f"{shares[1]:.0%}"
     rest = [f"{1 - share:.0%}" for share in shares]
-    yield "transforms, losses, bookkeeping", "", rest[0], "", rest[1]
+    yield "not of the networks", "", rest[0], "", rest[1]
 
 
 if __name__ == "__main__":

@@ -42,11 +42,16 @@ def test_losses_that_fail_for_another_reason_than_memory():
     assert [row[header.index("value")] for row in rows] == ["failed", "failed"]
 
 
+@pytest.mark.backend
 def test_profile():
     header, *rows = table(
         "step_profile.py", "--recipe", "toy", "--size", 33, "--batch", 2, "--repeats", 1
     )
-    assert [row[0] for row in rows][:2] == ["whole step", "networks"]
+    assert [row[0] for row in rows] == [
+        "whole step", "networks, trained", "networks, forward and backward", "not of the networks",
+    ]  # fmt: skip
+    shares = [float(row[2].rstrip("%")) for row in rows]
+    assert shares[0] == 100 and shares[2] + shares[3] == pytest.approx(100, abs=1)
 
 
 def test_train_step():
