@@ -17,8 +17,9 @@ _LAZY = {
     "PartDiscovery": "keras_parts.discovery",
 }
 _ROOMS = {
-    "backbones", "cli", "data", "demo", "discovery", "errors", "exports", "images", "inference",
-    "metrics", "objectives", "ops", "parts", "segmenter", "teachers", "training", "zoo",
+    "architectures", "backbones", "cli", "data", "demo", "discovery", "errors", "exports", "images",
+    "inference", "metrics", "objectives", "ops", "parts", "segmenter", "teachers", "training",
+    "zoo",
 }  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """PartSegmenter: from an image to K parts and background. What is saved, shipped and exported."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -9,13 +8,11 @@ import keras
 import numpy as np
 from PIL import Image
 
-from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0
+from keras_parts.architectures import architecture_of
+from keras_parts.backbones.backbone import Backbone
 from keras_parts.backbones.preprocessing import Preprocessing
-from keras_parts.backbones.resnet50 import resnet50
-from keras_parts.backbones.small import small
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.geometry import FITS, fit_image
-from keras_parts.heads import DilatedHead, FusionHead
 from keras_parts.images import atomic_path, atomic_write, read_image, to_rgb
 from keras_parts.ops import join_background
 from keras_parts.parts import Parts
@@ -27,60 +24,12 @@ _STRIDE = 16
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """How a segmenter is put together.
-
-    Attributes:
-        backbone: constructor taking `output_stride` and `outputs`.
-        head: constructor taking the number of logits.
-        layers: `{output stride of the logits: (output stride of the backbone, its outputs)}`.
-        size: side of the input in pixels; fit: how an image is brought to it.
-        aligned_corners: whether logits are enlarged to the image with aligned corners. The paper
-            does so in training, but not in its evaluation.
-    """
-
-    backbone: Callable
-    head: Callable
-    layers: dict[int, tuple[int, tuple[str, ...]]]
-    size: int
-    fit: str = "pad"
-    aligned_corners: bool = True
-
-
-ARCHITECTURES = {
-    "efficientnet_lite0": Architecture(
-        efficientnet_lite0,
-        FusionHead,
-        {
-            8: (16, ("block_4", "block_10", "block_14")),
-            16: (16, ("block_10", "block_14")),
-        },
-        size=257,
-    ),
-    "resnet50": Architecture(
-        resnet50,
-        DilatedHead,
-        {8: (8, ("stage_4",)), 16: (16, ("stage_4",))},
-        size=256,
-        fit="short",
-        aligned_corners=False,
-    ),
-    "small": Architecture(
-        small,
-        FusionHead,
-        {8: (16, ("stage3", "stage4")), 16: (16, ("stage4",))},
-        size=161,
-    ),
-}
-
-
-@dataclass(frozen=True)
 class SegmenterConfig:
     """All that is needed to build a segmenter, apart from its weights.
 
     Attributes:
         parts: number of parts K, 2 to 64.
-        architecture: a name out of `ARCHITECTURES`.
+        architecture: a name out of `keras_parts.architectures.ARCHITECTURES`.
         output_stride: input pixels between neighbouring logits, 8 or 16.
         size: side of the network's input in pixels; None takes the architecture's own.
         fit: how an image is brought to that size, see `keras_parts.geometry.fit_geometry`; None
@@ -101,12 +50,7 @@ class SegmenterConfig:
     part_names: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if self.architecture not in tuple(ARCHITECTURES):  # which anything can be compared with
-            raise ConfigError(
-                f"segmenter: architecture is {self.architecture!r}, expected one of "
-                f"{', '.join(ARCHITECTURES)}"
-            )
-        own = ARCHITECTURES[self.architecture]
+        own = architecture_of(self.architecture)
         object.__setattr__(self, "size", own.size if self.size is None else self.size)
         object.__setattr__(self, "fit", own.fit if self.fit is None else self.fit)
         if isinstance(self.part_names, str) or not all(
@@ -148,7 +92,7 @@ class SegmenterConfig:
 
     @classmethod
     def from_json(cls, values, source=_CONFIG_FILE):
-        """The inverse of `to_json`; unknown or missing fields raise `ConfigError`."""
+        """The inverse of `to_json`; unknown, missing or wrong fields raise `ConfigError`."""
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or values.get("format") != _FORMAT:
             raise ConfigError(f"{source}: not a segmenter of format {_FORMAT}")
@@ -159,7 +103,10 @@ class SegmenterConfig:
         values = {name: values[name] for name in names}
         if values["preprocessing"] is not None:
             values["preprocessing"] = Preprocessing.from_config(values["preprocessing"])
-        return cls(**values)
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
 
 
 class PartSegmenter(keras.Model):
@@ -182,10 +129,9 @@ class PartSegmenter(keras.Model):
 
     def __init__(self, config, **kwargs):
         super().__init__(name=kwargs.pop("name", "part_segmenter"), **kwargs)
-        own = ARCHITECTURES[config.architecture]
-        output_stride, outputs = own.layers[config.output_stride]
+        own = architecture_of(config.architecture)
         self.config = config
-        self.backbone = own.backbone(output_stride=output_stride, outputs=outputs)
+        self.backbone = _backbone(config, *own.layers[config.output_stride])
         self.preprocessing = config.preprocessing or self.backbone.preprocessing
         self.head = own.head(1 + config.parts, name="head")
         self.updates_statistics = False
@@ -217,7 +163,7 @@ class PartSegmenter(keras.Model):
             list of float32 `(height, width, 1 + parts)`, channel 0 the background.
         """
         fitted = [fit_image(image, self.config.size, self.config.fit, _STRIDE) for image in images]
-        aligned = ARCHITECTURES[self.config.architecture].aligned_corners
+        aligned = architecture_of(self.config.architecture).aligned_corners
         pictures = [picture for picture, _ in fitted]
         logits = self._predict(pictures)
         if flip:
@@ -295,6 +241,23 @@ class PartSegmenter(keras.Model):
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{folder / WEIGHTS_FILE}: cannot be loaded: {error}") from error
         return segmenter
+
+
+def _backbone(config, output_stride, outputs):
+    """The backbone of a configuration; one that is brought may not be what it was said to be."""
+    create = architecture_of(config.architecture).backbone
+    backbone = create(output_stride=output_stride, outputs=outputs)
+    if not isinstance(backbone, Backbone):
+        raise ConfigError(
+            f"the backbone of {config.architecture} is a {type(backbone).__name__}, expected a "
+            "Backbone: atrous, from_keras_hub or from_keras_cv makes one"
+        )
+    if min(backbone.strides.values()) != config.output_stride:
+        raise ConfigError(
+            f"the backbone of {config.architecture} gives maps of strides {backbone.strides}, "
+            f"expected {config.output_stride} for the finest, as its layers say"
+        )
+    return backbone
 
 
 def _mean(logits, mirrored):

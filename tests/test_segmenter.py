@@ -6,9 +6,10 @@ import pytest
 from keras import ops
 from PIL import Image
 
+from keras_parts.architectures import ARCHITECTURES
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.parts import Parts
-from keras_parts.segmenter import ARCHITECTURES, PartSegmenter, SegmenterConfig
+from keras_parts.segmenter import PartSegmenter, SegmenterConfig
 from tests.small import pictures, small_segmenter
 
 pytestmark = pytest.mark.backend

@@ -7,8 +7,8 @@ every format can express; the dedicated resizing operations differ from format t
 
 import tensorflow as tf
 
+from keras_parts.architectures import architecture_of
 from keras_parts.exports.formats import INPUT
-from keras_parts.segmenter import ARCHITECTURES
 
 _STRIDE = 16
 _WHITE = 255.0
@@ -31,7 +31,7 @@ class ImageToParts(tf.Module):
         super().__init__(name="image_to_parts")
         self.resizing = resizing
         self.segmenter, self.config = segmenter, segmenter.config
-        self.aligned = ARCHITECTURES[segmenter.config.architecture].aligned_corners
+        self.aligned = architecture_of(segmenter.config.architecture).aligned_corners
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)])
     def __call__(self, images):

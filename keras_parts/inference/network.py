@@ -132,8 +132,8 @@ def network_of(
     Raises:
         ConfigError: a number is out of range.
     """
+    from keras_parts.architectures import architecture_of
     from keras_parts.inference.forward import compiled, digest
-    from keras_parts.segmenter import ARCHITECTURES
 
     config = segmenter.config
     forward = compiled(segmenter, flip, descriptors)
@@ -144,7 +144,7 @@ def network_of(
         tuple(segmenter.part_names) or numbered_names(segmenter.parts),
         config.size,
         config.fit,
-        ARCHITECTURES[config.architecture].aligned_corners,
+        architecture_of(config.architecture).aligned_corners,
         batch_size,
         tile,
         {

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
-from keras_parts.backbones.efficientnet_lite0 import load_efficientnet_lite0
-from keras_parts.backbones.resnet50 import freeze_affine, load_keras_applications
-from keras_parts.backbones.small import load_small_weights
+from keras_parts.architectures import architecture_of
+from keras_parts.backbones.resnet50 import freeze_affine
 from keras_parts.cache import FEATURES_VARIABLE, HOME_VARIABLE, cache_folder, feature_bytes
 from keras_parts.clusters import find_clusters
 from keras_parts.data.features import FeatureCache, FeaturesTooLarge
@@ -158,8 +157,7 @@ def build_segmenter(recipe):
     if start:
         _start_from(segmenter, start)
     elif recipe.backbone_weights != "random":
-        path = None if recipe.backbone_weights == "pretrained" else recipe.backbone_weights
-        _LOADERS[recipe.architecture](segmenter.backbone, path)
+        _load_backbone(segmenter, recipe.backbone_weights)
     if recipe.train_from:
         segmenter.backbone.freeze_before(recipe.train_from)
     segmenter.updates_statistics = recipe.batch_norm != "frozen"
@@ -273,6 +271,18 @@ def _data(dataset, split):
         "categories": len(np.unique(categories[categories >= 0])),
         "licence": dataset.info.licence,
     }
+
+
+def _load_backbone(segmenter, weights):
+    """Put in the weights of a file, or those that are "pretrained"."""
+    name = segmenter.config.architecture
+    load = architecture_of(name).load
+    if load is None:
+        raise ConfigError(
+            f"backbone_weights is {weights!r}, but {name} was registered without `load`, which "
+            "puts them in: register it with, or set backbone_weights to 'random'"
+        )
+    load(segmenter.backbone, None if weights == "pretrained" else weights)
 
 
 def _start_from(segmenter, start):
@@ -397,16 +407,3 @@ def _summary(folder, recipe, devices, seconds, steps):
         "skipped_steps": sum(record["skipped_steps"] for record in records),
         **{name: value for name, value in records[-1].items() if name not in skip},
     }
-
-
-def _load_resnet50(backbone, path):
-    weights = "imagenet" if path is None else path
-    load_keras_applications(backbone, keras.applications.ResNet50(weights=weights))
-
-
-_LOADERS = {
-    "efficientnet_lite0": load_efficientnet_lite0,
-    "resnet50": _load_resnet50,
-    "small": lambda backbone, path: load_small_weights(backbone, path or "toy"),
-}
-"""Architecture -> function of the backbone and a path, None for the usual weights."""

@@ -159,23 +159,6 @@ def test_keras_applications():
     check_adapted(create, 65, {"block_5_add": 8, "block_16_project": 16})
 
 
-def test_a_brought_backbone_under_a_segmenter(hub, monkeypatch, tmp_path):
-    from keras_parts import segmenter as room
-
-    def backbone(output_stride, outputs):
-        return from_keras_hub(densenet(hub), outputs, IMAGENET)
-
-    brought = room.Architecture(backbone, room.FusionHead, {8: (8, ("P2", "P3"))}, size=65)
-    monkeypatch.setitem(room.ARCHITECTURES, "densenet", brought)
-    segmenter = room.PartSegmenter(room.SegmenterConfig(3, "densenet", output_stride=8))
-    picture = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
-    (logits,) = segmenter.maps([picture])
-    assert logits.shape == (50, 40, 4)
-    segmenter.save_preset(tmp_path)
-    (again,) = room.PartSegmenter.from_preset(tmp_path).maps([picture])
-    np.testing.assert_allclose(np.asarray(again), np.asarray(logits), atol=1e-5)
-
-
 def test_keras_cv():
     if os.environ.get("KERAS_BACKEND") not in (None, "tensorflow"):
         pytest.skip("keras-cv needs TensorFlow")

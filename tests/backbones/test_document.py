@@ -1,0 +1,69 @@
+"""The code of docs/backbones.md runs, and makes segmenters that are saved and loaded."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_parts import zoo
+from keras_parts.architectures import ARCHITECTURES
+from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+from tests.small import pictures
+
+pytestmark = pytest.mark.backend
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/backbones.md"
+SHORT = {
+    "steps=400": "steps=1, batch_size=1, warmup=0, teacher_size=65, loss_size=17",
+    "size=161": "size=65",
+    '"toy", "train"': '"toy", "train", count=2, size=65',
+}
+
+
+def section(title):
+    """The Python blocks of a section, shortened."""
+    (text,) = re.findall(rf"## {title}\n(.*?)(?=\n## |\Z)", DOCUMENT.read_text(), re.DOTALL)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    for written, run in SHORT.items():
+        code = code.replace(written, run)
+    return compile(code, f"{DOCUMENT.name}, {title}", "exec")
+
+
+@pytest.fixture(autouse=True)
+def _forgotten(monkeypatch, tmp_path):
+    """What a document registers and writes is gone after its test."""
+    monkeypatch.chdir(tmp_path)
+    known = dict(ARCHITECTURES)
+    yield
+    ARCHITECTURES.clear()
+    ARCHITECTURES.update(known)
+
+
+def check_saved(name, folder):
+    segmenter = PartSegmenter(SegmenterConfig(3, name, output_stride=8))
+    segmenter.save_preset(folder)
+    images = pictures((50, 40))
+    found, again = (one.maps(images)[0] for one in (segmenter, PartSegmenter.from_preset(folder)))
+    np.testing.assert_allclose(np.asarray(again), np.asarray(found), atol=1e-5)
+
+
+def test_keras_applications(tmp_path):
+    exec(section("keras.applications"), {})
+    assert zoo.load("runs/mobilenet").config.architecture == "mobilenet"
+    check_saved("mobilenet", tmp_path)
+
+
+def test_keras_hub(tmp_path):
+    pytest.importorskip("keras_hub")
+    exec(section("KerasHub"), {})
+    check_saved("densenet", tmp_path)
+
+
+def test_keras_cv(tmp_path):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("keras-cv needs TensorFlow")
+    pytest.importorskip("keras_cv")
+    with pytest.warns(DeprecationWarning, match="no longer developed"):
+        exec(section("keras-cv"), {})
+        check_saved("resnet", tmp_path)
