@@ -52,6 +52,9 @@ class Recipe:
         head_multiplier: factor on the head's learning rate.
         ema: momentum of the averaged weights that are kept in the end; None is off.
         precision: a Keras dtype policy. jit_compile: None lets Keras decide.
+        steps_per_execution: how many steps the backend makes between two looks of the program; the
+            result is the same. It must divide the log interval, a fortieth of the steps, and be 1
+            on PyTorch.
         seed: of weights, data order and random draws.
 
     Raises:
@@ -111,6 +114,7 @@ class Recipe:
     ema: float | None = None
     precision: str = "float32"
     jit_compile: bool | None = None
+    steps_per_execution: int = 1
     seed: int = 0
 
     def __post_init__(self):
@@ -222,12 +226,13 @@ _RANGES = {
     "clip_norm": (0, 1e6),
     "head_multiplier": (0, 1e4),
     "ema": (0, 1),
+    "steps_per_execution": (1, 10**6),
     "seed": (0, 2**31 - 1),
 }
 _OPTIONAL = {"teacher_size", "loss_size", "noise_floor", "clip_norm", "ema"}
 _WHOLE = {
     "parts", "size", "teacher_size", "loss_size", "batch_size", "steps", "warmup", "start_steps",
-    "seed",
+    "steps_per_execution", "seed",
 }  # fmt: skip
 
 DEFAULT = Recipe()

@@ -34,6 +34,7 @@ from keras_parts.training.optimisers import (
     averaged_weights,
     create_optimizer,
 )
+from keras_parts.training.recipes import Recipe
 from keras_parts.training.run_folder import RunFolder
 
 _INTERVALS = 40  # lines of a run's log
@@ -82,12 +83,15 @@ def train(
     """
     devices = find_devices(devices, hosts)
     devices.check_batch(recipe.batch_size)
+    interval = math.ceil(recipe.steps / _INTERVALS)
+    intervals = math.ceil(recipe.steps / interval)
+    check_execution(recipe.steps_per_execution, interval)
     if devices.leads or resume:
         folder = RunFolder.create(output, overwrite=overwrite, resume=resume)
     else:
         folder = RunFolder(output)
     if resume:
-        folder.check_settings(recipe.to_json())
+        folder.check_settings(recipe.to_json(), Recipe().to_json())
     elif devices.leads:
         folder.write_config(recipe.to_json(), recipe.seed, _data(dataset, split))
     keras.utils.set_random_seed(recipe.seed)
@@ -98,8 +102,6 @@ def train(
             recipe, dataset, progress and devices.leads
         )
         clusters = _clusters(recipe, batches, teacher, standardiser)
-        interval = math.ceil(recipe.steps / _INTERVALS)
-        intervals = math.ceil(recipe.steps / interval)
         with devices.placed():
             if teacher and devices.count > 1:
                 teacher = build_teacher(recipe)  # the one above is on one device
@@ -132,15 +134,35 @@ def train(
     return _summary(folder, recipe, devices, seconds, interval * intervals - done)
 
 
+def check_execution(steps, interval):
+    """Raise ConfigError unless Keras can make so many steps at once, and a log interval of them."""
+    if interval % steps:
+        fitting = [str(number) for number in range(1, interval + 1) if not interval % number]
+        raise ConfigError(
+            f"recipe: steps_per_execution is {steps}, which does not divide the {interval} steps "
+            f"of a log interval: take {' or '.join(fitting)}"
+        )
+    if steps > 1 and keras.config.backend() == "torch":
+        raise ConfigError(
+            f"recipe: steps_per_execution is {steps}, but on PyTorch Keras makes one step at a "
+            "time: set it to 1, or take --backend tensorflow or jax"
+        )
+
+
 def build_teacher(recipe):
-    """The teacher of a recipe."""
-    return create_teacher(
-        recipe.teacher,
-        recipe.teacher_layers or None,
-        recipe.teacher_weights,
-        turns=recipe.teacher_turns,
-        mirror=recipe.teacher_mirror,
-    )
+    """The teacher of a recipe.
+
+    In float32 where its features are kept, whatever the recipe's precision: runs of every
+    precision share them. Where it runs in every step it has the recipe's.
+    """
+    with _precision(recipe.precision if recipe.box_jitter else "float32"):
+        return create_teacher(
+            recipe.teacher,
+            recipe.teacher_layers or None,
+            recipe.teacher_weights,
+            turns=recipe.teacher_turns,
+            mirror=recipe.teacher_mirror,
+        )
 
 
 def build_segmenter(recipe):
@@ -235,7 +257,11 @@ def build_discovery(recipe, segmenter, teacher, standardiser, steps, clusters=No
         is_head=head,
     )
     jit_compile = "auto" if recipe.jit_compile is None else recipe.jit_compile
-    discovery.compile(optimizer=optimizer, jit_compile=jit_compile)
+    discovery.compile(
+        optimizer=optimizer,
+        jit_compile=jit_compile,
+        steps_per_execution=recipe.steps_per_execution,
+    )
     return discovery
 
 

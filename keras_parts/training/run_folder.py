@@ -106,13 +106,18 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise DataError(f"{self.config_file} cannot be read: {error}") from None
 
-    def check_settings(self, settings: Mapping) -> None:
+    def check_settings(self, settings: Mapping, defaults: Mapping | None = None) -> None:
         """Refuse to resume a run with other settings than it began with.
+
+        Args:
+            settings: of the run now.
+            defaults: values of settings that there were not yet when the run began.
 
         Raises:
             ConfigError: naming every setting that differs, with both values.
         """
-        began, now = self.read_config()["settings"], _storable(dict(settings))
+        began = _storable(dict(defaults or {})) | self.read_config()["settings"]
+        now = _storable(dict(settings))
         changed = [
             f"{name} was {began.get(name)!r}, is {now.get(name)!r}"
             for name in sorted(began.keys() | now.keys())

@@ -1,11 +1,13 @@
 """Callbacks in a real fit: lines, curves, sheets, checkpoints and the bar, a resume included."""
 
 import io
+import threading
 
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from keras.src import backend
 from PIL import Image
 
 from keras_parts.errors import ConfigError
@@ -25,6 +27,9 @@ from keras_parts.training.run_folder import RunFolder
 pytestmark = pytest.mark.backend
 
 STEPS, EPOCHS, BATCH_SIZE = 3, 4, 2
+several = pytest.mark.skipif(
+    keras.config.backend() == "torch", reason="Keras makes one step at a time there"
+)
 
 
 class Tiny(TrainStep, keras.Model):
@@ -42,10 +47,11 @@ class Tiny(TrainStep, keras.Model):
         }
 
 
-def compiled():
+def compiled(**options):
     keras.utils.set_random_seed(0)
     model = Tiny()
-    model.compile(create_optimizer("adam", Schedule("polynomial", 0.1, STEPS * EPOCHS)))
+    optimizer = create_optimizer("adam", Schedule("polynomial", 0.1, STEPS * EPOCHS))
+    model.compile(optimizer, **options)
     return model
 
 
@@ -136,14 +142,16 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def test_a_skipped_step_is_counted_and_its_losses_left_out(run):
+@pytest.mark.parametrize("at_once", [1, pytest.param(STEPS, marks=several)])
+def test_a_skipped_step_is_counted_and_its_losses_left_out(run, at_once):
     def spoilt():
         for step, batch in enumerate(batches()):
             if step in (1, *range(STEPS, 2 * STEPS)):
                 batch[0]["x"][:] = np.nan
             yield batch
 
-    fit(compiled(), [MetricsLog(run, BATCH_SIZE), LossCurves(run)], epochs=3, data=spoilt())
+    model = compiled(steps_per_execution=at_once)
+    fit(model, [MetricsLog(run, BATCH_SIZE), LossCurves(run)], epochs=3, data=spoilt())
     one, all_skipped, none = run.metrics()
     assert [r["skipped_steps"] for r in (one, all_skipped, none)] == [1, STEPS, 0]
     assert one["near"] > 0 and none["near"] > 0
@@ -179,14 +187,63 @@ def test_curves_have_a_panel_a_quantity(tmp_path, monkeypatch):
     assert width > 500 and height > 250
 
 
-def test_the_bar_counts_the_whole_run():
+@pytest.mark.parametrize("at_once", [1, pytest.param(STEPS, marks=several)])
+def test_the_bar_counts_the_whole_run(at_once):
     out = io.StringIO()
     out.isatty = lambda: True
-    fit(compiled(), [Progress(out)], first=1)
+    fit(compiled(steps_per_execution=at_once), [Progress(out)], first=1)
     text = out.getvalue()
     assert "3/12" in text  # it starts where the resumed run does
     assert "12/12" in text
     assert "near=" in text and "skipped" not in text
+
+
+class Watched(keras.callbacks.Callback):
+    """Lists what JAX fetches between the second step of an epoch and the third.
+
+    Meanwhile it may send nothing by itself.
+    """
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.fetched, self.watching = [], False
+        kind = type(ops.convert_to_tensor(0.0))
+        value = self.watched(kind._value.fget)
+        monkeypatch.setattr(kind, "_value", property(value))
+        monkeypatch.setattr(backend, "convert_to_numpy", self.watched(backend.convert_to_numpy))
+
+    def watched(self, fetch):
+        def fetch_and_note(array):
+            if self.watching and threading.current_thread() is threading.main_thread():
+                self.fetched.append(array.shape)
+            return fetch(array)
+
+        return fetch_and_note
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.switch(batch == 1)
+
+    def switch(self, on):
+        import jax
+
+        self.watching = on
+        jax.config.update("jax_transfer_guard", "disallow" if on else "allow")
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="JAX can be asked")
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_step_waits_for_nothing_of_the_device(run, monkeypatch, waits):
+    """With the callbacks of a run; with one that looks at every step's losses it would."""
+    import jax
+
+    watched = Watched(monkeypatch)
+    callbacks = [*all_callbacks(run), watched, *([Stop(step=99)] if waits else [])]
+    on_device = (jax.device_put(batch) for batch in batches())
+    try:
+        fit(compiled(), callbacks, epochs=2, data=on_device)
+    finally:
+        watched.switch(False)
+    assert bool(watched.fetched) == waits
 
 
 def test_intervals_are_checked(run):

@@ -37,6 +37,7 @@ def test_the_papers_optimisation():
         ({"weights.contrastive": -1}, "weights.contrastive is -1"),
         ({"views.scale": (2, 1)}, "views.scale"),
         ({"steps": 10, "warmup": 10}, "warmup is 10, expected fewer than the 10 steps"),
+        ({"steps_per_execution": 0}, "steps_per_execution is 0, expected 1 to"),
         ({"views.zoom": 1}, "no setting 'views.zoom'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +12,19 @@ import numpy as np
 import pytest
 
 from keras_parts import data
+from keras_parts.cache import FEATURES_VARIABLE, HOME_VARIABLE
+from keras_parts.data.features import FeaturesTooLarge
+from keras_parts.discovery import PartDiscovery
 from keras_parts.errors import ConfigError
 from keras_parts.segmenter import PartSegmenter
+from keras_parts.training import run
 from keras_parts.training.recipes import recipe
-from keras_parts.training.run import build_segmenter, train
+from keras_parts.training.run import build_segmenter, build_teacher, prepare_batches, train
 from keras_parts.training.run_folder import RunFolder
 from tests.training.stored import stored_weights
 
 pytestmark = pytest.mark.backend
+BACKEND = keras.config.backend()
 SETTINGS = {
     "parts": 3, "steps": 8, "batch_size": 2, "size": 65, "loss_size": 17, "warmup": 2, "ema": 0.9,
     "weights.clusters": 2.0, "start_steps": 6, "prominence": 1.0,
@@ -48,13 +54,26 @@ def chosen(**settings):
 
 
 def drawn():
-    return data.load("toy", "train", count=6, size=97)
+    return data.load("toy", "train", count=7, size=97)
+
+
+class Counted(PartDiscovery):
+    """Counts how often Python computes the losses: once a trace, or once a step without one."""
+
+    counts = []
+
+    def compute_losses(self, batch, training=True):
+        self.counts[-1] += 1
+        return super().compute_losses(batch, training)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    return folder, train(chosen(), drawn(), folder, progress=False)
+    Counted.counts.append(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "PartDiscovery", Counted)
+        return folder, train(chosen(), drawn(), folder, progress=False)
 
 
 def test_a_run_leaves_all_its_files(finished):
@@ -70,10 +89,72 @@ def test_a_run_leaves_all_its_files(finished):
     config = json.loads((folder / "config.json").read_text())
     assert config["settings"]["parts"] == 3
     assert config["data"] == {
-        "dataset": "toy", "split": "train", "images": 6, "categories": 6, "licence": "Apache-2.0",
+        "dataset": "toy", "split": "train", "images": 7, "categories": 7, "licence": "Apache-2.0",
     }  # fmt: skip
     assert config["versions"]["backend"] == keras.config.backend()
     assert PartSegmenter.from_preset(folder / "segmenter").parts == 3
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch compiles nothing here")
+def test_a_step_is_compiled_once(finished):
+    """In eight epochs of `fit`, over a data set that is no whole number of batches."""
+    assert Counted.counts[0] == 1
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras makes one step at a time there")
+def test_several_steps_an_execution_are_the_same_steps(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_INTERVALS", 4)  # of two steps each
+    monkeypatch.setattr(run, "_SHEETS", 2)  # pictures and checkpoints every four
+    path, settings = tmp_path / "run", chosen(steps_per_execution=2)
+    train(settings, drawn(), path, progress=False)
+    whole, single = stored_weights(path), stored_weights(finished[0])
+    for name, value in single.items():
+        np.testing.assert_allclose(whole[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    records, singles = (RunFolder(folder).metrics() for folder in (path, finished[0]))
+    assert [record["step"] for record in records] == [2, 4, 6, 8]
+    for record, two in zip(records, zip(singles[::2], singles[1::2], strict=True), strict=True):
+        assert record["skipped_steps"] == 0
+        assert record["loss"] == pytest.approx((two[0]["loss"] + two[1]["loss"]) / 2, rel=1e-4)
+
+    shutil.rmtree(path / "checkpoints" / "step-00000008")
+    (path / "checkpoints" / "latest").write_text("step-00000004")
+    train(settings, drawn(), path, resume=True, progress=False)
+    for name, value in stored_weights(path).items():
+        np.testing.assert_array_equal(value, whole[name], err_msg=name)
+
+
+def test_steps_an_execution_must_divide_the_log_interval(tmp_path):
+    with pytest.raises(ConfigError, match="does not divide the 6 steps .* take 1 or 2 or 3 or 6"):
+        train(chosen(steps=240, steps_per_execution=4), drawn(), tmp_path / "run")
+    if BACKEND == "torch":
+        with pytest.raises(ConfigError, match="on PyTorch Keras makes one step at a time"):
+            train(chosen(steps=240, steps_per_execution=3), drawn(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_kept_features_are_of_float32_whatever_the_precision(tmp_path, monkeypatch):
+    kept = {}
+    for precision in ("mixed_bfloat16", "float32"):
+        monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / precision))
+        with run._precision(precision):
+            batches, teacher, _ = prepare_batches(chosen(precision=precision), drawn(), False)
+        assert teacher is None
+        kept[precision] = batches.batch(0)["features"]
+    np.testing.assert_array_equal(kept["mixed_bfloat16"], kept["float32"])
+    in_steps = build_teacher(chosen(precision="mixed_bfloat16", box_jitter=0.05))
+    assert in_steps.network.layers[1].compute_dtype == "bfloat16"
+
+
+def test_without_room_for_features_the_teacher_runs_in_every_step(tmp_path, monkeypatch):
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(FEATURES_VARIABLE, "1e-9")
+    with pytest.warns(UserWarning, match=f"Raise {FEATURES_VARIABLE}, .* the teacher runs in ev"):
+        batches, teacher, _ = prepare_batches(chosen(standardise=False), drawn(), False)
+    batch = batches.batch(0)
+    assert "features" not in batch
+    assert tuple(teacher(batch["image"]).shape[:1]) == (2,)
+    with pytest.raises(FeaturesTooLarge, match=FEATURES_VARIABLE):
+        prepare_batches(chosen(teacher_size=97), drawn(), False)
 
 
 def test_a_run_is_not_overwritten_or_resumed_with_other_settings(finished):

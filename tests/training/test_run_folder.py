@@ -94,6 +94,10 @@ def test_a_resumed_run_has_the_settings_it_began_with(run):
     run.check_settings({"steps": 5, "weights": {"a": 1.5}, "layers": ["x", "y"]})
     with pytest.raises(ConfigError, match="steps was 5, is 6; .*weights was"):
         run.check_settings({"steps": 6, "weights": {"a": 2.0}, "layers": ["x", "y"]})
+    later = {"steps": 5, "weights": {"a": 1.5}, "layers": ["x", "y"], "new": 1}
+    run.check_settings(later, defaults={"steps": 9, "new": 1})
+    with pytest.raises(ConfigError, match="settings: new was 2, is 1"):
+        run.check_settings(later, defaults={"new": 2})
     run.config_file.write_text("{")
     with pytest.raises(DataError, match="config.json"):
         run.check_settings({})
