@@ -11,6 +11,7 @@ import pytest
 from keras_parts.backbones.adapters import from_keras_cv, from_keras_hub
 from keras_parts.backbones.atrous import atrous
 from keras_parts.backbones.backbone import Backbone
+from keras_parts.backbones.dinov2 import token_maps
 from keras_parts.backbones.preprocessing import IMAGENET, Preprocessing
 from keras_parts.errors import ConfigError
 from keras_parts.teachers import Teacher, create_teacher
@@ -90,6 +91,22 @@ def dinov3(hub):
         patch_size=16, num_layers=2, hidden_dim=8, num_heads=2, intermediate_dim=16,
         num_register_tokens=4, image_shape=(64, 64, 3), name="dinov3",
     )  # fmt: skip
+
+
+def dinov2(hub):
+    """As keras_parts.backbones.dinov2 makes it, which needs a preset."""
+    return token_maps(
+        hub.DINOV2Backbone(
+            patch_size=14, num_layers=2, hidden_dim=8, num_heads=2, intermediate_dim=16,
+            layer_scale_init_value=1.0, num_register_tokens=4, position_embedding_shape=(56, 56),
+            image_shape=(56, 56, 3), name="dinov2",
+        ),
+        ("block_1", "block_2"),
+    )  # fmt: skip
+
+
+def test_dinov2(hub):
+    check_adapted(lambda: dinov2(hub), 56, {"block_1": 14, "block_2": 14})
 
 
 def test_pyramids_of_keras_hub(hub):
