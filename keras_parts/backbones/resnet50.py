@@ -6,10 +6,11 @@ and the head.
 """
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from keras_parts.backbones.backbone import build_backbone
 from keras_parts.backbones.preprocessing import CAFFE, Preprocessing
+from keras_parts.backbones.tensorflow_layers import BatchNormalization, shifted
 from keras_parts.backbones.torch_weights import load_state
 from keras_parts.errors import ConfigError, DataError
 
@@ -90,7 +91,7 @@ def _convolve(x, channels, kernel, name, **options):
 
 
 def _normalise(x, name):
-    return layers.BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name=name)(x)
+    return BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name=name)(x)
 
 
 def _relu(x, name):
@@ -143,8 +144,26 @@ class DeepLabHead(layers.Layer):
             convolution.build((*input_shape[:-1], self.used_channels))
 
     def call(self, features):
+        # Many channels become few: to multiply first and to shift the few maps afterwards spares
+        # copies of the many, shifted or padded.
         used = features[..., -self.used_channels :]
-        return sum(convolution(used) for convolution in self.convolutions)
+        kernels, offsets = zip(*self._taps(*used.shape[1:3]), strict=True)
+        maps = ops.matmul(used, ops.concatenate(kernels, axis=-1))
+        maps = ops.cast(maps, keras.backend.result_type(maps.dtype, "float32"))
+        maps = ops.split(maps, len(kernels), axis=-1)
+        logits = sum(_shift(each, *offset) for each, offset in zip(maps, offsets, strict=True))
+        logits += sum(ops.cast(each.bias, logits.dtype) for each in self.convolutions)
+        return ops.cast(logits, self.compute_dtype)
+
+    def _taps(self, height, width):
+        """`(kernel, (down, right))` of every tap that can fall on a map of that size."""
+        for convolution in self.convolutions:
+            dilation = convolution.dilation_rate[0]
+            for row in range(3):
+                for column in range(3):
+                    down, right = dilation * (row - 1), dilation * (column - 1)
+                    if _within(down, height) and _within(right, width):
+                        yield convolution.kernel[row, column], (down, right)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.parts)
@@ -155,6 +174,17 @@ class DeepLabHead(layers.Layer):
             "parts": self.parts,
             "used_channels": self.used_channels,
         }
+
+
+def _within(offset, size):
+    return size is None or abs(offset) < size
+
+
+def _shift(maps, down, right):
+    """Maps whose value at each place is the one `down` rows and `right` columns on, or 0."""
+    padding = [(max(-offset, 0), max(offset, 0)) for offset in (down, right)]
+    padded = ops.pad(maps, ((0, 0), *padding, (0, 0)))
+    return padded[:, shifted(down), shifted(right)]
 
 
 def deeplab_head(parts, used_channels=1024, name="deeplab_head"):

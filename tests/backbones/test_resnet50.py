@@ -67,6 +67,20 @@ def test_head_uses_the_last_channels():
     assert [conv.dilation_rate[0] for conv in head.convolutions] == [6, 12, 18, 24]
 
 
+@pytest.mark.parametrize("size", [(5, 9), (20, 33)])
+def test_head_is_the_sum_of_its_convolutions(size):
+    head = deeplab_head(3, used_channels=4)
+    head.build((None, None, None, 6))
+    randomise(head)
+    features = np.random.default_rng(0).normal(size=(2, *size, 6)).astype("float32")
+    expected = sum(
+        keras.ops.convert_to_numpy(convolution(features[..., -4:]))
+        for convolution in head.convolutions
+    )
+    logits = keras.ops.convert_to_numpy(head(features))
+    np.testing.assert_allclose(logits, expected, **tolerance(expected, 1e-5))
+
+
 def test_head_is_drawn_with_a_small_deviation():
     head = deeplab_head(8)
     head.build((None, None, None, 2048))
