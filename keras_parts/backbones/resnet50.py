@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from keras_parts.backbones.backbone import build_backbone
 from keras_parts.backbones.preprocessing import CAFFE, Preprocessing
-from keras_parts.backbones.tensorflow_layers import BatchNormalization, shifted
+from keras_parts.backbones.tensorflow_layers import BatchNormalization, Conv2D, shifted
 from keras_parts.backbones.torch_weights import load_state
 from keras_parts.errors import ConfigError, DataError
 
@@ -87,7 +87,7 @@ def _bottleneck(x, channels, stride, dilation, name):
 
 
 def _convolve(x, channels, kernel, name, **options):
-    return layers.Conv2D(channels, kernel, padding="same", use_bias=False, name=name, **options)(x)
+    return Conv2D(channels, kernel, padding="same", use_bias=False, name=name, **options)(x)
 
 
 def _normalise(x, name):
