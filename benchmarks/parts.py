@@ -134,7 +134,7 @@ def measure_ours(name, folder, parts, train, test, options):
     for seed in SEEDS.get(parts, (0,)):
         segmenter = zoo.load(trained_run(name, folder, parts, seed, options))
         maps = SegmenterMaps(segmenter)
-        reports.append(evaluate(maps, test, parts, train=train, method="this project"))
+        reports.append(measured(maps, test, parts, train, "this project"))
         if len(reports) == 1:
             draw(segmenter, test, options.output / f"{name}-k{parts}-{OURS}.png")
     return Runs(tuple(reports))
@@ -178,7 +178,11 @@ def measure_baseline(row, parts, train, test, features):
     embed, words = features(row.features)
     maps = baseline(train, parts, seed=0, features=embed)
     title = baseline.title.format(features=words)
-    return Runs((evaluate(maps, test, parts, train=train, method=title),))
+    return Runs((measured(maps, test, parts, train, title),))
+
+
+def measured(maps, test, parts, train, method):
+    return evaluate(maps, test, parts, train=train, split="test", method=method)
 
 
 class Features:
