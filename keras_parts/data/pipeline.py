@@ -6,7 +6,7 @@ drawn anew from (seed, what it is for, which one it is), and threads only comput
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -176,13 +176,13 @@ class Batches:
             batch["features"] = self._features.lookup(indices, mirrored)
         return batch
 
-    def iterate(self, start: int = 0, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
+    def iterate(self, start: int = 0, rows: slice = slice(None)) -> "Stream":
         """The batches from a step on, without end, computed ahead in threads.
 
         Close the iterator (or let it go out of use) to stop the threads. What goes wrong in a
         thread is raised where its batch is asked for.
         """
-        return computed_ahead(partial(self.batch, rows=rows), count(start), self._workers)
+        return Stream(computed_ahead(partial(self.batch, rows=rows), count(start), self._workers))
 
     def _rng(self, purpose, number):
         return np.random.default_rng((self.seed, purpose, number))
@@ -253,6 +253,27 @@ def computed_ahead(
             yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Stream:
+    """A generator that may be closed while another thread asks for its next value.
+
+    TensorFlow reads ahead in a thread of its own, and keeps what it reads from for ever.
+    """
+
+    def __init__(self, generator: Generator):
+        self._generator, self._lock = generator, Lock()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        with self._lock:
+            return next(self._generator)
+
+    def close(self) -> None:
+        with self._lock:
+            self._generator.close()
 
 
 class _Cache:

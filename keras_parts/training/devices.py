@@ -11,7 +11,7 @@ differs is the order in which numbers are added up.
 | PyTorch | no: `fit` has no data parallelism | no |
 """
 
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 
 import keras
 
@@ -67,7 +67,8 @@ class Devices:
             start: step of the first batch.
             options: of `fit`.
         """
-        return model.fit(((batch,) for batch in batches.iterate(start)), **options)
+        with closing(batches.iterate(start)) as stream:
+            return model.fit(((batch,) for batch in stream), **options)
 
 
 class _JaxDevices(Devices):
@@ -94,9 +95,8 @@ class _JaxDevices(Devices):
 
     def fit(self, model, batches, start=0, **options):
         rows = self.own_rows(batches.batch_size)
-        with self._distribution.scope():
-            data = ((batch,) for batch in batches.iterate(start, rows))
-            return model.fit(data, **options)
+        with self._distribution.scope(), closing(batches.iterate(start, rows)) as stream:
+            return model.fit(((batch,) for batch in stream), **options)
 
 
 class _TensorFlowDevices(Devices):

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 
 import keras
 import numpy as np
@@ -93,6 +94,10 @@ def test_a_run_leaves_all_its_files(finished):
     }  # fmt: skip
     assert config["versions"]["backend"] == keras.config.backend()
     assert PartSegmenter.from_preset(folder / "segmenter").parts == 3
+
+
+def test_a_run_leaves_no_threads(finished):
+    assert not [each for each in threading.enumerate() if each.name.startswith("keras-parts-data")]
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch compiles nothing here")
