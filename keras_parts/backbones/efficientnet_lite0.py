@@ -11,6 +11,7 @@ from keras import layers
 from keras_parts.backbones.backbone import build_backbone
 from keras_parts.backbones.files import find_weights, read_arrays
 from keras_parts.backbones.preprocessing import Preprocessing
+from keras_parts.backbones.tensorflow_layers import BatchNormalization
 from keras_parts.backbones.torch_weights import load_state
 from keras_parts.errors import DataError
 
@@ -99,7 +100,7 @@ def _block(x, kernel, stride, dilation, expansion, channels, name):
 
 
 def _normalise(x, name, activate=False):
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+    x = BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
     return layers.ReLU(max_value=6.0, name=f"{name}_relu")(x) if activate else x
 
 

@@ -7,6 +7,7 @@ from keras import layers
 
 from keras_parts.backbones.backbone import build_backbone
 from keras_parts.backbones.preprocessing import Preprocessing
+from keras_parts.backbones.tensorflow_layers import BatchNormalization, Conv2D
 from keras_parts.errors import ConfigError, IntegrityError
 
 PREPROCESSING = Preprocessing("RGB", 1.0, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -53,10 +54,10 @@ def _stages(x, strides):
 
 
 def _convolve(x, channels, kernel, name, **options):
-    x = layers.Conv2D(
+    x = Conv2D(
         channels, kernel, padding="same", use_bias=False, name=f"{name}_conv", **options
     )(x)  # fmt: skip
-    x = layers.BatchNormalization(momentum=0.97, epsilon=1e-3, name=f"{name}_bn")(x)
+    x = BatchNormalization(momentum=0.97, epsilon=1e-3, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
