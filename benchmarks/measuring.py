@@ -112,7 +112,8 @@ class Worker:
     """
 
     def __init__(self, script, settings, backend=None, limit=None):
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        # oneDNN as the command line has it
+        environment = {"TF_ENABLE_ONEDNN_OPTS": "1"} | os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
         if backend:
             environment["KERAS_BACKEND"] = backend
         self.short_of_memory = False

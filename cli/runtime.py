@@ -17,6 +17,9 @@ BACKENDS = ("tensorflow", "jax", "torch")
 def select_backend(requested=None):
     """Set KERAS_BACKEND to the requested backend, or else to one that is installed.
 
+    TensorFlow is told to use oneDNN too, unless TF_ENABLE_ONEDNN_OPTS says otherwise: on processors
+    without AVX-512 it does not by itself, though steps take two thirds of the time with it.
+
     In this order: `requested`, the variable itself, Keras' configuration file, the first of
     `BACKENDS` that is installed.
 
@@ -41,6 +44,8 @@ def select_backend(requested=None):
     if "keras" in sys.modules and (running := sys.modules["keras"].config.backend()) != chosen:
         raise ConfigError(f"Keras runs on {running} already: {chosen} takes a new process")
     os.environ["KERAS_BACKEND"] = chosen
+    if chosen == "tensorflow":
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     return chosen, remark
 
 

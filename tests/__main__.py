@@ -18,7 +18,9 @@ AT_A_TIME = 2
 def run(backend, arguments):
     """Exit code and output of the tests on one backend."""
     command = [sys.executable, "-m", "pytest", *SELECTIONS[backend], *arguments]
-    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # As the command line has it: what runs in these processes and below them computes alike.
+    environment = {"TF_ENABLE_ONEDNN_OPTS": "1"} | os.environ
+    environment |= {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryFile("w+") as output:
         code = subprocess.run(
             command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT

@@ -20,7 +20,9 @@ def machine(monkeypatch, tmp_path):
         if configured:
             (tmp_path / "keras.json").write_text(json.dumps({"backend": configured}))
 
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("KERAS", "CUDA"))}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("KERAS", "CUDA", "TF_"))
+    }
     environment["KERAS_HOME"] = str(tmp_path)
     monkeypatch.setattr(os, "environ", environment)
     monkeypatch.delitem(sys.modules, "keras", raising=False)
@@ -51,6 +53,17 @@ def test_variable_goes_before_keras_json_and_option_before_both(machine):
     assert runtime.select_backend()[0] == "jax"
     assert runtime.select_backend("tensorflow")[0] == "tensorflow"
     assert os.environ["KERAS_BACKEND"] == "tensorflow"
+
+
+def test_tensorflow_computes_with_onednn_unless_told_otherwise(machine):
+    machine("tensorflow", "jax")
+    runtime.select_backend("jax")
+    assert "TF_ENABLE_ONEDNN_OPTS" not in os.environ
+    runtime.select_backend("tensorflow")
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    runtime.select_backend("tensorflow")
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"backend": null}'])
