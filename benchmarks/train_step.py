@@ -1,11 +1,14 @@
 """Seconds, images/s and peak memory of whole training steps, on every backend that is installed.
 
-Five kinds of step, each in a process of its own that lives beside the others and is measured in
+Six kinds of step, each in a process of its own that lives beside the others and is measured in
 turns with them:
 
 - "plain PyTorch": the paper's step as `plain_torch.py` has it, eager, losses as they are defined;
 - "its networks alone": forward, backward and optimiser of that program without its losses, which
   no way of computing the losses can go below;
+- "their arithmetic": as many multiplications and additions as those networks make (convolutions as
+  they are defined, padding counted in), as products of matrices, of which processors do most a
+  second;
 - "paper": the same step by this package, recipe "paper" (ResNet-50, VGG19 run in every step);
 - "paper, bfloat16": with layers in bfloat16, weights and losses in float32;
 - "default": the default recipe, with the teacher's features out of the cache.
@@ -37,10 +40,14 @@ from measuring import (
 )
 
 PLAIN = {"plain": "PlainStep", "plain-networks": "PlainNetworks"}
+PRODUCTS = "products"
 PAPER = {"paper": "float32", "paper-bfloat16": "mixed_bfloat16"}
+ON_TORCH = {*PLAIN, PRODUCTS}
+MATRIX = 2048  # side of the matrices: large enough for a processor's full speed
 NAMES = {
     "plain": "plain PyTorch",
     "plain-networks": "its networks alone",
+    PRODUCTS: "their arithmetic",
     "paper": "paper",
     "paper-bfloat16": "paper, bfloat16",
     "default": "default",
@@ -49,24 +56,59 @@ NAMES = {
 
 def plain_step(program, batch, size, threads):
     """A function that makes `count` steps of the plain program of that name."""
-    import plain_torch
     import torch
 
     if threads:
         torch.set_num_threads(threads)
+    step = bare_step(program, batch, size)
+
+    def run(count):
+        for _ in range(count):
+            loss = step()
+        return float(loss)
+
+    return run
+
+
+def products_step(batch, size, threads):
+    """A function that multiplies matrices for as many operations as the networks of a step take."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if threads:
+        torch.set_num_threads(threads)
+    with FlopCounterMode(display=False) as counter:
+        bare_step(PLAIN["plain-networks"], batch, size)()
+    operations = counter.get_total_flops()
+    matrix = torch.rand(MATRIX, MATRIX, device=torch_device())
+    products = max(1, round(operations / (2 * MATRIX**3)))
+
+    def run(count):
+        for _ in range(count * products):
+            product = matrix @ matrix
+        return float(product[0, 0])
+
+    return run
+
+
+def bare_step(program, batch, size):
+    """A function that makes one step of the plain program of that name, on random images."""
+    import plain_torch
+    import torch
+
     torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch_device()
     step = getattr(plain_torch, program)(device=device)
     images = torch.rand(batch, 3, size, size, device=device)
     foreground = torch.zeros(batch, 1, size, size, device=device)
     foreground[:, :, size // 4 : -size // 4, size // 4 : -size // 4] = 1
+    return lambda: step(images, foreground)
 
-    def run(count):
-        for _ in range(count):
-            loss = step(images, foreground)
-        return float(loss)
 
-    return run
+def torch_device():
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def package_step(recipe, batch_size):
@@ -136,6 +178,8 @@ def work(kind, batch, size, steps, threads):
     """Answer each request with the seconds of a step and the process' peak memory."""
     if kind in PLAIN:
         run = plain_step(PLAIN[kind], batch, size, threads)
+    elif kind == PRODUCTS:
+        run = products_step(batch, size, threads)
     else:
         from keras_parts.training.recipes import recipe
 
@@ -183,11 +227,11 @@ def main():
 
     kinds = [kind for kind in NAMES if kind in options.kinds]
     for kind in kinds:
-        if kind in PLAIN and installed(["torch"]):
+        if kind in ON_TORCH and installed(["torch"]):
             start(kind)
     for backend in options.backends:
         for kind in kinds:
-            if kind not in PLAIN:
+            if kind not in ON_TORCH:
                 start(kind, backend)
     print_machine()
     print(
