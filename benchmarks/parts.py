@@ -7,7 +7,8 @@ train splits with the default recipe, by `keras-parts train`, unless their run f
 already, in --output/runs/{dataset}-k{K}-s{seed}. Every result is kept as JSON in --output, and what
 is there is not measured again, so that an interrupted run goes on: delete a file to measure it
 anew. Beside that of our method lies a picture of 16 test images. The table is written to
---output/table.md; --only-baselines trains and measures no model, --only-table measures nothing.
+--output/table.md; --only-baselines trains nothing and measures baselines and the zoo's models,
+--only-table measures nothing.
 """
 
 import argparse
@@ -35,6 +36,16 @@ SEEDS = {4: (0, 1, 2)}
 PARTS = {"cub": (4, 8, 16), "celebamask": (4, 8), "clothing_co_parsing": (4, 8)}
 FOLDERS = {"cub": "CUB_200_2011"}
 OURS = "ours"
+ZOO = "zoo"
+RELEASED = {
+    ("cub", 4): "cub",
+    ("cub", 8): "cub-8",
+    ("cub", 16): "cub-16",
+    ("celebamask", 4): "faces-4",
+    ("celebamask", 8): "faces-8",
+    ("clothing_co_parsing", 4): "clothing-4",
+}
+"""The zoo's model of a data set and K; its card says which recipe it is of."""
 SHARPENED = {("cub", 8), ("cub", 16)}
 """Trainings that go on from their result, for as many steps again, with the teacher's features of
 the upright image alone: on birds borders become sharper, though not at K=4."""
@@ -92,7 +103,7 @@ def parse():
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--datasets", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--parts", nargs="+", type=int, help="K to measure; all by default")
-    parser.add_argument("--methods", nargs="+", choices=[OURS, *ROWS])
+    parser.add_argument("--methods", nargs="+", choices=[OURS, ZOO, *ROWS])
     parser.add_argument("--steps", type=int, default=recipe("default").steps)
     parser.add_argument("--vit", metavar="PRESET", help="a vision transformer, for rows with one")
     parser.add_argument("--only-baselines", action="store_true")
@@ -107,10 +118,12 @@ def measure_dataset(name, options):
     for method in chosen_methods(options):
         for parts in options.parts or PARTS[name]:
             path = options.output / f"{name}-k{parts}-{method}.json"
-            if path.exists():
+            if path.exists() or (method == ZOO and (name, parts) not in RELEASED):
                 continue
             if method == OURS:
                 runs = measure_ours(name, folder, parts, train, test, options)
+            elif method == ZOO:
+                runs = measure_released(name, parts, train, test, options)
             else:
                 runs = measure_baseline(ROWS[method], parts, train, test, features)
             with atomic_write(path, "w") as file:
@@ -119,10 +132,10 @@ def measure_dataset(name, options):
 
 
 def chosen_methods(options):
-    for method in options.methods or [OURS, *ROWS]:
+    for method in options.methods or [OURS, ZOO, *ROWS]:
         if method == OURS and options.only_baselines:
             continue
-        if method != OURS and ROWS[method].features == "vit" and not options.vit:
+        if method in ROWS and ROWS[method].features == "vit" and not options.vit:
             continue
         yield method
 
@@ -138,6 +151,16 @@ def measure_ours(name, folder, parts, train, test, options):
         if len(reports) == 1:
             draw(segmenter, test, options.output / f"{name}-k{parts}-{OURS}.png")
     return Runs(tuple(reports))
+
+
+def measure_released(name, parts, train, test, options):
+    from keras_parts import zoo
+
+    model = RELEASED[name, parts]
+    segmenter = zoo.load(model)
+    draw(segmenter, test, options.output / f"{name}-k{parts}-{ZOO}.png")
+    maps = SegmenterMaps(segmenter)
+    return Runs((measured(maps, test, parts, train, f"this project, {model} of the zoo"),))
 
 
 def trained_run(name, folder, parts, seed, options):
@@ -231,7 +254,7 @@ def markdown(options):
 
 def rows_of(name, parts, output):
     found = {}
-    for method in (OURS, *ROWS):
+    for method in (OURS, ZOO, *ROWS):
         path = output / f"{name}-k{parts}-{method}.json"
         if path.exists():
             found[method] = json.loads(path.read_text(encoding="utf-8"))

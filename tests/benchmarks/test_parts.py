@@ -102,3 +102,17 @@ def test_runs_that_are_there_are_measured_and_drawn(parts, monkeypatch):
     assert [Path(path).name for path in trained] == ["toy-k2-s1"]
     assert "| this project (2 runs) |" in table and "±" in table
     assert Image.open(parts.output / "toy-k2-ours.png").width > 200
+
+
+def test_models_of_the_zoo_have_rows_of_their_own(parts, monkeypatch):
+    monkeypatch.setattr(parts.script, "RELEASED", {("toy", 2): "halves"})
+    table = parts("--methods", "zoo")
+    assert "| this project, halves of the zoo |" in table and "K=3" not in table
+    assert [path.name for path in parts.output.glob("*.json")] == ["toy-k2-zoo.json"]
+    assert Image.open(parts.output / "toy-k2-zoo.png").width > 200
+
+
+def test_models_of_the_zoo_are_of_their_data_sets(parts):
+    for (dataset, count), name in parts.script.RELEASED.items():
+        card = zoo.info(name)
+        assert (card.training.dataset, card.parts) == (dataset, count)
