@@ -13,6 +13,9 @@ turns.
 """
 
 import argparse
+import os
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the command line has it; read on import
 
 import keras
 from keras import ops

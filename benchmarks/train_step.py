@@ -14,8 +14,9 @@ turns with them:
 - "default": the default recipe, with the teacher's features out of the cache.
 
 Weights and images are random, which no arithmetic here depends on. Processor seconds are those of
-all threads. Peak memory is that of the whole process, from the start of its life, its libraries
-included. The last four columns are beside the first row.
+all threads. Peak memory is that of the whole process, from the start of its life; "above libraries"
+is what of it came after the import of the libraries, which takes most of a gigabyte where Keras
+finds many others to import. The last five columns are beside the first row.
 
     python benchmarks/train_step.py
     python benchmarks/train_step.py --size 256 --kinds paper plain --backends tensorflow
@@ -175,7 +176,9 @@ def random_teacher(recipe):
 
 
 def work(kind, batch, size, steps, threads):
-    """Answer each request with the seconds of a step and the process' peak memory."""
+    """Answer each request with the seconds of a step and the process' memory."""
+    import_libraries(kind)
+    libraries = peak_of_process()
     if kind in PLAIN:
         run = plain_step(PLAIN[kind], batch, size, threads)
     elif kind == PRODUCTS:
@@ -194,10 +197,18 @@ def work(kind, batch, size, steps, threads):
             "seconds": seconds / steps,
             "processor": processor / steps,
             "bytes": peak_of_process(),
+            "libraries": libraries,
             "loss": loss,
         }
 
     answer_requests(measure)
+
+
+def import_libraries(kind):
+    if kind in ON_TORCH:
+        import plain_torch  # noqa: F401
+    else:
+        import keras_parts.training.run  # noqa: F401
 
 
 def main():
@@ -241,7 +252,8 @@ def main():
     answers = workers_in_turns(workers, options.repeats)
     print_table(
         ("step", "batch", "wall-clock s", "processor s", "images a processor s", "peak MiB",
-         "wall-clock", "processor", "memory", "images a processor s"),
+         "above libraries", "wall-clock", "processor", "memory", "above libraries",
+         "images a processor s"),
         rows(answers, batches),
     )  # fmt: skip
 
@@ -251,14 +263,15 @@ def rows(answers, batches):
     base = None
     for name, measured in answers.items():
         if measured is None or None in measured:
-            yield name, batches[name], "failed", *[""] * 7
+            yield name, batches[name], "failed", *[""] * 9
             continue
         times, processor = (
             Times(tuple(answer[which] for answer in measured)) for which in ("seconds", "processor")
         )
         peak = max(answer["bytes"] for answer in measured)
+        above = peak - measured[0]["libraries"]
         speed = batches[name] / processor.median
-        values = (times.median, processor.median, peak, speed)
+        values = (times.median, processor.median, peak, above, speed)
         base = base or values
         yield (
             name,
@@ -267,6 +280,7 @@ def rows(answers, batches):
             processor.cell(),
             f"{speed:.2f}",
             mebibytes(peak),
+            mebibytes(above),
             *(ratio(*each) for each in zip(values, base, strict=True)),
         )
 

@@ -11,7 +11,7 @@ _INSIDE = 0.7  # foreground of a cell that counts as a place of the object, if t
 _ATTEMPTS = 10
 
 
-def find_clusters(crops, images, parts, exponent=0.0, seed=0):
+def find_clusters(crops, images, parts, exponent=0.0, centre=True, seed=0):
     """Directions in which places of objects differ from the mean of their image: k-means.
 
     Of several attempts the one with the least distance is taken, so that hardly anything is left
@@ -23,6 +23,7 @@ def find_clusters(crops, images, parts, exponent=0.0, seed=0):
         images: how many images these are, about.
         parts: number of clusters.
         exponent: of `keras_parts.ops.prominence`, with which every place is weighted.
+        centre: False takes the features as they are: the mean of an image tells its parts as well.
         seed: of the places that are looked at and of the first centres.
 
     Returns:
@@ -39,7 +40,7 @@ def find_clusters(crops, images, parts, exponent=0.0, seed=0):
     found = [
         chosen
         for features, foreground in crops
-        for chosen in _places(features, foreground, exponent, some, rng)
+        for chosen in _places(features, foreground, exponent, centre, some, rng)
     ]
     places, weights = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     if len(places) < parts:
@@ -55,18 +56,20 @@ def find_clusters(crops, images, parts, exponent=0.0, seed=0):
     return _unit(fitted.cluster_centers_)
 
 
-def _places(features, foreground, exponent, some, rng):
+def _places(features, foreground, exponent, centre, some, rng):
     """Of each image: directions `(places, channels)` and weights `(places,)` of some places."""
     features, foreground = ops.cast(features, "float32"), ops.cast(foreground, "float32")
     size = features.shape[1:3]
-    relative = ops.convert_to_numpy(features - part_means(foreground, features)[:, None])
     weights = reduce_aligned(prominence(features, foreground), size) ** exponent
     weights = ops.convert_to_numpy(weights)[..., 0]
     inside = ops.convert_to_numpy(reduce_aligned(foreground, size))[..., 0]
-    for one in range(len(relative)):
+    if centre:
+        features = features - part_means(foreground, features)[:, None]
+    features = ops.convert_to_numpy(features)
+    for one in range(len(features)):
         enough = np.clip(inside[one].max(), 1e-6, _INSIDE)
         chosen = rng.permutation(np.flatnonzero(inside[one] >= enough))[:some]
-        rows = relative[one].reshape(-1, relative.shape[-1])[chosen]
+        rows = features[one].reshape(-1, features.shape[-1])[chosen]
         yield _unit(rows), weights[one].reshape(-1)[chosen]
 
 

@@ -41,8 +41,8 @@ class Views:
             one a resolution, whose channels follow each other.
         target_logits: the first view's logits, warped. warped_logits: the warped second view's.
         warped_foreground, warped_foreground_logits: likewise.
-        temperature, positives, seed: of the contrastive loss. centre: whether its descriptors are
-            relative to the image's mean.
+        temperature, positives, seed: of the contrastive loss. centre: whether its descriptors, and
+            the features that clusters are compared with, are relative to the image's mean.
         clusters: `(parts, channels)`, where the parts start; or None. start: what is left of the
             start, a scalar from 1 to 0.
     """
@@ -110,9 +110,10 @@ def _clusters(views):
     if views.clusters is None:
         return ops.zeros(())
     (features,) = views.feature_maps
-    relative = features - views.mean[:, None]
+    if views.centre:
+        features = features - views.mean[:, None]
     return views.start * objectives.cluster_cross_entropy(
-        views.logits, views.foreground, relative, views.clusters
+        views.logits, views.foreground, features, views.clusters
     )
 
 
@@ -150,7 +151,8 @@ class PartDiscovery(TrainStep, keras.Model):
         loss_size: side in pixels at which losses are taken; None takes the input's.
         views: the random transforms.
         temperature, positives: see `keras_parts.objectives.contrastive`.
-        centre: compare part descriptors relative to the mean feature of their image's foreground.
+        centre: compare part descriptors, and features with the clusters, relative to the mean
+            feature of their image's foreground.
         prominence: exponent of `keras_parts.ops.prominence`, with which every place is weighted in
             the feature consistency; 0 weights all alike (the paper).
         clusters: `(parts, channels)` of `keras_parts.clusters.find_clusters`, for the loss of that

@@ -176,8 +176,8 @@ def cluster_cross_entropy(logits, foreground, features, centres):
     Args:
         logits: `(batch, height, width, parts)`.
         foreground: `(batch, height, width, 1)`, 0 or 1.
-        features: `(batch, h, w, channels)` relative to their image's mean, upsampled implicitly
-            with aligned corners.
+        features: `(batch, h, w, channels)`, upsampled implicitly with aligned corners; relative to
+            their image's mean where the centres are.
         centres: `(parts, channels)` of length 1; the nearest has the largest inner product.
 
     Returns:

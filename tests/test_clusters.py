@@ -34,6 +34,16 @@ def test_planted_directions_are_found_whatever_the_image_has_all_over():
     assert (found * bands[nearest]).sum(1).min() > 0.98
 
 
+def test_features_as_they_are_tell_images_apart():
+    """What an image has all over is far more than what its bands differ by."""
+    (features, foreground), *_ = crops(images=8)
+    own = features.mean((1, 2))
+    own /= np.linalg.norm(own, axis=1, keepdims=True)
+    found = find_clusters([(features, foreground)], 4, 4, centre=False)
+    assert sorted((own @ found.T).argmax(1)) == [0, 1, 2, 3]
+    assert (own @ found.T).max(1).min() > 0.98
+
+
 def test_the_same_seed_finds_the_same():
     once, again = (find_clusters(crops(noise=1.0), 12, 4, 2.0, seed=3) for _ in range(2))
     np.testing.assert_array_equal(once, again)

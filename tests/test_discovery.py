@@ -154,6 +154,17 @@ def test_training_lowers_the_loss(jit_compile):
     assert sum(history["skipped_steps"]) == 0
 
 
+def test_a_shift_of_all_features_moves_no_place_to_another_cluster_where_they_are_centred():
+    losses = {}
+    for centre in (True, False):
+        model = discovery({"clusters": 1.0}, views=STILL, centre=centre)
+        for shift in (0, 9):
+            moved = batch() | {"features": batch()["features"] + shift * np.eye(6)[0]}
+            losses[centre, shift] = float(model.compute_losses(moved, training=False)["clusters"])
+    assert losses[True, 0] == pytest.approx(losses[True, 9], rel=1e-5)
+    assert losses[False, 0] != pytest.approx(losses[False, 9], rel=1e-2)
+
+
 def test_the_start_from_clusters_fades_out_and_is_not_of_evaluation():
     model = discovery({"clusters": 1.0}, views=STILL, start_steps=4)
     whole = float(model.compute_losses(batch(), training=False)["clusters"])

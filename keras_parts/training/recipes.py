@@ -37,8 +37,9 @@ class Recipe:
             foreground, so that loss weights carry over between teachers.
         noise_floor: of the standardised features, directions in which an object and its mirror
             image differ are shrunk, see `keras_parts.teachers.fit_standardiser`; None is off.
-        centre: compare descriptors relative to their image's mean; prominence: how much more what
-            differs from that mean counts in the feature consistency; see `PartDiscovery`.
+        centre: compare descriptors, and features with the clusters, relative to their image's
+            mean; prominence: how much more what differs from that mean counts in the feature
+            consistency; see `PartDiscovery`.
         start_steps: steps over which the loss "clusters" fades out, by which parts start as
             clusters of the teacher's features; without that loss they start by chance.
         weights: {loss name: weight}, names out of `keras_parts.discovery.OBJECTIVES`.

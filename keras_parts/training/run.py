@@ -334,7 +334,9 @@ def _clusters(recipe, batches, teacher, standardiser):
         for features, foreground in _measured(batches, teacher)
     )
     images = min(_MEASURED, len(batches.dataset))
-    return find_clusters(crops, images, recipe.parts, recipe.prominence, recipe.seed)
+    return find_clusters(
+        crops, images, recipe.parts, recipe.prominence, recipe.centre, recipe.seed
+    )
 
 
 def _goes_on(recipe):

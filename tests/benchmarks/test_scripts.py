@@ -63,3 +63,5 @@ def test_train_step():
     assert "failed" not in [row[2] for row in rows]
     steps = [row[0].partition(",")[0] for row in rows]
     assert steps == ["its networks alone", "their arithmetic", "paper"]
+    peak, above = header.index("peak MiB"), header.index("above libraries")
+    assert all(0 < int(row[above]) < int(row[peak]) for row in rows)
