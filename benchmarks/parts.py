@@ -50,6 +50,18 @@ SHARPENED = {("cub", 8), ("cub", 16)}
 """Trainings that go on from their result, for as many steps again, with the teacher's features of
 the upright image alone: on birds borders become sharper, though not at K=4."""
 UPRIGHT = "teacher_turns=[1,0,0,0]"
+SETTINGS = {
+    "clothing_co_parsing": (
+        "centre=false",
+        "prominence=0",
+        'teacher_layers=["block_14"]',
+        UPRIGHT,
+        "teacher_size=449",
+        "start_steps=1000",
+    )
+}
+"""Changes to the default recipe by data set, chosen on held-out training images. Kinds of clothes
+are of the whole person: what an image has all over tells them from one another."""
 PICTURED = 16
 
 
@@ -168,6 +180,8 @@ def trained_run(name, folder, parts, seed, options):
     run = options.output / "runs" / f"{name}-k{parts}-s{seed}"
     arguments = ["--dataset", name, "--data-dir", folder, "--parts", parts, "--seed", seed]
     arguments += ["--steps", options.steps]
+    for setting in SETTINGS.get(name, ()):
+        arguments += ["--set", setting]
     if (name, parts) not in SHARPENED:
         return train_once(run, arguments)
     if not trained(run):

@@ -82,6 +82,8 @@ def test_runs_that_are_there_are_measured_and_drawn(parts, monkeypatch):
 
     def train(command, check):
         trained.append(command[command.index("--output") + 1])
+        if "--dataset" in command:
+            assert command[command.index("--set") + 1] == "centre=false"
         starts.append(command[command.index("--init-from") + 1] if "--init-from" in command else "")
         folder = Path(trained[-1], "segmenter")
         folder.mkdir(parents=True)
@@ -89,6 +91,7 @@ def test_runs_that_are_there_are_measured_and_drawn(parts, monkeypatch):
 
     monkeypatch.setattr(parts.script, "subprocess", SimpleNamespace(run=train))
     monkeypatch.setitem(parts.script.SEEDS, 2, (0, 1))
+    monkeypatch.setitem(parts.script.SETTINGS, "toy", ("centre=false",))
     train(["--output", str(parts.output / "runs" / "toy-k2-s0")], check=True)
     trained.clear(), starts.clear()
     monkeypatch.setattr(parts.script, "SHARPENED", {("toy", 3)})
