@@ -44,6 +44,7 @@ RELEASED = {
     ("celebamask", 4): "faces-4",
     ("celebamask", 8): "faces-8",
     ("clothing_co_parsing", 4): "clothing-4",
+    ("clothing_co_parsing", 8): "clothing-8",
 }
 """The zoo's model of a data set and K; its card says which recipe it is of."""
 SHARPENED = {("cub", 8), ("cub", 16)}
