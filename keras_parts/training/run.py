@@ -334,9 +334,7 @@ def _clusters(recipe, batches, teacher, standardiser):
         for features, foreground in _measured(batches, teacher)
     )
     images = min(_MEASURED, len(batches.dataset))
-    return find_clusters(
-        crops, images, recipe.parts, recipe.prominence, recipe.centre, recipe.seed
-    )
+    return find_clusters(crops, images, recipe.parts, recipe.prominence, recipe.centre, recipe.seed)
 
 
 def _goes_on(recipe):
