@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
 from keras_parts.data.label_maps import Entry, LabelMaps, in_fixed_test
-from keras_parts.data.problems import attempt, report
+from keras_parts.data.problems import are_collected, attempt, report
 from keras_parts.data.sources import find_data, read_lines
 from keras_parts.errors import DataError
 from keras_parts.images import atomic_path, read_labels, read_mask
@@ -122,12 +122,12 @@ def load_celebamask(split: str, data_dir: str | PathLike | None = None) -> Datas
         kind, entries = OfficialCelebAMask, _official_entries(root)
     official = _official_splits(root, entries)
     if split == "all":
-        return kind(INFO, entries)
+        return kind(INFO, entries, root)
     if official:
         wanted = ("fit", "validation") if split == "train" else (split,)
-        return kind(INFO, [entry for entry in entries if official.get(entry.id) in wanted])
+        return kind(INFO, [entry for entry in entries if official.get(entry.id) in wanted], root)
     chosen = [entry for entry in entries if in_fixed_test(entry.id) == (split == "test")]
-    dataset = kind(INFO, chosen)
+    dataset = kind(INFO, chosen, root)
     return dataset if split == "test" else split_of(dataset, split)
 
 
@@ -148,7 +148,7 @@ def prepare(
         How many pictures were written.
     """
     root, output = Path(data_dir), Path(output)
-    dataset = OfficialCelebAMask(INFO, _official_entries(root))
+    dataset = OfficialCelebAMask(INFO, _official_entries(root), root)
     for folder in ("images", "masks"):
         (output / folder).mkdir(parents=True, exist_ok=True)
     partition = root / _PARTITION
@@ -187,11 +187,15 @@ def _label(path):
 
 def _label_map_entries(root):
     images = sorted((root / "images").iterdir())
-    return [
-        Entry(path.stem, path, (root / "masks" / f"{path.stem}.png",))
+    entries = [
+        Entry(path.stem, path, (root / "masks" / f"{path.stem}.png",), str(path))
         for path in images
         if path.suffix.lower() in (".jpg", ".png")
     ]
+    if are_collected():
+        masks = {path.stem: path for path in (root / "masks").glob("*.png")}
+        _report_lost(root / "images", masks, {entry.id for entry in entries})
+    return entries
 
 
 def _official_entries(root):
@@ -210,8 +214,28 @@ def _official_entries(root):
         folder = root / _MASKS / str(number // _MASKS_A_FOLDER)
         masks = [folder / f"{number:05d}_{part}.png" for part in PARTS]
         there = tuple(mask for mask in masks if mask.is_file()) or (masks[0],)
-        entries.append(Entry(path.stem, path, there))
+        entries.append(Entry(path.stem, path, there, str(path)))
+    if are_collected():
+        _report_lost(root / _IMAGES, _masks_by_number(root), {int(entry.id) for entry in entries})
     return entries
+
+
+def _masks_by_number(root):
+    """Number of a face -> one of its masks."""
+    masks = {}
+    for path in sorted((root / _MASKS).glob("*/*.png")):
+        number = path.name.partition("_")[0]
+        if number.isdecimal():
+            masks.setdefault(int(number), path)
+    return masks
+
+
+def _report_lost(folder, masks, there):
+    """Report masks whose picture is not among those in the folder, once a picture."""
+    if not there:
+        return  # all are lost, which is told as one problem
+    for name in sorted(set(masks) - there):
+        report(f"celebamask: {masks[name]} has no picture in {folder}: unpack it again")
 
 
 def _official_splits(root, entries):

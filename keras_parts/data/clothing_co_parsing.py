@@ -39,6 +39,7 @@ REGIONS = {
     "bag": ("bag", "purse", "wallet"),
 }  # fmt: skip
 _BACKGROUND = ("null", "background")
+_LABELS = "annotations/pixel-level"  # of the official layout
 
 
 class ClothingCoParsing(LabelMaps):
@@ -81,23 +82,23 @@ def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None)
     if are_collected():
         _report_unlabelled(root, entries)
     if split == "all":
-        return ClothingCoParsing(info, entries)
+        return ClothingCoParsing(info, entries, root)
     chosen = [entry for entry in entries if in_fixed_test(entry.id) == (split == "test")]
-    dataset = ClothingCoParsing(info, chosen)
+    dataset = ClothingCoParsing(info, chosen, root)
     return dataset if split == "test" else split_of(dataset, split)
 
 
 def _entries(root):
     """The annotated photographs: of the official ones, the rest has labels for images only."""
-    for folder, suffix in (("annotations/pixel-level", ".mat"), ("labels", ".png")):
+    for folder, suffix in ((_LABELS, ".mat"), ("labels", ".png")):
         if (root / folder).is_dir():
             return [
-                Entry(path.stem, root / "photos" / f"{path.stem}.jpg", (path,))
+                Entry(path.stem, root / "photos" / f"{path.stem}.jpg", (path,), str(path))
                 for path in sorted((root / folder).glob(f"*{suffix}"))
             ]
     raise DataError(
-        f"clothing_co_parsing: {root} has neither annotations/pixel-level nor labels. To obtain "
-        f"the data set, {HOW_TO_OBTAIN}"
+        f"clothing_co_parsing: {root} has neither {_LABELS} nor labels. To obtain the data set, "
+        f"{HOW_TO_OBTAIN}"
     )
 
 
@@ -114,15 +115,28 @@ def _report_unlabelled(root, entries):
 
 
 def _part_names(root):
-    names = _names_of_text(root) if (root / "label_list.txt").is_file() else _names_of_mat(root)
-    if not names or names[0] not in _BACKGROUND:
-        raise DataError(f"clothing_co_parsing: label 0 is {names[:1]}, expected the background")
+    path = _label_list(root)
+    names = _names_of_text(path) if path.suffix == ".txt" else _names_of_mat(path)
+    if not names:
+        raise DataError(f"clothing_co_parsing: {path.name} is empty: take it from the data set")
+    if names[0] not in _BACKGROUND:
+        raise DataError(
+            f"clothing_co_parsing: {path.name} names label 0 {names[0]!r}, expected "
+            f"{_BACKGROUND[0]!r}, the background"
+        )
     return tuple(names[1:])
 
 
-def _names_of_text(root):
+def _label_list(root):
+    """The file with the names of the labels that is there, or should be in this layout."""
+    text, mat = root / "label_list.txt", root / "label_list.mat"
+    usual = mat if (root / _LABELS).is_dir() else text
+    return next((path for path in (text, mat) if path.is_file()), usual)
+
+
+def _names_of_text(path):
     names = {}
-    for line, text in enumerate(read_lines(root / "label_list.txt"), 1):
+    for line, text in enumerate(read_lines(path), 1):
         if not text.strip():
             continue
         number, _, name = text.partition(" ")
@@ -141,8 +155,8 @@ def _names_of_text(root):
     return list(names)
 
 
-def _names_of_mat(root):
-    names = read_mat(root / "label_list.mat", "label_list")
+def _names_of_mat(path):
+    names = read_mat(path, "label_list")
     return [str(name) for name in np.atleast_1d(names).ravel()]
 
 

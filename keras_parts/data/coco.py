@@ -70,6 +70,7 @@ class CocoFile:
         category: name of the category whose objects count; None where there is only one.
 
     Attributes:
+        category: id of the chosen category.
         objects: {file name of an image: its objects, in the file's order}.
         landmarks: names of the category's keypoints.
 
@@ -82,14 +83,15 @@ class CocoFile:
         self.path = Path(path)
         content = self._read()
         chosen = self._category(content["categories"], category)
+        self.category = chosen["id"]
         self.landmarks = tuple(map(str, chosen.get("keypoints", ())))
-        images = {}
+        images, named = {}, {}
         for image in content["images"]:
-            self._add_image(images, image)
+            self._add_image(images, named, image)
         self.objects: dict[str, list[CocoObject]] = {name: [] for name, _ in images.values()}
         numbers = set()
         for annotation in content["annotations"]:
-            self._add_object(images, numbers, annotation, chosen["id"])
+            self._add_object(images, numbers, annotation)
 
     def _read(self):
         try:
@@ -122,7 +124,7 @@ class CocoFile:
             raise ConfigError(f"{self.path}: {asked}: it has {', '.join(names)}")
         return categories[names.index(name)]
 
-    def _add_image(self, images, image):
+    def _add_image(self, images, named, image):
         try:
             number, name = image["id"], image["file_name"]
             size = int(image["height"]), int(image["width"])
@@ -132,10 +134,13 @@ class CocoFile:
             return
         if number in images:
             report(f"{self.path}: two images have the id {number}")
-        else:
-            images[number] = name, size
+            return
+        images[number] = name, size
+        first = named.setdefault(name, number)
+        if first != number:
+            report(f"{self.path}: the images {first} and {number} have the same file_name {name}")
 
-    def _add_object(self, images, numbers, annotation, category):
+    def _add_object(self, images, numbers, annotation):
         if not isinstance(annotation, dict) or not isinstance(
             annotation.get("image_id"), int | str
         ):
@@ -145,7 +150,7 @@ class CocoFile:
         if not isinstance(number, int | str | None):
             report(f"{self.path}: an annotation has the id {_short(number)}, expected a number")
             return
-        if annotation.get("category_id") != category or annotation.get("iscrowd"):
+        if annotation.get("category_id") != self.category or annotation.get("iscrowd"):
             return
         if number in numbers:
             report(f"{self.path}: two annotations have the id {number}")

@@ -165,6 +165,9 @@ class CUB(Dataset):
             f"{HOW_TO_OBTAIN}"
         )
 
+    def mask_file(self, index):
+        return self.files(index)[1]
+
     def number(self, index: int) -> int:
         """The official id of an image."""
         return self._numbers[index]
@@ -247,7 +250,8 @@ class _Tables:
     """
 
     def __init__(self, root):
-        self.ids, self.paths = _read_images(root)
+        images = _read_names(root, "images.txt", "image")
+        self.ids, self.paths = list(images), list(images.values())
         is_train, lines = self._by_image(root, "train_test_split.txt", 2)
         self.is_train = is_train[:, 0]
         _check_flags("train_test_split.txt", self.is_train, lines)
@@ -255,9 +259,8 @@ class _Tables:
         labels, lines = self._by_image(root, "image_class_labels.txt", 2)
         labels = labels[:, 0]
 
-        classes = _read_table(root, "classes.txt", 2, numbers=1)
-        self.class_ids = _whole("classes.txt", classes)
-        self.class_names = [row[1] for row in classes.values()]
+        classes = _read_names(root, "classes.txt", "class")
+        self.class_ids, self.class_names = list(classes), list(classes.values())
         self.category_names = tuple(map(_readable, self.class_names))
         if classes:
             table = "image_class_labels.txt"
@@ -265,9 +268,9 @@ class _Tables:
         place = {number: index for index, number in enumerate(self.class_ids)}
         self.categories = np.array([place.get(label, -1) for label in labels], np.int64)
 
-        parts = _read_table(root, "parts/parts.txt", 2, numbers=1)
-        self.landmarks = tuple(row[1] for row in parts.values())
-        self.parts, self.part_lines = self._part_locations(root, _whole("parts/parts.txt", parts))
+        parts = _read_names(root, "parts/parts.txt", "part")
+        self.landmarks = tuple(parts.values())
+        self.parts, self.part_lines = self._part_locations(root, list(parts))
 
     def in_split(self, split):
         return (
@@ -327,20 +330,21 @@ class _Tables:
         return found.reshape(*shape, 3), lines.reshape(shape)
 
 
-def _read_images(root):
-    """(ids, paths) of images.txt."""
-    rows = _read_table(root, "images.txt", 2, numbers=1)
-    _whole("images.txt", rows)
-    images, first = {}, {}
-    for line, (number, path) in rows.items():
-        for word in (f"image {int(number)}", path):
+def _read_names(root, table, what):
+    """{number: name} of a table of both; of those that are there twice the first counts."""
+    names, first = {}, {}
+    for line, (number, name) in _read_table(root, table, 2, numbers=1).items():
+        if not number.isdecimal():
+            report(f"cub: {table} has {number!r} in line {line}, expected a whole number")
+            continue
+        for word in (f"{what} {int(number)}", name):
             if word in first:
-                report(f"cub: images.txt lists {word} twice, in lines {first[word]} and {line}")
+                report(f"cub: {table} lists {word} twice, in lines {first[word]} and {line}")
                 break
         else:
-            images[int(number)] = path
-            first[f"image {int(number)}"] = first[path] = line
-    return list(images), list(images.values())
+            names[int(number)] = name
+            first[f"{what} {int(number)}"] = first[name] = line
+    return names
 
 
 def cmr_paths(folders: Iterable[Path], split: str) -> list[str]:
@@ -453,15 +457,6 @@ def _is_finite(word):
         return np.isfinite(float(word))
     except ValueError:
         return False
-
-
-def _whole(name, rows):
-    """The first words of the rows as whole numbers; other rows are taken out."""
-    for line, row in list(rows.items()):
-        if not row[0].isdecimal():
-            report(f"cub: {name} has {row[0]!r} in line {line}, expected a whole number")
-            del rows[line]
-    return [int(row[0]) for row in rows.values()]
 
 
 def _rows(ids, numbers):

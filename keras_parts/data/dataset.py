@@ -4,6 +4,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 
 import numpy as np
 
@@ -57,9 +58,9 @@ class Dataset(Sequence[Sample]):
     """A sequence of samples that are read when they are asked for.
 
     A reader sets `info` and defines `__len__` and `read`; it overrides `ids`, `categories` and
-    `fingerprint` where it can answer without reading every sample, and `fields` where a sample
-    can be damaged in more than one place. `dataset[i]` counts from the end for negative i,
-    `dataset[a:b]` is a `Subset`.
+    `fingerprint` where it can answer without reading every sample, `fields` where a sample can be
+    damaged in more than one place, and `mask_file` where masks stand in files. `dataset[i]` counts
+    from the end for negative i, `dataset[a:b]` is a `Subset`.
     """
 
     info: DatasetInfo
@@ -89,6 +90,9 @@ class Dataset(Sequence[Sample]):
         """
         return vars(self.read(index))
 
+    def mask_file(self, index: int) -> PathLike | str | None:
+        """Where the mask of the sample at `index` stands, for messages; None if in no file."""
+
     def problems(self, index: int) -> list[str]:
         """All that is wrong with a sample, each with its file; nothing where all is well."""
         with collected() as found:
@@ -97,8 +101,16 @@ class Dataset(Sequence[Sample]):
                 attempt(Sample, **fields)
             foreground = fields.get("foreground")
             if foreground is not None and not foreground.any():
-                report(f"{self.info.name}: the mask of {fields['id']} is empty")
+                report(self._empty_mask(index, fields["id"]))
         return found
+
+    def _empty_mask(self, index, name):
+        file = self.mask_file(index)
+        where = "" if file is None else f" in {file}"
+        return (
+            f"{self.info.name}: the mask of {name}{where} is empty: mend it, or remove it and its "
+            "image"
+        )
 
     def ids(self) -> list[str]:
         """Every sample's id, in order."""
@@ -148,6 +160,9 @@ class Subset(Dataset):
 
     def fields(self, index):
         return self.dataset.fields(int(self.indices[index]))
+
+    def mask_file(self, index):
+        return self.dataset.mask_file(int(self.indices[index]))
 
     def ids(self):
         ids = self.dataset.ids()

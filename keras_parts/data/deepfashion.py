@@ -7,6 +7,7 @@ Rich Annotations*, CVPR 2016. The splits are lists of images in JSON; the labels
 
 import json
 from os import PathLike
+from os.path import splitext
 
 import numpy as np
 
@@ -80,12 +81,13 @@ def load_deepfashion(split: str, data_dir: str | PathLike | None = None) -> Data
     check_split("deepfashion", split, SPLITS)
     root = find_data("deepfashion", data_dir, FOLDER, HOW_TO_OBTAIN)
     lists = _LISTS["train" if split in ("fit", "validation") else split]
-    names = [name for one in lists for name in attempt(_file_names, root, one) or ()]
-    dataset = DeepFashion(INFO, [_entry(root, name) for name in names])
+    names = [named for one in lists for named in attempt(_file_names, root, one) or ()]
+    dataset = DeepFashion(INFO, [_entry(root, *named) for named in names], root)
     return split_of(dataset, split) if split in ("fit", "validation") else dataset
 
 
 def _file_names(root, which):
+    """[(file name, where it is listed)]."""
     path = root / "Anno" / "segmentation" / f"DeepFashion_segmentation_{which}.json"
     try:
         images = json.loads(path.read_text(encoding="utf-8"))["images"]
@@ -100,16 +102,17 @@ def _file_names(root, which):
     names = []
     for number, image in enumerate(images):
         name = image.get("file_name") if isinstance(image, dict) else None
+        where = f"{path.name}: images[{number}]"
         if isinstance(name, str) and name:
-            names.append(name)
+            names.append((name, where))
         else:
-            report(f"deepfashion: {path.name}: images[{number}] has no file_name")
+            report(f"deepfashion: {where} has no file_name")
     return names
 
 
-def _entry(root, name):
-    segment = f"{name.rpartition('.')[0]}_segment.png"
-    return Entry(name.rpartition(".")[0], _found(root, name), (_found(root, segment),))
+def _entry(root, name, listed):
+    stem, _ = splitext(name)
+    return Entry(stem, _found(root, name), (_found(root, f"{stem}_segment.png"),), listed)
 
 
 def _found(root, name):

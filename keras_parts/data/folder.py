@@ -89,10 +89,11 @@ class Folder(Dataset):
             licence=LICENCE,
             how_to_obtain=HOW_TO_OBTAIN,
         )
-        self._entries = self._find_entries()
+        paths = self._find_images()
+        self._entries = self._entries_of(paths)
         self.left_out = ()
         if are_collected():  # every sample will be read whole
-            self._report_strangers()
+            self._report_strangers(paths)
         else:
             look = self._look_at_header if verify == "headers" else self._fields
             self.left_out = self._verify(look, skip_bad)
@@ -112,9 +113,17 @@ class Folder(Dataset):
     def categories(self):
         return np.full(len(self), -1, np.int64)
 
+    def mask_file(self, index):
+        entry = self._entries[index]
+        file = self._masks.name(entry)
+        return self._labels.of(entry.path) if file is None and self._labels is not None else file
+
     def fingerprint(self):
-        """Goes by names, sizes and times of the files, not by their content."""
-        digest = hashlib.sha256(f"folder {isinstance(self._masks, _Alpha)}".encode())
+        """Goes by names, sizes and times of the files, not by their content, and by what is taken
+        from which of them."""
+        kind, labelled = type(self._masks).__name__, self._labels is not None
+        categories = [one and one.category for one in (self._masks.coco, self._keypoints)]
+        digest = hashlib.sha256(f"folder {kind} {labelled} {categories}".encode())
         for entry in self._entries:
             files = [self._root / entry.path, *self._masks.files(entry)]
             if self._labels is not None:
@@ -122,23 +131,28 @@ class Folder(Dataset):
             if self._keypoints is not None:
                 files.append(self._keypoints.path)
             stats = [(one.stat().st_size, one.stat().st_mtime_ns) for one in files]
-            digest.update(f"\n{entry.id} {stats}".encode())
+            number = entry.object and entry.object.number
+            digest.update(f"\n{entry.id} {number} {stats}".encode())
         return digest.hexdigest()
 
     def _landmarks(self):
-        source = self._keypoints or getattr(self._masks, "coco", None)
+        source = self._keypoints or self._masks.coco
         return source.landmarks if source else ()
 
-    def _find_entries(self):
-        without = [
-            source.folder for source in (self._masks, self._labels) if hasattr(source, "folder")
-        ]
-        paths = find_images(self._root, without)
+    def _pictures(self):
+        """The folders of pictures that belong to the images."""
+        return [one for one in (self._masks.pictures, self._labels) if one is not None]
+
+    def _find_images(self):
+        paths = find_images(self._root, [one.folder for one in self._pictures()])
         if not paths:
             raise DataError(
                 f"{self._root} holds no images: looked in it and its folders for files ending in "
                 + ", ".join(sorted(IMAGE_SUFFIXES))
             )
+        return paths
+
+    def _entries_of(self, paths):
         entries = attempt(self._masks.entries, paths)
         if entries is None:  # the images are checked all the same
             self._masks = _NoMasks()
@@ -147,12 +161,10 @@ class Folder(Dataset):
 
     def _fields(self, entry):
         image, size = read_picture(self._root / entry.path)
-        foreground = attempt(self._foreground, entry, size)
         labels = attempt(self._part_labels, entry, size)
+        foreground = attempt(self._foreground, entry, size, labels)
         if labels is not None:
-            if foreground is None:
-                foreground = labels > 0
-            if foreground.shape == labels.shape:
+            if foreground is not None and foreground.shape == labels.shape:
                 labels = np.where(foreground, labels, np.uint8(0))
             self._check_names(entry, labels)
         fields = {"id": entry.id, "image": image, "foreground": foreground, "part_labels": labels}
@@ -162,9 +174,11 @@ class Folder(Dataset):
         fields["box"] = image_box(*size) if box is None else box
         return fields | self._keypoints_of(entry, size)
 
-    def _foreground(self, entry, size):
+    def _foreground(self, entry, size, labels):
         mask = self._masks.mask(entry)
-        if mask is not None and size is not None and mask.shape != size:
+        if mask is None:
+            return None if labels is None else labels > 0
+        if size is not None and mask.shape != size:
             raise DataError(_sizes_differ(size, mask.shape, self._masks.name(entry)))
         return mask
 
@@ -222,11 +236,14 @@ class Folder(Dataset):
             )
         return objects[0] if objects else None
 
-    def _report_strangers(self):
-        """Keypoints of images that are not there: a name misspelt, or a folder not complete."""
+    def _report_strangers(self, paths):
+        """What is of no image that is there (a name misspelt, a folder not complete), or of two."""
+        for pictures in self._pictures():
+            others = [self._root, *(one.folder for one in self._pictures() if one is not pictures)]
+            pictures.report_strangers(paths, others)
         if self._keypoints is None:
             return
-        there = {entry.path.as_posix() for entry in self._entries}
+        there = {path.as_posix() for path in paths}
         for name, found in self._keypoints.objects.items():
             if found and name not in there:
                 report(
@@ -314,7 +331,14 @@ def load_folder(
 
 
 class _NoMasks:
-    """Where masks come from: here, from nowhere. Other sources answer the same questions."""
+    """Where masks come from: here, from nowhere. Other sources answer the same questions.
+
+    Attributes:
+        pictures: the folder that holds them, or None.
+        coco: the COCO file that holds them, or None.
+    """
+
+    pictures = coco = None
 
     def entries(self, paths):
         """The samples of the images."""
@@ -358,22 +382,21 @@ class _MaskFolder(_NoMasks):
     """A mask an image, of the same name."""
 
     def __init__(self, folder):
-        self._pictures = Pictures(folder, "masks")
-        self.folder = self._pictures.folder
+        self.pictures = Pictures(folder, "masks")
 
     def look(self, entry, size):
-        path = self._pictures.of(entry.path)
+        path = self.name(entry)
         if (mask_size := read_size(path)) != size:
             raise DataError(_sizes_differ(size, mask_size, path))
 
     def mask(self, entry):
-        return read_mask(self._pictures.of(entry.path))
+        return read_mask(self.name(entry))
 
     def name(self, entry):
-        return self._pictures.of(entry.path)
+        return self.pictures.of(entry.path)
 
     def files(self, entry):
-        return (self._pictures.of(entry.path),)
+        return (self.name(entry),)
 
 
 class _CocoMasks(_NoMasks):
@@ -446,6 +469,23 @@ class Pictures:
                 f"{path.as_posix()}: more than one {self._what} in {self.folder}: {names}"
             )
         return found[0]
+
+    def report_strangers(self, paths, others):
+        """Report pictures of none of the images, or of several alike.
+
+        Args:
+            paths: of the images.
+            others: folders that hold something else, should they lie inside this one.
+        """
+        images = {}
+        for path in paths:
+            images.setdefault(_stem(path), []).append(path.as_posix())
+        for path in find_images(self.folder, others):
+            file, named = self.folder / path, images.get(_stem(path), ())
+            if not named:
+                report(f"{file}: there is no image of this name for the {self._what}")
+            if len(named) > 1:
+                report(f"{file}: this {self._what} is that of {' and of '.join(named)} alike")
 
 
 def _mask_source(root, masks, category):

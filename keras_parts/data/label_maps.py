@@ -19,11 +19,12 @@ from keras_parts.errors import DataError
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture and the files that its label map is made from."""
+    """A picture, the files that its label map is made from, and what names it, for messages."""
 
     id: str
     image: Path
     labels: tuple[Path, ...]
+    listed: str
 
 
 class LabelMaps(Dataset):
@@ -36,13 +37,20 @@ class LabelMaps(Dataset):
         info: of the data set; `part_names` are those of the labels 1, 2, ..., or none where they
             are not known because their table is damaged.
         entries: the pictures of the split.
+        root: where they lie, for messages.
+
+    Raises:
+        DataError: the split has no pictures.
     """
 
-    def __init__(self, info: DatasetInfo, entries: Iterable[Entry]):
+    def __init__(self, info: DatasetInfo, entries: Iterable[Entry], root: Path):
         self.info = info
         self._entries = _checked(info.name, entries)
         if not self._entries:
-            raise DataError(f"{info.name}: this split has no images here. {info.how_to_obtain}")
+            raise DataError(
+                f"{info.name}: {root} has no images of this split. To obtain the data set, "
+                f"{info.how_to_obtain}"
+            )
 
     @abstractmethod
     def label_map(self, entry: Entry) -> np.ndarray | None:
@@ -69,6 +77,9 @@ class LabelMaps(Dataset):
         box = mask_box(foreground)
         box = image_box(*labels.shape) if box is None else box
         return fields | {"foreground": foreground, "box": box, "part_labels": labels}
+
+    def mask_file(self, index):
+        return self._entries[index].labels[0]
 
     def _labels(self, entry, size):
         """The label map, if it has names for all labels and the image's size, where it is known."""
@@ -122,9 +133,9 @@ def _checked(name, entries):
     """The entries of different ids, whose files are all there."""
     checked = {}
     for entry in entries:
-        if entry.id in checked:
-            report(f"{name}: {entry.id} is listed twice")
-        checked.setdefault(entry.id, entry)
+        first = checked.setdefault(entry.id, entry)
+        if first is not entry:
+            report(f"{name}: {entry.id} is listed twice, in {first.listed} and {entry.listed}")
     if not are_collected():  # otherwise reading them tells, and of all else that is wrong
         for entry in checked.values():
             for path in (entry.image, *entry.labels):

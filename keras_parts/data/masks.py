@@ -38,10 +38,16 @@ class WithMasks(Dataset):
         fields = self.dataset.fields(index)
         return fields | {"foreground": attempt(self._mask, fields["id"], fields["image"])}
 
-    def _mask(self, name, image):
+    def mask_file(self, index):
+        return self._file(self.dataset.ids()[index])
+
+    def _file(self, name):
         if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
             name += ".png"
-        path = self._pictures.of(Path(name))
+        return self._pictures.of(Path(name))
+
+    def _mask(self, name, image):
+        path = self._file(name)
         mask = read_mask(path)
         if image is not None and mask.shape != image.shape[:2]:
             raise DataError(

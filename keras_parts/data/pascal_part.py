@@ -98,9 +98,9 @@ class ObjectEntry(Entry):
 class PascalPart(LabelMaps):
     """Objects of one class; see `load_pascal_part`."""
 
-    def __init__(self, info, entries, category):
+    def __init__(self, info, entries, root, category):
         self._category = category
-        super().__init__(info, entries)
+        super().__init__(info, entries, root)
 
     def label_map(self, entry):
         path = entry.labels[0]
@@ -135,7 +135,7 @@ def load_pascal_part(
     root = find_data("pascal_part", data_dir, FOLDER, HOW_TO_OBTAIN)
     wanted = {"all": ("train", "test"), "test": ("test",)}.get(split, ("train",))
     entries = [entry for one in wanted for entry in _entries(root, one, category)]
-    dataset = PascalPart(_info(category), entries, category)
+    dataset = PascalPart(_info(category), entries, root, category)
     return split_of(dataset, split) if split in ("fit", "validation") else dataset
 
 
@@ -164,7 +164,7 @@ def _entries(root, split, category):
     annotations = root / "Annotations_Part"
     listed = attempt(_listed, voc / "ImageSets" / "Main" / f"{category}_{_LISTS[split]}.txt")
     entries = []
-    for name in tqdm(listed or (), f"{category} {split}", delay=2, leave=False):
+    for name, where in tqdm(listed or (), f"{category} {split}", delay=2, leave=False):
         image, path = voc / "JPEGImages" / f"{name}.jpg", annotations / f"{name}.mat"
         objects = attempt(_objects, path)
         chosen = [
@@ -172,7 +172,7 @@ def _entries(root, split, category):
             for number, one in enumerate(objects or (), 1)
         ]
         entries += [
-            ObjectEntry(f"{name}#{place + 1}", image, (path,), place=place)
+            ObjectEntry(f"{name}#{place + 1}", image, (path,), where, place)
             for place in np.flatnonzero(np.array(chosen, bool)).tolist()
         ]
         if objects is None or None in chosen:
@@ -181,16 +181,18 @@ def _entries(root, split, category):
 
 
 def _listed(path: Path):
-    """Names of the images that show the class (1) or hardly show it (0)."""
+    """[(name, where it is listed)] of the images that show the class (1) or hardly show it (0)."""
     if not path.is_file():
         raise DataError(f"pascal_part: {path} is missing. To obtain the data set, {HOW_TO_OBTAIN}")
-    names = []
-    for number, line in enumerate(read_lines(path), 1):
+    lines, names = read_lines(path), []
+    if not lines:
+        report(f"pascal_part: {path.name} is empty: unpack it again")
+    for number, line in enumerate(lines, 1):
         row = line.split()
         if len(row) != 2 or row[1] not in ("-1", "0", "1"):
             report(f"pascal_part: {path.name} has {line!r} in line {number}, expected 'NAME 1'")
         elif row[1] != "-1":
-            names.append(row[0])
+            names.append((row[0], f"{path.name} line {number}"))
     return names
 
 

@@ -19,10 +19,12 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a text file, UTF-8.
 
     Raises:
-        DataError: it cannot be read as text.
+        DataError: it is missing or cannot be read as text.
     """
     try:
         return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text: {error}") from None
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 
 import numpy as np
@@ -18,6 +19,19 @@ from tests.data import drawn
 needs_coco = pytest.mark.skipif(
     not importlib.util.find_spec("pycocotools"), reason="COCO's masks take pycocotools"
 )
+FILE = re.compile(r"[^\s:,]\.(jpg|png|mat|txt|json)\b")
+TABLE = re.compile(r"\.(txt|json)\b(.*)", re.DOTALL)
+VALUE = re.compile(r"\d|'|\.jpg")
+WHOLE = re.compile("is empty|is missing|no such file|cannot be read as text|no JSON|no COCO JSON")
+
+
+def assert_places_are_named(problems, root):
+    """Every problem names a file, and what is wrong inside a table its line or value."""
+    for problem in problems:
+        problem = problem.partition("To obtain the data set")[0]
+        assert FILE.search(problem) or f"{root}/" in problem, problem
+        if table := TABLE.search(problem):
+            assert VALUE.search(table[2]) or WHOLE.search(table[2]), problem
 
 
 def cut_short(path):
@@ -42,14 +56,22 @@ def damage_deepfashion(root):
     empty = np.zeros((*drawn.SIZE, 3), np.uint8)
     drawn.save(folder / "img_highres/WOMEN/Dresses/id_00000003/02_1_front_segment.png", empty)
     path = folder / "DeepFashion_segmentation_query.json"
-    edit_json(path, lambda content: content["images"].extend([{"id": 3}, content["images"][0]]))
+    plain = {"file_name": "plain.d/plain"}
+    edit_json(
+        path,
+        lambda content: content["images"].extend([{"id": 3}, content["images"][0], plain, plain]),
+    )
+    table = "DeepFashion_segmentation_query.json: images"
     return {
         "id_00000000/02_1_front.jpg: cut short or damaged",
         "id_00000001/02_1_front_segment.png: there is no such file",
         "02_1_front_segment.png have 9 x 9 pixels, the image 32 x 24",
-        "the mask of img_highres/WOMEN/Dresses/id_00000003/02_1_front is empty",
-        "DeepFashion_segmentation_query.json: images[2] has no file_name",
-        "id_00000006/02_1_front is listed twice",
+        "id_00000003/02_1_front_segment.png is empty: mend it, or remove it and its image",
+        f"{table}[2] has no file_name",
+        f"id_00000006/02_1_front is listed twice, in {table}[0] and {table}[3]",
+        f"deepfashion: plain.d/plain is listed twice, in {table}[4] and {table}[5]",
+        "plain.d/plain: there is no such file",
+        "plain.d/plain_segment.png: there is no such file",
     }
 
 
@@ -73,7 +95,7 @@ def damage_pascal_part(root):
         "2008_000005.jpg: cut short or damaged",
         "2008_000006.mat: object 1 has no mask",
         "horse_val.txt has '2008_000009 7' in line 4",
-        "2008_000007#2 is listed twice",
+        "2008_000007#2 is listed twice, in horse_val.txt line 2 and horse_val.txt line 5",
     }
 
 
@@ -84,6 +106,8 @@ def damage_celebamask(root):
     Image.new("RGB", (512, 500), "white").save(masks / "00001_hat.png")
     (root / "CelebAMask-HQ/CelebA-HQ-img/x.jpg").write_bytes(b"")
     cut_short(root / "CelebAMask-HQ/CelebA-HQ-img/3.jpg")
+    (root / "CelebAMask-HQ/CelebA-HQ-img/8.jpg").unlink()
+    lost = min(masks.glob("00008_*.png"))
     path = root / "CelebAMask-HQ/list_eval_partition.txt"
     path.write_text(path.read_text() + "\nx\n001002.jpg 1\n")
     path = root / "CelebAMask-HQ/CelebA-HQ-to-CelebA-mapping.txt"
@@ -93,9 +117,23 @@ def damage_celebamask(root):
         "00001_hat.png has 512 x 500 pixels, expected 512 x 512",
         "x.jpg is not named by a number",
         "3.jpg: cut short or damaged",
+        f"{lost} has no picture in {root / 'CelebAMask-HQ/CelebA-HQ-img'}: unpack it again",
         "list_eval_partition.txt has 1 columns in line 11, not 2",
         "list_eval_partition.txt has 001002.jpg twice, in lines 3 and 12",
         "CelebA-HQ-to-CelebA-mapping.txt gives no split to ",
+    }
+
+
+def damage_faces(root):
+    (root / "images/00.jpg").unlink()
+    (root / "masks/01.png").unlink()
+    drawn.save(root / "images/02.png", drawn.photograph(2))
+    drawn.save(root / "masks/03.png", np.zeros(drawn.SIZE, np.uint8))
+    return {
+        f"{root / 'masks/00.png'} has no picture in {root / 'images'}",
+        "01.png: there is no such file",
+        f"02 is listed twice, in {root / 'images/02.jpg'} and {root / 'images/02.png'}",
+        f"the mask of 03 in {root / 'masks/03.png'} is empty",
     }
 
 
@@ -106,6 +144,7 @@ def damage_clothing(root):
     (root / "photos/0005.jpg").unlink()
     drawn.save(root / "labels/0006.png", np.zeros((5, 4), np.uint8))
     cut_short(root / "photos/0007.jpg")
+    drawn.save(root / "labels/0008.png", np.zeros(drawn.SIZE, np.uint8))
     (root / "label_list.txt").write_text("0 null\n\n1 hair\n2 skin\n7 dress\n4 hair\n")
     return {
         "0002.png has the label 9, the largest known is 4",
@@ -114,6 +153,7 @@ def damage_clothing(root):
         "0005.jpg: there is no such file",
         "labels of 0006 in",
         "0007.jpg: cut short or damaged",
+        f"the mask of 0008 in {root / 'labels/0008.png'} is empty",
         "label_list.txt has '7 dress' in line 5, expected '3 NAME'",
         "label_list.txt has hair twice, in lines 3 and 6",
     }
@@ -126,17 +166,22 @@ def damage_clothing_mat(root):
     savemat(labels / "0003.mat", {"groundtruth": np.ones(drawn.SIZE)})
     savemat(labels / "0004.mat", {"groundtruth": np.full((5, 4), 1, np.uint8)})
     savemat(labels / "0005.mat", {"groundtruth": np.full(drawn.SIZE, -1, np.int16)})
+    savemat(labels / "0006.mat", {"groundtruth": np.zeros(drawn.SIZE, np.uint8)})
     return {
         "0001.mat: not a readable .mat file",
         "0002.mat: it holds other, expected groundtruth",
         "0003.mat: groundtruth is float64 of (24, 32), no label map",
         "0004.mat have 4 x 5 pixels, the image 32 x 24",
         "0005.mat: groundtruth is int16",
+        f"the mask of 0006 in {labels / '0006.mat'} is empty",
     }
 
 
 def damage_folder(root):
     cut_short(root / "images/0.jpg")
+    drawn.save(root / "images/8.png", drawn.photograph(8))
+    for folder in ("masks", "labels"):
+        drawn.save(root / folder / "none.png", drawn.labels(0, 3))
     (root / "masks/1.png").unlink()
     drawn.save(root / "masks/2.png", np.zeros((5, 4), np.uint8))
     drawn.save(root / "labels/3.png", np.zeros((5, 4), np.uint8))
@@ -162,6 +207,10 @@ def damage_folder(root):
         'the keypoints of annotation 7 are ["x", 8',
         "two annotations have the id 8",
         "there is no image nine.jpg, which it has keypoints of",
+        f"{root / 'masks/8.png'}: this mask is that of 8.jpg and of 8.png alike",
+        f"{root / 'labels/8.png'}: this part label is that of 8.jpg and of 8.png alike",
+        f"{root / 'masks/none.png'}: there is no image of this name for the mask",
+        f"{root / 'labels/none.png'}: there is no image of this name for the part label",
     }
 
 
@@ -173,9 +222,11 @@ def damage_coco(root):
         images[1]["width"] = 31
         images.append(dict(images[3]))
         images.append({"id": 77})
+        images.append({**images[4], "id": 60})
         by_number = {one["id"]: one for one in annotations}
         by_number[13]["keypoints"] = [60, 7, 2, 0, 0, 0]
         by_number[14]["segmentation"] = {"counts": "?", "size": "no"}
+        by_number[50]["segmentation"]["counts"] = [drawn.SIZE[0] * drawn.SIZE[1]]
         annotations.append({**by_number[15], "image_id": 500, "id": 99})
         annotations.append(dict(by_number[15]))
 
@@ -185,6 +236,8 @@ def damage_coco(root):
         "annotation 11: the mask has 31 x 24 pixels, its image 32 x 24",
         "two images have the id 3",
         "an image lacks id, file_name, height or width",
+        "the images 4 and 60 have the same file_name sub/4.jpg",
+        f"the mask of sub/2.jpg#50 in {root / 'objects.json'}, annotation 50 is empty",
         "left_ear of annotation 13, in sub/3.jpg, is at x=60, y=7, outside the image of 32 x 24",
         "the segmentation of annotation 14 is damaged",
         "annotation 99 is of image 500, which is not listed",
@@ -192,10 +245,27 @@ def damage_coco(root):
     }
 
 
+def damage_cub(root):
+    root = root / "CUB_200_2011"
+    for name, lines in (("classes.txt", "7 200.Other"), ("parts/parts.txt", "3 tusk\n16 beak")):
+        with (root / name).open("a") as file:
+            file.write(f"{lines}\n")
+    empty = root / "segmentations/001.Red_Robin/bird 3.png"
+    Image.new("L", drawn.SIZE[::-1]).save(empty)
+    return {
+        "classes.txt lists class 7 twice, in lines 3 and 4",
+        "parts/parts.txt lists part 3 twice, in lines 3 and 16",
+        "parts/parts.txt lists beak twice, in lines 2 and 17",
+        f"the mask of 001.Red_Robin/bird 3 in {empty} is empty",
+    }
+
+
 DAMAGES = {
+    "cub": ("cub", drawn.cub, damage_cub),
     "deepfashion": ("deepfashion", drawn.deepfashion, damage_deepfashion),
     "pascal_part": ("pascal_part", drawn.pascal_part, damage_pascal_part),
     "celebamask": ("celebamask", drawn.celebamask, damage_celebamask),
+    "celebamask, label maps": ("celebamask", drawn.celebamask_label_maps, damage_faces),
     "clothing_co_parsing": (
         "clothing_co_parsing",
         drawn.clothing_pictures,
@@ -224,7 +294,8 @@ def test_all_damages_in_one_pass(layout, tmp_path):
     found = check(name, progress=False, **options).problems
     for words in expected:
         assert sum(words in problem for problem in found) == 1, (words, found)
-    assert len(found) == len(expected)
+    assert_places_are_named(found, tmp_path)
+    assert len(found) == len(expected), found
     with pytest.raises(DataError):
         for sample in load(name, "all", **options):
             assert sample.foreground.any()
@@ -276,6 +347,17 @@ def stack_pascal_part(root):
     }
 
 
+def empty_lists_of_pascal_part(root):
+    lists = root / "VOCdevkit/VOC2010/ImageSets/Main"
+    for which in ("train", "val"):
+        (lists / f"horse_{which}.txt").write_text("")
+    return {
+        "horse_train.txt is empty",
+        "horse_val.txt is empty",
+        f"pascal_part/horse: {root / 'VOCdevkit'} has no images of this split",
+    }
+
+
 def stack_celebamask(root):
     folder = root / "CelebAMask-HQ"
     first, second, *_ = sorted((folder / "CelebAMask-HQ-mask-anno/0").glob("00002_*.png"))
@@ -293,6 +375,12 @@ def stack_celebamask(root):
         "list_eval_partition.txt: cannot be read as text",
         "CelebA-HQ-to-CelebA-mapping.txt is empty",
     }
+
+
+def lose_photographs_of_celebamask(root):
+    for path in (root / "CelebAMask-HQ/CelebA-HQ-img").iterdir():
+        path.unlink()
+    return {f"{root / 'CelebAMask-HQ'} has no images of this split"}
 
 
 def stack_clothing(root):
@@ -323,6 +411,27 @@ def stack_clothing_mat(root):
         "0001.jpg: cut short or damaged",
         "0002.jpg has no labels",
     }
+
+
+def empty_names_of_clothing(root):
+    (root / "label_list.txt").write_text("")
+    return {"label_list.txt is empty"}
+
+
+def lose_names_of_clothing(root):
+    (root / "label_list.txt").unlink()
+    return {f"{root / 'label_list.txt'}: there is no such file"}
+
+
+def other_names_of_clothing(root):
+    (root / "label_list.txt").write_text("0 hair\n1 skin\n")
+    return {"label_list.txt names label 0 'hair', expected 'null'"}
+
+
+def other_names_of_clothing_mat(root):
+    names = np.array([["hair", "skin"]], object)
+    savemat(root / "clothing_co_parsing/label_list.mat", {"label_list": names})
+    return {"label_list.mat names label 0 'hair', expected 'null'"}
 
 
 def stack_folder(root):
@@ -443,12 +552,38 @@ def lose_images_of_cub(root):
 STACKED = {
     "deepfashion": ("deepfashion", drawn.deepfashion, stack_deepfashion),
     "pascal_part": ("pascal_part", drawn.pascal_part, stack_pascal_part),
+    "pascal_part, empty": ("pascal_part", drawn.pascal_part, empty_lists_of_pascal_part),
     "celebamask": ("celebamask", drawn.celebamask, stack_celebamask),
+    "celebamask, photographs lost": (
+        "celebamask",
+        drawn.celebamask,
+        lose_photographs_of_celebamask,
+    ),
     "clothing_co_parsing": ("clothing_co_parsing", drawn.clothing_pictures, stack_clothing),
     "clothing_co_parsing, .mat": (
         "clothing_co_parsing",
         drawn.clothing_co_parsing,
         stack_clothing_mat,
+    ),
+    "clothing_co_parsing, names empty": (
+        "clothing_co_parsing",
+        drawn.clothing_pictures,
+        empty_names_of_clothing,
+    ),
+    "clothing_co_parsing, names lost": (
+        "clothing_co_parsing",
+        drawn.clothing_pictures,
+        lose_names_of_clothing,
+    ),
+    "clothing_co_parsing, other names": (
+        "clothing_co_parsing",
+        drawn.clothing_pictures,
+        other_names_of_clothing,
+    ),
+    "clothing_co_parsing, other names, .mat": (
+        "clothing_co_parsing",
+        drawn.clothing_co_parsing,
+        other_names_of_clothing_mat,
     ),
     "folder": ("folder", drawn.folder, stack_folder),
     "folder, lost": ("folder", drawn.folder, lose_in_folder),
@@ -471,6 +606,7 @@ def test_a_damage_hides_no_other(layout, tmp_path):
     found = check(name, progress=False, **options).problems
     for words in expected:
         assert sum(words in problem for problem in found) == 1, (words, found)
+    assert_places_are_named(found, tmp_path)
     assert len(found) == len(expected), found
 
 
@@ -523,6 +659,7 @@ def test_damaged_birds(tmp_path):
     )
     for words in expected:
         assert sum(words in problem for problem in report.problems) == 1, words
+    assert_places_are_named(report.problems, root)
     assert len(report.problems) == len(expected) and report.samples == 24
 
 

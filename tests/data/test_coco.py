@@ -60,6 +60,35 @@ def test_a_category_has_to_be_chosen_where_there_are_several(tmp_path):
     assert len(load("folder", "all", **(options | {"category": "cat"}))) == 6
 
 
+def test_the_fingerprint_tells_which_objects_are_taken(tmp_path):
+    options = drawn.coco(tmp_path)
+    path = options["masks"]
+    content = json.loads(path.read_text())
+    # One object of each kind in an image, whose ids are those of the images.
+    kept = [one for one in content["annotations"] if one["id"] not in (50, 51)]
+    path.write_text(json.dumps(content | {"annotations": kept}))
+    dogs, cats = (load("folder", "all", **(options | {"category": one})) for one in ("dog", "cat"))
+    assert dogs.ids() == cats.ids() and dogs.fingerprint() != cats.fingerprint()
+    for one in kept:  # numbered within their kind, as some programs do
+        one["id"] %= 10
+        one["id"] %= 6
+    path.write_text(json.dumps(content | {"annotations": kept}))
+    dogs, cats = (load("folder", "all", **(options | {"category": one})) for one in ("dog", "cat"))
+    assert dogs.fingerprint() != cats.fingerprint()
+
+
+def test_the_fingerprint_tells_whose_keypoints_are_taken(tmp_path):
+    options = drawn.folder(tmp_path)
+    path = options["keypoints"]
+    content = json.loads(path.read_text())
+    content["categories"].append({**content["categories"][0], "id": 2, "name": "monster"})
+    path.write_text(json.dumps(content))
+    beast, monster = (
+        load("folder", "all", **options, category=one).fingerprint() for one in ("beast", "monster")
+    )
+    assert beast != monster
+
+
 def test_keypoints_beside_masks_of_a_folder(tmp_path):
     options = drawn.folder(tmp_path)
     sample = load("folder", "all", **options)[0]
@@ -92,6 +121,10 @@ def test_other_json(tmp_path, text):
         ({"categories": [{"id": 7, "name": "dog", "keypoints": 3}]}, "keypoints of a category"),
         ({"annotations": [{"id": [1], "image_id": 1}]}, r"has the id \[1\], expected a number"),
         ({"images": [{"id": 1, "file_name": "a", "height": float("inf"), "width": 1}]}, "lacks id"),
+        (
+            {"images": [{"id": n, "file_name": "a", "height": 3, "width": 3} for n in (1, 2)]},
+            "the images 1 and 2 have the same file_name a",
+        ),
     ],
 )
 def test_json_of_another_form_is_named(tmp_path, change, words):

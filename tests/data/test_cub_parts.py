@@ -192,6 +192,18 @@ def test_every_damage_in_a_record_is_told(prepared):
     assert beak.startswith(f"cub_parts: beak of {name} is at x=97, y=10.5, outside the image of 32")
 
 
+def test_an_empty_mask_is_told_with_its_folder(prepared):
+    dataset = load("cub_parts", "all", prepared)
+    train, test = dataset._splits
+    record = dict(test._records[0])
+    mask = io.BytesIO()
+    Image.new("L", drawn.SIZE[::-1]).save(mask, "png")
+    record["segmentation_mask"] = mask.getvalue()
+    with mock.patch.object(test, "_records", [record]):
+        (problem,) = dataset.problems(len(train))
+    assert f"the mask of {test.ids()[0]} in {prepared}" in problem and "is empty" in problem
+
+
 def test_lost_metadata_is_named(copy):
     root, folder = copy
     (folder / "metadata.json").write_text("{}")

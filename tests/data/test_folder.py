@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_parts.data import load
+from keras_parts.data.check import check
 from keras_parts.data.crops import image_box, mask_box
 from keras_parts.errors import ConfigError, DataError
 from tests.data.contract import check_dataset
@@ -115,6 +116,40 @@ def test_fingerprint_sees_a_changed_file(images, masks):
     assert fingerprint() == bare and fingerprint(masks=masks) != masked
     _draw(images / "Bird 1.PNG", value=7)
     assert fingerprint() != bare
+
+
+def test_fingerprint_tells_masks_from_part_labels(images, masks):
+    one = load("folder", "train", images, masks=masks)
+    other = load("folder", "train", images, part_labels=masks)
+    assert one.fingerprint() != other.fingerprint()
+
+
+def test_images_that_share_a_mask_are_read(images, masks):
+    _draw(images / "bird 2.png")
+    dataset = load("folder", "train", images, masks=masks)
+    assert len(dataset) == 6 and all(sample.foreground.any() for sample in dataset)
+
+
+@pytest.mark.parametrize("inside", ["images/masks", "masks/labels", "masks/images"])
+def test_folders_inside_each_other_hold_no_stray_masks(tmp_path, inside):
+    folders = {name: tmp_path / name for name in ("images", "masks", "labels")}
+    folders[inside.rpartition("/")[2]] = tmp_path / inside
+    for name in ("1.png", "far/2.png"):
+        _draw(folders["images"] / name)
+        for other in ("masks", "labels"):
+            _draw_mask(folders[other] / name)
+    options = {"masks": folders["masks"], "part_labels": folders["labels"]}
+    report = check("folder", data_dir=folders["images"], progress=False, **options)
+    assert report.problems == () and report.samples == 2
+
+
+def test_an_empty_mask_is_named_by_the_file_it_is_read_from(images, masks):
+    _draw_mask(masks / "Bird 1.png", np.zeros((20, 30), bool))
+    for option in ("masks", "part_labels"):
+        dataset = load("folder", "fit", images, **{option: masks})
+        assert dataset.problems(1) == []
+        (problem,) = dataset.problems(0)
+        assert f"the mask of Bird 1.PNG in {masks / 'Bird 1.png'} is empty" in problem
 
 
 def _no_mask(images, masks):

@@ -22,6 +22,18 @@ def test_colours_become_labels(tmp_path):
         np.testing.assert_array_equal(sample.part_labels, drawn.labels(number, 15))
 
 
+def test_a_photograph_without_a_suffix_keeps_its_name(tmp_path):
+    options = drawn.deepfashion(tmp_path)
+    folder = tmp_path / "In-shop/Anno/segmentation"
+    path = folder / "DeepFashion_segmentation_gallery.json"
+    path.write_text('{"images": [{"file_name": "img.d/front"}]}')
+    drawn.save(folder / "img.d/front.png", drawn.photograph(0))
+    (folder / "img.d/front.png").rename(folder / "img.d/front")
+    drawn.save(folder / "img.d/front_segment.png", np.full((*drawn.SIZE, 3), 211, np.uint8))
+    sample = load("deepfashion", "test", **options)[-1]
+    assert sample.id == "img.d/front" and (sample.part_labels == 13).all()
+
+
 def test_the_test_split_is_query_and_gallery(tmp_path):
     options = drawn.deepfashion(tmp_path)
     ids = load("deepfashion", "test", **options).ids()

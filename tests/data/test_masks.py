@@ -23,6 +23,10 @@ def test_masks_of_a_folder_take_the_place_of_the_data_sets_own(tmp_path, name, d
         np.testing.assert_array_equal(sample.box, own.box)
     assert other[:1].masks_from == str(tmp_path / "predicted")
     assert dataset.masks_from == "the data set's own"
+    file = path.with_name(path.name + ".png")
+    drawn.save(file, np.zeros(drawn.SIZE, np.uint8))
+    (problem,) = other[-1:].problems(0)
+    assert f"the mask of {other.ids()[-1]} in {file} is empty" in problem
     Image.new("L", (3, 4)).save(path.with_name(path.name + ".png"))
     with pytest.raises(DataError, match="the mask has 3 x 4 pixels, its image 32 x 24"):
         other[-1]

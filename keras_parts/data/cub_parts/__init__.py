@@ -88,6 +88,9 @@ class CubParts(Dataset):
         box = sides.astype(np.float32)
         return fields | {"box": box, "keypoints": keypoints, "visible": visible}
 
+    def mask_file(self, index):
+        return self._folder
+
     def _record(self, index, name):
         try:
             return self._records[int(index)]
@@ -122,9 +125,18 @@ class _Joined(Dataset):
         return Sample(**self.fields(index))
 
     def fields(self, index):
+        split, index = self._find(index)
+        return split.fields(index)
+
+    def mask_file(self, index):
+        split, index = self._find(index)
+        return split.mask_file(index)
+
+    def _find(self, index):
+        """The split that has a sample, and its index there."""
         for split in self._splits:
             if index < len(split):
-                return split.fields(index)
+                return split, index
             index -= len(split)
         raise IndexError(index)
 
