@@ -7,8 +7,8 @@ train splits with the default recipe, by `keras-parts train`, unless their run f
 already, in --output/runs/{dataset}-k{K}-s{seed}. Every result is kept as JSON in --output, and what
 is there is not measured again, so that an interrupted run goes on: delete a file to measure it
 anew. Beside that of our method lies a picture of 16 test images. The table is written to
---output/table.md; --only-baselines trains nothing and measures baselines and the zoo's models,
---only-table measures nothing.
+--output/table.md; --only-baselines trains nothing and measures baselines and the zoo's models, which
+stand in the table where our method was not trained; --only-table measures nothing.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from keras_parts.metrics import (
     teacher_features,
 )
 from keras_parts.parts import contact_sheet
-from keras_parts.training.recipes import recipe
+from keras_parts.training.recipes import parse_setting, recipe
 
 SEEDS = {4: (0, 1, 2)}
 """K -> seeds of our method; one elsewhere."""
@@ -64,6 +64,18 @@ SETTINGS = {
 """Changes to the default recipe by data set, chosen on held-out training images. Kinds of clothes
 are of the whole person: what an image has all over tells them from one another."""
 PICTURED = 16
+HEAD = """# Our method and every baseline, by all protocols
+
+Per cent, test splits, with the 95 % interval of a bootstrap over images, and, where there are
+several runs (seeds 0, 1 and 2), their mean and deviation. "given" takes the data set's masks,
+"model" the model's own background. "turned and mirrored", "mirrored": the features that our method
+learns from, averaged over such images; other features are of the upright image. A model "of the
+zoo" stands where our method was not trained for this table; its card tells its recipe. Written by
+
+```sh
+KERAS_BACKEND=tensorflow python benchmarks/parts.py --data-dir DATA --output parts/ --vit DINOV2
+```
+"""
 
 
 class Row(NamedTuple):
@@ -85,7 +97,8 @@ ROWS = {
     "kmeans-teacher": Row("kmeans-features", "teacher"),
 }
 """Features: "plain" is the recipe's teacher as a network, one layer of it; "teacher" is all that
-our method learns from, with its averages over turned and mirrored images; "vit" is --vit."""
+our method learns from on the data set, with its averages over turned and mirrored images; "vit" is
+--vit."""
 PLAIN_LAYERS = ("block_14",)
 """The layer whose clusters agree best with keypoints of birds (block 10 is far behind)."""
 VIT_SIZE = 224
@@ -127,7 +140,7 @@ def parse():
 def measure_dataset(name, options):
     folder = options.data_dir / FOLDERS.get(name, name)
     train, test = load(name, "train", folder), load(name, "test", folder)
-    features = Features(options.vit)
+    features = Features(name, options.vit)
     for method in chosen_methods(options):
         for parts in options.parts or PARTS[name]:
             path = options.output / f"{name}-k{parts}-{method}.json"
@@ -229,8 +242,9 @@ class Features:
     Only the last kind is remembered: features of all images take much memory.
     """
 
-    def __init__(self, vit):
-        self._vit, self._kind, self._made = vit, None, (None, "")
+    def __init__(self, dataset, vit):
+        self._dataset, self._vit = dataset, vit
+        self._kind, self._made = None, (None, "")
 
     def __call__(self, kind):
         """(features, what to call them)."""
@@ -245,7 +259,11 @@ class Features:
         from keras_parts.teachers import create_teacher
         from keras_parts.training.run import build_teacher
 
-        chosen = recipe("default")
+        chosen, views = recipe("default"), ()
+        if kind == "teacher":
+            settings = SETTINGS.get(self._dataset, ())
+            chosen = recipe("default", **dict(map(parse_setting, settings)))
+            views = view_words(chosen)
         size = chosen.teacher_size or chosen.size
         if kind == "vit":
             network, size = create_teacher("dinov2", weights=self._vit), VIT_SIZE
@@ -254,13 +272,20 @@ class Features:
         else:
             network = create_teacher(chosen.teacher, PLAIN_LAYERS)
         words = f"{network.name.removeprefix('teacher_')} {'+'.join(network.layer_names)}"
-        if kind == "teacher":
-            words += ", turned and mirrored"
+        words = ", ".join(filter(None, (f"{words} at {size} px", " and ".join(views))))
         return remembered(teacher_features(network, size), megabytes=1500), words
 
 
+def view_words(chosen):
+    """What a recipe's teacher sees besides the upright image."""
+    if any(chosen.teacher_turns[1:]):
+        yield "turned"
+    if chosen.teacher_mirror:
+        yield "mirrored"
+
+
 def markdown(options):
-    lines = []
+    lines = [HEAD]
     for name in options.datasets:
         for parts in PARTS[name]:
             lines += rows_of(name, parts, options.output)
@@ -273,6 +298,8 @@ def rows_of(name, parts, output):
         path = output / f"{name}-k{parts}-{method}.json"
         if path.exists():
             found[method] = json.loads(path.read_text(encoding="utf-8"))
+    if OURS in found:
+        found.pop(ZOO, None)  # the same method: its own runs tell more
     if not found:
         return []
     start = "cub" if name == "cub" else "pixels"

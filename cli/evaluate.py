@@ -32,6 +32,8 @@ _AS_IT_IS = {
     "teacher_turns": (1.0, 0.0, 0.0, 0.0),
     "teacher_mirror": False,
 }
+_MASKS = "masks"
+"""What our models, and those of the paper, are trained with besides images of one category."""
 _NAMED = 3
 """So many of the missing files are named."""
 _NO_SUBSET = ("data_dir", "masks")
@@ -127,7 +129,7 @@ def evaluate(
     baselines = _baselines(baselines, all_baselines)
     _check(split, model, seeds, parts, baselines, name_parts)
     dataset = data(split)
-    train = data(_TRAINED_ON[split]) if split in _TRAINED_ON else None
+    train = _train_split(data, split, dataset, protocols, baselines)
     if mask_folder:
         dataset, train = _with_masks(mask_folder, dataset, train)
     import_keras()
@@ -135,7 +137,7 @@ def evaluate(
 
     run = functools.partial(
         measure, dataset=dataset, train=train, progress=not quiet, split=split,
-        subset=_subset(data.settings), **given(batch_size=batch_size),
+        subset=_subset(data.settings, dataset.info.name), **given(batch_size=batch_size),
     )  # fmt: skip
     methods, segmenter = [], None
     if model:
@@ -166,6 +168,17 @@ def evaluate(
         with atomic_write(output, "w") as file:
             json.dump(plain(content), file, indent=2)
     return Answer(content, text)
+
+
+def _train_split(data, split, dataset, protocols, baselines):
+    """What landmarks and baselines are fitted on; None where nothing is, which need not be there."""
+    from keras_parts.metrics import fitted_on_train
+
+    if split not in _TRAINED_ON:
+        return None
+    if not baselines and not fitted_on_train(dataset, protocols or None):
+        return None
+    return data(_TRAINED_ON[split])
 
 
 def _with_masks(folder, dataset, train):
@@ -203,12 +216,15 @@ def _lacking(folder, ids):
     return lacking
 
 
-def _subset(settings):
-    """The options of a data set's reader that may leave images out: "classes=[1], subset=cmr"."""
+def _subset(settings, name):
+    """The options of a data set's reader that may leave images out: "classes=[1], subset=cmr".
+
+    One that the data set's name tells, as "pascal_part/horse" does, leaves nothing out.
+    """
     return ", ".join(
-        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in settings.items()
-        if name not in _NO_SUBSET
+        f"{option}={value if isinstance(value, str) else json.dumps(value)}"
+        for option, value in settings.items()
+        if option not in _NO_SUBSET and value not in name.split("/")
     )
 
 
@@ -261,7 +277,11 @@ def _measured_models(run, model, seeds, protocols, flip):
         segmenter = zoo.load(name)
         first = first or segmenter
         maps = SegmenterMaps(segmenter, flip)
-        reports.append(run(maps, parts=segmenter.parts, protocols=protocols or None, method=method))
+        report = run(
+            maps, parts=segmenter.parts, protocols=protocols or None, method=method,
+            supervision=_MASKS,
+        )  # fmt: skip
+        reports.append(report)
     return Runs(tuple(reports)), first
 
 
@@ -280,7 +300,11 @@ def _measured_baselines(run, names, parts, seeds, features, train, possible):
             maps = baseline(train, parts, seed, embed)
             chosen = possible(maps)
             if chosen != []:
-                reports.append(run(maps, parts=parts, protocols=chosen, method=method))
+                report = run(
+                    maps, parts=parts, protocols=chosen, method=method,
+                    supervision=baseline.supervision,
+                )  # fmt: skip
+                reports.append(report)
         if reports:
             yield Runs(tuple(reports))
 

@@ -14,7 +14,7 @@ from keras_parts.metrics.baselines import (
 from keras_parts.metrics.bootstrap import intervals
 from keras_parts.metrics.clustering import ari, nmi
 from keras_parts.metrics.contingency import ContingencyTable
-from keras_parts.metrics.evaluation import evaluate
+from keras_parts.metrics.evaluation import evaluate, fitted_on_train
 from keras_parts.metrics.landmarks import landmark_error, soft_centres
 from keras_parts.metrics.meaning import PartMeaning, confusion_picture, part_meanings
 from keras_parts.metrics.protocols import PROTOCOLS, Maps, Protocol, Result
@@ -41,6 +41,7 @@ __all__ = [
     "colour_baseline",
     "confusion_picture",
     "evaluate",
+    "fitted_on_train",
     "feature_baseline",
     "intervals",
     "kmeans_baseline",

@@ -21,6 +21,7 @@ def evaluate(
     method: str = "this model",
     split: str = "",
     subset: str = "",
+    supervision: str = "",
 ) -> Report:
     """Run protocols on a data set; each image is read once, each of its crops segmented once.
 
@@ -37,6 +38,7 @@ def evaluate(
         split: what `dataset` is of its whole, for tables: published numbers stand beside "test"
             alone. "" if it is not known.
         subset: what was taken of the split, such as "classes=[1]", for tables; "" for all of it.
+        supervision: what the model was trained with, for tables, such as "masks".
 
     Raises:
         ConfigError: a protocol has an unknown name, or `parts` or `batch_size` is below 1.
@@ -72,11 +74,22 @@ def evaluate(
         masks=dataset.masks_from,
         split=split,
         subset=subset,
+        supervision=supervision,
+        notes=dataset.notes,
     )
 
 
-def _runnable(maps, dataset, train):
-    """Protocols meant for the data set that can run, and what the others lack."""
+def fitted_on_train(dataset: Dataset, protocols: Sequence[str] | None = None) -> bool:
+    """Whether any of the protocols, or of those meant for a data set, fits on the train split."""
+    if protocols is None:
+        chosen = _meant(dataset)
+    else:
+        chosen = [PROTOCOLS[name] for name in protocols if name in PROTOCOLS]
+    return any("train" in protocol.needs for protocol in chosen)
+
+
+def _meant(dataset):
+    """Protocols that run unasked on the data set, if its fields allow."""
     name = dataset.info.name
     meant = [
         protocol
@@ -84,11 +97,12 @@ def _runnable(maps, dataset, train):
         if not protocol.datasets or name in protocol.datasets
     ]
     replaced = {protocol.specialises for protocol in meant}
-    lacks = {
-        protocol: protocol.missing(maps, dataset, train)
-        for protocol in meant
-        if protocol.name not in replaced
-    }
+    return [protocol for protocol in meant if protocol.name not in replaced]
+
+
+def _runnable(maps, dataset, train):
+    """Protocols meant for the data set that can run, and what the others lack."""
+    lacks = {protocol: protocol.missing(maps, dataset, train) for protocol in _meant(dataset)}
     chosen = [protocol for protocol, missing in lacks.items() if not missing]
     return chosen, {protocol.name: missing for protocol, missing in lacks.items() if missing}
 

@@ -26,7 +26,10 @@ class Report:
         method: the model's name in tables.
         masks: where given masks came from.
         split: of the data set; "" if it is not known. Published numbers are those of "test".
-        subset: what was taken of the split, such as "classes=[1]"; "" for all of it.
+        subset: what was taken of the split, such as "classes=[1]"; "" for all of it. Published
+            numbers stand beside all of it alone.
+        supervision: what the model was trained with, such as "masks"; "" if it is not known.
+        notes: what is worth telling of the data, such as what a partial copy lacks.
     """
 
     dataset: str
@@ -39,6 +42,8 @@ class Report:
     masks: str = "the data set's own"
     split: str = ""
     subset: str = ""
+    supervision: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def values(self) -> dict[str, dict[str, float]]:
@@ -67,6 +72,8 @@ class Report:
             "parts": self.parts,
             "samples": self.samples,
             "masks": self.masks,
+            "supervision": self.supervision,
+            "notes": list(self.notes),
             "shares": list(self.shares),
             "protocols": protocols,
             "skipped": dict(self.skipped),
@@ -151,6 +158,14 @@ class Runs:
     def masks(self) -> str:
         return self.reports[0].masks
 
+    @property
+    def supervision(self) -> str:
+        return self.reports[0].supervision
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.reports[0].notes
+
     def values(self, protocol: str, metric: str) -> list[float]:
         """Per cent, one a run; empty where nothing was measured."""
         found = [report.results[protocol].values.get(metric) for report in self.reports]
@@ -190,6 +205,8 @@ class Runs:
             "parts": self.parts,
             "samples": self.samples,
             "masks": self.masks,
+            "supervision": self.supervision,
+            "notes": list(self.notes),
             "summary": self.summary(),
             "runs": [json.loads(report.to_json()) for report in self.reports],
         }

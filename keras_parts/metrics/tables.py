@@ -22,6 +22,8 @@ def comparison(methods, width: int = 100) -> str:
     """
     first = methods[0]
     lines = [f"{measured_data(first)}, {first.samples:,} images, K={first.parts}"]
+    for note in first.notes:
+        lines += textwrap.wrap(note, width)
     for method in methods:
         shares = np.mean([report.shares for report in method.reports], axis=0)
         if len(method.reports) == 1:
@@ -51,6 +53,8 @@ def _section(name, methods, width):
     result, protocol = ours[0].results[name], PROTOCOLS[name]
     first = methods[0]
     known = published_values(first.dataset, first.parts, name, split=first.split)
+    if first.subset:  # nothing published is of that
+        known = []
     metrics = [metric for metric in protocol.metrics if any(m.values(name, metric) for m in ours)]
     rows = [("method", *metrics, "trained with", "source")]
     for method in ours:
@@ -78,12 +82,12 @@ def _own_rows(method, name, metrics, first):
     runs = len(method.reports)
     title = method.method if runs == 1 else f"{method.method} ({runs} runs)"
     cells = [_mean(method.values(name, metric)) for metric in metrics]
-    yield (title, *cells, "", "measured here")
+    yield (title, *cells, method.supervision, "measured here")
     if found := method.intervals.get(name):
         yield ("  95 % interval over images", *(_range(found.get(m)) for m in metrics), "", "")
     midpoint = [_mean(method.values(name, f"{metric} of the midpoint")) for metric in metrics]
     if first and set(midpoint) != {_MISSING}:
-        yield ("image midpoint", *midpoint, "", "measured here")
+        yield ("image midpoint", *midpoint, "none", "measured here")
 
 
 def _not_run(skipped):

@@ -261,6 +261,19 @@ def test_arguments_that_do_not_fit(evaluate, arguments, model, words):
     assert result.exit_code in (1, 2) and words in result.stderr
 
 
+def test_the_train_split_need_not_be_there(evaluate, monkeypatch):
+    asked = []
+
+    def remembered(name, split, **options):
+        asked.append(split)
+        return load(name, split, **options)
+
+    monkeypatch.setattr("keras_parts.data.load", remembered)
+    assert evaluate("--protocol", "pixels-foreground").exit_code == 0 and asked == ["test"]
+    evaluate("--protocol", "pixels-foreground", "--baseline", "kmeans-colour")
+    assert asked == ["test", "test", "train"]
+
+
 def test_seeds_are_put_together(evaluate, monkeypatch):
     asked = []
 

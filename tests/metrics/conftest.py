@@ -29,7 +29,7 @@ class Drawn(Dataset):
         return self.samples[index]
 
 
-def draw(number, rng, category, height=40, width=56):
+def draw(name, rng, category, height=40, width=56):
     """An animal of three vertical blocks somewhere in the image, with four keypoints."""
     left, top = int(rng.integers(4, 14)), int(rng.integers(4, 14))
     labels = np.zeros((height, width), np.uint8)
@@ -39,7 +39,7 @@ def draw(number, rng, category, height=40, width=56):
     image[..., 0] = labels
     spots = rng.uniform((1, 1), (11, 19), (4, 2)) + np.array([[0, 0], [12, 0], [24, 0], [0, 0]])
     return Sample(
-        id=f"animal {number}",
+        id=name,
         image=image,
         foreground=labels > 0,
         keypoints=(spots + (left, top) - 0.5).astype(np.float32),
@@ -61,7 +61,9 @@ def draw_animals():
 
     def animals(count, seed=0, name="drawn", categories=("animal",)):
         rng = np.random.default_rng(seed)
-        samples = [draw(i, rng, category=i % len(categories)) for i in range(count)]
+        samples = [
+            draw(f"animal {seed}.{i}", rng, category=i % len(categories)) for i in range(count)
+        ]
         return Drawn(samples, name, categories)
 
     return animals

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.metrics import PROTOCOLS, ContingencyTable, colour_baseline, evaluate, nmi
+from keras_parts.metrics import (
+    PROTOCOLS,
+    ContingencyTable,
+    colour_baseline,
+    evaluate,
+    fitted_on_train,
+    nmi,
+)
 
 
 def test_registry_is_complete():
@@ -47,6 +54,21 @@ def test_cub_has_its_own_protocols(draw_animals, perfect_maps):
     assert "001" in report.values["cub-landmarks-model"]
     without = evaluate(perfect_maps, test, 3, progress=False)
     assert without.skipped["cub-landmarks-given"] == "the train split"
+
+
+def test_landmarks_are_not_fitted_on_images_they_are_tested_on(draw_animals, perfect_maps):
+    test, train = draw_animals(9, name="cub"), draw_animals(14, name="cub")
+    report = evaluate(perfect_maps, test, 3, train=train, progress=False)
+    assert "9 are in both splits" in report.skipped["cub-landmarks-given"]
+    with pytest.raises(DataError, match="9 are in both splits"):
+        evaluate(perfect_maps, test, 3, ["cub-landmarks-given"], train, progress=False)
+
+
+def test_only_landmarks_are_fitted_on_the_train_split(draw_animals):
+    assert fitted_on_train(draw_animals(2, name="cub")) and not fitted_on_train(draw_animals(2))
+    birds = draw_animals(2, name="cub")
+    assert not fitted_on_train(birds, ["cub-foreground", "pixels-foreground"])
+    assert fitted_on_train(birds, ["cub-foreground", "cub-landmarks-model"])
 
 
 def test_samples_are_read_once_and_crops_segmented_once(draw_animals, perfect_maps):
@@ -171,7 +193,11 @@ def test_table_puts_published_numbers_of_the_same_k_beside(draw_animals, noisy_m
             four.to_table(replace(four, split=split))
     part = replace(four, subset="classes=[1]").to_table()
     assert part.startswith("cub, test split (classes=[1]), 9 images, K=4\n")
-    assert "SCOPS [1]" in part and "[1] published on: all 200 classes" in part
+    assert "SCOPS" not in part and "published" not in part
+    partial = replace(four, notes=("this copy lacks birds",), supervision="masks").to_table()
+    assert "K=4\nthis copy lacks birds\n" in partial and "SCOPS [1]" in partial
+    ours = next(row for row in rows_of(partial, "cub-foreground") if "this model" in row)
+    assert ours.split()[-3:] == ["masks", "measured", "here"]
 
 
 def test_table_puts_baselines_beside(drawn, perfect_maps):

@@ -11,6 +11,8 @@ from keras_parts.metrics.baselines.features import (
     resize_aligned,
 )
 
+RESTARTS = 16
+"""How often k-means starts, to keep the best: of four starts all can miss the best clusters."""
 NO_BACKGROUND = -1e6
 """Logit of a background that no softmax notices: baselines of the foreground know none."""
 
@@ -105,7 +107,7 @@ def kmeans_baseline(
     scale = _group_scale(found, groups) if groups else None
     centre = found.mean(0) if normalise else None
     found = prepared(found, centre, scale)
-    fitted = KMeans(parts, n_init=4, random_state=seed).fit(found)
+    fitted = KMeans(parts, n_init=RESTARTS, random_state=seed).fit(found)
     variance = fitted.inertia_ / found.size
     return CentroidMaps(embed, fitted.cluster_centers_, variance or 1.0, centre, scale)
 

@@ -9,7 +9,7 @@ Belongie, Chung, Malik: *Spectral Grouping Using the Nystrom Method*, PAMI 2004)
 import numpy as np
 
 from keras_parts.data.dataset import Dataset
-from keras_parts.metrics.baselines.centroids import CentroidMaps, prepared
+from keras_parts.metrics.baselines.centroids import RESTARTS, CentroidMaps, prepared
 from keras_parts.metrics.baselines.features import Embed, foreground_vectors
 
 
@@ -72,7 +72,7 @@ def spectral_baseline(
     centre = found.mean(0)
     embedding = SpectralEmbedding(prepared(found, centre), parts)
     coordinates = embedding(prepared(found, centre))
-    fitted = KMeans(parts, n_init=4, random_state=seed).fit(coordinates)
+    fitted = KMeans(parts, n_init=RESTARTS, random_state=seed).fit(coordinates)
 
     def embed(images):
         return [embedding(prepared(one, centre)) for one in features(images)]

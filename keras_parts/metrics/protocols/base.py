@@ -133,6 +133,8 @@ class Protocol:
             if need == "train":
                 if train is None:
                     return "the train split"
+                if common := set(train.ids()).intersection(dataset.ids()):
+                    return f"other images to fit on: {len(common):,} are in both splits"
                 if "foreground" in self.needs and train.masks_from != dataset.masks_from:
                     return (
                         f"masks of both splits from one source; to test on: {dataset.masks_from}; "

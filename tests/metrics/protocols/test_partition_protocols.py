@@ -189,7 +189,7 @@ def test_missing_truth_is_named(drawn, perfect_maps, field, run):
     gone = {field: None} | ({"visible": None} if field == "keypoints" else {})
     original = drawn.samples[5]
     drawn.samples[5] = replace(original, **gone)
-    with pytest.raises(DataError, match="animal 5"):
+    with pytest.raises(DataError, match="animal 0.5"):
         run(perfect_maps, drawn, 3)
     drawn.samples[0] = replace(drawn.samples[0], **gone)
     with pytest.raises(DataError, match=f"needs {field}, which drawn does not have"):
@@ -197,7 +197,7 @@ def test_missing_truth_is_named(drawn, perfect_maps, field, run):
 
 
 def test_wrong_maps_are_named(drawn, perfect_maps):
-    with pytest.raises(DataError, match=r"animal 0: .*\(40, 56, 4\), expected \(40, 56, 6\)"):
+    with pytest.raises(DataError, match=r"animal 0.0: .*\(40, 56, 4\), expected \(40, 56, 6\)"):
         keypoints_foreground(perfect_maps, drawn, 5)
     with pytest.raises(DataError, match="10 maps for 11 images"):
         keypoints_foreground(lambda images: perfect_maps(images[1:]), drawn, 3)
