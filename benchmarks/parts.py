@@ -7,8 +7,8 @@ train splits with the default recipe, by `keras-parts train`, unless their run f
 already, in --output/runs/{dataset}-k{K}-s{seed}. Every result is kept as JSON in --output, and what
 is there is not measured again, so that an interrupted run goes on: delete a file to measure it
 anew. Beside that of our method lies a picture of 16 test images. The table is written to
---output/table.md; --only-baselines trains nothing and measures baselines and the zoo's models, which
-stand in the table where our method was not trained; --only-table measures nothing.
+--output/table.md; --only-baselines trains nothing and measures baselines and the zoo's models,
+which stand in the table where our method was not trained; --only-table measures nothing.
 """
 
 import argparse

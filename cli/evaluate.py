@@ -171,7 +171,7 @@ def evaluate(
 
 
 def _train_split(data, split, dataset, protocols, baselines):
-    """What landmarks and baselines are fitted on; None where nothing is, which need not be there."""
+    """What landmarks and baselines are fitted on; None where nothing is: it need not be there."""
     from keras_parts.metrics import fitted_on_train
 
     if split not in _TRAINED_ON:
