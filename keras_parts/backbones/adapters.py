@@ -3,9 +3,10 @@
 
 A network comes as a model that its library built, with or without weights. What its maps are
 called is what the library calls them: pyramid levels "P2" to "P5" of strides 4 to 32, transformer
-blocks "block_1", "block_2", ..., or one map, "features".
+blocks "block_1", "block_2", ..., or one map, "features" or "tokens".
 """
 
+import math
 import warnings
 
 import keras
@@ -18,6 +19,7 @@ from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.errors import ConfigError, DataError
 
 _SIDE = 257  # of a picture on which the strides of free sizes are read off
+_FORMS = {3: "tokens", 4: "features"}  # number of axes: what it is called
 _BYTES = Preprocessing("RGB", 255.0)
 _CV_STATE = (
     "keras-cv is no longer developed (its last version, 0.9.0, is of 2024; its networks went to "
@@ -28,8 +30,15 @@ _CV_STATE = (
 def from_keras_hub(model, outputs=None, preprocessing=None, **options):
     """An image backbone of KerasHub.
 
-    Those with `pyramid_outputs` give a map a level or block, others their last map or their
-    patch tokens; tokens that belong to no patch are left out.
+    Those with `pyramid_outputs` or a dictionary of outputs (HGNetV2) give a map a level, stage or
+    block; others their last map or their patch tokens, even if only a pooled vector of them is
+    the model's output (SigLIP). Tokens that belong to no patch are left out; merged patches
+    (Swin) lie on the coarser grid that their number tells.
+
+    The network stays as it is: its convolutions without padding lose the border of the image,
+    as those of `XceptionBackbone` do, which is better given to `atrous`. Not taken are models of
+    several inputs, such as `CLIPBackbone` and `SigLIPBackbone` (take their `vision_encoder`), and
+    those of videos and of several images (VideoPrism, Gemma's encoders).
 
     Args:
         model: a `keras_hub.models.Backbone`; or the name or folder of a preset, which is loaded
@@ -57,7 +66,7 @@ def from_keras_hub(model, outputs=None, preprocessing=None, **options):
         )
     pyramid = getattr(model, "pyramid_outputs", None) or {}
     tensors = {_block_name(name): tensor for name, tensor in pyramid.items() if name != "stem"}
-    return _adapted(model, tensors or _last(model), outputs, preprocessing)
+    return _adapted(model, tensors or _own_maps(model), outputs, preprocessing)
 
 
 def from_keras_cv(model, outputs=None, preprocessing=None):
@@ -76,7 +85,8 @@ def from_keras_cv(model, outputs=None, preprocessing=None):
         ConfigError: the model has no pyramid, an output is unknown, or the preprocessing is not
             known.
     """
-    warnings.warn(_CV_STATE, DeprecationWarning, stacklevel=2)
+    # shown by default, unlike a DeprecationWarning: whoever registers a network is to see it
+    warnings.warn(_CV_STATE, FutureWarning, stacklevel=2)
     levels = getattr(model, "pyramid_level_inputs", None)
     if not isinstance(model, keras.Model) or not levels:
         raise ConfigError(f"{model!r} is no keras-cv backbone: it has no pyramid_level_inputs")
@@ -114,11 +124,28 @@ def _adapted(model, tensors, outputs, preprocessing):
     )
 
 
-def _last(model):
-    tensor = getattr(model, "output", None)  # models that are no graph have none
-    if isinstance(tensor, dict) or not hasattr(tensor, "shape") or len(tensor.shape) not in (3, 4):
+def _own_maps(model):
+    """{name: tensor}: a model's outputs, or the last map or tokens that its output is made of."""
+    output = getattr(model, "output", None)  # models that are no graph have none
+    if isinstance(output, dict):
+        tensors = {name: tensor for name, tensor in output.items() if _has_places(tensor)}
+    else:
+        behind = [
+            getattr(layer, "output", None)
+            for layer in reversed(model.layers)
+            if not isinstance(layer, layers.InputLayer)
+        ]
+        last = next((tensor for tensor in [output, *behind] if _has_places(tensor)), None)
+        tensors = {} if last is None else {_FORMS[len(last.shape)]: last}
+    if not tensors:
         raise ConfigError(f"{model.name} gives no map of features and no patch tokens")
-    return {"features" if len(tensor.shape) == 4 else "tokens": tensor}
+    return tensors
+
+
+def _has_places(tensor):
+    """Whether it is a map or tokens, more than one."""
+    shape = tuple(getattr(tensor, "shape", ()))
+    return len(shape) in _FORMS and set(shape[1:-1]) != {1}
 
 
 def _block_name(name):
@@ -130,32 +157,44 @@ def _as_map(model, name, tensor, image):
     """Tokens `(batch, tokens, channels)` laid out as their patches lie."""
     if len(tensor.shape) == 4:
         return tensor
+    if len(tensor.shape) != 3:
+        raise ConfigError(f"{model.name}: {name} is neither a map nor patch tokens")
+    rows, columns = _grid(model, name, tensor.shape[1], image)
+    # class, distillation and register tokens come first; counted from the end, because SigLIP's
+    # embedding declares one token more than it gives
+    tensor = tensor[:, -rows * columns :]
+    return layers.Reshape((rows, columns, tensor.shape[-1]), name=f"{name}_map")(tensor)
+
+
+def _grid(model, name, tokens, image):
+    """`(rows, columns)` of the patches among a number of tokens."""
+    height, width = image.shape[1:3]
+    if None in (height, width, tokens):
+        raise ConfigError(f"{model.name}: build it with its image_shape to lay out {name!r}")
     patch = getattr(model, "patch_size", None)
     patch = patch[0] if isinstance(patch, tuple | list) else patch
-    height, width = image.shape[1:3]
-    if not patch or None in (height, width) or len(tensor.shape) != 3:
-        raise ConfigError(f"{model.name}: {name} is no map, and its patches are not known")
-    rows, columns = height // patch, width // patch
-    others = tensor.shape[1] - rows * columns
-    if others < 0:
-        raise ConfigError(f"{model.name}: {tensor.shape[1]} tokens for {rows} x {columns} patches")
-    if others:  # class, distillation and register tokens come first
-        tensor = layers.Cropping1D((others, 0), name=f"{name}_patches")(tensor)
-    return layers.Reshape((rows, columns, tensor.shape[-1]), name=f"{name}_map")(tensor)
+    if patch and (height // patch) * (width // patch) <= tokens:
+        return height // patch, width // patch
+    merged = math.isqrt(height * width // tokens)  # pixels a side of what one token stands for
+    if height % merged or width % merged or height * width != tokens * merged**2:
+        raise ConfigError(
+            f"{model.name}: {tokens} tokens of {name!r} are no grid of square patches on "
+            f"{height} x {width} pixels"
+        )
+    return height // merged, width // merged
 
 
 def _strides(image, maps):
     """{name: pixels of the image between neighbours of the map}."""
-    side = image.shape[1] or _SIDE
+    height, width = (side or _SIDE for side in image.shape[1:3])
     trunk = keras.Model(image, maps)
-    shapes = trunk.compute_output_spec(keras.KerasTensor((1, side, side, image.shape[-1])))
-    free = image.shape[1] is None
-    return {name: _stride(side, shapes[name].shape[1], free) for name in maps}
+    shapes = trunk.compute_output_spec(keras.KerasTensor((1, height, width, image.shape[-1])))
+    return {name: _stride(height, shapes[name].shape[1]) for name in maps}
 
 
-def _stride(side, positions, free):
-    """Maps of free sizes halve, rounding either way; those of patches divide."""
-    return 2 ** round(np.log2(side / positions)) if free else round(side / positions)
+def _stride(side, positions):
+    """Patches divide the side; convolutions halve it again and again, rounding either way."""
+    return side // positions if side % positions == 0 else 2 ** round(np.log2(side / positions))
 
 
 def _converter_of(preset):

@@ -24,6 +24,7 @@ _PREPROCESSING = {
     "inception": _SYMMETRIC,
     "mobilenet": _SYMMETRIC,
     "mobilenetv3": _BYTES,
+    "nasnet": _SYMMETRIC,
     "resnet": CAFFE,
     "resnet50v2": _SYMMETRIC,
     "resnet101v2": _SYMMETRIC,
@@ -32,6 +33,7 @@ _PREPROCESSING = {
     "xception": _SYMMETRIC,
 }
 
+_SIDE = 257  # of a picture on which the sizes of maps are checked
 _CONVOLUTIONS = layers.Conv2D | layers.DepthwiseConv2D | layers.SeparableConv2D
 _POOLINGS = layers.MaxPooling2D | layers.AveragePooling2D
 _GLOBAL_POOLINGS = layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D
@@ -42,6 +44,7 @@ _POINTWISE = {
     "Average",
     "BatchNormalization",
     "Concatenate",
+    "CustomScaleLayer",  # of InceptionResNetV2
     "Dense",
     "Dropout",
     "ELU",
@@ -71,11 +74,20 @@ def atrous(model, output_stride=16, outputs=None, preprocessing=None):
     dilated, so that at the positions of the undilated network's map the new map has the same
     values. That is exact for networks of convolutions, poolings and pointwise layers. Where the
     network averages over the image (squeeze-and-excitation), the mean is taken over the finer
-    map. Padding that was made for even sizes is made symmetric, as `keras.applications` itself
-    does for odd ones: with sides of `32 n + 1` pixels, the corners of all maps of networks with
-    odd kernels are aligned with the image's, and the values are those of the network built for
-    that size. (Networks that halve with even kernels, such as VGG, DenseNet and ConvNeXt, have
-    values at the centres of patches instead.)
+    map.
+
+    Maps span the image, which changes how some networks treat its border:
+
+    - Padding that was made for even sizes is made symmetric, as `keras.applications` itself does
+      for odd ones: with sides of `32 n + 1` pixels, the corners of all maps of networks with odd
+      kernels are aligned with the image's, and the values are those of the network built for that
+      size.
+    - Overlapping windows without padding ("valid": InceptionV3, InceptionResNetV2, the stems of
+      Xception and NASNet) are padded ("same"). Away from the border the values are those of the
+      network on a shifted image.
+    - Networks that halve with even kernels, such as VGG, DenseNet and ConvNeXt, have values at
+      the centres of patches instead of corners. Of a map that is `step` times as fine as the
+      undilated network's, the latter's positions are `(step - 1) // 2 + step * i`.
 
     Args:
         model: functional `keras.Model` with one image as input, for example
@@ -92,7 +104,8 @@ def atrous(model, output_stride=16, outputs=None, preprocessing=None):
 
     Raises:
         ConfigError: the network has a layer that cannot be dilated, or reaches no such stride;
-            or an argument is outside its range.
+            its own padding and cropping leave maps that do not span the image; or an argument is
+            outside its range.
     """
     check_output_stride(output_stride, "atrous")
     if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
@@ -109,7 +122,7 @@ def atrous(model, output_stride=16, outputs=None, preprocessing=None):
     tensors = dict(zip(wanted, dilation.copy(trunk, image), strict=True))
     strides = {name: dilation.stride(name, tensor) for name, tensor in tensors.items()}
     dilation.copy_weights()
-    return Backbone(
+    backbone = Backbone(
         image,
         tensors,
         preprocessing=preprocessing,
@@ -117,6 +130,23 @@ def atrous(model, output_stride=16, outputs=None, preprocessing=None):
         strides=strides,
         name=f"{model.name}_atrous",
     )
+    _check_that_maps_span_the_image(backbone, model.name)
+    return backbone
+
+
+def _check_that_maps_span_the_image(backbone, name):
+    """Corners of maps are taken for the image's; half a window more or less is no matter."""
+    picture = keras.KerasTensor((1, _SIDE, _SIDE, backbone.inputs[0].shape[-1]))
+    shapes = backbone.compute_output_spec(picture)
+    for output, stride in backbone.strides.items():
+        found, expected = shapes[output].shape[1:3], (_SIDE - 1) // stride + 1
+        if max(abs(side - expected) for side in found) > 1:
+            raise ConfigError(
+                f"atrous: {output!r} of {name} has {found[0]} x {found[1]} positions of stride "
+                f"{stride} on {_SIDE} x {_SIDE} pixels, expected {expected} x {expected}: its "
+                "padding or cropping moves the map off the image; choose outputs in front of it, "
+                'or build the network with padding="same"'
+            )
 
 
 def _wanted(model, outputs):
@@ -167,10 +197,11 @@ def _known_preprocessing(model):
 @dataclass(frozen=True)
 class _Sampling:
     """How a map is sampled: one position every `stride` pixels of the input; the undilated
-    network has every `dilation`-th of them."""
+    network has every `dilation`-th of them. `padded`: zeros were put around it."""
 
     stride: int = 1
     dilation: int = 1
+    padded: bool = False
 
 
 class _Dilation:
@@ -181,10 +212,14 @@ class _Dilation:
         self._samplings = {}
         self._kept = []  # tensors, so that no id is used twice
         self._copies = {}  # id of a layer -> (layer, its copy)
+        self._cropped = set()  # ids of tensors of the network that are cropped
 
     def copy(self, model, inputs, sampling=_Sampling()):
         """The outputs of a copy of `model` on `inputs`."""
         self._record(inputs, sampling)
+        self._cropped |= {
+            id(layer.input) for layer in model.layers if isinstance(layer, layers.Cropping2D)
+        }
         copied = keras.models.clone_model(
             model,
             input_tensors=inputs if not isinstance(model.input, list) else [inputs],
@@ -215,7 +250,8 @@ class _Dilation:
         maps = {self._samplings[id(x)] for x in tensors} - {None}
         if len(maps) > 1:
             raise ConfigError(
-                f"atrous: {operation.name} joins maps of different strides, which is not supported"
+                f"atrous: {operation.name} joins maps of different strides or paddings, which is "
+                "not supported"
             )
         sampling = maps.pop() if maps else None
         if isinstance(operation, keras.Sequential | keras.Model):
@@ -265,7 +301,10 @@ class _Dilation:
         if isinstance(layer, _GLOBAL_POOLINGS):
             return {}, None
         if isinstance(layer, layers.ZeroPadding2D):
-            return {"padding": _padding(layer.padding, sampling.dilation)}, sampling
+            return self._adapt_padding(layer, sampling), replace(sampling, padded=True)
+        if isinstance(layer, layers.Cropping2D):
+            cropping = _dilated(layer.cropping, sampling.dilation)
+            return {"cropping": cropping}, replace(sampling, padded=False)
         if isinstance(layer, _CONVOLUTIONS):
             stride, after = self._stride(layer, layer.strides, sampling)
             return self._adapt_convolution(layer, stride, sampling), after
@@ -281,50 +320,65 @@ class _Dilation:
         if strides[0] != strides[1]:
             raise _unsupported(layer)
         stride, reached = strides[0], sampling.stride * strides[0]
+        after = replace(sampling, padded=False)
         if reached <= self.output_stride:
-            return stride, replace(sampling, stride=reached)
+            return stride, replace(after, stride=reached)
         if sampling.stride < self.output_stride:
             raise ConfigError(
                 f"atrous: {layer.name} goes from stride {sampling.stride} to {reached}: output "
                 f"stride {self.output_stride} lies between"
             )
-        return 1, replace(sampling, dilation=sampling.dilation * stride)
+        return 1, replace(after, dilation=sampling.dilation * stride)
+
+    def _adapt_padding(self, layer, sampling):
+        padding = layer.padding
+        # padding that is cropped again moves the map, as in NASNet: it is not for even sizes
+        if id(layer.output) not in self._cropped:
+            padding = tuple(_symmetric(before, after) for before, after in padding)
+        return {"padding": _dilated(padding, sampling.dilation)}
 
     def _adapt_convolution(self, layer, stride, sampling):
         if layer.data_format != "channels_last":
             raise _unsupported(layer)
+        changes = {
+            "strides": (stride, stride),
+            "padding": _window_padding(layer, layer.kernel_size, stride, sampling),
+        }
         if sampling.dilation == 1:
-            return {"strides": (stride, stride)}
+            return changes
         rates = layer.dilation_rate
         rates = (rates, rates) if isinstance(rates, int) else rates
-        return {
-            "strides": (stride, stride),
-            "dilation_rate": tuple(rate * sampling.dilation for rate in rates),
-        }
+        return {**changes, "dilation_rate": tuple(rate * sampling.dilation for rate in rates)}
 
     def _adapt_pooling(self, layer, stride, sampling):
         if layer.data_format != "channels_last":
             raise _unsupported(layer)
+        padding = _window_padding(layer, layer.pool_size, stride, sampling)
         if sampling.dilation == 1:
-            return {"strides": (stride, stride)}
+            return {"strides": (stride, stride), "padding": padding}
         return {
             "class": DilatedPooling2D,
             "pool_size": tuple(layer.pool_size),
             "dilation": sampling.dilation,
-            "padding": layer.padding,
+            "padding": padding,
             "mode": "max" if isinstance(layer, layers.MaxPooling2D) else "average",
         }
 
 
-def _padding(padding, dilation):
-    """Padding of rows and columns, dilated, and symmetric if it was meant for even sizes."""
+def _window_padding(layer, size, stride, sampling):
+    """The padding of a convolution or pooling. Without any, windows that overlap would lose the
+    map's border; windows side by side cover it."""
+    return layer.padding if sampling.padded or max(size) <= stride else "same"
 
-    def symmetric(before, after):
-        return (after, after) if after == before + 1 else (before, after)
 
-    return tuple(
-        tuple(dilation * pixels for pixels in symmetric(before, after)) for before, after in padding
-    )
+def _symmetric(before, after):
+    """Padding that was made for even sizes has one more at the end."""
+    return (after, after) if after == before + 1 else (before, after)
+
+
+def _dilated(margins, dilation):
+    """What is padded or cropped of rows and columns, dilated."""
+    return tuple(tuple(dilation * pixels for pixels in margin) for margin in margins)
 
 
 def _unsupported(operation):

@@ -1,8 +1,10 @@
-"""One contract for the networks of other libraries, as backbones and as teachers."""
+"""The networks of other libraries keep the contract of all backbones."""
 
 import functools
-import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,62 +12,22 @@ import pytest
 
 from keras_parts.backbones.adapters import from_keras_cv, from_keras_hub
 from keras_parts.backbones.atrous import atrous
-from keras_parts.backbones.backbone import Backbone
 from keras_parts.backbones.dinov2 import token_maps
-from keras_parts.backbones.preprocessing import IMAGENET, Preprocessing
+from keras_parts.backbones.preprocessing import IMAGENET
 from keras_parts.errors import ConfigError
-from keras_parts.teachers import Teacher, create_teacher
-from tests.backbones.contract import randomise
+from keras_parts.teachers import create_teacher
+from tests.backbones.contract import check_backbone
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.backend
+_MASK = ("mask_token",)  # DINO's, for training with masked patches
 
 
-def check_adapted(create, side, strides):
-    """Check a network of another library.
-
-    Args:
-        create: gives the `Backbone`, new each time.
-        side: of square images that it takes.
-        strides: expected {output name: stride}.
-    """
-    network = randomise(create())
-    assert isinstance(network, Backbone) and network.strides == strides
-    assert set(network.channels) == set(strides)
-    config = json.loads(json.dumps(network.preprocessing.to_config()))
-    assert Preprocessing.from_config(config) == network.preprocessing
-    images = np.random.default_rng(0).random((2, side, side, 3)).astype("float32")
-    found = network(network.preprocessing.apply(images), training=False)
-    for name, stride in strides.items():
-        values = keras.ops.convert_to_numpy(found[name])
-        assert values.shape[0] == 2 and values.shape[3] == network.channels[name]
-        assert abs(values.shape[1] - side / stride) <= 1 and values.shape[1] == values.shape[2]
-        assert np.isfinite(values).all() and values.std() > 0
-    check_teacher(network, images)
-    check_weights(create, network)
-
-
-def check_teacher(network, images):
-    """It is frozen, sees [0, 1], and has a fingerprint of its weights."""
-    teacher = Teacher(network)
-    features = keras.ops.convert_to_numpy(teacher(images))
-    assert features.shape[-1] == sum(network.channels.values()) and features.dtype == "float32"
-    assert not teacher.trainable_weights
-    before = teacher.fingerprint
-    weight = network.weights[0]
-    weight.assign(keras.ops.convert_to_numpy(weight) + 1)
-    assert Teacher(network).fingerprint != before
-    weight.assign(keras.ops.convert_to_numpy(weight) - 1)
-
-
-def check_weights(create, network):
-    """Names are unique and the same in every instance: files of weights are matched by them."""
-    paths = [weight.path for weight in network.weights]
-    assert len(set(paths)) == len(paths)
-    again = create()
-    assert [weight.shape for weight in again.weights] == [
-        weight.shape for weight in network.weights
-    ]
-    again.set_weights(network.get_weights())
+def check_fixed(create, strides, side, tmp_path, channels=8, **options):
+    """The contract of all backbones, for one whose strides its library fixes."""
+    channels = channels if isinstance(channels, dict) else dict.fromkeys(strides, channels)
+    options = {"mirrors": False, **options}
+    check_backbone(lambda output_stride: create(), channels, tmp_path, strides, side, **options)
 
 
 @pytest.fixture(scope="module")
@@ -105,34 +67,83 @@ def dinov2(hub):
     )  # fmt: skip
 
 
-def test_dinov2(hub):
-    check_adapted(lambda: dinov2(hub), 56, {"block_1": 14, "block_2": 14})
+def efficientnet(hub):
+    return hub.EfficientNetBackbone(
+        stackwise_kernel_sizes=[3, 3], stackwise_num_repeats=[1, 1],
+        stackwise_input_filters=[8, 8], stackwise_output_filters=[8, 16],
+        stackwise_expansion_ratios=[1, 4], stackwise_squeeze_and_excite_ratios=[0, 0.25],
+        stackwise_strides=[1, 2], stackwise_block_types=["fused", "unfused"],
+        width_coefficient=1.0, depth_coefficient=1.0, name="efficientnet",
+    )  # fmt: skip
 
 
-def test_pyramids_of_keras_hub(hub):
-    check_adapted(
-        lambda: from_keras_hub(densenet(hub), ("P2", "P3"), IMAGENET), 65, {"P2": 4, "P3": 8}
-    )
+def swin(hub):
+    return hub.SwinTransformerBackbone(
+        image_shape=(64, 64, 3), embed_dim=8, depths=(1, 1), num_heads=(2, 2), window_size=4,
+        drop_path=0.0, name="swin",
+    )  # fmt: skip
 
 
-def test_the_last_map_of_keras_hub(hub):
-    check_adapted(
-        lambda: from_keras_hub(
-            hub.VGGBackbone(stackwise_num_repeats=[1, 1], stackwise_num_filters=[4, 8], name="vgg"),
-            preprocessing=IMAGENET,
-        ),
-        64,
-        {"features": 4},
-    )
+def siglip(hub):
+    return hub.SigLIPVisionEncoder(
+        patch_size=8, hidden_dim=8, num_layers=2, num_heads=2, intermediate_dim=16,
+        image_shape=(32, 32, 3), name="siglip",
+    )  # fmt: skip
 
 
-def test_patch_tokens_of_keras_hub(hub):
-    check_adapted(lambda: from_keras_hub(vit(hub), preprocessing=IMAGENET), 32, {"tokens": 8})
+def hgnet(hub):
+    return hub.HGNetV2Backbone(
+        depths=[1, 1], embedding_size=8, hidden_sizes=[8, 16], stem_channels=[3, 8, 8],
+        hidden_act="relu", use_learnable_affine_block=False,
+        stackwise_stage_filters=[(8, 8, 16, 1, 1, 3), (16, 8, 24, 1, 1, 3)],
+        apply_downsample=[False, True], use_lightweight_conv_block=[False, False], name="hgnet",
+    )  # fmt: skip
 
 
-def test_blocks_of_keras_hub(hub):
+def test_dinov2(hub, tmp_path):
+    check_fixed(lambda: dinov2(hub), {"block_1": 14, "block_2": 14}, 56, tmp_path, unused=_MASK)
+
+
+def test_pyramids_of_keras_hub(hub, tmp_path):
+    create = lambda: from_keras_hub(densenet(hub), ("P2", "P3"), IMAGENET)  # noqa: E731
+    check_fixed(create, {"P2": 4, "P3": 8}, 64, tmp_path, {"P2": 68, "P3": 38})
+
+
+def test_odd_kernels_of_keras_hub(hub, tmp_path):
+    create = lambda: from_keras_hub(efficientnet(hub), "P1", IMAGENET)  # noqa: E731
+    check_fixed(create, {"P1": 2}, 65, tmp_path, mirrors=True)
+
+
+def test_the_last_map_of_keras_hub(hub, tmp_path):
+    def create():
+        model = hub.VGGBackbone(
+            stackwise_num_repeats=[1, 1], stackwise_num_filters=[4, 8], name="vgg"
+        )
+        return from_keras_hub(model, preprocessing=IMAGENET)
+
+    check_fixed(create, {"features": 4}, 64, tmp_path)
+
+
+def test_dictionaries_of_keras_hub(hub, tmp_path):
+    create = lambda: from_keras_hub(hgnet(hub), ("stage1", "stage2"), IMAGENET)  # noqa: E731
+    channels = {"stage1": 16, "stage2": 24}
+    check_fixed(create, {"stage1": 4, "stage2": 8}, 65, tmp_path, channels)
+
+
+@pytest.mark.parametrize(("build", "stride", "side"), [(vit, 8, 32), (siglip, 8, 32)])
+def test_patch_tokens_of_keras_hub(hub, build, stride, side, tmp_path):
+    create = lambda: from_keras_hub(build(hub), preprocessing=IMAGENET)  # noqa: E731
+    check_fixed(create, {"tokens": stride}, side, tmp_path)
+
+
+def test_merged_patches_of_keras_hub(hub, tmp_path):
+    create = lambda: from_keras_hub(swin(hub), preprocessing=IMAGENET)  # noqa: E731
+    check_fixed(create, {"tokens": 8}, 64, tmp_path, 16)
+
+
+def test_blocks_of_keras_hub(hub, tmp_path):
     create = lambda: from_keras_hub(dinov3(hub), ("block_1", "block_2"), IMAGENET)  # noqa: E731
-    check_adapted(create, 64, {"block_1": 16, "block_2": 16})
+    check_fixed(create, {"block_1": 16, "block_2": 16}, 64, tmp_path, unused=_MASK)
 
 
 def test_patches_lie_where_they_are(hub):
@@ -166,17 +177,18 @@ def test_a_preset_brings_weights_and_preprocessing(hub, tmp_path):
     )
 
 
-def test_keras_applications():
-    def create():
+def test_keras_applications(tmp_path):
+    def create(output_stride):
         model = keras.applications.MobileNetV2(
             (64, 64, 3), alpha=0.35, include_top=False, weights=None
         )
-        return atrous(model, 16, ("block_5_add", "block_16_project"))
+        return atrous(model, output_stride, ("block_5_add", "block_15_add"))
 
-    check_adapted(create, 65, {"block_5_add": 8, "block_16_project": 16})
+    channels, strides = {"block_5_add": 16, "block_15_add": 56}, {"block_5_add": 8}
+    check_backbone(create, channels, tmp_path, {**strides, "block_15_add": 32})
 
 
-def test_keras_cv():
+def test_keras_cv(tmp_path):
     if os.environ.get("KERAS_BACKEND") not in (None, "tensorflow"):
         pytest.skip("keras-cv needs TensorFlow")
     keras_cv = pytest.importorskip("keras_cv")
@@ -186,10 +198,46 @@ def test_keras_cv():
             stackwise_filters=[64, 64], stackwise_blocks=[1, 1], stackwise_strides=[1, 2],
             include_rescaling=True, input_shape=(None, None, 3), name="resnet",
         )  # fmt: skip
-        with pytest.warns(DeprecationWarning, match="no longer developed"):
+        with pytest.warns(FutureWarning, match="no longer developed"):
             return from_keras_cv(model, ("P2", "P3"))
 
-    check_adapted(create, 65, {"P2": 4, "P3": 8})
+    check_fixed(create, {"P2": 4, "P3": 8}, 65, tmp_path, 256, mirrors=True)
+
+
+REGISTERS = """
+from keras_parts.backbones.adapters import from_keras_cv
+from keras_parts.errors import ConfigError
+
+try:
+    from_keras_cv(None)
+except ConfigError:
+    pass
+"""
+
+
+def test_the_state_of_keras_cv_is_seen_without_asking(tmp_path):
+    """Not only in a main module, where Python shows more warnings than elsewhere."""
+    (tmp_path / "registers.py").write_text(REGISTERS)
+    path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    environment.pop("PYTHONWARNINGS", None)
+    command = [sys.executable, "-c", "import registers"]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "FutureWarning: keras-cv is no longer developed" in ran.stderr
+
+
+def test_places_are_known_from_tokens_and_sizes(hub):
+    model = hub.SwinTransformerBackbone(
+        image_shape=(64, 96, 3), embed_dim=8, depths=(1, 1), num_heads=(2, 2), window_size=4
+    )
+    network = from_keras_hub(model, preprocessing=IMAGENET)
+    assert network.strides == {"tokens": 8}
+    assert network.output["tokens"].shape == (None, 8, 12, 16)
+    # 33 pixels become 9 positions of stride 4, not of stride 3
+    image = keras.Input((33, 33, 3))
+    convolution = keras.layers.Conv2D(4, 3, strides=4, padding="same")
+    plain = keras.Model(image, convolution(image), name="plain")
+    assert from_keras_hub(plain, preprocessing=IMAGENET).strides == {"features": 4}
 
 
 def test_what_cannot_be_adapted(hub):
@@ -201,7 +249,18 @@ def test_what_cannot_be_adapted(hub):
     plain = keras.Model(vector, keras.layers.Dense(2)(vector), name="plain")
     with pytest.raises(ConfigError, match="no map of features"):
         from_keras_hub(plain, preprocessing=IMAGENET)
-    with pytest.warns(DeprecationWarning), pytest.raises(ConfigError, match="no keras-cv backbone"):
+    image = keras.Input((8, 8, 3))
+    pooled = keras.layers.Dense(2)(keras.layers.Flatten()(image))
+    with pytest.raises(ConfigError, match="no map of features"):
+        from_keras_hub(keras.Model(image, pooled, name="flat"), preprocessing=IMAGENET)
+    tokens = keras.layers.Reshape((-1, 3))(image[:, :7])
+    with pytest.raises(ConfigError, match="56 tokens of 'tokens' are no grid .* 8 x 8 pixels"):
+        from_keras_hub(keras.Model(image, tokens, name="strip"), preprocessing=IMAGENET)
+    image = keras.Input((None, None, 3))
+    tokens = keras.layers.Reshape((-1, 3))(image)
+    with pytest.raises(ConfigError, match="build it with its image_shape"):
+        from_keras_hub(keras.Model(image, tokens, name="free"), preprocessing=IMAGENET)
+    with pytest.warns(FutureWarning), pytest.raises(ConfigError, match="no keras-cv backbone"):
         from_keras_cv(plain)
 
 

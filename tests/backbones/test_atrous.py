@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_parts.backbones.atrous import DilatedPooling2D, atrous
-from keras_parts.backbones.preprocessing import CAFFE, IMAGENET, Preprocessing
+from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.errors import ConfigError
 from tests.backbones.contract import evaluate, randomise, tolerance
 
@@ -27,17 +27,17 @@ def application(name, side, **options):
 
 
 @pytest.mark.parametrize(
-    ("name", "side", "layer", "options"),
+    ("name", "side", "layer", "first", "step", "options"),
     [
         # 32 n + 1 for the networks with odd kernels, 32 n for those with even ones
-        ("MobileNetV2", 65, "block_13_project_BN", {"alpha": 0.35}),
-        ("ResNet50", 65, "conv4_block1_out", {}),
-        ("EfficientNetB0", 65, "block6a_project_bn", {}),
-        ("DenseNet121", 64, "conv4_block2_concat", {}),
-        ("VGG16", 64, "block5_pool", {}),
+        ("MobileNetV2", 65, "block_13_project_BN", 0, 4, {"alpha": 0.35}),
+        ("ResNet50", 65, "conv4_block1_out", 0, 2, {}),
+        ("EfficientNetB0", 65, "block6a_project_bn", 0, 4, {}),
+        ("DenseNet121", 64, "conv4_block2_concat", 0, 2, {}),
+        ("VGG16", 64, "block5_pool", 1, 4, {}),
     ],
 )
-def test_dilated_networks_agree_at_shared_positions(name, side, layer, options):
+def test_dilated_networks_agree_at_shared_positions(name, side, layer, first, step, options):
     model = application(name, side, **options)
     dilated = atrous(model, 8, outputs=(layer,))
 
@@ -48,10 +48,10 @@ def test_dilated_networks_agree_at_shared_positions(name, side, layer, options):
 
     image = np.random.default_rng(0).uniform(0, 2, (1, side, side, 3)).astype("float32")
     expected, found = evaluate(cut, image)[layer], evaluate(dilated, image)[layer]
-    step = (found.shape[1] - 1) // max(expected.shape[1] - 1, 1)
     assert dilated.output_stride == dilated.strides[layer] == 8
-    assert found.shape[1] >= side // 8 - 3 and step in (2, 4)
-    np.testing.assert_allclose(found[:, ::step, ::step], expected, **tolerance(expected, 1e-4))
+    assert found.shape[1] == (side - 1) // 8 + 1
+    shared = found[:, first::step, first::step]
+    np.testing.assert_allclose(shared, expected, **tolerance(expected, 1e-4))
 
 
 def test_nested_models_are_followed():
@@ -61,7 +61,7 @@ def test_nested_models_are_followed():
     image = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
     expected = keras.ops.convert_to_numpy(model(image))
     found = evaluate(dilated, image)["features"]
-    assert expected.shape == (1, 2, 2, 768) and found.shape == (1, 3, 3, 768)
+    assert expected.shape == (1, 2, 2, 768) and found.shape == (1, 4, 4, 768)
     np.testing.assert_allclose(found[:, ::2, ::2], expected, **tolerance(expected, 1e-4))
 
 
@@ -102,18 +102,11 @@ def test_the_model_is_left_as_it_was():
     assert model.get_config() == before
 
 
-@pytest.mark.parametrize(
-    ("name", "include_top", "preprocessing"),
-    [
-        ("VGG16", False, CAFFE),
-        ("DenseNet121", True, IMAGENET),
-        ("MobileNet", True, Preprocessing("RGB", 1.0, (0.5,) * 3, (0.5,) * 3)),
-        ("MobileNetV3Small", True, Preprocessing("RGB", 255.0)),
-    ],
-)
-def test_preprocessing_is_that_of_keras_applications(name, include_top, preprocessing):
-    model = getattr(applications, name)(weights=None, include_top=include_top)
-    assert atrous(model, 16).preprocessing == preprocessing
+@pytest.mark.parametrize("name", ["MobileNet", "MobileNetV3Small"])
+def test_classifiers_are_taken_as_far_as_their_last_map(name):
+    classifier = getattr(applications, name)(weights=None)
+    found = atrous(classifier, 32).output["features"].shape
+    assert found[3] == application(name, 64).output.shape[3]
 
 
 def toy_network(*layers):
@@ -124,6 +117,63 @@ def toy_network(*layers):
 
 
 CONV = keras.layers.Conv2D
+
+
+def stem(*more):
+    """As of InceptionV3: windows that overlap, without padding."""
+    return toy_network(
+        CONV(4, 3, strides=2), CONV(4, 3, activation="relu"), keras.layers.MaxPooling2D(3, 2), *more
+    )
+
+
+def test_windows_without_padding_span_the_image():
+    model = randomise(stem(CONV(4, 3, strides=2), keras.layers.AveragePooling2D(3, 2)))
+    plain, dilated = (atrous(model, stride, preprocessing=PLAIN) for stride in (16, 8))
+    image = np.random.default_rng(0).normal(size=(1, 129, 129, 3)).astype("float32")
+    expected, found = (evaluate(one, image)["features"] for one in (plain, dilated))
+    assert expected.shape == (1, 9, 9, 4) and found.shape == (1, 17, 17, 4)
+    np.testing.assert_allclose(found[:, ::2, ::2], expected, **tolerance(expected, 1e-5))
+
+
+def test_away_from_the_border_only_the_sampling_is_shifted():
+    model = randomise(stem())
+    dilated = atrous(model, 8, preprocessing=PLAIN)
+    image = np.random.default_rng(0).normal(size=(1, 65, 65, 3)).astype("float32")
+    found = evaluate(dilated, image)["features"]
+    # the library's map begins 5 pixels inside: 1 for each window, times the stride in front of it
+    expected = keras.ops.convert_to_numpy(model(image[:, 3:, 3:]))
+    inside = expected.shape[1]
+    assert found.shape == (1, 17, 17, 4) and inside == 13
+    np.testing.assert_allclose(
+        found[:, 2 : 2 + inside, 2 : 2 + inside], expected, **tolerance(expected, 1e-5)
+    )
+
+
+def factorised_reduction():
+    """NASNet's: every second position from the first on, beside every second from the second."""
+    image = keras.Input((None, None, 3))
+    x = CONV(4, 3, strides=8, padding="same")(image)
+    for index in range(2):
+        halves = [
+            x,
+            keras.layers.Cropping2D(((1, 0), (1, 0)))(
+                keras.layers.ZeroPadding2D(((0, 1), (0, 1)))(x)
+            ),
+        ]
+        halves = [keras.layers.AveragePooling2D(1, 2)(half) for half in halves]
+        halves = [CONV(4, 3, padding="same")(half) for half in halves]
+        x = keras.layers.Concatenate(name=f"reduction_{index}")(halves)
+    return keras.Model(image, x, name="nasnet_toy")
+
+
+def test_padding_that_is_cropped_again_is_kept():
+    model = randomise(factorised_reduction())
+    image = np.random.default_rng(0).normal(size=(1, 129, 129, 3)).astype("float32")
+    expected = keras.ops.convert_to_numpy(model(image))
+    dilated = atrous(model, 8)
+    found = evaluate(dilated, image)["features"]
+    assert expected.shape == (1, 5, 5, 8) and found.shape == (1, 17, 17, 8)
+    np.testing.assert_allclose(found[:, ::4, ::4], expected, **tolerance(expected, 1e-5))
 
 
 @pytest.mark.parametrize(
@@ -152,6 +202,11 @@ CONV = keras.layers.Conv2D
             lambda: toy_network(keras.layers.GlobalAveragePooling2D(keepdims=True, name="mean")),
             {"outputs": ("mean",)},
             "'mean' is no map",
+        ),
+        (
+            lambda: toy_network(keras.layers.Cropping2D(8), CONV(4, 3, strides=2)),
+            {},
+            r"'features' of toy has 121 x 121 positions of stride 2 .* expected 129 x 129",
         ),
         (lambda: keras.Sequential([CONV(4, 3)]), {}, "functional"),
     ],

@@ -64,6 +64,6 @@ def test_keras_cv(tmp_path):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("keras-cv needs TensorFlow")
     pytest.importorskip("keras_cv")
-    with pytest.warns(DeprecationWarning, match="no longer developed"):
+    with pytest.warns(FutureWarning, match="no longer developed"):
         exec(section("keras-cv"), {})
         check_saved("resnet", tmp_path)

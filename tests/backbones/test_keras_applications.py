@@ -1,0 +1,46 @@
+"""`atrous` takes every family of `keras.applications`: one small member of each.
+
+Nothing is computed here but shapes, so that the large ones take seconds; values are compared in
+test_atrous.py.
+"""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_parts.backbones.atrous import atrous
+
+applications = keras.applications
+FAMILIES = [
+    ("ConvNeXtTiny", applications.convnext),
+    ("DenseNet121", applications.densenet),
+    ("EfficientNetB0", applications.efficientnet),
+    ("EfficientNetV2B0", applications.efficientnet_v2),
+    ("InceptionResNetV2", applications.inception_resnet_v2),
+    ("InceptionV3", applications.inception_v3),
+    ("MobileNet", applications.mobilenet),
+    ("MobileNetV2", applications.mobilenet_v2),
+    ("MobileNetV3Small", applications.mobilenet_v3),
+    ("NASNetMobile", applications.nasnet),
+    ("ResNet50", applications.resnet),
+    ("ResNet50V2", applications.resnet_v2),
+    ("VGG16", applications.vgg16),
+    ("Xception", applications.xception),
+]
+
+
+@pytest.mark.parametrize(("name", "module"), FAMILIES)
+def test_every_family(name, module):
+    if name == "NASNetMobile" and keras.backend.backend() == "torch":
+        pytest.skip("Keras has no NASNetMobile on PyTorch")
+    model = getattr(applications, name)(input_shape=(97, 97, 3), include_top=False, weights=None)
+    dilated = atrous(model, 8)
+    assert dilated.strides == {"features": 8}
+    for side in (65, 128, 129):
+        shape = dilated.compute_output_spec(keras.KerasTensor((1, side, side, 3)))["features"].shape
+        assert shape[1] == shape[2] and abs(shape[1] - side / 8) <= 1, side
+        assert shape[3] == model.output.shape[3]
+
+    pixels = np.random.default_rng(0).random((1, 2, 2, 3)).astype("float32")
+    found = keras.ops.convert_to_numpy(dilated.preprocessing.apply(pixels))
+    np.testing.assert_allclose(found, module.preprocess_input(255 * pixels), atol=1e-4)
