@@ -312,8 +312,10 @@ def rows_of(name, parts, output):
         )
     ]
     heads = [f"{protocol.removeprefix(start + '-')} {metric}" for protocol, metric in columns]
-    samples = next(iter(found.values()))["samples"]
-    lines = [f"### {name}, K={parts}, {samples:,} test images", ""]
+    first = next(iter(found.values()))
+    lines = [f"### {name}, K={parts}, {first['samples']:,} test images", ""]
+    for note in first["notes"]:
+        lines += [note, ""]
     lines += ["| " + " | ".join(["method", *heads]) + " |", "|---" * (1 + len(heads)) + "|"]
     for content in found.values():
         cells = [cell(content["summary"].get(protocol, {}).get(m)) for protocol, m in columns]

@@ -65,6 +65,7 @@ def test_baselines_alone_and_again(parts, monkeypatch):
     low, high = found["interval"]
     assert f"| {found['mean']:.1f} [{low:.1f}, {high:.1f}] |" in table
     assert "### toy, K=2, 6 test images" in table and "K=3" not in table
+    assert table.startswith("# Our method and every baseline") and "--only" not in table
 
     def measured_again(*_, **__):
         raise AssertionError
@@ -112,6 +113,13 @@ def test_models_of_the_zoo_have_rows_of_their_own(parts, monkeypatch):
     table = parts("--methods", "zoo")
     assert "| this project, halves of the zoo |" in table and "K=3" not in table
     assert [path.name for path in parts.output.glob("*.json")] == ["toy-k2-zoo.json"]
+    ours = json.loads((parts.output / "toy-k2-zoo.json").read_text()) | {
+        "method": "this project", "notes": ["this copy lacks toys"],
+    }  # fmt: skip
+    (parts.output / "toy-k2-ours.json").write_text(json.dumps(ours))
+    both = parts("--only-table")
+    assert "| this project |" in both and "halves" not in both  # the same method is one row
+    assert "### toy, K=2, 6 test images\n\nthis copy lacks toys\n" in both
     assert Image.open(parts.output / "toy-k2-zoo.png").width > 200
 
 
