@@ -19,7 +19,6 @@ from keras_parts.teachers import create_teacher
 from tests.backbones.contract import check_backbone
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.backend
 _MASK = ("mask_token",)  # DINO's, for training with masked patches
 
 
@@ -109,6 +108,7 @@ def test_pyramids_of_keras_hub(hub, tmp_path):
     check_fixed(create, {"P2": 4, "P3": 8}, 64, tmp_path, {"P2": 68, "P3": 38})
 
 
+@pytest.mark.backend
 def test_odd_kernels_of_keras_hub(hub, tmp_path):
     create = lambda: from_keras_hub(efficientnet(hub), "P1", IMAGENET)  # noqa: E731
     check_fixed(create, {"P1": 2}, 65, tmp_path, mirrors=True)
@@ -130,6 +130,7 @@ def test_dictionaries_of_keras_hub(hub, tmp_path):
     check_fixed(create, {"stage1": 4, "stage2": 8}, 65, tmp_path, channels)
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize(("build", "stride", "side"), [(vit, 8, 32), (siglip, 8, 32)])
 def test_patch_tokens_of_keras_hub(hub, build, stride, side, tmp_path):
     create = lambda: from_keras_hub(build(hub), preprocessing=IMAGENET)  # noqa: E731
@@ -146,6 +147,7 @@ def test_blocks_of_keras_hub(hub, tmp_path):
     check_fixed(create, {"block_1": 16, "block_2": 16}, 64, tmp_path, unused=_MASK)
 
 
+@pytest.mark.backend
 def test_patches_lie_where_they_are(hub):
     model = vit(hub)
     network = from_keras_hub(model, preprocessing=IMAGENET)

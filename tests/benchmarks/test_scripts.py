@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import pytest
+from PIL import Image
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -65,3 +66,45 @@ def test_train_step():
     assert steps == ["its networks alone", "their arithmetic", "paper"]
     peak, above = header.index("peak MiB"), header.index("above libraries")
     assert all(0 < int(row[above]) < int(row[peak]) for row in rows)
+
+
+def test_gpu():
+    pytest.importorskip("jax")
+    header, *rows = table(
+        "gpu.py", "--recipes", "toy", "--default-size", 33, "--batches", 2, "--matrix", 64,
+        "--steps", 1, "--repeats", 1, "--precisions", "mixed_bfloat16", "--without-plain",
+    )  # fmt: skip
+    (row,) = rows
+    assert row[:3] == ["toy", "mixed_bfloat16", "2"]
+    assert float(row[header.index("TFLOP a step")]) > 0
+
+
+def test_inference():
+    backend = keras.backend.backend()
+    header, *rows = table(
+        "inference.py", "--architecture", "small", "--sizes", 33, "--batches", 2,
+        "--repeats", 1, "--backends", backend,
+    )  # fmt: skip
+    assert {"eager", "compiled", "bfloat16", "image to parts"} <= {row[3] for row in rows}
+    assert all(float(row[header.index("images/s")]) > 0 for row in rows)
+
+
+def test_data():
+    header, *rows = table(
+        "data.py", "--pictures", 6, "--picture-size", 48, "--size", 33, "--batch", 2,
+        "--samples", 4, "--repeats", 1, "--step", 2,
+    )  # fmt: skip
+    assert header[-1] == "beside a step's 1.0 images/s" and len(rows) == 8
+    assert rows[0][0] == "decode" and all(float(row[3]) > 0 for row in rows)
+
+
+def test_startup(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
+    header, *rows = table(
+        "startup.py", "--repeats", 1, "--with-keras", "--image", tmp_path / "photo.png"
+    )
+    assert [row[0].strip("`") for row in rows] == [
+        "python -c pass", "keras-parts --help", "keras-parts --version", "keras-parts zoo list",
+        "keras-parts train --help", "import keras", "keras-parts segment, one image",
+    ]  # fmt: skip
+    assert all(row[-1] == "none" for row in rows if row[0].startswith("`keras-parts --"))

@@ -69,7 +69,9 @@ def start(folder, devices, *hosts, **changed):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | changed
     count = 1 if hosts else devices
     if BACKEND == "jax":
-        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count}"
+        # with what else is asked of XLA: other optimisations round otherwise
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
+        environment["XLA_FLAGS"] = flags.strip()
     return subprocess.Popen(
         [sys.executable, __file__, str(folder), str(devices), *hosts],
         env=environment,
