@@ -70,7 +70,8 @@ Per cent, test splits, with the 95 % interval of a bootstrap over images, and, w
 several runs (seeds 0, 1 and 2), their mean and deviation. "given" takes the data set's masks,
 "model" the model's own background. "turned and mirrored", "mirrored": the features that our method
 learns from, averaged over such images; other features are of the upright image. A model "of the
-zoo" stands where our method was not trained for this table; its card tells its recipe. Written by
+zoo" stands where our method was not trained for this table; its card tells its recipe. The table
+in docs/ is of the images that docs/results.md names. Written by
 
 ```sh
 KERAS_BACKEND=tensorflow python benchmarks/parts.py --data-dir DATA --output parts/ --vit DINOV2
