@@ -264,7 +264,7 @@ class Features:
         if kind == "teacher":
             settings = SETTINGS.get(self._dataset, ())
             chosen = recipe("default", **dict(map(parse_setting, settings)))
-            views = view_words(chosen)
+            views = chosen.teacher_views
         size = chosen.teacher_size or chosen.size
         if kind == "vit":
             network, size = create_teacher("dinov2", weights=self._vit), VIT_SIZE
@@ -275,14 +275,6 @@ class Features:
         words = f"{network.name.removeprefix('teacher_')} {'+'.join(network.layer_names)}"
         words = ", ".join(filter(None, (f"{words} at {size} px", " and ".join(views))))
         return remembered(teacher_features(network, size), megabytes=1500), words
-
-
-def view_words(chosen):
-    """What a recipe's teacher sees besides the upright image."""
-    if any(chosen.teacher_turns[1:]):
-        yield "turned"
-    if chosen.teacher_mirror:
-        yield "mirrored"
 
 
 def markdown(options):

@@ -353,16 +353,8 @@ class _Features:
     @property
     def name(self):
         """For tables: "efficientnet_lite0 block_14, turned and mirrored"."""
-        views = [
-            word
-            for word, used in (
-                ("turned", any(self._recipe.teacher_turns[1:])),
-                ("mirrored", self._recipe.teacher_mirror),
-            )
-            if used
-        ]
         name = f"{self._recipe.teacher} {'+'.join(self._teacher.layer_names)}"
-        return ", ".join(filter(None, (name, " and ".join(views))))
+        return ", ".join(filter(None, (name, " and ".join(self._recipe.teacher_views))))
 
     @functools.cached_property
     def embed(self):

@@ -148,6 +148,12 @@ class Recipe:
                     f"recipe: weights.{name} is {weight!r}, expected a number of at least 0"
                 )
 
+    @property
+    def teacher_views(self):
+        """What the teacher sees besides the upright image, in words: "turned", "mirrored"."""
+        seen = {"turned": any(self.teacher_turns[1:]), "mirrored": self.teacher_mirror}
+        return tuple(word for word, is_seen in seen.items() if is_seen)
+
     def with_settings(self, settings):
         """A copy with some fields changed.
 
