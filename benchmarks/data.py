@@ -21,8 +21,10 @@ from measuring import Times, print_machine, print_table
 from PIL import Image
 
 from keras_parts import data
+from keras_parts.data.batches import Batches
+from keras_parts.data.crops import CropSettings, object_crop
 from keras_parts.data.features import FeatureCache
-from keras_parts.data.pipeline import Batches, CropSettings, computed_ahead, object_crop
+from keras_parts.data.prefetch import computed_ahead
 
 CELLS, CHANNELS = 21, 432  # of the default teacher's features
 

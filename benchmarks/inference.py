@@ -41,8 +41,8 @@ def ways(architecture, parts, size, batch, with_onnx):
     import numpy as np
     from keras import ops
 
-    from keras_parts.inference.forward import ForwardPass
-    from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+    from keras_parts.models.forward import ForwardPass
+    from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
     keras.utils.set_random_seed(0)
     config = SegmenterConfig(parts, architecture, size=size)

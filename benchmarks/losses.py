@@ -49,7 +49,7 @@ _ARRAYS = 3  # of part, channel and pixel that the materialised form keeps for i
 
 def package():
     """`{loss: function of logits, foreground, image and features}`, as the package has them."""
-    from keras_parts import objectives
+    from keras_parts.discovery import objectives
     from keras_parts.ops import part_descriptors
 
     return {
@@ -78,7 +78,7 @@ def materialised():
     """The same as their definitions read."""
     from keras import ops
 
-    from keras_parts import objectives
+    from keras_parts.discovery import objectives
     from keras_parts.ops import resize_aligned
 
     def means(logits, foreground, features, epsilon):

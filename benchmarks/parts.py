@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_parts.data import load
-from keras_parts.images import atomic_path, atomic_write
+from keras_parts.files import atomic_path, atomic_write
 from keras_parts.metrics import (
     BASELINES,
     Runs,
@@ -28,7 +28,7 @@ from keras_parts.metrics import (
     remembered,
     teacher_features,
 )
-from keras_parts.parts import contact_sheet
+from keras_parts.results.pictures import contact_sheet
 from keras_parts.training.recipes import parse_setting, recipe
 
 SEEDS = {4: (0, 1, 2)}
@@ -257,8 +257,8 @@ class Features:
         return self._made
 
     def _make(self, kind):
-        from keras_parts.teachers import create_teacher
-        from keras_parts.training.run import build_teacher
+        from keras_parts.discovery.teachers import create_teacher
+        from keras_parts.training.build import build_teacher
 
         chosen, views = recipe("default"), ()
         if kind == "teacher":

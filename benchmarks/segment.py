@@ -56,10 +56,10 @@ def link(folder, count, pictures):
 def forward(segmenter, pictures, batch_size):
     import numpy as np
 
-    from keras_parts.images import read_image
-    from keras_parts.inference import network_of
+    from keras_parts.images.decoding import read_image
+    from keras_parts.models import create_predictor
 
-    network = network_of(segmenter, batch_size)
+    network = create_predictor(segmenter, batch_size)
     shown = {each.resolve() for each in pictures}
     inputs = {each: network.prepare(read_image(each)).inputs[0] for each in shown}
     inputs = [inputs[each.resolve()] for each in pictures]
@@ -71,9 +71,9 @@ def forward(segmenter, pictures, batch_size):
 
 
 def segment(segmenter, pictures, batch_size):
-    from keras_parts.inference import network_of, segment_files
+    from keras_parts.models import create_predictor, segment_files
 
-    network = network_of(segmenter, batch_size)
+    network = create_predictor(segmenter, batch_size)
     return lambda output: segment_files(network, pictures, output, ["indexed"])
 
 

@@ -22,7 +22,7 @@ from keras import ops
 from measuring import Times, print_machine, print_table, processor_timed
 from train_step import random_discovery
 
-from keras_parts.steps import TrainStep
+from keras_parts.discovery.steps import TrainStep
 from keras_parts.training.recipes import recipe
 
 

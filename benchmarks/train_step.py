@@ -134,8 +134,8 @@ def random_discovery(recipe, batch_size):
     """
     import numpy as np
 
-    from keras_parts.teachers import Standardiser
-    from keras_parts.training.run import build_discovery, build_segmenter
+    from keras_parts.discovery.standardiser import Standardiser
+    from keras_parts.training.build import build_discovery, build_segmenter
 
     recipe = recipe.with_settings({"backbone_weights": "random", "batch_size": batch_size})
     rng = np.random.default_rng(0)
@@ -166,7 +166,7 @@ def random_teacher(recipe):
     from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0
     from keras_parts.backbones.small import small
     from keras_parts.backbones.vgg19 import vgg19
-    from keras_parts.teachers import Teacher
+    from keras_parts.discovery.teachers import Teacher
 
     layers = recipe.teacher_layers
     if recipe.teacher == "vgg19":

@@ -19,8 +19,8 @@ import numpy as np
 from tqdm import trange
 
 from keras_parts.backbones.small import OUTPUTS, small
-from keras_parts.data.animals import PALETTE
-from keras_parts.data.toy import ToyDataset
+from keras_parts.data.toy.animals import PALETTE
+from keras_parts.data.toy.dataset import ToyDataset
 from keras_parts.ops import colour_jitter
 
 SPECIES = range(len(PALETTE), len(PALETTE) + 120)  # those of the data set come before

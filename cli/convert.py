@@ -18,7 +18,7 @@ def convert(checkpoint, output, seed, quiet):
     takes PyTorch; nothing of it is executed.
     """
     import_keras()
-    from keras_parts.released import from_released
+    from keras_parts.models.paper_checkpoints import from_released
 
     segmenter = from_released(checkpoint)
     segmenter.save_preset(output)

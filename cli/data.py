@@ -180,8 +180,8 @@ def check(data, split, quiet):
 @answers
 def show(data, split, count, output, quiet):
     """Draw samples with their boxes, masks and keypoints, to look at."""
-    from keras_parts.data.drawing import sample_sheet
-    from keras_parts.parts import save_picture
+    from keras_parts.data.sample_sheet import sample_sheet
+    from keras_parts.results.pictures import save_picture
 
     dataset = data(split)
     save_picture(sample_sheet(dataset, count), output)

@@ -22,7 +22,7 @@ def demo(model, host, port, in_browser):
     """
     select_backend()
     from keras_parts import zoo
-    from keras_parts.demo import create_page, serve
+    from keras_parts.inference.demo import create_page, serve
 
     import_keras()
     name = model_name(model)

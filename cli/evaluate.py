@@ -163,7 +163,7 @@ def evaluate(
     if confusion:
         _draw(methods[0], meanings, confusion)
     if output:
-        from keras_parts.images import atomic_write
+        from keras_parts.files import atomic_write
 
         with atomic_write(output, "w") as file:
             json.dump(plain(content), file, indent=2)
@@ -203,8 +203,8 @@ def _with_masks(folder, dataset, train):
 
 def _lacking(folder, ids):
     """Those of the samples that `keras_parts.data.masks.WithMasks` finds no mask for."""
-    from keras_parts.data.folder import Pictures
-    from keras_parts.images import IMAGE_SUFFIXES
+    from keras_parts.data.readers.folder import Pictures
+    from keras_parts.images.decoding import IMAGE_SUFFIXES
 
     pictures, lacking = Pictures(folder, "masks"), []
     for name in ids:
@@ -346,7 +346,7 @@ class _Features:
 
     @functools.cached_property
     def _teacher(self):
-        from keras_parts.training.run import build_teacher
+        from keras_parts.training.build import build_teacher
 
         return build_teacher(self._recipe)
 
@@ -430,7 +430,7 @@ def _store_names(model, segmenter, meanings):
 
 def _draw(runs, meanings, path):
     from keras_parts.metrics import confusion_picture
-    from keras_parts.parts import save_picture
+    from keras_parts.results.pictures import save_picture
 
     result = _foreground_result(runs)
     if result is None:

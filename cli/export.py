@@ -32,7 +32,7 @@ def export(model, format_, output, quantize, pictures, quiet):
     select_backend("tensorflow")
     from keras_parts.exports import FORMATS
     from keras_parts.exports import export as write
-    from keras_parts.images import read_image
+    from keras_parts.images.decoding import read_image
 
     FORMATS[format_].require(format_)
     images = [read_image(picture) for picture in pictures]

@@ -73,7 +73,7 @@ def segment(
     overlay-plain (JPEG without the parts' names), soft (probabilities, npz), cutouts (PNG). Formats
     of one file: coco, label-studio, cvat, csv, parquet, descriptors (Parquet), descriptors-npy.
     """
-    from keras_parts import inference, zoo
+    from keras_parts import inference, models, zoo
     from keras_parts.errors import DataError
 
     try:
@@ -101,7 +101,7 @@ def segment(
         "tile": tile,
         "descriptors": any(name.startswith("descriptors") for name in formats),
     }
-    network = inference.network_of(zoo.load(model), batch_size, **network_options)
+    network = models.create_predictor(zoo.load(model), batch_size, **network_options)
     if engine == "ray":
         from keras_parts.inference.distributed import ray_engine
 
@@ -134,11 +134,11 @@ def _load_network(model, precision, options):
     import_keras()
     import keras
 
-    from keras_parts import inference, zoo
+    from keras_parts import models, zoo
 
     if precision:
         keras.config.set_dtype_policy(precision)
-    return inference.network_of(zoo.load(model), **options)
+    return models.create_predictor(zoo.load(model), **options)
 
 
 def _batch_size(value):

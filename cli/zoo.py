@@ -95,7 +95,7 @@ def _write_card(output, text, picture):
     import shutil
     from pathlib import Path
 
-    from keras_parts.images import atomic_path, atomic_write
+    from keras_parts.files import atomic_path, atomic_write
 
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)

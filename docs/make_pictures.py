@@ -7,8 +7,8 @@ from pathlib import Path
 
 import keras_parts
 from keras_parts import data
-from keras_parts.images import atomic_path
-from keras_parts.parts import contact_sheet
+from keras_parts.files import atomic_path
+from keras_parts.results.pictures import contact_sheet
 
 CHOSEN = (0, 1, 4, 7, 9, 10)
 

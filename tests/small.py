@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
 
 def small_segmenter():

@@ -13,8 +13,8 @@ from keras import ops
 
 from keras_parts.data import load
 from keras_parts.errors import IntegrityError
-from keras_parts.images import atomic_path
-from keras_parts.safety import check_weights_file
+from keras_parts.files import atomic_path
+from keras_parts.zoo.weight_checks import check_weights_file
 
 TOLERANCE = 1e-4
 """Largest difference of a logit between backends; they are of the order of 10."""

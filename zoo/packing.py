@@ -13,16 +13,16 @@ import numpy as np
 from PIL import Image
 
 from keras_parts.data import Dataset
-from keras_parts.data.pipeline import CropSettings, object_crop
+from keras_parts.data.crops import CropSettings, object_crop
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images import atomic_path, atomic_write
-from keras_parts.legend import with_legend
+from keras_parts.files import atomic_path, atomic_write
 from keras_parts.metrics import evaluate
 from keras_parts.metrics.report import Report
-from keras_parts.palette import part_palette
-from keras_parts.parts import Parts, contact_sheet
-from keras_parts.safety import check_weights_file
-from keras_parts.segmenter import PartSegmenter
+from keras_parts.models.segmenter import PartSegmenter
+from keras_parts.results.legend import with_legend
+from keras_parts.results.palette import part_palette
+from keras_parts.results.parts import Parts
+from keras_parts.results.pictures import contact_sheet
 from keras_parts.training.run_folder import RunFolder
 from keras_parts.zoo.cards import (
     CARD_FILE,
@@ -40,6 +40,7 @@ from keras_parts.zoo.cards import (
     read_card,
 )
 from keras_parts.zoo.golden import TOLERANCE, write_golden
+from keras_parts.zoo.weight_checks import check_weights_file
 
 CITATION = (
     "Choudhury, Laina, Rupprecht, Vedaldi: Unsupervised Part Discovery from Contrastive "

@@ -6,11 +6,19 @@ from pathlib import Path
 
 import msgspec
 
+from keras_parts.environment import hugging_face_address
 from keras_parts.errors import ConfigError
-from keras_parts.images import atomic_path, atomic_write
+from keras_parts.files import atomic_path, atomic_write
 from keras_parts.zoo.cards import CARD_FILE, Card, FileRecord, check_files, read_card
 from keras_parts.zoo.errors import DownloadError, ZooError
-from keras_parts.zoo.places import HUB, INDEX_FILE, Folder, Index, Listed, hub_address, read_index
+from keras_parts.zoo.locations import (
+    HUB,
+    INDEX_FILE,
+    Folder,
+    Index,
+    Listed,
+    read_index,
+)
 from keras_parts.zoo.registry import number
 from keras_parts.zoo.rendering import hub_readme
 
@@ -98,7 +106,7 @@ def _to_hub(entry, card, destination, private):
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=content)
         for name, content in contents.items()
     ]
-    api = HfApi(endpoint=hub_address())
+    api = HfApi(endpoint=hugging_face_address())
     try:
         api.create_repo(repository, private=private, exist_ok=True)
         api.create_commit(repository, operations, commit_message=f"{card.name} {card.version}")

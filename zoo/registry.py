@@ -10,7 +10,7 @@ import msgspec
 
 from keras_parts.zoo.cards import CARD_FILE, Card, Name, Version, read_card
 from keras_parts.zoo.errors import DownloadError, UnknownModel
-from keras_parts.zoo.places import Folder, Place, places, read_index, read_listed_card
+from keras_parts.zoo.locations import Folder, Place, places, read_index, read_listed_card
 
 PACKAGED = Path(__file__).parent / "entries"
 """The models that come with the package: `PACKAGED/NAME/card.json`, and files beside it."""

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from keras_parts.cache import cache_folder
+from keras_parts.environment import cache_folder
 from keras_parts.errors import IntegrityError
 from keras_parts.zoo.cards import CARD_FILE, Card, FileRecord, check_files, read_card
 from keras_parts.zoo.errors import DownloadError
-from keras_parts.zoo.places import Place, fetch_url
+from keras_parts.zoo.locations import Place, fetch_url
 
 _PART = ".part"
 _ROOM_LEFT = 2**20
@@ -57,7 +57,7 @@ def fetch(card: Card, places: Sequence[Place], progress: bool = True) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for name, record in card.files.items():
             _fetch_file(card, name, record, folder / name, places, progress)
-        from keras_parts.images import atomic_write
+        from keras_parts.files import atomic_write
 
         with atomic_write(folder / CARD_FILE) as file:
             file.write(card.encode())

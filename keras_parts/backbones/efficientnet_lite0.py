@@ -111,7 +111,7 @@ def load_efficientnet_lite0(model, path=None):
         model: what `efficientnet_lite0` returned; with "classes" it must have 1000 of them.
         path: the file (`.npz`, `.safetensors` or `.pth`), or the folder with
             `efficientnet_lite0_imagenet.npz`; by default
-            `keras_parts.backbones.files.weights_folder()`.
+            `keras_parts.environment.weights_folder()`.
 
     Raises:
         DataError: no such file, or it is not this network's (names, shapes, damaged values).

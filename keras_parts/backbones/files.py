@@ -1,22 +1,13 @@
 """Where pretrained weights lie, and how they are opened."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from keras_parts.cache import cache_folder
+from keras_parts.environment import WEIGHTS_VARIABLE, weights_folder
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
 
-WEIGHTS_VARIABLE = "KERAS_PARTS_WEIGHTS"
-"""Environment variable that names the folder of pretrained weights."""
 _SAFE_TORCH = (2, 6)
-
-
-def weights_folder():
-    """`$KERAS_PARTS_WEIGHTS`, or `weights` in `cache_folder()`: where pretrained weights lie."""
-    named = os.environ.get(WEIGHTS_VARIABLE)
-    return Path(named).expanduser() if named else cache_folder() / "weights"
 
 
 def find_weights(filename, path=None):

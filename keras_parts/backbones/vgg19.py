@@ -64,7 +64,7 @@ def load_vgg19(model, weights=None):
         weights: a file with torchvision's names ("features.0.weight", ...): `.npz`,
             `.safetensors` or `.pth`; or a `.weights.h5` that `model.save_weights` wrote; or the
             name or folder of a KerasHub preset. By default `vgg19_imagenet.npz` in
-            `keras_parts.backbones.files.weights_folder()`.
+            `keras_parts.environment.weights_folder()`.
 
     Raises:
         DataError: no such file, or it is not this network's. The Caffe weights of

@@ -5,10 +5,10 @@ Coordinates are a `Sample`'s: (0, 0) is the centre of the top-left pixel. Resizi
 (x - x0) * size / (x1 - x0) - 0.5 in the crop.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from keras_parts.data.dataset import DatasetInfo
 from keras_parts.data.sample import Sample
@@ -208,3 +208,65 @@ def _checked(box):
 def _inside(points, height, width):
     x, y = points.T
     return (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How an object is cut out for training (Choudhury et al., section 4).
+
+    Args:
+        padding: each side of the box is moved outwards by this share of its width or height.
+        jitter: then each by its own U(-jitter, jitter) of it; 0 for crops that never change.
+        mirror: probability that a crop is mirrored.
+        erode: pixels of the crop that are taken off the mask's border, where masks are least sure.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+
+    padding: float = 0.05
+    jitter: float = 0.05
+    mirror: float = 0.5
+    erode: int = 0
+
+    def __post_init__(self):
+        ranges = {
+            "padding": (-0.5 < self.padding < 10, "between -0.5 and 10"),
+            "jitter": (0 <= self.jitter < 0.5, "from 0 to less than 0.5"),
+            "mirror": (0 <= self.mirror <= 1, "from 0 to 1"),
+            "erode": (isinstance(self.erode, int) and self.erode >= 0, "a whole number from 0"),
+        }
+        for field, (good, wanted) in ranges.items():
+            if not good:
+                raise ConfigError(f"{field} must be {wanted}, not {getattr(self, field)!r}")
+
+
+def object_crop(
+    sample: Sample,
+    settings: CropSettings,
+    size: int,
+    rng: np.random.Generator | None = None,
+) -> Sample:
+    """The square around a sample's object (around the image where it has no box), not mirrored.
+
+    Args:
+        sample: any sample.
+        settings: padding, jitter and erosion.
+        size: side of the crop in pixels.
+        rng: draws the jitter; None for the crop without it.
+    """
+    box = image_box(*sample.size) if sample.box is None else sample.box
+    box = pad_box(box, settings.padding)
+    if rng is not None:
+        box = jitter_box(box, settings.jitter, rng)
+    result = crop(sample, square_box(box), size)
+    if settings.erode and result.foreground is not None:
+        result = replace(result, foreground=_eroded(result.foreground, settings.erode))
+    return result
+
+
+def _eroded(mask, pixels):
+    """A mask without its border; a mask that is all border is left as it is."""
+    picture = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+    eroded = np.asarray(picture.filter(ImageFilter.MinFilter(2 * pixels + 1))) > 0
+    return eroded if eroded.any() else mask

@@ -18,10 +18,11 @@ import numpy as np
 from filelock import FileLock
 from tqdm import tqdm
 
+from keras_parts.data.crops import CropSettings, object_crop
 from keras_parts.data.dataset import Dataset
-from keras_parts.data.pipeline import CropSettings, computed_ahead, object_crop
+from keras_parts.data.prefetch import computed_ahead
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images import atomic_path
+from keras_parts.files import atomic_path
 
 _FORMAT = 1  # of the files; to be raised when what they hold changes
 

@@ -4,11 +4,11 @@ from os import PathLike
 from pathlib import Path
 
 from keras_parts.data.dataset import Dataset
-from keras_parts.data.folder import Pictures
 from keras_parts.data.problems import attempt
+from keras_parts.data.readers.folder import Pictures
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
-from keras_parts.images import IMAGE_SUFFIXES, read_mask
+from keras_parts.images.decoding import IMAGE_SUFFIXES, read_mask
 
 
 class WithMasks(Dataset):

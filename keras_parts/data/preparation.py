@@ -21,7 +21,7 @@ def prepare_cub_parts(
     Returns:
         (samples, TFDS' data folder).
     """
-    from keras_parts.data.cub_parts import cub_parts_builder
+    from keras_parts.data.readers.cub_parts import cub_parts_builder
 
     builder = cub_parts_builder(output, data_dir, progress)
     samples = sum(split.num_examples for split in builder.info.splits.values())
@@ -34,7 +34,7 @@ def prepare_celebamask(
     progress: bool = True,
 ) -> tuple[int, Path]:
     """Make label maps of CelebAMask-HQ's official layout; see `celebamask.prepare`."""
-    from keras_parts.data.celebamask import load_celebamask, prepare
+    from keras_parts.data.readers.celebamask import load_celebamask, prepare
 
     if data_dir is None or output is None:
         raise ConfigError("celebamask: name the official layout (data_dir) and a folder (output)")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_parts.exports import export
-from keras_parts.segmenter import PartSegmenter
+from keras_parts.models.segmenter import PartSegmenter
 
 
 def main(folder, options):

@@ -1,14 +1,15 @@
 """A segmenter as one TensorFlow graph: uint8 images of any size in, parts at their pixels out.
 
-Images are brought to the network as `keras_parts.geometry` does it, and logits come back the same
-way. Both are products with matrices that are made from the image's size by plain arithmetic, which
-every format can express; the dedicated resizing operations differ from format to format.
+Images are resized to the network's input as `keras_parts.images.geometry` does it, and logits are
+upsampled the same way back. Both are products with matrices that are computed from the image's size
+by plain arithmetic, which every format can express; dedicated resizing operations differ from
+format to format.
 """
 
 import tensorflow as tf
 
-from keras_parts.architectures import architecture_of
 from keras_parts.exports.formats import INPUT
+from keras_parts.models.architectures import architecture_of
 
 _STRIDE = 16
 _WHITE = 255.0

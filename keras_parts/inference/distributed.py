@@ -19,9 +19,9 @@ from keras_parts.inference.addresses import is_address
 from keras_parts.inference.done import Outcome
 from keras_parts.inference.engine import Engine
 from keras_parts.inference.inputs import ImageFile
-from keras_parts.inference.network import Network
 from keras_parts.inference.output import open_output
 from keras_parts.inference.writers import create_writers
+from keras_parts.models.predictor import Predictor
 
 _BATCHES = 4
 """Network batches of pictures that an actor is given at a time."""
@@ -116,7 +116,7 @@ class RayEngine:
 
 
 def ray_engine(
-    make_network: Callable[[], Network], address: str | None = None, workers: int | None = None
+    make_network: Callable[[], Predictor], address: str | None = None, workers: int | None = None
 ):
     """What `segment_files` takes as `engine` to work in Ray; see `RayEngine`."""
 

@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image
 
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
-from keras_parts.images import MAX_PIXELS, decode_picture, size_of
+from keras_parts.images.decoding import MAX_PIXELS, decode_picture, size_of
 from keras_parts.inference.done import Failure, Outcome
 from keras_parts.inference.inputs import ImageFile
-from keras_parts.inference.network import Network, Prepared
 from keras_parts.inference.output import Unwritable
 from keras_parts.inference.writers import Writer
+from keras_parts.models.predictor import Predictor, Prepared
 
 _LARGE = 2**23
 """Pixels of a picture that is held no longer than it takes to look at it."""
@@ -66,7 +66,7 @@ class Engine:
 
     def __init__(
         self,
-        network: Network,
+        network: Predictor,
         writers: list[Writer],
         output,
         threads: int | None = None,

@@ -28,14 +28,14 @@ from tqdm import tqdm
 
 from keras_parts import __version__
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
-from keras_parts.images import MAX_PIXELS
+from keras_parts.images.decoding import MAX_PIXELS
 from keras_parts.inference.done import FOLDER, Done, DoneLog, Failure
 from keras_parts.inference.engine import Engine
 from keras_parts.inference.inputs import ImageFile, find_images, shard
-from keras_parts.inference.network import Network
 from keras_parts.inference.output import Unwritable, open_output
 from keras_parts.inference.writers import FORMATS, Labels, create_writers
-from keras_parts.palette import part_legend
+from keras_parts.models.predictor import Predictor
+from keras_parts.results.palette import part_legend
 
 LABELS_FILE, FAILURES_FILE, RUN_FILE = "labels.json", "failures.jsonl", "run.json"
 _RUN_FILES = re.compile(r"run(-\d+-of-\d+)?\.json")
@@ -78,7 +78,7 @@ class Summary:
 
 
 def segment_files(
-    network: Network,
+    network: Predictor,
     inputs: Iterable[ImageFile | str | PathLike],
     output: str | PathLike,
     formats: Sequence[str] = ("indexed", "overlay"),
@@ -103,7 +103,7 @@ def segment_files(
     only what is missing, has changed or had failed is done.
 
     Args:
-        network: from `network_of(segmenter)`.
+        network: from `create_predictor(segmenter)`.
         inputs: what `find_images` gave, or paths for it.
         output: a folder or an address, made if need be.
         formats: names out of `FORMATS`.

@@ -18,7 +18,7 @@ class SegmenterMaps:
     """
 
     def __init__(self, segmenter, flip: bool = False):
-        from keras_parts.released import predicts_background
+        from keras_parts.models.paper_checkpoints import predicts_background
 
         self.background = predicts_background(segmenter)
         self._maps = functools.partial(segmenter.maps, flip=True) if flip else segmenter.maps

@@ -1,56 +1,5 @@
 """Pure tensor functions on `keras.ops`: channels last, float32 inside, alike on every backend."""
 
-from keras_parts.ops.colour import colour_jitter, greyscale, rgb_to_lab
-from keras_parts.ops.logits import join_background, split_background
-from keras_parts.ops.pooling import (
-    l2_normalise,
-    part_descriptors,
-    part_means,
-    part_sums,
-    prominence,
-)
-from keras_parts.ops.replicas import (
-    gather_rows,
-    own_rows,
-    replica_count,
-    sum_over_replicas,
-    uniform_rows,
-)
-from keras_parts.ops.resampling import (
-    reduce_aligned,
-    resize_aligned,
-    resize_aligned_transpose,
-    resized_squared_norm,
-)
-from keras_parts.ops.warps import (
-    CONTROL_POINTS,
-    grid_sample,
-    random_source_points,
-    thin_plate_grid,
-)
+import lazy_loader
 
-__all__ = [
-    "CONTROL_POINTS",
-    "colour_jitter",
-    "gather_rows",
-    "greyscale",
-    "grid_sample",
-    "join_background",
-    "l2_normalise",
-    "own_rows",
-    "part_descriptors",
-    "part_means",
-    "part_sums",
-    "prominence",
-    "random_source_points",
-    "reduce_aligned",
-    "replica_count",
-    "resize_aligned",
-    "resize_aligned_transpose",
-    "resized_squared_norm",
-    "rgb_to_lab",
-    "split_background",
-    "sum_over_replicas",
-    "thin_plate_grid",
-    "uniform_rows",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,5 @@
-"""Training: recipes, optimisers, checkpoints, callbacks and the folder a run leaves behind.
+"""Training: recipes, optimisers, checkpoints, callbacks and the folder that a run leaves behind."""
 
-Nothing is imported here, so that `keras_parts.training.recipes` costs a command line no Keras.
-"""
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_parts.errors import ConfigError
-from keras_parts.images import atomic_path
+from keras_parts.files import atomic_path
 from keras_parts.training.checkpoints import Checkpoints
 from keras_parts.training.run_folder import RunFolder
 

@@ -22,9 +22,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_parts.discovery.steps.base import is_seed
 from keras_parts.errors import ConfigError, IntegrityError
-from keras_parts.images import atomic_write
-from keras_parts.steps.base import is_seed
+from keras_parts.files import atomic_write
 
 FORMAT = 1
 _FOLDER = "step-{:08d}"

@@ -62,7 +62,7 @@ class Devices:
 
         Args:
             model: compiled, built inside `placed()`.
-            batches: `keras_parts.data.pipeline.Batches`, whose batch size is that of all devices
+            batches: `keras_parts.data.batches.Batches`, whose batch size is that of all devices
                 together.
             start: step of the first batch.
             options: of `fit`.

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 
+from keras_parts.discovery.views import ViewSettings
 from keras_parts.errors import ConfigError
-from keras_parts.view_settings import ViewSettings
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("cosine", "polynomial", "constant")
@@ -30,19 +30,19 @@ class Recipe:
             scale and offset frozen (the paper); "trained" trains all of it.
         train_from: name of the first backbone output that is trained, with all behind it; what lies
             before it keeps its weights. None trains all.
-        teacher, teacher_layers, teacher_weights: see `keras_parts.teachers.create_teacher`.
+        teacher, teacher_layers, teacher_weights: see `keras_parts.discovery.create_teacher`.
         teacher_size: side of the teacher's input in pixels; None takes `size`.
-        teacher_turns, teacher_mirror: see `keras_parts.teachers.Teacher`.
+        teacher_turns, teacher_mirror: see `keras_parts.discovery.teachers.Teacher`.
         standardise: centre the teacher's features and scale them to unit variance over the
             foreground, so that loss weights carry over between teachers.
         noise_floor: of the standardised features, directions in which an object and its mirror
-            image differ are shrunk, see `keras_parts.teachers.fit_standardiser`; None is off.
+            image differ are shrunk, see `keras_parts.discovery.fit_standardiser`; None is off.
         centre: compare descriptors, and features with the clusters, relative to their image's
             mean; prominence: how much more what differs from that mean counts in the feature
             consistency; see `PartDiscovery`.
         start_steps: steps over which the loss "clusters" fades out, by which parts start as
             clusters of the teacher's features; without that loss they start by chance.
-        weights: {loss name: weight}, names out of `keras_parts.discovery.OBJECTIVES`.
+        weights: {loss name: weight}, names out of `keras_parts.discovery.model.OBJECTIVES`.
         loss_size: side in pixels at which losses are taken; None takes `size`.
         temperature, positives: of the contrastive loss.
         views: the random transforms between the two views.

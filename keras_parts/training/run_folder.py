@@ -20,7 +20,7 @@ from pathlib import Path
 
 from keras_parts import __version__
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images import atomic_write
+from keras_parts.files import atomic_write
 
 _DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",)}
 

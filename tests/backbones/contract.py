@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_parts.backbones.backbone import Backbone
 from keras_parts.backbones.preprocessing import Preprocessing
-from keras_parts.teachers import Teacher
+from keras_parts.discovery.teachers import Teacher
 
 SIDE = 65  # 32 n + 1, so that maps of all output strides are aligned with the image's corners
 

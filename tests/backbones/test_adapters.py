@@ -14,8 +14,8 @@ from keras_parts.backbones.adapters import from_keras_cv, from_keras_hub
 from keras_parts.backbones.atrous import atrous
 from keras_parts.backbones.dinov2 import token_maps
 from keras_parts.backbones.preprocessing import IMAGENET
+from keras_parts.discovery.teachers import create_teacher
 from keras_parts.errors import ConfigError
-from keras_parts.teachers import create_teacher
 from tests.backbones.contract import check_backbone
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from keras_parts import zoo
-from keras_parts.architectures import ARCHITECTURES
-from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+from keras_parts.models.architectures import ARCHITECTURES
+from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from tests.small import pictures
 
 pytestmark = pytest.mark.backend

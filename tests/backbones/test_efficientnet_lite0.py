@@ -11,7 +11,7 @@ from keras_parts.backbones.efficientnet_lite0 import (
     efficientnet_lite0,
     load_efficientnet_lite0,
 )
-from keras_parts.backbones.files import WEIGHTS_VARIABLE
+from keras_parts.environment import WEIGHTS_VARIABLE
 from keras_parts.errors import ConfigError, DataError
 from tests.backbones.contract import check_backbone, evaluate, randomise, tolerance
 

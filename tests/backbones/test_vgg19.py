@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_parts.backbones.files import WEIGHTS_VARIABLE
 from keras_parts.backbones.vgg19 import WEIGHTS_FILE, load_keras_hub, load_vgg19, vgg19
+from keras_parts.environment import WEIGHTS_VARIABLE
 from keras_parts.errors import ConfigError, DataError
 from tests.backbones.contract import evaluate, tolerance
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_parts import discovery as room
 from keras_parts.backbones.vgg19 import vgg19
-from keras_parts.discovery import PartDiscovery
+from keras_parts.discovery import model as room
+from keras_parts.discovery.model import PartDiscovery
+from keras_parts.discovery.teachers import Teacher
+from keras_parts.discovery.views import ViewSettings
+from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.ops import resize_aligned, split_background
-from keras_parts.segmenter import PartSegmenter, SegmenterConfig
-from keras_parts.teachers import Teacher
 from keras_parts.training.recipes import recipe
-from keras_parts.view_settings import ViewSettings
 
 torch = pytest.importorskip("torch")
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))

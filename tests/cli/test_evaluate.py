@@ -348,7 +348,7 @@ def test_landmarks_are_fitted_on_masks_of_the_folder_too(evaluate, tmp_path):
 
 
 def test_meanings_are_told_drawn_and_stored(evaluate, monkeypatch, tmp_path):
-    from keras_parts.segmenter import SegmenterConfig
+    from keras_parts.models.segmenter import SegmenterConfig
 
     folder = tmp_path / "run" / "segmenter"
     folder.mkdir(parents=True)

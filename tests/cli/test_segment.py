@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from keras_parts import inference, zoo
+from keras_parts import inference, models, zoo
 from keras_parts.cli import main
-from keras_parts.inference import Network
+from keras_parts.models import Predictor
 
 
 def right_half(images):
@@ -22,11 +22,11 @@ def right_half(images):
     return {"logits": np.stack([~inside, inside], axis=-1).astype(np.float32)}
 
 
-def fake_network(model, batch_size=8, tile=None, **options):
-    """What stands for `network_of`: a model without Keras, which takes the options."""
+def fake_predictor(model, batch_size=8, tile=None, **options):
+    """What stands for `create_predictor`: a model without Keras, which takes the options."""
     assert model == "fake model"
     batch_size = 8 if batch_size == "auto" else batch_size
-    return Network(right_half, ("part 1",), 33, "stretch", True, batch_size, tile, options)
+    return Predictor(right_half, ("part 1",), 33, "stretch", True, batch_size, tile, options)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def segment(monkeypatch, tmp_path):
         return "fake model" if model == "fake" else known(model)
 
     monkeypatch.setattr(zoo, "load", load)
-    monkeypatch.setattr(inference, "network_of", fake_network)
+    monkeypatch.setattr(models, "create_predictor", fake_predictor)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments, model="fake", **options):
@@ -222,18 +222,18 @@ def test_interrupt_leaves_whole_files_and_exits_130(picture, tmp_path, python):
     code = f"""
 import sys, time
 sys.path.insert(0, {os.path.dirname(__file__)!r})
-from test_segment import fake_network, right_half
-from keras_parts import inference, zoo
+from test_segment import fake_predictor, right_half
+from keras_parts import inference, models, zoo
 from keras_parts.cli import main
 def slow(images):
     time.sleep(0.3)
     return right_half(images)
-def network_of(model, *args, **options):
-    network = fake_network(model, *args, **options)
+def create_predictor(model, *args, **options):
+    network = fake_predictor(model, *args, **options)
     network.forward = slow
     return network
 zoo.load = lambda model: "fake model"
-inference.network_of = network_of
+models.create_predictor = create_predictor
 main(["segment", "in", "--model", "x", "--output", "out", "--batch-size", "1"])
 """
     process = python(code, cwd=tmp_path)

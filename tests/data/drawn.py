@@ -5,8 +5,8 @@ import json
 import numpy as np
 from PIL import Image
 
-from keras_parts.data.celebamask import PARTS as FACE_PARTS
-from keras_parts.data.deepfashion import COLOURS
+from keras_parts.data.readers.celebamask import PARTS as FACE_PARTS
+from keras_parts.data.readers.deepfashion import COLOURS
 
 SIZE = (24, 32)
 

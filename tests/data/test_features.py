@@ -6,10 +6,11 @@ import time
 import numpy as np
 import pytest
 
+from keras_parts.data.batches import Batches
+from keras_parts.data.crops import CropSettings
 from keras_parts.data.features import FeatureCache, FeaturesTooLarge
-from keras_parts.data.pipeline import Batches, CropSettings
 from keras_parts.errors import ConfigError, DataError
-from tests.data.test_pipeline import Blocks, Broken
+from tests.data.test_batches import Blocks, Broken
 
 STILL = CropSettings(jitter=0.0)
 SIZE = 33

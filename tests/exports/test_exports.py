@@ -13,10 +13,10 @@ from PIL import Image
 from keras_parts import exports, zoo
 from keras_parts.errors import ConfigError, KerasPartsError
 from keras_parts.exports import FORMATS, export, load, read_metadata
-from keras_parts.geometry import fit_image
-from keras_parts.images import read_image
-from keras_parts.inference import network_of
-from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+from keras_parts.images.decoding import read_image
+from keras_parts.images.geometry import fit_image
+from keras_parts.models import create_predictor
+from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/exports.md"
 NAMES = ("head", "wing & <tail>", "leg ü", "belly", "feet")
@@ -31,7 +31,7 @@ def segmenter():
 
 @pytest.fixture(scope="module")
 def network(segmenter):
-    return network_of(segmenter, batch_size=1)
+    return create_predictor(segmenter, batch_size=1)
 
 
 @pytest.fixture(scope="module")

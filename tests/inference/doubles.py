@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_parts.inference import Network
+from keras_parts.models import Predictor
 
 
 def halves(images):
@@ -24,8 +24,8 @@ def _described(images):
 
 
 def network(forward=halves, size=33, **options):
-    """A `Network` of two parts."""
-    return Network(forward, ("left", "right"), size, **options)
+    """A `Predictor` of two parts."""
+    return Predictor(forward, ("left", "right"), size, **options)
 
 
 def contents(output):

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
-from keras_parts.inference import Failure, Network, engine, find_images, network, segment_files
+from keras_parts.inference import Failure, engine, find_images, segment_files
 from keras_parts.inference.writers.overlay import OverlayWriter
+from keras_parts.models import Predictor
+from keras_parts.models import predictor as network
 from tests.inference.doubles import contents, halves
 from tests.inference.doubles import network as fake
 
@@ -164,7 +166,7 @@ def test_inputs_of_many_shapes_go_through_few(photos, tmp_path):
         shapes.add(images.shape)
         return halves(images)
 
-    short = Network(forward, ("left", "right"), 33, "short", batch_size=4)
+    short = Predictor(forward, ("left", "right"), 33, "short", batch_size=4)
     summary = segment_files(short, [photos], tmp_path / "out", ["indexed"])
     assert summary.done == 34
     sides = {shape[1:3] for shape in shapes}

@@ -14,7 +14,7 @@ from keras_parts.errors import ConfigError
 from keras_parts.inference import FORMATS, ImageFile
 from keras_parts.inference.output import LocalOutput
 from keras_parts.inference.writers import Labels, create_writers
-from keras_parts.parts import Parts
+from keras_parts.results.parts import Parts
 
 LABELS = Labels(("head", "tail & <wing>", "leg"), "birds")
 OF_ONE = [name for name, (kind, _) in FORMATS.items() if not kind.merged]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_parts import objectives
+from keras_parts.discovery import objectives
 from keras_parts.ops import CONTROL_POINTS, grid_sample, part_descriptors, thin_plate_grid
 
 pytestmark = pytest.mark.backend

@@ -10,8 +10,8 @@ from keras import layers, ops
 from keras.src import backend
 from PIL import Image
 
+from keras_parts.discovery.steps import TrainStep
 from keras_parts.errors import ConfigError
-from keras_parts.steps import TrainStep
 from keras_parts.training.callbacks import (
     CheckpointCallback,
     LossCurves,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from keras_parts.discovery.steps import TrainStep
 from keras_parts.errors import ConfigError, IntegrityError
-from keras_parts.steps import TrainStep
 from keras_parts.training.checkpoints import Checkpoints
 from keras_parts.training.optimisers import Schedule, create_optimizer
 

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 from keras_parts import data
-from keras_parts.cache import FEATURES_VARIABLE, HOME_VARIABLE
 from keras_parts.data.features import FeaturesTooLarge
-from keras_parts.discovery import PartDiscovery
+from keras_parts.discovery.model import PartDiscovery
+from keras_parts.environment import FEATURES_VARIABLE, HOME_VARIABLE
 from keras_parts.errors import ConfigError
-from keras_parts.segmenter import PartSegmenter
+from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.training import run
+from keras_parts.training.build import build_segmenter, build_teacher, prepare_batches
 from keras_parts.training.recipes import recipe
-from keras_parts.training.run import build_segmenter, build_teacher, prepare_batches, train
+from keras_parts.training.run import train
 from keras_parts.training.run_folder import RunFolder
 from tests.training.stored import stored_weights
 

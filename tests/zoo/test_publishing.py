@@ -6,7 +6,7 @@ import pytest
 from keras_parts import zoo
 from keras_parts.errors import ConfigError, IntegrityError
 from keras_parts.zoo.cards import FileRecord
-from keras_parts.zoo.places import Folder, read_index
+from keras_parts.zoo.locations import Folder, read_index
 from keras_parts.zoo.publishing import publish
 from tests.zoo.made import make_entry
 

@@ -14,7 +14,7 @@ from keras_parts.errors import IntegrityError
 from keras_parts.zoo import store
 from keras_parts.zoo.cards import FileRecord
 from keras_parts.zoo.errors import DownloadError
-from keras_parts.zoo.places import Address, Folder
+from keras_parts.zoo.locations import Address, Folder
 from tests.zoo import server as bad
 from tests.zoo.made import make_entry
 
@@ -170,7 +170,7 @@ import sys
 from pathlib import Path
 from keras_parts.zoo import store
 from keras_parts.zoo.cards import read_card
-from keras_parts.zoo.places import Address
+from keras_parts.zoo.locations import Address
 print(store.fetch(read_card(sys.argv[1]), [Address(sys.argv[2])]))
 """
 

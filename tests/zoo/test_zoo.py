@@ -13,7 +13,7 @@ import pytest
 
 from keras_parts import data, zoo
 from keras_parts.errors import ConfigError, DataError, IntegrityError
-from keras_parts.segmenter import PartSegmenter, SegmenterConfig
+from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run_folder import RunFolder
 from keras_parts.zoo import NotTrusted, UnknownModel, packing, registry
@@ -226,7 +226,7 @@ def test_list_and_info(entry):
 
 
 def test_names_of_the_files_are_the_segmenters(made):
-    from keras_parts import segmenter
+    from keras_parts.models import segmenter
 
     assert {CONFIG_FILE, WEIGHTS_FILE} == {path.name for path in (made[0] / "segmenter").iterdir()}
     assert WEIGHTS_FILE == segmenter.WEIGHTS_FILE
@@ -349,7 +349,7 @@ def never(*arguments, **options):
 
 
 def test_changed_files_are_refused_before_they_are_opened(entry, monkeypatch):
-    monkeypatch.setattr("keras_parts.safety.check_weights_file", never)
+    monkeypatch.setattr("keras_parts.zoo.weight_checks.check_weights_file", never)
     monkeypatch.setattr(PartSegmenter, "from_preset", never)
     path = entry / WEIGHTS_FILE
     content = bytearray(path.read_bytes())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from keras_parts.errors import ConfigError
 from keras_parts.inference.inputs import ImageFile
-from keras_parts.parts import Parts
+from keras_parts.results.parts import Parts
 
 
 @dataclass(frozen=True)

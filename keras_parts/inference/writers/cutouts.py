@@ -1,7 +1,7 @@
 """Each part cut out of its picture."""
 
 from keras_parts.inference.writers.base import Writer
-from keras_parts.parts import picture_bytes
+from keras_parts.results.pictures import picture_bytes
 
 
 class CutoutsWriter(Writer):

@@ -4,7 +4,7 @@ import re
 from xml.etree import ElementTree as xml
 
 from keras_parts.inference.writers.base import Writer, written_text
-from keras_parts.palette import part_palette
+from keras_parts.results.palette import part_palette
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MASK = {"source": "auto", "occluded": "0"}

@@ -1,7 +1,7 @@
 """Label images."""
 
 from keras_parts.inference.writers.base import PictureWriter
-from keras_parts.parts import picture_bytes
+from keras_parts.results.pictures import picture_bytes
 
 
 class IndexedWriter(PictureWriter):

@@ -1,7 +1,7 @@
 """Label Studio's import format: tasks with predictions."""
 
 from keras_parts.inference.writers.base import Writer, json_list, written_text
-from keras_parts.palette import part_palette
+from keras_parts.results.palette import part_palette
 
 
 class LabelStudioWriter(Writer):

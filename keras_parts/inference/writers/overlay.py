@@ -1,7 +1,7 @@
 """Pictures under the parts' colours."""
 
 from keras_parts.inference.writers.base import PictureWriter
-from keras_parts.parts import picture_bytes
+from keras_parts.results.pictures import picture_bytes
 
 
 class OverlayWriter(PictureWriter):

@@ -88,7 +88,7 @@ def stretched(network: Callable[[np.ndarray], np.ndarray], size: int, batch: int
 
 
 def teacher_features(teacher, size: int) -> Embed:
-    """The features of a `keras_parts.teachers.Teacher`, of images stretched to a square.
+    """The features of a `keras_parts.discovery.teachers.Teacher`, of images stretched to a square.
 
     Args:
         teacher: the frozen network.

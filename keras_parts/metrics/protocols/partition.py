@@ -79,7 +79,7 @@ def parts_in_given_mask(sample: Sample, seen: Observations) -> np.ndarray:
 
 def parts_and_background(sample: Sample, seen: Observations) -> np.ndarray:
     """Clusters `0 .. parts`: 0 where the background outweighs all parts together, else the best
-    part, as in `keras_parts.parts.Parts.labels`."""
+    part, as in `keras_parts.results.parts.Parts.labels`."""
     return np.where(_on_object(seen.logits), 1 + seen.logits[:, 1:].argmax(-1), 0)
 
 

@@ -1,0 +1,20 @@
+from .batches import Batches
+from .catalogue import DATASETS, about, load, loader
+from .crops import CropSettings, object_crop
+from .dataset import Dataset, DatasetInfo, Subset, hold_out
+from .sample import Sample
+
+__all__ = [
+    "Batches",
+    "CropSettings",
+    "DATASETS",
+    "Dataset",
+    "DatasetInfo",
+    "Sample",
+    "Subset",
+    "about",
+    "hold_out",
+    "load",
+    "loader",
+    "object_crop",
+]

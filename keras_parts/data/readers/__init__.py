@@ -1,0 +1,1 @@
+"""The readers of data sets, one file each, and what they share."""

@@ -1,0 +1,168 @@
+"""Clothing Co-Parsing: 1,004 street photographs with 58 labelled kinds of clothes, hair and skin.
+
+Yang, Luo, Lin: *Clothing Co-Parsing by Joint Image Segmentation and Labeling*, CVPR 2014. Read in
+the official layout (`photos/`, `annotations/pixel-level/*.mat`, `label_list.mat`), or with labels
+as pictures (`photos/`, `labels/*.png`, `label_list.txt` with lines of number and name).
+"""
+
+from os import PathLike
+
+import numpy as np
+
+from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
+from keras_parts.data.problems import are_collected, attempt, report
+from keras_parts.data.readers.label_maps import Entry, LabelMaps, in_fixed_test
+from keras_parts.data.readers.matlab import read_mat
+from keras_parts.data.readers.sources import find_data, read_lines
+from keras_parts.errors import DataError
+from keras_parts.images.decoding import read_labels
+
+SPLITS = ("train", "test", "fit", "validation", "all")
+FOLDER = "clothing_co_parsing"
+LICENCE = "Apache-2.0 (https://github.com/bearpaw/clothing-co-parsing)"
+HOW_TO_OBTAIN = (
+    "clone https://github.com/bearpaw/clothing-co-parsing, which holds the photographs and labels"
+)
+REGIONS = {
+    "head": ("hair", "hat", "glasses", "sunglasses", "earrings"),
+    "upper body": (
+        "blazer", "blouse", "bodysuit", "bra", "cape", "cardigan", "coat", "hoodie", "jacket",
+        "jumper", "scarf", "shirt", "suit", "sweater", "sweatshirt", "t-shirt", "tie", "top",
+        "vest", "necklace",
+    ),
+    "legs": ("jeans", "leggings", "pants", "shorts", "skirt", "stockings", "tights"),
+    "feet": (
+        "boots", "clogs", "flats", "heels", "loafers", "pumps", "sandals", "shoes", "sneakers",
+        "socks", "wedges",
+    ),
+    "dress": ("dress", "romper"),
+    "bag": ("bag", "purse", "wallet"),
+}  # fmt: skip
+_BACKGROUND = ("null", "background")
+_LABELS = "annotations/pixel-level"  # of the official layout
+
+
+class ClothingCoParsing(LabelMaps):
+    """Photographs with label maps; see `load_clothing_co_parsing`."""
+
+    def label_map(self, entry):
+        path = entry.labels[0]
+        return read_labels(path) if path.suffix == ".png" else _labels_of_mat(path)
+
+
+def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None) -> Dataset:
+    """The photographs with labels at pixels.
+
+    Args:
+        split: "train" and "test" (there is no official split: an image is in "test" if the CRC-32
+            of its name without suffix is a multiple of 5, which holds for a fifth), "all", or "fit"
+            and "validation", a fixed partition of "train" (every fifth, in order, is held out).
+        data_dir: the folder; None for clothing_co_parsing in the folder that the environment
+            variable KERAS_PARTS_DATA names.
+
+    Returns:
+        Samples with image, part_labels (58 kinds), foreground (any label) and box.
+
+    Raises:
+        ConfigError: the split is unknown.
+        DataError: the data set is not there, incomplete or damaged.
+    """
+    check_split("clothing_co_parsing", split, SPLITS)
+    root = find_data("clothing_co_parsing", data_dir, FOLDER, HOW_TO_OBTAIN)
+    names = attempt(_part_names, root) or ()
+    regions = {region: tuple(n for n in known if n in names) for region, known in REGIONS.items()}
+    info = DatasetInfo(
+        name="clothing_co_parsing",
+        part_names=names,
+        regions={region: members for region, members in regions.items() if members},
+        licence=LICENCE,
+        how_to_obtain=HOW_TO_OBTAIN,
+    )
+    entries = _entries(root)
+    if are_collected():
+        _report_unlabelled(root, entries)
+    if split == "all":
+        return ClothingCoParsing(info, entries, root)
+    chosen = [entry for entry in entries if in_fixed_test(entry.id) == (split == "test")]
+    dataset = ClothingCoParsing(info, chosen, root)
+    return dataset if split == "test" else split_of(dataset, split)
+
+
+def _entries(root):
+    """The annotated photographs: of the official ones, the rest has labels for images only."""
+    for folder, suffix in ((_LABELS, ".mat"), ("labels", ".png")):
+        if (root / folder).is_dir():
+            return [
+                Entry(path.stem, root / "photos" / f"{path.stem}.jpg", (path,), str(path))
+                for path in sorted((root / folder).glob(f"*{suffix}"))
+            ]
+    raise DataError(
+        f"clothing_co_parsing: {root} has neither {_LABELS} nor labels. To obtain the data set, "
+        f"{HOW_TO_OBTAIN}"
+    )
+
+
+def _report_unlabelled(root, entries):
+    """Photographs whose labels are lost: some official ones have labels for the image only."""
+    labelled = {entry.id for entry in entries}
+    for_images = root / "annotations" / "image-level"
+    if (root / "annotations").is_dir() and not for_images.is_dir():
+        return  # which photographs should have labels at pixels is not known
+    labelled |= {path.stem for path in for_images.glob("*.mat")}
+    for path in sorted((root / "photos").glob("*.jpg")):
+        if path.stem not in labelled:
+            report(f"clothing_co_parsing: {path} has no labels: unpack them again")
+
+
+def _part_names(root):
+    path = _label_list(root)
+    names = _names_of_text(path) if path.suffix == ".txt" else _names_of_mat(path)
+    if not names:
+        raise DataError(f"clothing_co_parsing: {path.name} is empty: take it from the data set")
+    if names[0] not in _BACKGROUND:
+        raise DataError(
+            f"clothing_co_parsing: {path.name} names label 0 {names[0]!r}, expected "
+            f"{_BACKGROUND[0]!r}, the background"
+        )
+    return tuple(names[1:])
+
+
+def _label_list(root):
+    """The file with the names of the labels that is there, or should be in this layout."""
+    text, mat = root / "label_list.txt", root / "label_list.mat"
+    usual = mat if (root / _LABELS).is_dir() else text
+    return next((path for path in (text, mat) if path.is_file()), usual)
+
+
+def _names_of_text(path):
+    names = {}
+    for line, text in enumerate(read_lines(path), 1):
+        if not text.strip():
+            continue
+        number, _, name = text.partition(" ")
+        name = name.strip()
+        if number != str(len(names)) or not name:
+            report(
+                f"clothing_co_parsing: label_list.txt has {text!r} in line {line}, expected "
+                f"'{len(names)} NAME'"
+            )
+        elif name in names:
+            report(
+                f"clothing_co_parsing: label_list.txt has {name} twice, in lines {names[name]} and "
+                f"{line}"
+            )
+        names[name if name and name not in names else f"label {len(names)}"] = line
+    return list(names)
+
+
+def _names_of_mat(path):
+    names = read_mat(path, "label_list")
+    return [str(name) for name in np.atleast_1d(names).ravel()]
+
+
+def _labels_of_mat(path):
+    labels = np.asarray(read_mat(path, "groundtruth"))
+    whole = labels.ndim == 2 and labels.size and np.issubdtype(labels.dtype, np.integer)
+    if not whole or labels.min() < 0 or labels.max() > 255:
+        raise DataError(f"{path}: groundtruth is {labels.dtype} of {labels.shape}, no label map")
+    return labels.astype(np.uint8)

@@ -1,0 +1,511 @@
+"""CUB-200-2011: 11,788 photographs of 200 bird species with boxes and 15 landmarks.
+
+Wah, Branson, Welinder, Perona, Belongie: *The Caltech-UCSD Birds-200-2011 Dataset*,
+CNS-TR-2011-001. Read in the official folder layout, of which a part will do.
+
+The files do not say where their pixels begin. Assumed here: part locations are 0-based indices of
+pixels, boxes are measured from the image's top-left *corner* (they begin at 0 and end at the
+image's width), so half a pixel is taken off a box to measure it from the first pixel's centre.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from keras_parts.data.crops import image_box
+from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
+from keras_parts.data.keypoints import visible_inside
+from keras_parts.data.problems import are_collected, attempt, report
+from keras_parts.data.readers.matlab import as_list, read_mat
+from keras_parts.data.readers.sources import find_data, read_picture
+from keras_parts.data.sample import Sample
+from keras_parts.data.sides import mirrored_order
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.images.decoding import read_mask
+
+SPLITS = ("train", "test", "fit", "validation", "all")
+FOLDER = "CUB_200_2011"
+LICENCE = (
+    "Photographs from Flickr, their rights with the photographers; for non-commercial research "
+    "and education (https://www.vision.caltech.edu/datasets/cub_200_2011/)"
+)
+HOW_TO_OBTAIN = (
+    "download CUB_200_2011.tgz (1.2 GB) from https://data.caltech.edu/records/65de6-vp158 and, "
+    "for the masks, segmentations.tgz (39 MB) from https://data.caltech.edu/records/w9d68-gec53, "
+    "and unpack both in one folder. For non-commercial research and education"
+)
+MASK_THRESHOLD = 127
+"""Official masks are grey: how many of the annotators agreed."""
+REGIONS = {
+    "head": ("beak", "crown", "forehead", "left eye", "right eye", "nape", "throat"),
+    "wings": ("left wing", "right wing"),
+    "legs": ("left leg", "right leg"),
+    "underside": ("belly", "breast"),
+}
+SUBSETS = {
+    "001": "001.Black_footed_Albatross",
+    "002": "002.Laysan_Albatross",
+    "003": "003.Sooty_Albatross",
+}
+"""CUB-001, -002, -003: the classes on which landmark regression is reported."""
+CMR = "cmr"
+"""The subset that CMR (Kanazawa et al., ECCV 2018) cleaned: 5,964 images to train, 5,771 others."""
+_CMR_FILES = {"train": ("train",), "test": ("val", "test"), "all": ("train", "val", "test")}
+
+
+class CUB(Dataset):
+    """One split of CUB-200-2011; see `load_cub`."""
+
+    def __init__(
+        self,
+        root: str | PathLike,
+        split: str,
+        classes: Iterable[int] | None = None,
+        masks: bool = True,
+        subset: str | None = None,
+    ):
+        self._root = _find_root(Path(root))
+        self._masks = attempt(self._find_masks) if masks else None
+        tables = _Tables(self._root)
+        chosen = tables.in_split(split)
+        if classes is not None:
+            chosen &= tables.of_classes(classes)
+        if subset is not None:
+            chosen &= tables.of_subset(self._root, split, subset)
+        present = tables.present(self._root)
+        self.notes = _absent(tables, chosen & ~present)
+        rows = np.flatnonzero(chosen & present)
+        self._paths = [tables.paths[row] for row in rows]
+        # A check reads the files, which tells what is missing and of all else that is wrong.
+        self._sizes = [] if are_collected() else self._sizes_of_files()
+        self._numbers = [tables.ids[row] for row in rows]
+        self._boxes, self._parts = tables.boxes[rows], tables.parts[rows]
+        self._box_lines, self._part_lines = tables.box_lines[rows], tables.part_lines[rows]
+        self._categories = tables.categories[rows]
+        self.info = DatasetInfo(
+            name="cub",
+            landmarks=tables.landmarks,
+            mirror=mirrored_order(tables.landmarks),
+            categories=tables.category_names,
+            regions=REGIONS,
+            licence=LICENCE,
+            how_to_obtain=HOW_TO_OBTAIN,
+        )
+
+    def __len__(self):
+        return len(self._paths)
+
+    def read(self, index):
+        return Sample(**self.fields(index))
+
+    def fields(self, index):
+        """Inside `problems.collected()` what stands in a damaged line of a table is None, too."""
+        image_path, mask_path = self.files(index)
+        image, size = read_picture(image_path)
+        category = int(self._categories[index])
+        fields = {
+            "id": _stem(self._paths[index]),
+            "image": image,
+            "foreground": None if mask_path is None else attempt(_mask, mask_path, size),
+            "category": None if category < 0 else category,
+        }
+        if size is None:
+            return fields
+        fields["box"] = attempt(self._box, index, image_box(*size))
+        return fields | self._keypoints(index, size)
+
+    def ids(self):
+        return [_stem(path) for path in self._paths]
+
+    def categories(self):
+        return self._categories.copy()
+
+    def fingerprint(self):
+        digest = hashlib.sha256(f"cub {self._sizes}\n{self._paths}".encode())
+        for array in (self._boxes, self._parts, self._categories):
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def _box(self, index, frame):
+        if np.isnan(self._boxes[index]).any():
+            return None
+        x, y, width, height = self._boxes[index]
+        box = np.array([x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5])
+        box = np.clip(box, frame[[0, 1, 0, 1]], frame[[2, 3, 2, 3]]).astype(np.float32)
+        if not (box[:2] < box[2:]).all():
+            raise DataError(
+                f"cub: bounding_boxes.txt has the box {self._boxes[index].tolist()} of "
+                f"{self._paths[index]} in line {self._box_lines[index]}, which is empty or outside "
+                "the image"
+            )
+        return box
+
+    def _keypoints(self, index, size):
+        def describe(part):
+            return (
+                f"cub: parts/part_locs.txt, line {self._part_lines[index, part]}: "
+                f"{self.info.landmarks[part]} of {self._paths[index]}"
+            )
+
+        parts = self._parts[index]
+        keypoints = parts[:, :2].astype(np.float32)
+        visible = visible_inside(keypoints, parts[:, 2] == 1, size, describe)
+        known = not np.isnan(parts).any()
+        return {"keypoints": keypoints, "visible": visible} if known else {}
+
+    def _find_masks(self):
+        for folder in (self._root / "segmentations", self._root.parent / "segmentations"):
+            if folder.is_dir():
+                return folder
+        raise DataError(
+            f"cub: {self._root} has no folder segmentations: go without masks (masks=False), or "
+            f"{HOW_TO_OBTAIN}"
+        )
+
+    def mask_file(self, index):
+        return self.files(index)[1]
+
+    def number(self, index: int) -> int:
+        """The official id of an image."""
+        return self._numbers[index]
+
+    def files(self, index: int) -> tuple[Path, Path | None]:
+        """The files of a sample's image and mask."""
+        path = self._paths[index]
+        return self._root / "images" / path, None if self._masks is None else self._mask_path(path)
+
+    def _mask_path(self, path):
+        return (self._masks / path).with_suffix(".png")
+
+    def _sizes_of_files(self):
+        """Bytes of all images, then of all masks."""
+        files = [self._root / "images" / path for path in self._paths]
+        files += [] if self._masks is None else map(self._mask_path, self._paths)
+        sizes, missing = [], []
+        for file in files:
+            try:
+                sizes.append(file.stat().st_size)
+            except FileNotFoundError:
+                missing.append(file)
+        if missing:
+            raise DataError(
+                f"cub: {len(missing)} of {len(files)} files are missing, the first is "
+                f"{missing[0]}: unpack the archives again, or leave classes out with `classes`"
+            )
+        return sizes
+
+
+def load_cub(
+    split: str,
+    data_dir: str | PathLike | None = None,
+    classes: Iterable[int] | None = None,
+    masks: bool = True,
+    subset: str | None = None,
+) -> Dataset:
+    """CUB-200-2011 from its official folder layout.
+
+    Of a copy that lacks the images of whole classes the others are read. A box that reaches over
+    the image's border is cut there.
+
+    Args:
+        split: "train" or "test" (the official split), "all" (both), or "fit" and "validation", a
+            fixed partition of "train" (`hold_out`).
+        data_dir: the folder CUB_200_2011 or the one that holds it; None for CUB_200_2011 in the
+            folder that the environment variable KERAS_PARTS_DATA names. The folder
+            `segmentations` lies in CUB_200_2011 or beside it.
+        classes: the numbers of the classes to read, as in classes.txt (from 1); None for all.
+        masks: False to do without the folder `segmentations`.
+        subset: "001", "002" or "003", the classes of landmark regression; or "cmr", the images
+            that CMR cleaned, listed in its {train,val,test}_cub_cleaned.mat, which lie in
+            CUB_200_2011, beside it or in `cachedir/cub/data` beside it.
+
+    Returns:
+        Samples with image, foreground (unless `masks` is False), 15 keypoints, box and category:
+        the class's place in classes.txt, from 0, whatever `classes` are chosen.
+
+    Raises:
+        ConfigError: the split, a class or the subset is unknown.
+        DataError: the data set is not there, incomplete or damaged; names file and line.
+    """
+    check_split("cub", split, SPLITS)
+    if subset not in (None, CMR, *SUBSETS):
+        raise ConfigError(f"cub has the subsets {', '.join((CMR, *SUBSETS))}, not {subset!r}")
+    if data_dir is None:
+        data_dir = find_data("cub", None, FOLDER, HOW_TO_OBTAIN)
+    if split in ("fit", "validation"):
+        return split_of(CUB(data_dir, "train", classes, masks, subset), split)
+    return CUB(data_dir, split, classes, masks, subset)
+
+
+class _Tables:
+    """The text files of the data set, one row an image, in the order of images.txt.
+
+    What stands in no good line is NaN, a category -1.
+
+    Attributes:
+        box_lines, part_lines: (images,) and (images, landmarks): where in their files these stand.
+    """
+
+    def __init__(self, root):
+        images = _read_names(root, "images.txt", "image")
+        self.ids, self.paths = list(images), list(images.values())
+        is_train, lines = self._by_image(root, "train_test_split.txt", 2)
+        self.is_train = is_train[:, 0]
+        _check_flags("train_test_split.txt", self.is_train, lines)
+        self.boxes, self.box_lines = self._by_image(root, "bounding_boxes.txt", 5)
+        labels, lines = self._by_image(root, "image_class_labels.txt", 2)
+        labels = labels[:, 0]
+
+        classes = _read_names(root, "classes.txt", "class")
+        self.class_ids, self.class_names = list(classes), list(classes.values())
+        self.category_names = tuple(map(_readable, self.class_names))
+        if classes:
+            table = "image_class_labels.txt"
+            _check_listed(table, "class", labels, lines, "classes.txt", self.class_ids)
+        place = {number: index for index, number in enumerate(self.class_ids)}
+        self.categories = np.array([place.get(label, -1) for label in labels], np.int64)
+
+        parts = _read_names(root, "parts/parts.txt", "part")
+        self.landmarks = tuple(parts.values())
+        self.parts, self.part_lines = self._part_locations(root, list(parts))
+
+    def in_split(self, split):
+        return (
+            np.full(len(self.ids), True) if split == "all" else self.is_train == (split == "train")
+        )
+
+    def of_classes(self, classes):
+        if not self.class_ids:  # classes.txt is lost, which was told
+            return np.full(len(self.ids), True)
+        classes = np.array(list(classes), np.int64)
+        unknown = np.setdiff1d(classes, self.class_ids)
+        if len(unknown):
+            raise ConfigError(
+                f"cub: classes.txt has no class {unknown[0]}: it lists {len(self.class_ids)} "
+                f"classes, {min(self.class_ids)} to {max(self.class_ids)}"
+            )
+        places = [self.class_ids.index(number) for number in classes]
+        return np.isin(self.categories, places)
+
+    def of_subset(self, root, split, subset):
+        if subset == CMR:
+            folders = [root, root.parent, root.parent / "cachedir" / "cub" / "data"]
+            return np.isin(self.paths, cmr_paths(folders, split))
+        if SUBSETS[subset] not in self.class_names:
+            raise DataError(f"cub: classes.txt has no {SUBSETS[subset]}, which is CUB-{subset}")
+        return self.categories == self.class_names.index(SUBSETS[subset])
+
+    def present(self, root):
+        """Images whose class has a folder: a partial copy is one with fewer of them."""
+        folders = [path.rpartition("/")[0] for path in self.paths]
+        there = {folder for folder in set(folders) if (root / "images" / folder).is_dir()}
+        if folders and not there:
+            report(f"cub: {root / 'images'} has none of the folders that images.txt names")
+        return np.array([folder in there for folder in folders], bool)
+
+    def _by_image(self, root, name, columns):
+        """(images, columns - 1) numbers of a file with one line an image, and (images,) lines."""
+        lines, numbers = _read_numbers(root, name, columns)
+        rows = _rows(self.ids, numbers[:, 0])
+        _check_once(name, self.ids, rows, lines)
+        return _scattered(rows, len(self.ids), numbers[:, 1:], lines)
+
+    def _part_locations(self, root, part_ids):
+        """(images, landmarks, 3): x, y and whether it is visible; (images, landmarks) lines."""
+        name = "parts/part_locs.txt"
+        lines, numbers = _read_numbers(root, name, 5)
+        image, part = _rows(self.ids, numbers[:, 0]), _rows(part_ids, numbers[:, 1])
+        if part_ids:
+            _check_listed(name, "part", numbers[:, 1], lines, "parts.txt", part_ids)
+        known = (image >= 0) & (part >= 0)
+        places = np.where(known, image * len(part_ids) + part, -1)
+        names = [f"{image}, part {part}" for image in self.ids for part in part_ids]
+        _check_once(name, names, places, lines)
+        found, lines = _scattered(places, len(names), numbers[:, 2:], lines)
+        _check_flags(name, found[:, 2], lines)
+        shape = len(self.ids), len(part_ids)
+        return found.reshape(*shape, 3), lines.reshape(shape)
+
+
+def _read_names(root, table, what):
+    """{number: name} of a table of both; of those that are there twice the first counts."""
+    names, first = {}, {}
+    for line, (number, name) in _read_table(root, table, 2, numbers=1).items():
+        if not number.isdecimal():
+            report(f"cub: {table} has {number!r} in line {line}, expected a whole number")
+            continue
+        for word in (f"{what} {int(number)}", name):
+            if word in first:
+                report(f"cub: {table} lists {word} twice, in lines {first[word]} and {line}")
+                break
+        else:
+            names[int(number)] = name
+            first[f"{what} {int(number)}"] = first[name] = line
+    return names
+
+
+def cmr_paths(folders: Iterable[Path], split: str) -> list[str]:
+    """The images of CMR's lists, as they are named in images.txt.
+
+    Args:
+        folders: where the lists may lie; the first place that has one counts.
+        split: "train", "test" (CMR's val and test) or "all".
+
+    Raises:
+        DataError: a list is missing or damaged.
+    """
+    folders, paths = list(folders), []
+    for name in _CMR_FILES[split]:
+        file = f"{name}_cub_cleaned.mat"
+        found = next((folder / file for folder in folders if (folder / file).is_file()), None)
+        if found is None:
+            report(
+                f"cub: the subset cmr needs {file} in {folders[0]}: it is part of the cached "
+                "annotations of https://github.com/akanazawa/cmr"
+            )
+        else:
+            paths += attempt(_cmr_list, found) or ()
+    return paths
+
+
+def _cmr_list(path):
+    try:
+        return [str(image.rel_path) for image in as_list(read_mat(path, "images"))]
+    except AttributeError:
+        raise DataError(f"{path}: its images have no rel_path, so it is no list") from None
+
+
+def _mask(path, size):
+    """(height, width) bool mask for an image of a size, or of None where that is not known."""
+    mask = read_mask(path, threshold=MASK_THRESHOLD)
+    if size is not None and mask.shape != size:
+        raise DataError(
+            f"cub: {path} has {mask.shape[1]} x {mask.shape[0]} pixels, its image {size[1]} x "
+            f"{size[0]}"
+        )
+    return mask
+
+
+def _absent(tables, absent):
+    """A note on the images of a partial copy that are not there, if any."""
+    if not absent.any():
+        return ()
+    folders = {tables.paths[row].rpartition("/")[0] for row in np.flatnonzero(absent)}
+    return (
+        f"cub: this copy lacks the image folders of {len(folders)} of {len(tables.class_ids)} "
+        f"classes: the {absent.sum():,} images that images.txt names there are left out",
+    )
+
+
+def _find_root(folder):
+    for root in (folder, folder / FOLDER):
+        if (root / "images.txt").is_file():
+            return root
+    raise DataError(
+        f"cub: {folder} holds no images.txt, so it is not {FOLDER}. To obtain the data set, "
+        f"{HOW_TO_OBTAIN}"
+    )
+
+
+def _read_table(root, name, columns, numbers):
+    """{line: words} of a text file; the first `numbers` words are numbers, the last is the rest."""
+    rows = {}
+    for line, text in enumerate(attempt(_table_lines, root, name) or (), 1):
+        row = text.split(maxsplit=columns - 1 if numbers < columns else -1)
+        if len(row) == columns:
+            rows[line] = row
+        else:
+            report(f"cub: {name} has {len(row)} columns in line {line}, expected {columns}")
+    return rows
+
+
+def _table_lines(root, name):
+    try:
+        lines = (root / name).read_text(encoding="utf-8").rstrip().splitlines()
+    except FileNotFoundError:
+        raise DataError(f"cub: {name} is missing in {root}: {HOW_TO_OBTAIN}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cub: {name} cannot be read as text: {error}") from None
+    if not lines:
+        raise DataError(f"cub: {name} is empty")
+    return lines
+
+
+def _read_numbers(root, name, columns):
+    """(lines,) numbers of the lines of a file of numbers, and (lines, columns) float64."""
+    rows = _read_table(root, name, columns, numbers=columns)
+    try:
+        numbers = np.array(list(rows.values()), np.float64).reshape(-1, columns)
+        if np.isfinite(numbers).all():
+            return np.array(list(rows), np.int64), numbers
+    except ValueError:
+        pass
+    for line, row in list(rows.items()):
+        wrong = [word for word in row if not _is_finite(word)]
+        if wrong:
+            report(f"cub: {name} has {wrong[0]!r} in line {line}, expected a number")
+            del rows[line]
+    numbers = np.array(list(rows.values()), np.float64).reshape(-1, columns)
+    return np.array(list(rows), np.int64), numbers
+
+
+def _is_finite(word):
+    try:
+        return np.isfinite(float(word))
+    except ValueError:
+        return False
+
+
+def _rows(ids, numbers):
+    """For each number its place in `ids`, -1 where it is not among them."""
+    if not ids:
+        return np.full(len(numbers), -1)
+    order = np.argsort(ids)
+    ordered = np.array(ids)[order]
+    places = np.minimum(np.searchsorted(ordered, numbers), len(ids) - 1)
+    return np.where(ordered[places] == numbers, order[places], -1)
+
+
+def _scattered(places, count, numbers, lines):
+    """The numbers and lines of a file at their places among `count`, or NaN and 0."""
+    known = places >= 0
+    values, found = np.full((count, numbers.shape[1]), np.nan), np.zeros(count, np.int64)
+    values[places[known]], found[places[known]] = numbers[known], lines[known]
+    return values, found
+
+
+def _check_once(name, names, places, lines):
+    """Every image has one line, neither none nor two; none of a lost table, which was told."""
+    if not len(lines):
+        return
+    counts = np.bincount(places[places >= 0], minlength=len(names))
+    for place in np.flatnonzero(counts == 0):
+        report(f"cub: {name} has no line for image {names[place]}")
+    for place in np.flatnonzero(counts > 1):
+        where = ", ".join(map(str, lines[places == place]))
+        report(f"cub: {name} has more than one line for image {names[place]}: {where}")
+
+
+def _check_listed(name, what, values, lines, table, listed):
+    """Every class and part is in its list; the first line of one that is not is told."""
+    for value in np.setdiff1d(values[~np.isnan(values)], listed):
+        line = lines[values == value].min()
+        report(f"cub: {name} has {what} {value:g} in line {line}, which {table} does not list")
+
+
+def _check_flags(name, values, lines):
+    """Every value that is known is 0 or 1."""
+    wrong = ~np.isnan(values) & (values != 0) & (values != 1)
+    for place in np.flatnonzero(wrong):
+        report(f"cub: {name} has {values[place]:g} in line {lines[place]}, expected 0 or 1")
+
+
+def _stem(path):
+    return path.rpartition(".")[0] or path
+
+
+def _readable(name):
+    return name.partition(".")[2].replace("_", " ") or name

@@ -1,0 +1,155 @@
+"""The TFDS builder of CUB-200-2011 with part locations."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from keras_parts.data.readers.cub import CUB, LICENCE
+from keras_parts.errors import DataError, IntegrityError
+from keras_parts.images.decoding import read_mask, read_size
+
+_ARCHIVES = {"images": "CUB_200_2011.tgz", "masks": "segmentations.tgz"}
+_URLS = {
+    "images": "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1",
+    "masks": "https://data.caltech.edu/records/w9d68-gec53/files/segmentations.tgz?download=1",
+}
+_CITATION = """@techreport{WahCUB_200_2011,
+  title = {The Caltech-UCSD Birds-200-2011 Dataset},
+  author = {Wah, C. and Branson, S. and Welinder, P. and Perona, P. and Belongie, S.},
+  year = {2011},
+  institution = {California Institute of Technology},
+  number = {CNS-TR-2011-001}
+}"""
+_LANDMARKS, _CLASSES = 15, 200
+_CHUNK = 2**20
+
+
+class CubParts(tfds.core.GeneratorBasedBuilder):
+    """Images as they are, masks where most annotators agreed, boxes, species, 15 keypoints.
+
+    Args:
+        archives: folder with both official archives, to download nothing.
+        kwargs: of every TFDS builder.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+    pkg_dir_path = Path(__file__).parent
+
+    def __init__(self, *, archives=None, **kwargs):
+        self._archives = archives
+        super().__init__(**kwargs)
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Caltech-UCSD Birds-200-2011 with part locations.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                    "segmentation_mask": tfds.features.Image(
+                        shape=(None, None, 1),
+                        encoding_format="png",
+                        doc="255 where more than half of the annotators saw the bird, else 0",
+                    ),
+                    "bbox": tfds.features.BBoxFeature(),
+                    "keypoints": tfds.features.Tensor(
+                        shape=(_LANDMARKS, 2),
+                        dtype=np.float32,
+                        doc="x and y in pixels from the centre of the top-left one",
+                    ),
+                    "visible": tfds.features.Tensor(shape=(_LANDMARKS,), dtype=np.bool_),
+                    "label": tfds.features.ClassLabel(num_classes=_CLASSES),
+                    "id": tfds.features.Scalar(np.int64, doc="as in images.txt"),
+                    "filename": tfds.features.Text(doc="as in images.txt"),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            homepage="https://www.vision.caltech.edu/datasets/cub_200_2011/",
+            citation=_CITATION,
+            license=LICENCE,
+            metadata=tfds.core.MetadataDict(),
+            disable_shuffling=True,  # so that tables beside the records have their order
+        )
+
+    def _split_generators(self, dl_manager):
+        if self._archives is None:
+            folders = dl_manager.download_and_extract(_URLS)
+        else:
+            folders = dl_manager.extract(self._verified())
+        root = Path(folders["images"]) / "CUB_200_2011"
+        masks = Path(folders["masks"]) / "segmentations"
+        self.info.metadata["splits"] = {}
+        splits = {split: _Official(root, split, masks) for split in ("train", "test")}
+        self.info.metadata["landmarks"] = list(splits["train"].info.landmarks)
+        self.info.metadata["categories"] = list(splits["train"].info.categories)
+        return {split: self._generate_examples(split, one) for split, one in splits.items()}
+
+    def _generate_examples(self, split, dataset):
+        self.info.metadata["splits"][split] = {
+            "names": dataset.ids(),
+            "labels": dataset.categories().tolist(),
+        }
+        for index, name in enumerate(dataset.ids()):
+            image, mask = dataset.files(index)
+            height, width = read_size(image)
+            sample = dataset[index]
+            x0, y0, x1, y1 = (sample.box.astype(np.float64) + 0.5).tolist()
+            yield (
+                index,
+                {
+                    "image": image.read_bytes(),
+                    "segmentation_mask": _png(read_mask(mask, threshold=127)),
+                    "bbox": tfds.features.BBox(
+                        ymin=y0 / height, xmin=x0 / width, ymax=y1 / height, xmax=x1 / width
+                    ),
+                    "keypoints": sample.keypoints,
+                    "visible": sample.visible,
+                    "label": sample.category,
+                    "id": dataset.number(index),
+                    "filename": f"{name}{image.suffix}",
+                },
+            )
+
+    def _verified(self):
+        """The archives of the folder, whose checksums are those that are registered."""
+        known = {info.filename: info for info in self.url_infos.values()}
+        paths = {}
+        for what, name in _ARCHIVES.items():
+            path = Path(self._archives) / name
+            if not path.is_file():
+                raise DataError(f"cub_parts: there is no {path}")
+            digest, size = hashlib.sha256(), 0
+            with open(path, "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+                    size += len(chunk)
+            if (size, digest.hexdigest()) != (int(known[name].size), known[name].checksum):
+                raise IntegrityError(
+                    f"{path}: {size:,} bytes with sha256 {digest.hexdigest()[:12]}..., expected "
+                    f"{int(known[name].size):,} with {known[name].checksum[:12]}...: download it "
+                    "again"
+                )
+            paths[what] = path
+        return paths
+
+
+class _Official(CUB):
+    """The unpacked archives, whose masks lie elsewhere."""
+
+    def __init__(self, root, split, masks):
+        self._elsewhere = masks
+        super().__init__(root, split)
+
+    def _find_masks(self):
+        return self._elsewhere
+
+
+def _png(mask):
+    file = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(file, "png")
+    return file.getvalue()

@@ -1,0 +1,260 @@
+"""PASCAL-Part: the objects of PASCAL VOC 2010 with labelled parts, a class at a time.
+
+Chen, Mottaghi, Liu, Fidler, Urtasun, Yuille: *Detect What You Can: Detecting and Representing
+Objects using Holistic Models and Body Parts*, CVPR 2014. Choudhury et al. (NeurIPS 2021) learn
+one model for each of ten classes, from objects that are large in their image.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_parts.data.crops import mask_box
+from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
+from keras_parts.data.problems import attempt, report
+from keras_parts.data.readers.label_maps import Entry, LabelMaps
+from keras_parts.data.readers.matlab import as_list, read_mat
+from keras_parts.data.readers.sources import find_data, read_lines
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.images.decoding import read_image
+
+SPLITS = ("train", "test", "fit", "validation", "all")
+FOLDER = "VOCdevkit"
+LICENCE = (
+    "Photographs from Flickr under its terms of use; the annotations for research "
+    "(http://host.robots.ox.ac.uk/pascal/VOC/voc2010/)"
+)
+HOW_TO_OBTAIN = (
+    "unpack VOCtrainval_03-May-2010.tar (1.3 GB) from "
+    "http://host.robots.ox.ac.uk/pascal/VOC/voc2010/ and, into the same VOCdevkit, trainval.tar.gz "
+    "(77 MB) from https://roozbehm.info/pascal-parts/pascal-parts.html, which holds "
+    "Annotations_Part"
+)
+
+_QUADRUPED = (
+    "head", "leye", "reye", "lear", "rear", "muzzle", "torso", "neck", "lfuleg", "lflleg",
+    "rfuleg", "rflleg", "lbuleg", "lblleg", "rbuleg", "rblleg", "tail",
+)  # fmt: skip
+_PAWED = (
+    "head", "leye", "reye", "lear", "rear", "nose", "torso", "neck", "lfleg", "lfpa", "rfleg",
+    "rfpa", "lbleg", "lbpa", "rbleg", "rbpa", "tail",
+)  # fmt: skip
+_CAR = (
+    "frontside", "leftside", "rightside", "backside", "roofside", "leftmirror", "rightmirror",
+    "fliplate", "bliplate", "door", "wheel", "headlight", "window",
+)  # fmt: skip
+PARTS = {
+    "sheep": (*_QUADRUPED, "lhorn", "rhorn"),
+    "horse": (*_QUADRUPED, "lfho", "rfho", "lbho", "rbho"),
+    "cow": (*_QUADRUPED, "lhorn", "rhorn"),
+    "motorbike": ("fwheel", "bwheel", "handlebar", "saddle", "headlight"),
+    "aeroplane": ("body", "stern", "lwing", "rwing", "tail", "engine", "wheel"),
+    "bus": _CAR,
+    "car": _CAR,
+    "bicycle": ("fwheel", "bwheel", "saddle", "handlebar", "chainwheel", "headlight"),
+    "dog": (*_PAWED, "muzzle"),
+    "cat": _PAWED,
+}
+"""Class -> its part names in the files, numbers at the end ("wheel_2") left out. The place is the
+label, from 1."""
+_WORDS = {
+    "leye": "left eye", "reye": "right eye", "lear": "left ear", "rear": "right ear",
+    "lfuleg": "left front upper leg", "lflleg": "left front lower leg",
+    "rfuleg": "right front upper leg", "rflleg": "right front lower leg",
+    "lbuleg": "left back upper leg", "lblleg": "left back lower leg",
+    "rbuleg": "right back upper leg", "rblleg": "right back lower leg",
+    "lfleg": "left front leg", "rfleg": "right front leg", "lbleg": "left back leg",
+    "rbleg": "right back leg", "lfpa": "left front paw", "rfpa": "right front paw",
+    "lbpa": "left back paw", "rbpa": "right back paw", "lfho": "left front hoof",
+    "rfho": "right front hoof", "lbho": "left back hoof", "rbho": "right back hoof",
+    "lhorn": "left horn", "rhorn": "right horn", "lwing": "left wing", "rwing": "right wing",
+    "fwheel": "front wheel", "bwheel": "back wheel", "frontside": "front", "leftside": "left side",
+    "rightside": "right side", "backside": "back", "roofside": "roof", "leftmirror": "left mirror",
+    "rightmirror": "right mirror", "fliplate": "front plate", "bliplate": "back plate",
+}  # fmt: skip
+_REGIONS = {
+    "head": ("head", "eye", "ear", "muzzle", "nose", "horn"),
+    "front legs": ("front leg", "front upper leg", "front lower leg", "front paw", "front hoof"),
+    "back legs": ("back leg", "back upper leg", "back lower leg", "back paw", "back hoof"),
+    "wheels": ("wheel", "front wheel", "back wheel"),
+    "wings": ("wing",),
+}
+_LEAST_SHARE = {"train": 0.10, "test": 0.20}
+"""Split -> share of the image that an object's box must exceed."""
+_LISTS = {"train": "train", "test": "val"}
+
+
+@dataclass(frozen=True)
+class ObjectEntry(Entry):
+    """An object of an image; `place` is that in its file, from 0."""
+
+    place: int = 0
+
+
+class PascalPart(LabelMaps):
+    """Objects of one class; see `load_pascal_part`."""
+
+    def __init__(self, info, entries, root, category):
+        self._category = category
+        super().__init__(info, entries, root)
+
+    def label_map(self, entry):
+        path = entry.labels[0]
+        return _label_map(_objects(path)[entry.place], self._category, path)
+
+
+def load_pascal_part(
+    split: str, data_dir: str | PathLike | None = None, category: str = "horse"
+) -> Dataset:
+    """The objects of one class, one sample each.
+
+    Objects count whose box covers more than 10 % of the image in "train", 20 % in "test", and
+    that have any part labelled. Where parts overlap, the one that the file lists first lies on top.
+
+    Args:
+        split: "train" (the class's train list), "test" (its val list), "all" (both), or "fit" and
+            "validation", a fixed partition of "train" (`hold_out`).
+        data_dir: VOCdevkit with VOC2010 and Annotations_Part, or the folder that holds it; None
+            for VOCdevkit in the folder that the environment variable KERAS_PARTS_DATA names.
+        category: the class, a key of `PARTS`.
+
+    Returns:
+        Samples with image, part_labels, foreground (any part) and box.
+
+    Raises:
+        ConfigError: the split or the class is unknown.
+        DataError: the data set is not there, incomplete or damaged.
+    """
+    check_split("pascal_part", split, SPLITS)
+    if category not in PARTS:
+        raise ConfigError(f"pascal_part has the classes {', '.join(PARTS)}, not {category!r}")
+    root = find_data("pascal_part", data_dir, FOLDER, HOW_TO_OBTAIN)
+    wanted = {"all": ("train", "test"), "test": ("test",)}.get(split, ("train",))
+    entries = [entry for one in wanted for entry in _entries(root, one, category)]
+    dataset = PascalPart(_info(category), entries, root, category)
+    return split_of(dataset, split) if split in ("fit", "validation") else dataset
+
+
+def _info(category):
+    names = tuple(_WORDS.get(part, part) for part in PARTS[category])
+    regions = {}
+    for region, words in _REGIONS.items():
+        members = tuple(name for name in names if _without_side(name) in words)
+        if members:
+            regions[region] = members
+    return DatasetInfo(
+        name=f"pascal_part/{category}",
+        part_names=names,
+        regions=regions,
+        licence=LICENCE,
+        how_to_obtain=HOW_TO_OBTAIN,
+    )
+
+
+def _without_side(name):
+    return name.removeprefix("left ").removeprefix("right ")
+
+
+def _entries(root, split, category):
+    voc = root / "VOC2010" if (root / "VOC2010").is_dir() else root
+    annotations = root / "Annotations_Part"
+    listed = attempt(_listed, voc / "ImageSets" / "Main" / f"{category}_{_LISTS[split]}.txt")
+    entries = []
+    for name, where in tqdm(listed or (), f"{category} {split}", delay=2, leave=False):
+        image, path = voc / "JPEGImages" / f"{name}.jpg", annotations / f"{name}.mat"
+        objects = attempt(_objects, path)
+        chosen = [
+            attempt(_is_chosen, one, f"{path}: object {number}", category, _LEAST_SHARE[split])
+            for number, one in enumerate(objects or (), 1)
+        ]
+        entries += [
+            ObjectEntry(f"{name}#{place + 1}", image, (path,), where, place)
+            for place in np.flatnonzero(np.array(chosen, bool)).tolist()
+        ]
+        if objects is None or None in chosen:
+            attempt(read_image, image)  # perhaps no sample does
+    return entries
+
+
+def _listed(path: Path):
+    """[(name, where it is listed)] of the images that show the class (1) or hardly show it (0)."""
+    if not path.is_file():
+        raise DataError(f"pascal_part: {path} is missing. To obtain the data set, {HOW_TO_OBTAIN}")
+    lines, names = read_lines(path), []
+    if not lines:
+        report(f"pascal_part: {path.name} is empty: unpack it again")
+    for number, line in enumerate(lines, 1):
+        row = line.split()
+        if len(row) != 2 or row[1] not in ("-1", "0", "1"):
+            report(f"pascal_part: {path.name} has {line!r} in line {number}, expected 'NAME 1'")
+        elif row[1] != "-1":
+            names.append((row[0], f"{path.name} line {number}"))
+    return names
+
+
+def _objects(path):
+    """The objects of an annotation; several samples in a row are of one file, so it is kept."""
+    return _read_objects(path, path.stat().st_mtime_ns if path.is_file() else None)
+
+
+@lru_cache(maxsize=4)
+def _read_objects(path, _):
+    return as_list(_field(read_mat(path, "anno"), "objects", f"{path}: anno"))
+
+
+def _field(struct, name, where):
+    try:
+        return getattr(struct, name)
+    except AttributeError:
+        raise DataError(f"{where} has no {name}, so it is no part annotation") from None
+
+
+def _mask(struct, where):
+    """(height, width) bool mask of an object or a part."""
+    mask = np.asarray(_field(struct, "mask", where))
+    if mask.ndim != 2 or mask.dtype.kind not in "biuf":
+        raise DataError(
+            f"{where} has a mask of shape {mask.shape} and type {mask.dtype}, expected a matrix"
+        )
+    return mask > 0
+
+
+def _is_chosen(one, where, category, least_share):
+    """Whether an object is of the class, is large enough and has parts."""
+    mask, name = _mask(one, where), str(_field(one, "class", where))
+    box, parts = mask_box(mask), as_list(_field(one, "parts", where))
+    if name != category or box is None or not parts:
+        return False
+    return bool((box[2] - box[0]) * (box[3] - box[1]) / mask.size > least_share)
+
+
+def _label_map(one, category, path):
+    """(height, width) uint8, or None where a part is damaged, which is noted."""
+    labels = np.zeros(_mask(one, f"{path}: a {category}").shape, np.uint8)
+    # The first of the file lies on top, so it is painted last.
+    parts = [
+        attempt(_part, part, category, labels.shape, path) for part in reversed(as_list(one.parts))
+    ]
+    if None in parts:
+        return None
+    for label, mask in parts:
+        labels[mask] = label
+    return labels
+
+
+def _part(part, category, size, path):
+    """The label of a part and its mask."""
+    full_name = str(_field(part, "part_name", f"{path}: a part"))
+    name = full_name.partition("_")[0]
+    if name not in PARTS[category]:
+        raise DataError(f"{path}: a {category} has no part {full_name!r}")
+    mask = _mask(part, f"{path}: {full_name}")
+    if mask.shape != size:
+        raise DataError(
+            f"{path}: the mask of {full_name} is {mask.shape}, that of its {category} {size}"
+        )
+    return 1 + PARTS[category].index(name), mask

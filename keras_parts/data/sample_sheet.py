@@ -1,0 +1,81 @@
+"""Samples with their truth drawn in: masks and part labels as colours, boxes, keypoints."""
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from keras_parts.data.dataset import Dataset, DatasetInfo
+from keras_parts.data.sample import Sample
+from keras_parts.results.palette import part_palette
+from keras_parts.results.pictures import contact_sheet
+
+_BOX = (255, 220, 0)
+_OPACITY = 0.45
+_LARGEST_PALETTE = 64
+_SIDE = 320  # pixels of the longer side, so that lines and letters show alike in all
+
+
+def draw_sample(sample: Sample, info: DatasetInfo, side: int = _SIDE) -> Image.Image:
+    """A sample's image with all that is known of it.
+
+    Part labels (or else the mask) are translucent colours, the box is a yellow frame, keypoints
+    are dots with their number in `info.landmarks`, from 1; hidden ones are not drawn.
+
+    Args:
+        sample: any sample.
+        info: of its data set.
+        side: pixels of the picture's longer side.
+
+    Returns:
+        `PIL.Image`, mode RGB.
+    """
+    picture = Image.fromarray(_coloured(sample))
+    scale = side / max(picture.size)
+    size = [max(1, round(length * scale)) for length in picture.size]
+    picture = picture.resize(size, Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    if sample.box is not None:
+        x0, y0, x1, y1 = ((sample.box + 0.5) * scale).tolist()
+        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_BOX, width=2)
+    if sample.keypoints is not None:
+        _draw_keypoints(draw, sample, len(info.landmarks), scale)
+    return picture
+
+
+def sample_sheet(dataset: Dataset, count: int = 16, columns: int = 4) -> Image.Image:
+    """A contact sheet of samples from all over a data set, each under its id.
+
+    Args:
+        dataset: any.
+        count: at most so many.
+        columns: samples a row.
+    """
+    places = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int))
+    samples = [dataset[int(place)] for place in places]
+    pictures = [draw_sample(sample, dataset.info) for sample in samples]
+    captions = [sample.id.rpartition("/")[2] for sample in samples]
+    return contact_sheet(pictures, min(columns, len(pictures)), captions)
+
+
+def _coloured(sample):
+    """(height, width, 3) uint8: the image under the colours of its labels."""
+    labels = sample.part_labels
+    if labels is None:
+        if sample.foreground is None:
+            return sample.image
+        labels = sample.foreground.astype(np.uint8)
+    count = min(max(int(labels.max()), 1), _LARGEST_PALETTE)
+    colours = part_palette(count)[(labels.astype(int) - 1) % count]
+    mixed = (1 - _OPACITY) * sample.image + _OPACITY * colours
+    return np.where(labels[..., None] > 0, mixed, sample.image).astype(np.uint8)
+
+
+def _draw_keypoints(draw, sample, landmarks, scale):
+    palette = part_palette(min(max(landmarks, 1), _LARGEST_PALETTE))
+    font = ImageFont.load_default(11)
+    for number, (point, visible) in enumerate(zip(sample.keypoints, sample.visible, strict=True)):
+        if not visible:
+            continue
+        x, y = ((point + 0.5) * scale).tolist()
+        colour = tuple(palette[number % len(palette)].tolist())
+        draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=colour, outline="white")
+        draw.text((x + 5, y - 6), str(number + 1), "white", font, stroke_width=1, stroke_fill=0)

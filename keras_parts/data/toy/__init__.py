@@ -1,0 +1,1 @@
+"""`toy`: invented animals, drawn by the program with exact masks, part labels and keypoints."""

@@ -1,0 +1,23 @@
+"""One training step a backend, over losses that a model computes once.
+
+`TrainStep` is the mixin of the running backend: `class MyModel(TrainStep, keras.Model)`, with
+`compute_losses(batch, training)`. It does what Keras' own step does (loss scaling, added losses,
+metrics averaged over the epoch) and skips, exactly, a step whose loss or gradients are not finite:
+weights, optimiser state and running statistics stay what they were, and the step is counted.
+"""
+
+import keras
+
+if keras.config.backend() == "tensorflow":
+    from keras_parts.discovery.steps.tensorflow import TrainStep
+elif keras.config.backend() == "jax":
+    from keras_parts.discovery.steps.jax import TrainStep
+elif keras.config.backend() == "torch":
+    from keras_parts.discovery.steps.torch import TrainStep
+else:
+    raise ImportError(
+        f"keras-parts trains on tensorflow, jax or torch, not on {keras.config.backend()!r}: "
+        "set KERAS_BACKEND"
+    )
+
+__all__ = ["TrainStep"]

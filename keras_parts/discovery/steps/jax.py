@@ -1,0 +1,75 @@
+"""The training step on JAX: state comes in and goes out as lists of arrays, nothing is assigned."""
+
+import jax
+import keras
+from keras import ops
+
+from keras_parts.discovery.steps.base import NamedLosses, all_finite, mark, new_if
+
+
+class TrainStep(NamedLosses):
+    """Training step of a model of named losses on JAX; pure, so that Keras can jit it."""
+
+    def train_step(self, state, data):
+        trainable, non_trainable, optimizer, metrics = state
+        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+
+        def scaled_loss(trainable):
+            losses, total, *updated = self._pure_losses(
+                batch, True, trainable, non_trainable, metrics
+            )
+            with keras.StatelessScope(zip(self.optimizer.variables, optimizer, strict=True)):
+                scaled = self.optimizer.scale_loss(total)
+            return scaled, (losses, total, *updated)
+
+        gradients, aux = jax.grad(scaled_loss, has_aux=True)(trainable)
+        losses, total, new_non_trainable, new_metrics = aux
+        finite = all_finite(total, gradients)
+        trainable, optimizer = self._apply(gradients, finite, trainable, optimizer)
+        non_trainable = _settle(
+            finite, self.non_trainable_variables, new_non_trainable, non_trainable
+        )
+        metrics = _settle(finite, self.metrics_variables, new_metrics, metrics)
+        logs, metrics = self._pure_metrics(losses, total, finite, batch, metrics)
+        return logs, (trainable, non_trainable, optimizer, metrics)
+
+    def test_step(self, state, data):
+        trainable, non_trainable, metrics = state
+        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        losses, total, non_trainable, new_metrics = self._pure_losses(
+            batch, False, trainable, non_trainable, metrics
+        )
+        finite = ops.isfinite(total)
+        metrics = _settle(finite, self.metrics_variables, new_metrics, metrics)
+        logs, metrics = self._pure_metrics(losses, total, finite, batch, metrics)
+        return logs, (trainable, non_trainable, metrics)
+
+    def _pure_losses(self, batch, training, trainable, non_trainable, metrics):
+        state = [
+            *zip(self.trainable_variables, trainable, strict=True),
+            *zip(self.non_trainable_variables, non_trainable, strict=True),
+            *zip(self.metrics_variables, metrics, strict=True),
+        ]
+        losses, total, scope = self._run_losses(batch, training, state)
+        non_trainable = [scope.get_current_value(v) for v in self.non_trainable_variables]
+        metrics = [scope.get_current_value(v) for v in self.metrics_variables]
+        return losses, total, non_trainable, metrics
+
+    def _pure_metrics(self, losses, total, finite, batch, metrics):
+        variables = self.metrics_variables
+        with keras.StatelessScope(zip(variables, metrics, strict=True)) as scope:
+            self._update_metrics(losses, total, finite, batch)
+            logs = self.get_metrics_result()
+        return logs, [scope.get_current_value(v) for v in variables]
+
+    def _apply(self, gradients, finite, trainable, optimizer):
+        if self._scales_loss:
+            return self.optimizer.stateless_apply(optimizer, mark(gradients, finite), trainable)
+        applied = self.optimizer.stateless_apply(optimizer, gradients, trainable)
+        return jax.tree.map(
+            lambda new, old: ops.where(finite, new, old), applied, (trainable, optimizer)
+        )
+
+
+def _settle(finite, variables, new, old):
+    return [new_if(finite, *each) for each in zip(variables, new, old, strict=True)]

@@ -1,0 +1,324 @@
+"""Frozen perceptual networks, whose features the discovered parts must explain."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+
+import keras
+from keras import ops
+
+from keras_parts.backbones.adapters import from_keras_hub
+from keras_parts.backbones.atrous import atrous
+from keras_parts.backbones.dinov2 import dinov2, patch_input
+from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0, load_efficientnet_lite0
+from keras_parts.backbones.small import load_small_weights, small
+from keras_parts.backbones.vgg19 import load_vgg19, vgg19
+from keras_parts.errors import ConfigError
+from keras_parts.models.segmenter import PartSegmenter
+from keras_parts.ops import resize_aligned
+
+
+@keras.saving.register_keras_serializable("keras_parts")
+class Teacher(keras.Model):
+    """A frozen network from images to features.
+
+    `teacher(images)` takes `(batch, height, width, 3)`, RGB in [0, 1], and gives float32
+    `(batch, h, w, channels)`: the named layers, each times its scale, side by side along the
+    channels. Layers with a larger stride are enlarged, with aligned corners, to the finest one;
+    `teacher.maps(images)` leaves each at its own resolution.
+    No gradient flows into the network or through it.
+
+    Args:
+        network: a `Backbone`; its preprocessing is applied to the images.
+        layers: names of its outputs, in order; by default all of them.
+        scales: one factor a layer; by default 1.
+        fit: `images -> images`, brings them to a size that the network takes; or None.
+        turns: weight of the features of the image turned by 0, 90, 180 and 270 degrees, turned
+            back and added up; by default only the upright image. What is left is what does not
+            depend on where up is. Other weights than the default need square images.
+        mirror: average the features with those of the mirrored image, mirrored back: features of
+            a mirrored image are then the mirrored features, whatever the network.
+
+    Attributes:
+        channels: number of channels of the features.
+        layer_names, scales: as given.
+        fingerprint: hex digest of architecture, layers, scales, preprocessing and weights. Caches
+            of features are keyed by it.
+
+    Raises:
+        ConfigError: a layer does not exist, or scales do not fit the layers.
+    """
+
+    def __init__(
+        self,
+        network,
+        layers=None,
+        scales=None,
+        fit=None,
+        turns=(1.0, 0.0, 0.0, 0.0),
+        mirror=False,
+        **kwargs,
+    ):
+        super().__init__(name=kwargs.pop("name", f"teacher_{network.name}"), **kwargs)
+        self.layer_names = tuple(layers or network.strides)
+        self.scales = tuple(float(scale) for scale in scales or (1.0,) * len(self.layer_names))
+        unknown = [name for name in self.layer_names if name not in network.strides]
+        if unknown:
+            raise ConfigError(
+                f"teacher: {network.name} has no output {unknown[0]!r}; there are "
+                f"{', '.join(network.strides)}"
+            )
+        if len(self.scales) != len(self.layer_names) or min(self.scales) <= 0:
+            raise ConfigError(
+                f"teacher: scales are {self.scales}, expected a positive one for each of "
+                f"{self.layer_names}"
+            )
+        self.turns = tuple(float(weight) for weight in turns)
+        if len(self.turns) != 4 or min(self.turns) < 0 or not sum(self.turns) > 0:
+            raise ConfigError(
+                f"teacher: turns is {self.turns}, expected four weights of 0 or more, not all 0"
+            )
+        self.mirror = bool(mirror)
+        self.network = network
+        self.channels = sum(network.channels[name] for name in self.layer_names)
+        self.trainable = False
+        self.built = True
+        self._fit = fit
+        self._fingerprint = None
+
+    def call(self, images):
+        return _joined(self.maps(images))
+
+    def maps(self, images):
+        """The same features, each layer at its own resolution.
+
+        Two enlargements one after the other are not one: who enlarges the features further takes
+        these, as the paper does.
+
+        Args:
+            images: `(batch, height, width, 3)`, RGB in [0, 1].
+
+        Returns:
+            float32 `[(batch, h, w, channels)]`; layers of one resolution that follow each other
+            are one map, side by side along the channels.
+        """
+        own = self._averaged_turns(images)
+        if not self.mirror:
+            return own
+        other = self._averaged_turns(_mirrored(images))
+        return [0.5 * (one + _mirrored(two)) for one, two in zip(own, other, strict=True)]
+
+    def mirrored_pair(self, images):
+        """Features of the upright images, and of their mirror images, mirrored back.
+
+        Their difference is what the network sees in an object only because of the way it faces.
+        """
+        own, other = (_joined(self._upright(each)) for each in (images, _mirrored(images)))
+        return own, _mirrored(other)
+
+    def _averaged_turns(self, images):
+        total = sum(self.turns)
+        turned = [
+            [
+                (weight / total) * _turned(features, -quarters)
+                for features in self._upright(_turned(images, quarters))
+            ]
+            for quarters, weight in enumerate(self.turns)
+            if weight
+        ]
+        return [sum(maps) for maps in zip(*turned, strict=True)]
+
+    def _upright(self, images):
+        """The scaled layers of the images as they are, those of one resolution joined."""
+        if self._fit:
+            images = self._fit(images)
+        outputs = self.network(self.network.preprocessing.apply(images), training=False)
+        scaled = [
+            scale * ops.cast(ops.stop_gradient(outputs[name]), "float32")
+            for name, scale in zip(self.layer_names, self.scales, strict=True)
+        ]
+        return [ops.concatenate(list(maps), axis=-1) for _, maps in groupby(scaled, _size)]
+
+    def map_size(self, height, width):
+        """`(h, w)` of the features of images of `height` x `width` pixels."""
+        return tuple(self.compute_output_spec(keras.KerasTensor((1, height, width, 3))).shape[1:3])
+
+    @property
+    def fingerprint(self):
+        if self._fingerprint is None:
+            settings = {
+                "network": self.network.name,
+                "layers": self.layer_names,
+                "scales": self.scales,
+                "turns": self.turns,
+                "mirror": self.mirror,
+                "strides": [self.network.strides[name] for name in self.layer_names],
+                "input": self.network.inputs[0].shape[1:3],
+                "preprocessing": self.network.preprocessing.to_config(),
+            }
+            digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+            for weight in self.network.weights:
+                values = ops.convert_to_numpy(ops.cast(weight.value, "float32"))
+                digest.update(repr(values.shape).encode() + values.astype("<f4").tobytes())
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+
+def _size(maps):
+    return tuple(maps.shape[1:3])
+
+
+def _joined(maps):
+    """Maps side by side along the channels, the coarser ones enlarged to the finest."""
+    size = max(map(_size, maps))
+    return ops.concatenate([resize_aligned(features, size) for features in maps], axis=-1)
+
+
+def _turned(maps, quarters):
+    """`(batch, height, width, channels)` turned by quarters of a full turn."""
+    return ops.rot90(maps, quarters, axes=(1, 2)) if quarters % 4 else maps
+
+
+def _mirrored(maps):
+    return ops.flip(maps, axis=2)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a teacher is made.
+
+    Attributes:
+        build: `(layers, weights, **options) -> (Backbone, fit)`.
+        layers: by default; none for the last output.
+        scales: of those layers.
+    """
+
+    build: Callable
+    layers: tuple[str, ...]
+    scales: tuple[float, ...] = (1.0,)
+
+
+def _build_efficientnet_lite0(layers, weights, output_stride=16):
+    network = efficientnet_lite0(output_stride, layers)
+    load_efficientnet_lite0(network, weights)
+    return network, None
+
+
+def _build_small(layers, weights, output_stride=16):
+    network = small(output_stride, layers)
+    load_small_weights(network, weights or "toy")
+    return network, None
+
+
+def _build_vgg19(layers, weights):
+    network = vgg19(layers)
+    load_vgg19(network, weights)
+    return network, _to_multiple_of_16
+
+
+def _build_dinov2(layers, weights, patches=16):
+    network = dinov2(*([] if weights is None else [weights]), outputs=layers, patches=patches)
+    return network, lambda images: patch_input(images, patches)
+
+
+def _build_segmenter(layers, weights):
+    if weights is None:
+        raise ConfigError("teacher: a segmenter is a folder: give it as the teacher's weights")
+    return PartSegmenter.from_preset(weights).backbone, None
+
+
+def _build_keras_hub(layers, weights, size=None):
+    if weights is None:
+        raise ConfigError("teacher: keras_hub takes the name or folder of a preset as weights")
+    options = {} if size is None else {"image_shape": (size, size, 3)}
+    network = from_keras_hub(weights, layers or None, **options)
+    side, patch = network.inputs[0].shape[1], network.output_stride
+    if side is None:
+        return network, None
+    return network, lambda images: patch_input(images, side // patch, patch)
+
+
+def _build_keras_applications(layers, weights, output_stride=16):
+    create = getattr(keras.applications, str(weights), None)
+    if not inspect.isfunction(create):
+        raise ConfigError(
+            f"teacher: keras.applications has no {weights!r}: name a network such as "
+            "MobileNetV2 as weights"
+        )
+    model = create(include_top=False, weights="imagenet")
+    return atrous(model, output_stride, layers or None), None
+
+
+def _to_multiple_of_16(images):
+    """VGG's poolings drop what is left over: 257 x 257 pixels are brought to 256 x 256."""
+    return resize_aligned(images, [max(16, round(side / 16) * 16) for side in images.shape[1:3]])
+
+
+TEACHERS = {
+    "efficientnet_lite0": _Kind(_build_efficientnet_lite0, ("block_14",)),
+    "small": _Kind(_build_small, ("stage4",)),
+    "vgg19": _Kind(_build_vgg19, ("relu3_2", "relu5_4"), (0.33, 1.0)),
+    "dinov2": _Kind(_build_dinov2, ("block_7",)),
+    "keras_hub": _Kind(_build_keras_hub, ()),
+    "keras_applications": _Kind(_build_keras_applications, ()),
+    "segmenter": _Kind(_build_segmenter, ()),
+}
+
+
+def create_teacher(
+    kind,
+    layers=None,
+    weights=None,
+    scales=None,
+    turns=(1.0, 0.0, 0.0, 0.0),
+    mirror=False,
+    **options,
+):
+    """A pretrained teacher.
+
+    | kind | layers | weights | sizes of images | options |
+    |---|---|---|---|---|
+    | "efficientnet_lite0" | "block_14" | file or folder | 16 n + 1 a side | `output_stride` (16) |
+    | "small" | "stage4" | "toy", in the package | 16 n + 1 a side | `output_stride` (16) |
+    | "vgg19" | "relu3_2" x 0.33, "relu5_4" (the paper's) | torchvision's: file, or KerasHub's "vgg_19_imagenet" | the paper's is 256; others are resized to a multiple of 16 | |
+    | "dinov2" | "block_7" | KerasHub preset or folder | any, square | `patches` a side (16) |
+    | "keras_hub" | the last map or tokens, see `from_keras_hub` | any KerasHub preset or folder | the network's; any square for transformers | `size` of a transformer's input |
+    | "keras_applications" | the last map, see `atrous` | name of a network, which Keras downloads | 16 n + 1 a side for most | `output_stride` (16) |
+    | "segmenter" | its backbone's last output | a segmenter's folder, such as `keras_parts.zoo.path(name)` | as the segmenter's | |
+
+    DINOv2's images are resampled so that the centres of its patches span the image corner to
+    corner (`keras_parts.backbones.dinov2.patch_input`).
+
+    Args:
+        kind: as above.
+        layers: names of the network's outputs; the default is above.
+        weights: where the pretrained weights are; by default the weights folder, or KerasHub.
+        scales: one factor a layer; by default the paper's for VGG19's default layers, else 1.
+        turns, mirror: see `Teacher`.
+        options: as above.
+
+    Returns:
+        `Teacher`.
+
+    Raises:
+        ConfigError: an argument is unknown or outside its range, or KerasHub is not installed.
+        DataError: the weights are missing or not this network's; the message says what to do.
+    """  # noqa: E501
+    if kind not in TEACHERS:
+        raise ConfigError(f"teacher: {kind!r} is unknown; there are {', '.join(TEACHERS)}")
+    known = TEACHERS[kind]
+    accepted = list(inspect.signature(known.build).parameters)[2:]
+    unknown = [name for name in options if name not in accepted]
+    if unknown:
+        raise ConfigError(
+            f"teacher: {kind} has no option {unknown[0]!r}; it takes {accepted or 'none'}"
+        )
+    layers = (layers,) if isinstance(layers, str) else tuple(layers or known.layers)
+    if scales is None and layers == known.layers:
+        scales = known.scales
+    network, fit = known.build(layers, weights, **options)
+    layers = layers or tuple(network.strides)[-1:]
+    return Teacher(network, layers, scales, fit, turns, mirror, name=f"teacher_{kind}")

@@ -1,0 +1,14 @@
+from .done import Failure
+from .inputs import ImageFile, find_images
+from .run import Summary, recorded_batch_size, segment_files
+from .writers import FORMATS
+
+__all__ = [
+    "FORMATS",
+    "Failure",
+    "ImageFile",
+    "Summary",
+    "find_images",
+    "recorded_batch_size",
+    "segment_files",
+]

@@ -1,0 +1,5 @@
+"""`PartSegmenter`, its heads, architectures by name, its predictor, the paper's checkpoints."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,37 @@
+from .colour import colour_jitter, greyscale, rgb_to_lab
+from .logits import join_background, split_background
+from .pooling import l2_normalise, part_descriptors, part_means, part_sums, prominence
+from .replicas import gather_rows, own_rows, replica_count, sum_over_replicas, uniform_rows
+from .resampling import (
+    reduce_aligned,
+    resize_aligned,
+    resize_aligned_transpose,
+    resized_squared_norm,
+)
+from .warps import CONTROL_POINTS, grid_sample, random_source_points, thin_plate_grid
+
+__all__ = [
+    "CONTROL_POINTS",
+    "colour_jitter",
+    "gather_rows",
+    "greyscale",
+    "grid_sample",
+    "join_background",
+    "l2_normalise",
+    "own_rows",
+    "part_descriptors",
+    "part_means",
+    "part_sums",
+    "prominence",
+    "random_source_points",
+    "reduce_aligned",
+    "replica_count",
+    "resize_aligned",
+    "resize_aligned_transpose",
+    "resized_squared_norm",
+    "rgb_to_lab",
+    "split_background",
+    "sum_over_replicas",
+    "thin_plate_grid",
+    "uniform_rows",
+]

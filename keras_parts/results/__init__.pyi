@@ -1,0 +1,14 @@
+from .legend import with_legend
+from .palette import part_palette
+from .parts import Parts
+from .pictures import contact_sheet, save_picture
+from .rle import coco_rle
+
+__all__ = [
+    "Parts",
+    "coco_rle",
+    "contact_sheet",
+    "part_palette",
+    "save_picture",
+    "with_legend",
+]

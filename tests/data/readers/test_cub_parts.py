@@ -1,0 +1,220 @@
+"""The TFDS builder, by TFDS' own test case and from drawn archives."""
+
+import hashlib
+import io
+import shutil
+import tarfile
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_parts.data import load
+from keras_parts.data.check import check
+from keras_parts.errors import ConfigError, DataError, IntegrityError
+from tests.data import drawn
+from tests.data.contract import check_dataset
+
+tfds = pytest.importorskip("tensorflow_datasets")
+pytest.importorskip("tensorflow")
+builder_module = pytest.importorskip("keras_parts.data.readers.cub_parts.cub_parts_dataset_builder")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_server():
+    """TFDS asks a bucket for prepared copies: not here."""
+    with mock.patch.object(tfds.core.utils.gcs_utils, "is_dataset_on_gcs", return_value=False):
+        yield
+
+
+class CubPartsTest(tfds.testing.DatasetBuilderTestCase):
+    """TFDS' contract of a builder, on drawn dummy data."""
+
+    DATASET_CLASS = builder_module.CubParts
+    SPLITS = {"train": 16, "test": 8}
+    DL_EXTRACT_RESULT = {"images": "images", "masks": "masks"}
+
+    @classmethod
+    def setUpClass(cls):
+        cls._drawn = tempfile.mkdtemp()
+        root = Path(cls._drawn)
+        drawn.cub(root / "images")
+        shutil.move(root / "images" / "CUB_200_2011" / "segmentations", root / "masks")
+        (root / "masks" / "segmentations").mkdir()
+        for folder in [one for one in (root / "masks").iterdir() if one.name[0].isdigit()]:
+            shutil.move(folder, root / "masks" / "segmentations")
+        cls.EXAMPLE_DIR = root
+        super().setUpClass()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        shutil.rmtree(cls._drawn)
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """Drawn archives as the official ones unpack."""
+    root = tmp_path_factory.mktemp("drawn")
+    folder = drawn.cub(root)["data_dir"]
+    shutil.move(folder / "segmentations", root / "segmentations")
+    for name in ("CUB_200_2011", "segmentations"):
+        with tarfile.open(root / f"{name}.tgz", "w:gz") as archive:
+            archive.add(root / name, name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def prepared(archives, tmp_path_factory):
+    """A TFDS folder with the drawn archives, whose checksums are registered for the test."""
+    from keras_parts.data.preparation import prepare_cub_parts
+
+    output = tmp_path_factory.mktemp("tfds")
+    with _registered(archives):
+        samples, folder = prepare_cub_parts(archives, output, progress=False)
+    assert samples == drawn.BIRDS and folder == output
+    return output
+
+
+def _registered(archives):
+    infos = {}
+    for url, info in builder_module.CubParts.url_infos.items():
+        content = (archives / info.filename).read_bytes()
+        infos[url] = tfds.core.download.checksums.UrlInfo(
+            size=len(content),
+            checksum=hashlib.sha256(content).hexdigest(),
+            filename=info.filename,
+        )
+    return mock.patch.object(builder_module.CubParts, "url_infos", infos)
+
+
+@pytest.mark.parametrize("split", ["train", "test", "fit", "validation", "all"])
+def test_contract(prepared, split):
+    check_dataset(load("cub_parts", split, prepared))
+
+
+def test_the_same_as_the_folder_reader(prepared, archives):
+    for split in ("train", "test", "all"):
+        packed, plain = load("cub_parts", split, prepared), load("cub", split, archives)
+        assert replace(packed.info, how_to_obtain=plain.info.how_to_obtain) == plain.info
+        assert sorted(packed.ids()) == sorted(plain.ids())
+        places = {name: index for index, name in enumerate(packed.ids())}
+        for sample in plain:
+            other = packed[places[sample.id]]
+            for field, value in vars(sample).items():
+                if field == "box":
+                    np.testing.assert_allclose(other.box, value, atol=1e-3)
+                else:
+                    np.testing.assert_array_equal(getattr(other, field), value)
+
+
+def test_classes_and_subsets(prepared):
+    dataset = load("cub_parts", "all", prepared, classes=[1, 3])
+    assert set(dataset.categories()) == {0, 2} and len(dataset) == 16
+    with pytest.raises(ConfigError, match="classes 1 to 3, not 7"):
+        load("cub_parts", "all", prepared, classes=[7])
+    with pytest.raises(ConfigError, match="subsets cmr, 001, 002, 003, not '9'"):
+        load("cub_parts", "all", prepared, subset="9")
+    with pytest.raises(DataError, match="no class Black footed Albatross, which is CUB-001"):
+        load("cub_parts", "all", prepared, subset="001")
+
+
+def test_the_images_that_cmr_cleaned(prepared, archives):
+    from scipy.io import savemat
+
+    with pytest.raises(DataError, match="the subset cmr needs train_cub_cleaned.mat"):
+        load("cub_parts", "train", prepared, subset="cmr")
+    for place, split in enumerate(("train", "val", "test")):
+        images = np.empty(2, [("rel_path", object)])
+        for number in range(2):
+            index = 8 * number + (1 if split == "train" else 3 * (place - 1))
+            label = list(drawn.BIRD_CLASSES.values())[number]
+            images[number]["rel_path"] = f"{label}/bird {index}.jpg"
+        for folder in (prepared, archives / "CUB_200_2011"):
+            savemat(folder / f"{split}_cub_cleaned.mat", {"images": images})
+    # one listed to train is in the official test split, two are the other way round
+    for split, count in (("train", 1), ("test", 2), ("all", 6)):
+        packed = load("cub_parts", split, prepared, subset="cmr")
+        plain = load("cub", split, archives, subset="cmr")
+        assert sorted(packed.ids()) == sorted(plain.ids()) and len(packed) == count
+
+
+def test_a_folder_where_nothing_is_prepared(tmp_path):
+    with pytest.raises(DataError, match="is not prepared.*data prepare cub_parts"):
+        load("cub_parts", "train", tmp_path)
+
+
+@pytest.fixture
+def copy(prepared, tmp_path):
+    """A prepared folder of one's own to damage: (TFDS' folder, that of the records)."""
+    root = shutil.copytree(prepared, tmp_path / "tfds")
+    return root, root / "cub_parts" / "1.0.0"
+
+
+def test_a_damaged_record_is_named_by_its_id(copy):
+    root, folder = copy
+    assert check("cub_parts", data_dir=root, progress=False).problems == ()
+    path = folder / "cub_parts-train.array_record-00000-of-00001"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"bird 2.jpg")] ^= 255
+    path.write_bytes(content)
+    report = check("cub_parts", data_dir=root, progress=False)
+    name = "001.Red_Robin/bird 2"
+    assert len(report.problems) == 1 and report.samples == drawn.BIRDS
+    assert f"the record of {name} in {folder} is damaged" in report.problems[0]
+    dataset = load("cub_parts", "train", root)
+    with pytest.raises(DataError, match=name):
+        dataset[dataset.ids().index(name)]
+
+
+def test_every_damage_in_a_record_is_told(prepared):
+    dataset = load("cub_parts", "train", prepared)
+    record = dict(dataset._records[0])
+    picture = io.BytesIO()
+    Image.fromarray(drawn.photograph(0)).save(picture, "jpeg")
+    record["image"] = picture.getvalue()[:-200]  # behind the header
+    mask = io.BytesIO()
+    Image.new("L", (5, 4)).save(mask, "png")
+    record["segmentation_mask"] = mask.getvalue()
+    record["keypoints"] = record["keypoints"] + np.float32([90, 0])
+    record["visible"] = np.arange(15) == 1
+    with mock.patch.object(dataset, "_records", [record]):
+        image, mask, beak = dataset.problems(0)
+        with pytest.raises(DataError, match="^cub_parts: the image of 001.Red_Robin/bird 1: cut"):
+            dataset[0]
+    name = dataset.ids()[0]
+    assert image.startswith(f"cub_parts: the image of {name}: cut short or damaged")
+    assert mask == f"cub_parts: the mask of {name} has 5 x 4 pixels, its image 32 x 24"
+    assert beak.startswith(f"cub_parts: beak of {name} is at x=97, y=10.5, outside the image of 32")
+
+
+def test_an_empty_mask_is_told_with_its_folder(prepared):
+    dataset = load("cub_parts", "all", prepared)
+    train, test = dataset._splits
+    record = dict(test._records[0])
+    mask = io.BytesIO()
+    Image.new("L", drawn.SIZE[::-1]).save(mask, "png")
+    record["segmentation_mask"] = mask.getvalue()
+    with mock.patch.object(test, "_records", [record]):
+        (problem,) = dataset.problems(len(train))
+    assert f"the mask of {test.ids()[0]} in {prepared}" in problem and "is empty" in problem
+
+
+def test_lost_metadata_is_named(copy):
+    root, folder = copy
+    (folder / "metadata.json").write_text("{}")
+    with pytest.raises(DataError, match=f"metadata.json in {folder} is missing or has no categ"):
+        load("cub_parts", "train", root)
+
+
+def test_archives_are_verified_before_they_are_opened(archives, tmp_path):
+    from keras_parts.data.preparation import prepare_cub_parts
+
+    with pytest.raises(DataError, match="there is no .*CUB_200_2011.tgz"):
+        prepare_cub_parts(tmp_path, tmp_path / "out", progress=False)
+    with pytest.raises(IntegrityError, match="sha256 .*expected 1,150,585,339 with 0c685df5597a"):
+        prepare_cub_parts(archives, tmp_path / "out", progress=False)

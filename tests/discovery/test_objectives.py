@@ -1,0 +1,143 @@
+"""Properties of the losses that the reference values do not show."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_parts.discovery import objectives
+from keras_parts.ops import join_background, part_descriptors, resize_aligned, split_background
+
+pytestmark = pytest.mark.backend
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def value(loss):
+    return float(ops.convert_to_numpy(loss))
+
+
+def test_feature_loss_equals_the_materialised_form():
+    logits, features = random(2, 17, 17, 4), random(2, 5, 5, 8, seed=1) + 3
+    foreground = np.ones((2, 17, 17, 1), "float32")
+    foreground[:, :4] = 0
+    masks = ops.convert_to_numpy(ops.softmax(logits)).astype("float64") * foreground
+    enlarged = ops.convert_to_numpy(resize_aligned(features, (17, 17))).astype("float64")
+    sums = np.einsum("bhwk,bhwc->bkc", masks, enlarged)
+    means = sums / (masks.sum((1, 2))[..., None] + 1e-5)
+    distances = (enlarged[:, :, :, None] - means[:, None, None]) ** 2
+    expected = (masks[..., None] * distances).sum((1, 2, 3, 4)) / foreground.sum((1, 2, 3))
+    loss = objectives.feature_consistency(logits, foreground, features, reduction="none")
+    np.testing.assert_allclose(ops.convert_to_numpy(loss), expected, rtol=1e-4)
+
+
+EDGES = {
+    "empty mask": dict(foreground=np.zeros((2, 9, 9, 1), "float32")),
+    "empty part": dict(logits=np.broadcast_to(np.array([60, -60, -60], "float32"), (2, 9, 9, 3))),
+    "constant image": dict(image=np.full((2, 9, 9, 3), 77.0, "float32")),
+    "constant features": dict(features=np.full((2, 3, 3, 5), 9.0, "float32")),
+    "zero features": dict(features=np.zeros((2, 3, 3, 5), "float32")),
+    "one image": {},
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_finite_values_and_gradients_at_the_edges(edge):
+    inputs = dict(
+        logits=random(2, 9, 9, 3),
+        foreground=np.ones((2, 9, 9, 1), "float32"),
+        image=random(2, 9, 9, 3, seed=1) * 50,
+        features=random(2, 3, 3, 5, seed=2),
+    )
+    inputs.update(EDGES[edge])
+    if edge == "one image":
+        inputs = {name: array[:1] for name, array in inputs.items()}
+    foreground, image, features = (inputs[name] for name in ("foreground", "image", "features"))
+
+    def total(logits):
+        return (
+            objectives.visual_consistency(logits, foreground, image)
+            + objectives.feature_consistency(logits, foreground, features)
+            + objectives.contrastive(part_descriptors(logits, foreground, features))
+            + objectives.equivariance(ops.flip(logits, 1), logits, foreground)
+            + objectives.balance(logits, foreground)
+            + objectives.foreground_cross_entropy(logits[..., :1], foreground)
+            + objectives.cluster_cross_entropy(logits, foreground, features, np.eye(3, 5))
+        )
+
+    loss, gradient = value_and_gradient(total, np.ascontiguousarray(inputs["logits"]))
+    assert np.isfinite(loss) and np.isfinite(gradient).all()
+
+
+def value_and_gradient(function, array):
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        loss, gradient = jax.value_and_grad(function)(array)
+        return float(loss), np.asarray(gradient)
+    x = ops.convert_to_tensor(array)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = function(x)
+        return float(loss), tape.gradient(loss, x).numpy()
+    x = x.detach().requires_grad_()
+    loss = function(x)
+    loss.backward()
+    return float(loss.detach()), x.grad.numpy()
+
+
+def test_equivariance_stops_the_targets_gradient_and_is_zero_for_equals():
+    foreground = np.ones((1, 5, 5, 1), "float32")
+    fixed = random(1, 5, 5, 3)
+    _, gradient = value_and_gradient(
+        lambda x: objectives.equivariance(x, fixed, foreground) + 0 * ops.sum(x),
+        random(1, 5, 5, 3, seed=1),
+    )
+    assert np.all(gradient == 0)
+    assert value(objectives.equivariance(fixed, fixed, foreground)) == pytest.approx(0, abs=1e-6)
+    other = random(1, 5, 5, 3, seed=2)
+    forth = value(objectives.equivariance(fixed, other, foreground))
+    back = value(objectives.equivariance(other, fixed, foreground))
+    both = value(objectives.equivariance(fixed, other, foreground, symmetric=True))
+    assert both == pytest.approx((forth + back) / 2, rel=1e-5)
+
+
+def test_balance_is_zero_for_equal_shares_and_log_k_for_one_part():
+    foreground = np.ones((2, 4, 4, 1), "float32")
+    equal = np.zeros((2, 4, 4, 4), "float32")
+    assert value(objectives.balance(equal, foreground)) == pytest.approx(0, abs=1e-5)
+    one = equal + np.array([50, 0, 0, 0], "float32")
+    assert value(objectives.balance(one, foreground)) == pytest.approx(np.log(4), abs=1e-4)
+
+
+def test_background_joins_and_splits_exactly():
+    parts, foreground = random(2, 3, 3, 5), random(2, 3, 3, 1, seed=1)
+    logits = join_background(parts, foreground)
+    again, own = split_background(logits)
+    np.testing.assert_allclose(ops.convert_to_numpy(again), parts, atol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(own), foreground, atol=1e-5)
+    joint = ops.convert_to_numpy(ops.softmax(logits, axis=-1))
+    inside = 1 / (1 + np.exp(-foreground))
+    np.testing.assert_allclose(joint[..., :1], 1 - inside, atol=1e-6)
+    expected = inside * ops.convert_to_numpy(ops.softmax(parts, axis=-1))
+    np.testing.assert_allclose(joint[..., 1:], expected, atol=1e-6)
+
+
+def test_the_loss_of_clusters_is_the_cross_entropy_with_the_nearest_one():
+    logits, features = random(2, 9, 9, 3), random(2, 5, 5, 4, seed=1)
+    foreground = np.zeros((2, 9, 9, 1), "float32")
+    foreground[0, 2:8, 1:7] = foreground[1, :, 4:] = 1
+    centres = np.linalg.qr(random(4, 4, seed=2))[0][:3]
+    enlarged = ops.convert_to_numpy(resize_aligned(features, (9, 9)))
+    nearest = (enlarged @ centres.T).argmax(-1)
+    chances = ops.convert_to_numpy(ops.softmax(logits)).astype("float64")
+    surprise = -np.log(np.take_along_axis(chances, nearest[..., None], -1)) * foreground
+    expected = np.mean([s.sum() / f.sum() for s, f in zip(surprise, foreground, strict=True)])
+    loss = objectives.cluster_cross_entropy(logits, foreground, features, centres)
+    assert value(loss) == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,351 @@
+"""Every kind of picture file becomes the image that a viewer shows; every damage has its error."""
+
+import io
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from keras_parts.errors import DataError
+from keras_parts.files import atomic_path, atomic_write
+from keras_parts.images.decoding import (
+    has_alpha,
+    read_alpha,
+    read_image,
+    read_mask,
+    read_size,
+    to_rgb,
+)
+
+
+@pytest.fixture
+def picture():
+    """(20, 30, 3) uint8 without any symmetry, flat enough that JPEG changes it little."""
+    y, x = np.mgrid[:20, :30]
+    return np.stack([8 * x, 12 * y, 255 - 4 * x - 6 * y], axis=-1).astype(np.uint8)
+
+
+def _saved(image, path, **options):
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "tga", "webp", "gif", "jpg"])
+def test_every_format_gives_its_pixels(picture, tmp_path, suffix):
+    options = {"webp": {"lossless": True}, "jpg": {"quality": 98}}.get(suffix, {})
+    found = read_image(_saved(picture, tmp_path / f"a.{suffix}", **options))
+    assert found.dtype == np.uint8 and found.shape == (20, 30, 3)
+    tolerance = {"gif": 40, "jpg": 12}.get(suffix, 0)
+    assert abs(found.astype(int) - picture).max() <= tolerance
+
+
+def test_an_open_file_is_read_as_a_path_is(picture, tmp_path):
+    path = _saved(picture, tmp_path / "a.png")
+    with open(path, "rb") as file:
+        np.testing.assert_array_equal(read_image(file), picture)
+    np.testing.assert_array_equal(read_image(str(path)), picture)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_orientation_is_applied_to_image_mask_alpha_and_size(
+    picture, tmp_path, orientation, suffix
+):
+    stored = {  # how a camera would store the upright picture under each orientation
+        1: picture,
+        2: picture[:, ::-1],
+        3: picture[::-1, ::-1],
+        4: picture[::-1],
+        5: picture.transpose(1, 0, 2),
+        6: picture.transpose(1, 0, 2)[::-1],
+        7: picture.transpose(1, 0, 2)[::-1, ::-1],
+        8: picture.transpose(1, 0, 2)[:, ::-1],
+    }[orientation]
+    stored = np.ascontiguousarray(stored)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif = exif.tobytes()
+    lossless = {"webp": {"lossless": True}, "jpg": {"quality": 98}}.get(suffix, {})
+    path = _saved(stored, tmp_path / f"a.{suffix}", exif=exif, **lossless)
+    found = read_image(path)
+    assert found.shape == picture.shape and read_size(path) == (20, 30)
+    assert abs(found.astype(int) - picture).max() <= (12 if suffix == "jpg" else 0)
+    assert read_mask(path).shape == (20, 30)
+    assert abs(to_rgb(Image.open(path)).astype(int) - found).max() == 0
+    if suffix in ("png", "tif"):
+        opacity = np.dstack([stored, stored[..., 0]])
+        np.testing.assert_array_equal(read_alpha(_saved(opacity, path, exif=exif)), picture[..., 0])
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_does_not_cost_the_picture(picture, tmp_path):
+    path = _saved(picture, tmp_path / "a.png", exif=b"Exif\0\0MM\0*\0\0\xff\xff")
+    np.testing.assert_array_equal(read_image(path), picture)
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    values = np.linspace(0, 65535, 600).reshape(20, 30).astype(np.uint16)
+    wanted = np.rint(values / 257).astype(np.uint8)[..., None].repeat(3, -1)
+    for suffix in ("png", "tif", "pgm"):
+        np.testing.assert_array_equal(read_image(_saved(values, tmp_path / f"a.{suffix}")), wanted)
+    np.testing.assert_array_equal(to_rgb(Image.fromarray(values.astype(np.int32))), wanted)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), wanted[..., 0] > 127)
+
+
+@pytest.mark.parametrize("full", [1, 255, 65535])
+def test_floating_point_files_take_the_least_usual_range(tmp_path, full):
+    values = np.linspace(0, full, 600, dtype=np.float32).reshape(20, 30)
+    found = read_image(_saved(values, tmp_path / "a.tif"))
+    np.testing.assert_allclose(found[..., 1], values / full * 255, atol=0.51)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e6])
+def test_floating_point_values_without_a_range_are_refused(tmp_path, bad):
+    values = np.zeros((4, 4), np.float32)
+    values[1, 2] = bad
+    with pytest.raises(DataError, match=r"a\.tif.*values.*8 or 16 bits"):
+        read_image(_saved(values, tmp_path / "a.tif"))
+
+
+def test_alpha_is_composited_on_white_and_hidden_colours_stay_hidden(tmp_path):
+    rgba = np.zeros((2, 2, 4), np.uint8)
+    rgba[..., :3] = (200, 100, 0)
+    rgba[..., 3] = [[0, 255], [128, 51]]
+    wanted = np.rint(255 + (rgba[..., :3] - 255.0) * (rgba[..., 3:] / 255))
+    path = _saved(rgba, tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(path), wanted)
+    np.testing.assert_array_equal(read_alpha(path), rgba[..., 3])
+    assert has_alpha(path)
+    grey = Image.fromarray(rgba).convert("LA")
+    np.testing.assert_array_equal(
+        read_image(_saved(grey, tmp_path / "b.png"))[0], [[255] * 3, [np.array(grey)[0, 1, 0]] * 3]
+    )
+    premultiplied = to_rgb(Image.fromarray(rgba).convert("RGBa"))
+    assert abs(premultiplied - wanted).max() <= 2
+
+
+def test_transparent_palette_colours_are_white(tmp_path):
+    indices = np.array([[0, 1], [2, 1]], np.uint8)
+    indexed = Image.fromarray(indices, "P")
+    indexed.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    wanted = [[[255] * 3, [40, 50, 60]], [[70, 80, 90], [40, 50, 60]]]
+    for suffix in ("png", "gif"):
+        path = _saved(indexed, tmp_path / f"a.{suffix}", transparency=0)
+        np.testing.assert_array_equal(read_image(path), wanted)
+        np.testing.assert_array_equal(read_alpha(path), [[0, 255], [255, 255]])
+        assert has_alpha(path)
+    graded = _saved(indexed, tmp_path / "b.png", transparency=bytes([255, 0, 255]))
+    np.testing.assert_array_equal(read_image(graded)[:, 1], [[255] * 3] * 2)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_a_transparent_colour_is_white(tmp_path, mode):
+    grey = np.full((3, 3), 60, np.uint16 if mode == "I;16" else np.uint8)
+    grey[1, 1] = 20
+    image = Image.fromarray(grey) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    colour = (20, 20, 20) if mode == "RGB" else 20
+    path = _saved(image, tmp_path / "a.png", transparency=colour)
+    assert (read_image(path)[1, 1] == 255).all() and (read_image(path)[0, 0] < 255).all()
+    np.testing.assert_array_equal(read_alpha(path) == 0, grey == 20)
+
+
+def test_without_transparency_there_is_no_alpha(picture, tmp_path):
+    for name in ("a.png", "a.jpg"):
+        path = _saved(picture, tmp_path / name)
+        assert read_alpha(path) is None and not has_alpha(path)
+
+
+def test_cmyk_one_bit_and_other_colour_spaces(picture, tmp_path):
+    path = _saved(Image.fromarray(picture).convert("CMYK"), tmp_path / "a.tif")
+    assert abs(read_image(path).astype(int) - picture).max() <= 1
+    jpeg = _saved(Image.fromarray(picture).convert("CMYK"), tmp_path / "a.jpg", quality=98)
+    assert abs(read_image(jpeg).astype(int) - picture).max() <= 12
+    bits = picture[..., 0] > 100
+    np.testing.assert_array_equal(
+        read_image(_saved(bits, tmp_path / "b.png")), bits[..., None].repeat(3, -1) * 255
+    )
+    hue = Image.fromarray(picture).convert("HSV")
+    assert abs(to_rgb(hue).astype(int) - picture).max() <= 12
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
+def test_first_frame_of_an_animation(picture, tmp_path, suffix):
+    others = [Image.fromarray(255 - picture), Image.fromarray(picture // 2)]
+    options = {"lossless": True} if suffix == "webp" else {}
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(picture).save(path, save_all=True, append_images=others, **options)
+    found = read_image(path)
+    assert abs(found.astype(int) - picture).max() <= (40 if suffix == "gif" else 0)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_avif(picture, tmp_path):
+    found = read_image(_saved(picture, tmp_path / "a.avif", quality=95))
+    assert abs(found.astype(int) - picture).mean() < 4
+
+
+def test_masks_of_every_kind(tmp_path):
+    mask = np.random.default_rng(0).random((9, 11)) > 0.6
+    grey = np.where(mask, 200, 100).astype(np.uint8)
+    colours = np.stack([grey, grey, grey], axis=-1)
+    indexed = Image.fromarray(mask.astype(np.uint8) * 3, "P")
+    indexed.putpalette([255, 255, 255] + [0, 0, 0] * 5)
+    kinds = {
+        "bits": Image.fromarray(mask),
+        "grey": Image.fromarray(grey),
+        "ones": Image.fromarray(mask.astype(np.uint8)),
+        "colours": Image.fromarray(colours),
+        "indexed": indexed,
+        "words": Image.fromarray(np.where(mask, 60000, 3).astype(np.uint16)),
+        "word_ones": Image.fromarray(mask.astype(np.uint16)),
+        "clear": Image.fromarray(
+            np.dstack([np.full_like(colours, 255), mask.astype(np.uint8) * 255])
+        ),
+    }
+    for name, image in kinds.items():
+        found = read_mask(_saved(image, tmp_path / f"{name}.png"))
+        assert found.dtype == np.bool_
+        np.testing.assert_array_equal(found, mask, err_msg=name)
+
+
+def test_empty_masks_are_masks(tmp_path):
+    path = _saved(np.zeros((3, 4), np.uint8), tmp_path / "a.png")
+    assert not read_mask(path).any() and read_mask(path).shape == (3, 4)
+
+
+def test_grey_labels_are_not_taken_for_a_mask(tmp_path):
+    path = _saved(np.array([[0, 20], [5, 0]], np.uint8), tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: .*brightest value of this mask is 20.*indexed"):
+        read_mask(path)
+    np.testing.assert_array_equal(read_mask(path, threshold=4), [[False, True], [True, False]])
+    assert not read_mask(path, threshold=127).any()
+
+
+def _noise(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def _truncated(picture, path):
+    content = _saved(picture, path).read_bytes()
+    path.write_bytes(content[: int(len(content) * 0.6)])
+
+
+def _flipped_bits(picture, path):
+    content = bytearray(_saved(picture, path).read_bytes())
+    content[50:60] = bytes(255 - byte for byte in content[50:60])
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "missing": (lambda picture, path: None, "no such file"),
+    "folder": (lambda picture, path: path.mkdir(), "folder"),
+    "empty": (lambda picture, path: path.write_bytes(b""), "not a picture"),
+    "text": (lambda picture, path: path.write_text("a bird\n" * 100), "not a picture"),
+    "truncated": (_truncated, "cut short or damaged"),
+    "flipped bits": (_flipped_bits, "cut short or damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("read", [read_image, read_mask, read_alpha])
+def test_each_damage_has_its_own_error_with_the_files_name(picture, tmp_path, damage, read):
+    path = tmp_path / "bird.png"
+    make, words = DAMAGES[damage]
+    make(_noise(50, 50), path)
+    with pytest.raises(DataError, match=words) as raised:
+        read(path)
+    assert str(raised.value).startswith(str(path)) and str(raised.value).count("bird.png") <= 2
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "tif", "bmp"])
+def test_truncation_is_seen_in_every_format(tmp_path, suffix):
+    noise = _noise(60, 60)
+    path = tmp_path / f"a.{suffix}"
+    _truncated(noise, path)
+    with pytest.raises(DataError, match=rf"a\.{suffix}"):
+        read_image(path)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs files that refuse reading")
+def test_no_permission(picture, tmp_path):
+    path = _saved(picture, tmp_path / "a.png")
+    path.chmod(0)
+    with pytest.raises(DataError, match="no permission"):
+        read_image(path)
+
+
+def test_pixel_limits(picture, tmp_path, monkeypatch):
+    path = _saved(picture, tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: 30 x 20 pixels .* limit of 599"):
+        read_image(path, max_pixels=599)
+    assert read_image(path, max_pixels=600).shape == (20, 30, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"a\.png: too many pixels"):
+        read_image(path)
+
+
+def test_errors_about_open_files_have_no_path_to_name():
+    with pytest.raises(DataError, match="the picture: not a picture"):
+        read_image(io.BytesIO(b"nothing"))
+
+
+def test_a_damaged_pillow_image_is_a_data_error(tmp_path):
+    _truncated(_noise(40, 50), tmp_path / "a.png")
+    with pytest.raises(DataError, match="cannot be made RGB"):
+        to_rgb(Image.open(tmp_path / "a.png"))
+
+
+def test_size_needs_no_decoding(tmp_path):
+    path = tmp_path / "a.png"
+    _truncated(_noise(40, 50), path)
+    assert read_size(path) == (40, 50)
+
+
+def test_atomic_write_of_bytes_and_text(tmp_path):
+    with atomic_write(tmp_path / "a.bin") as file:
+        file.write(b"\0\1")
+        assert not (tmp_path / "a.bin").exists()
+    with atomic_write(tmp_path / "a.txt", "w") as file:
+        file.write("ä\n")
+    assert (tmp_path / "a.bin").read_bytes() == b"\0\1"
+    assert (tmp_path / "a.txt").read_bytes() == "ä\n".encode()
+    with atomic_path(tmp_path / "b.weights.h5") as unfinished:
+        assert unfinished.parent == tmp_path and unfinished.name.endswith(".weights.h5")
+        unfinished.write_bytes(b"w")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "a.txt", "b.weights.h5"]
+
+
+@pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt])
+def test_a_failed_write_leaves_what_was_there(tmp_path, problem):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(problem), atomic_write(path, "w") as file:
+        file.write("half of the new")
+        raise problem
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def _write_until_killed(path, content):
+    while True:
+        with atomic_write(path, "w") as file:
+            for piece in content:
+                file.write(piece)
+                file.flush()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_writer_leaves_a_whole_file(tmp_path):
+    path = tmp_path / "a.txt"
+    content = ["piece\n"] * 200
+    writer = multiprocessing.get_context("fork").Process(
+        target=_write_until_killed, args=(path, content)
+    )
+    writer.start()
+    while not path.exists():
+        writer.join(0.01)
+    writer.kill()
+    writer.join()
+    assert path.read_text() == "".join(content)

@@ -1,0 +1,113 @@
+"""Backbones that a user brings: registered, configured, saved, loaded again, trained."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_parts import data
+from keras_parts.backbones.atrous import atrous
+from keras_parts.backbones.preprocessing import Preprocessing
+from keras_parts.errors import ConfigError
+from keras_parts.models import architectures
+from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
+from keras_parts.training.build import build_segmenter
+from keras_parts.training.recipes import recipe
+from keras_parts.training.run import train
+from tests.small import pictures
+
+pytestmark = pytest.mark.backend
+LAYERS = {8: (16, ("third", "fourth")), 16: (16, ("fourth",))}
+
+
+def plain(output_stride, outputs):
+    """Four strided convolutions."""
+    x = image = keras.Input((None, None, 3))
+    for name in ("first", "second", "third", "fourth"):
+        convolution = keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu", name=name)
+        x = convolution(x)
+    return atrous(keras.Model(image, x, name="plain"), output_stride, outputs, Preprocessing())
+
+
+def load_halves(backbone, path):
+    for weight in backbone.weights:
+        weight.assign(np.full(weight.shape, 0.5 if path is None else 0.25, "float32"))
+
+
+@pytest.fixture(autouse=True)
+def table():
+    """What a test registers is forgotten after it."""
+    known = dict(architectures.ARCHITECTURES)
+    yield
+    architectures.ARCHITECTURES.clear()
+    architectures.ARCHITECTURES.update(known)
+
+
+@pytest.fixture
+def registered():
+    return architectures.register("plain", plain, LAYERS, size=65, load=load_halves)
+
+
+def test_a_segmenter_is_saved_and_loaded(registered, tmp_path):
+    segmenter = PartSegmenter(SegmenterConfig(3, "plain", output_stride=8))
+    images = pictures((50, 40))
+    (logits,) = segmenter.maps(images)
+    assert logits.shape == (50, 40, 4) and segmenter.config.size == registered.size
+    segmenter.save_preset(tmp_path)
+    (again,) = PartSegmenter.from_preset(tmp_path).maps(images)
+    np.testing.assert_allclose(np.asarray(again), np.asarray(logits), atol=1e-5)
+
+    del architectures.ARCHITECTURES["plain"]
+    words = r"segmenter.json: architecture is 'plain', which is not registered.*register\('plain'"
+    with pytest.raises(ConfigError, match=words):
+        PartSegmenter.from_preset(tmp_path)
+
+
+SMALL = {
+    "parts": 2, "architecture": "plain", "size": 65, "batch_size": 2, "steps": 2, "warmup": 0,
+    "loss_size": 17, "train_from": None,
+}  # fmt: skip
+
+
+def test_a_recipe_trains_it(registered, tmp_path):
+    chosen = recipe("toy", **SMALL)
+    summary = train(
+        chosen, data.load("toy", "train", count=4, size=65), tmp_path / "run", progress=False
+    )
+    assert np.isfinite(summary["loss"])
+    trained = PartSegmenter.from_preset(tmp_path / "run/segmenter")
+    assert trained.config.architecture == "plain"
+
+
+def test_pretrained_weights_are_those_that_it_loads(registered):
+    for weights, value in (("pretrained", 0.5), ("some.h5", 0.25)):
+        backbone = build_segmenter(recipe("toy", **SMALL, backbone_weights=weights)).backbone
+        assert (keras.ops.convert_to_numpy(backbone.weights[0]) == value).all()
+    architectures.register("plain", plain, LAYERS, size=65)
+    with pytest.raises(ConfigError, match="plain was registered without `load`"):
+        build_segmenter(recipe("toy", **SMALL, backbone_weights="pretrained"))
+    build_segmenter(recipe("toy", **SMALL, backbone_weights="random"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "resnet50"}, "name is 'resnet50', expected a text other than"),
+        ({"name": 3}, "name is 3"),
+        ({"layers": {}}, "layers are {}, expected"),
+        ({"layers": {4: (8, ("third",))}}, "layers are {4: "),
+    ],
+)
+def test_what_cannot_be_registered(change, message):
+    with pytest.raises(ConfigError, match=message):
+        architectures.register(
+            **{"name": "plain", "backbone": plain, "layers": LAYERS, "size": 65} | change
+        )
+
+
+def test_backbones_that_are_not_what_was_said():
+    architectures.register("plain", lambda **_: keras.Sequential(), LAYERS, size=65)
+    with pytest.raises(ConfigError, match="backbone of plain is a Sequential, expected a Backbone"):
+        PartSegmenter(SegmenterConfig(2, "plain"))
+    architectures.register("plain", plain, {8: (16, ("fourth",))}, size=65)
+    with pytest.raises(ConfigError, match="gives maps of strides {'fourth': 16}, expected 8"):
+        PartSegmenter(SegmenterConfig(2, "plain", output_stride=8))

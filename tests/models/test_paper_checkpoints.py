@@ -1,0 +1,68 @@
+"""Checkpoints of the paper's public code, drawn by the reference's rule and stored as those are."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from keras_parts.cli import main
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.metrics import PROTOCOLS, SegmenterMaps
+from keras_parts.models.paper_checkpoints import from_released, predicts_background
+from keras_parts.models.segmenter import PartSegmenter
+from tests.backbones.reference import reference_state
+from tests.small import small_segmenter
+
+torch = pytest.importorskip("torch")
+MEANS = (104.007, 116.669, 122.679)
+
+
+def stored(path, arrays):
+    state = {name: torch.from_numpy(np.asarray(value)) for name, value in arrays.items()}
+    torch.save({"iter": 60000, "model_state_dict": state}, path)
+    return path
+
+
+def test_a_converted_checkpoint_computes_what_the_network_did(reference, tmp_path):
+    path = stored(tmp_path / "released.pth", reference_state(reference))
+    result = CliRunner().invoke(main, ["convert", str(path), "-o", str(tmp_path / "segmenter")])
+    assert result.exit_code == 0 and "5 parts" in result.stdout
+    segmenter = PartSegmenter.from_preset(tmp_path / "segmenter")
+    assert segmenter.parts == 5 and not predicts_background(segmenter)
+    # what was given to the network is the image with the means of BGR taken from RGB
+    images = (reference["network_input"].transpose(0, 2, 3, 1) + MEANS) / 255
+    logits = np.asarray(segmenter(images.astype("float32")))
+    expected = reference["network_logits"].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(logits[..., 1:], expected, atol=1e-4 * np.abs(expected).max())
+    assert logits.argmax(-1).min() > 0  # nowhere is the background the best
+    maps = SegmenterMaps(segmenter)
+    labelled = [SimpleNamespace(part_labels=())]
+    assert PROTOCOLS["pixels-full-model"].missing(maps, labelled) == (
+        "a model with a background of its own"
+    )
+    assert SegmenterMaps(small_segmenter()).background
+
+
+def test_what_is_no_released_checkpoint(tmp_path):
+    with pytest.raises(DataError, match="nosuch.pth: not a readable .pth file"):
+        from_released(tmp_path / "nosuch.pth")
+    with pytest.raises(DataError, match="no checkpoint of the paper's DeepLab"):
+        from_released(stored(tmp_path / "other.pth", {"conv1.weight": np.zeros(3)}))
+
+
+def test_nothing_of_the_file_is_executed(tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return (tmp_path / "harm").touch, ()
+
+    torch.save({"model_state_dict": Harmful()}, tmp_path / "harmful.pth")
+    with pytest.raises(DataError, match="harmful.pth: not a readable .pth file"):
+        from_released(tmp_path / "harmful.pth")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_pytorch_that_would_execute_it_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
+    with pytest.raises(ConfigError, match="CVE-2025-32434"):
+        from_released(stored(tmp_path / "released.pth", {}))

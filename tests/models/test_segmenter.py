@@ -1,0 +1,126 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from PIL import Image
+
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.models.architectures import ARCHITECTURES
+from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
+from keras_parts.results.parts import Parts
+from tests.small import pictures, small_segmenter
+
+pytestmark = pytest.mark.backend
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return small_segmenter()
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_logits_at_the_output_stride(architecture, output_stride):
+    config = SegmenterConfig(4, architecture, output_stride, size=65)
+    logits = PartSegmenter(config)(np.zeros((2, 65, 65, 3), "float32"))
+    side = 64 // output_stride + 1
+    assert tuple(logits.shape) == (2, side, side, 5)
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+
+
+def test_mirrored_images_have_mirrored_logits(segmenter):
+    image = np.stack(pictures((65, 65))).astype("float32") / 255
+    # The head's filters are not symmetric; with symmetric ones everything is.
+    for weight in segmenter.weights:
+        value = ops.convert_to_numpy(weight)
+        if value.ndim == 4:
+            weight.assign(value + value[:, ::-1])
+    plain = ops.convert_to_numpy(segmenter(image))
+    mirrored = ops.convert_to_numpy(segmenter(image[:, :, ::-1].copy()))
+    np.testing.assert_allclose(mirrored[:, :, ::-1], plain, rtol=1e-3, atol=1e-3)
+
+
+def test_maps_have_the_images_own_sizes_and_do_not_depend_on_the_batch(segmenter):
+    images = pictures((40, 60), (100, 30), (65, 65))
+    maps = segmenter.maps(images)
+    assert [m.shape for m in maps] == [(40, 60, 4), (100, 30, 4), (65, 65, 4)]
+    for image, together in zip(images, maps, strict=True):
+        np.testing.assert_allclose(segmenter.maps([image])[0], together, rtol=1e-3, atol=1e-4)
+
+
+def test_flipping_makes_mirrored_images_have_mirrored_maps(segmenter):
+    (image,) = pictures((48, 64))
+    maps = segmenter.maps([image, image[:, ::-1]], flip=True)
+    np.testing.assert_allclose(maps[0], maps[1][:, ::-1], atol=1e-3)
+    total = np.exp(maps[0]).sum(-1)
+    assert total.min() > 0.9 and total.max() < 1.1
+
+
+def test_segment_takes_paths_pictures_arrays_and_lists(segmenter, tmp_path):
+    (image,) = pictures((50, 40))
+    Image.fromarray(image).save(tmp_path / "a.png")
+    results = segmenter.segment([tmp_path / "a.png", Image.fromarray(image), image])
+    assert all(isinstance(result, Parts) for result in results)
+    for result in (*results, segmenter.segment(str(tmp_path / "a.png"))):
+        np.testing.assert_array_equal(result.labels, results[0].labels)
+        assert result.labels.shape == (50, 40)
+    with pytest.raises(DataError, match="missing.jpg"):
+        segmenter.segment(tmp_path / "missing.jpg")
+    with pytest.raises(DataError, match="float64"):
+        segmenter.segment(image.astype(float))
+
+
+def test_preset_round_trip(segmenter, tmp_path):
+    segmenter.save_preset(tmp_path / "preset")
+    again = PartSegmenter.from_preset(tmp_path / "preset")
+    assert again.config == segmenter.config
+    image = np.stack(pictures((65, 65))).astype("float32") / 255
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(again(image)), ops.convert_to_numpy(segmenter(image))
+    )
+
+
+def test_damaged_presets_are_named(segmenter, tmp_path):
+    with pytest.raises(DataError, match="segmenter.json: there is no such file"):
+        PartSegmenter.from_preset(tmp_path)
+    segmenter.save_preset(tmp_path)
+    path = tmp_path / "segmenter.json"
+    values = json.loads(path.read_text())
+    (tmp_path / "segmenter.weights.h5").write_bytes(b"not HDF5")
+    with pytest.raises(DataError, match="weights.h5: cannot be loaded"):
+        PartSegmenter.from_preset(tmp_path)
+    path.write_text(json.dumps(values | {"extra": 1}))
+    with pytest.raises(ConfigError, match="extra"):
+        PartSegmenter.from_preset(tmp_path)
+    path.write_text("{")
+    with pytest.raises(DataError, match="not JSON"):
+        PartSegmenter.from_preset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"parts": 1}, "parts is 1"),
+        ({"architecture": "vgg"}, "architecture is 'vgg'"),
+        ({"size": 256}, "try 257"),
+        ({"size": 8}, "size is 8"),
+        ({"output_stride": 4}, "output_stride is 4"),
+        ({"fit": "crop"}, "fit is 'crop'"),
+        ({"part_names": ("head",)}, "1 names for 4 parts"),
+    ],
+)
+def test_bad_settings_are_named(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        SegmenterConfig(**{"parts": 4} | fields)
+
+
+def test_float32_logits_under_mixed_precision():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        logits = PartSegmenter(SegmenterConfig(3, "small", size=65))(np.zeros((1, 65, 65, 3)))
+        assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    finally:
+        keras.config.set_dtype_policy(policy)

@@ -1,0 +1,306 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_parts.errors import ConfigError
+from keras_parts.results.palette import LARGEST, part_palette
+from keras_parts.results.parts import Parts, numbered_names
+from keras_parts.results.pictures import contact_sheet
+
+
+def logits_of(labels, parts, margin=8.0):
+    """Logits whose most probable label at every pixel is the given one."""
+    return (margin * (labels[..., None] == np.arange(parts + 1))).astype(np.float32)
+
+
+def blank(height, width, value=128):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+@pytest.fixture
+def two_parts():
+    """Of three parts, 1 is a block of 2 x 3 pixels, 2 a single pixel, 3 absent."""
+    labels = np.zeros((6, 8), int)
+    labels[1:3, 2:5] = 1
+    labels[5, 7] = 2
+    return Parts(logits_of(labels, 3), blank(6, 8)), labels
+
+
+def test_labels_foreground_and_probabilities(two_parts):
+    parts, labels = two_parts
+    assert parts.labels.dtype == np.uint8
+    np.testing.assert_array_equal(parts.labels, labels)
+    np.testing.assert_array_equal(parts.foreground, labels > 0)
+    assert parts.probabilities.shape == (6, 8, 4)
+    assert parts.probabilities.dtype == np.float32
+    np.testing.assert_allclose(parts.probabilities.sum(-1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(parts.probabilities.argmax(-1), labels)
+
+
+def test_undecided_parts_still_make_foreground():
+    """Four parts at 0.15 each are 0.6 of object: more than a background of 0.4."""
+    probabilities = np.array([0.4, 0.15, 0.15, 0.15, 0.15])
+    parts = Parts(np.log(probabilities).astype(np.float32).reshape(1, 1, 5), blank(1, 1))
+    assert parts.foreground.all()
+    assert parts.labels[0, 0] == 1
+
+
+def test_huge_logits_do_not_overflow():
+    logits = np.array([[[1e4, -1e4, 0], [-1e4, 1e4, 1e4 + 1]]], np.float32)
+    parts = Parts(logits, blank(1, 2))
+    np.testing.assert_array_equal(parts.labels, [[0, 2]])
+    np.testing.assert_allclose(
+        parts.probabilities[0], [[1, 0, 0], [0, 1 / (1 + np.e), np.e / (1 + np.e)]], atol=1e-4
+    )
+
+
+def test_foreground_agrees_with_probabilities():
+    logits = np.random.default_rng(0).normal(size=(40, 30, 6)).astype(np.float32)
+    parts = Parts(logits, blank(40, 30))
+    np.testing.assert_array_equal(parts.foreground, parts.probabilities[..., 0] < 0.5)
+    inside = parts.labels[parts.foreground]
+    np.testing.assert_array_equal(inside, 1 + logits[parts.foreground][:, 1:].argmax(-1))
+
+
+def test_areas_centroids_and_boxes(two_parts):
+    parts, _ = two_parts
+    np.testing.assert_array_equal(parts.areas, [6, 1, 0])
+    np.testing.assert_array_equal(parts.centroids, [[3, 1.5], [7, 5], [np.nan, np.nan]])
+    np.testing.assert_array_equal(
+        parts.boxes, [[1.5, 0.5, 4.5, 2.5], [6.5, 4.5, 7.5, 5.5], [np.nan] * 4]
+    )
+
+
+def test_regions_against_a_plain_loop():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 5, (23, 37))
+    parts = Parts(logits_of(labels, 6), blank(23, 37))
+    for part in range(1, 5):
+        y, x = np.nonzero(labels == part)
+        assert parts.areas[part - 1] == len(x)
+        np.testing.assert_allclose(parts.centroids[part - 1], [x.mean(), y.mean()], rtol=1e-6)
+        sides = [x.min() - 0.5, y.min() - 0.5, x.max() + 0.5, y.max() + 0.5]
+        np.testing.assert_array_equal(parts.boxes[part - 1], sides)
+    assert np.isnan(parts.boxes[4:]).all()
+
+
+def test_names_and_palette_by_default_and_given(two_parts):
+    parts, _ = two_parts
+    assert parts.names == numbered_names(3) == ("part 1", "part 2", "part 3")
+    np.testing.assert_array_equal(parts.palette, part_palette(3))
+    given = Parts(parts.logits, parts.image, ["a", "b", "c"], np.eye(3, dtype=np.uint8) * 9)
+    assert given.names == ("a", "b", "c")
+    assert given.indexed().getpalette()[:12] == [0, 0, 0, 9, 0, 0, 0, 9, 0, 0, 0, 9]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"logits": np.zeros((4, 5), np.float32)}, "expected \\(height, width, 1 \\+ parts\\)"),
+        ({"logits": np.zeros((4, 5, 1), np.float32)}, "1 to 255 parts"),
+        ({"image": blank(5, 4)}, "like the logits"),
+        ({"image": np.zeros((4, 5, 3), np.float32)}, "expected uint8"),
+        ({"names": ("only one",)}, "1 names for 2 parts"),
+        ({"palette": np.zeros((2, 3))}, "palette is float64"),
+    ],
+)
+def test_refuses_what_does_not_fit(change, message):
+    good = {"logits": np.zeros((4, 5, 3), np.float32), "image": blank(4, 5)}
+    with pytest.raises(ConfigError, match=message):
+        Parts(**good | change)
+
+
+def test_scores_are_the_mean_probability_of_each_parts_pixels():
+    logits = np.random.default_rng(0).normal(size=(60, 50, 5)).astype(np.float32) - [2, 0, 0, 0, 99]
+    parts = Parts(logits, None)
+    for part in range(1, 4):
+        own = parts.probabilities[..., part][parts.labels == part]
+        np.testing.assert_allclose(parts.scores[part - 1], own.mean(), rtol=1e-5)
+    assert np.isnan(parts.scores[3])
+
+
+def test_large_images_are_decided_in_bands(monkeypatch):
+    logits = np.random.default_rng(0).normal(size=(70, 40, 4)).astype(np.float32)
+    whole = Parts(logits)
+    labels, scores = whole.labels, whole.scores
+    monkeypatch.setattr("keras_parts.results.parts._BAND", 100)
+    bands = Parts(logits)
+    np.testing.assert_array_equal(bands.labels, labels)
+    np.testing.assert_allclose(bands.scores, scores, rtol=1e-5)
+
+
+def test_parts_without_an_image_have_everything_but_pictures_of_it(two_parts):
+    parts = Parts(two_parts[0].logits)
+    assert len(parts.table()) == 2 and parts.indexed().size == (8, 6)
+    for show in (parts.overlay, parts.cutouts):
+        with pytest.raises(ConfigError, match="no image"):
+            show()
+
+
+def test_rows_of_the_table(two_parts):
+    first, second = two_parts[0].table()
+    assert (first["part"], first["name"], first["area"]) == (1, "part 1", 6)
+    assert (first["x"], first["y"]) == (3, 1.5)
+    assert [first[name] for name in ("x0", "y0", "x1", "y1")] == [1.5, 0.5, 4.5, 2.5]
+    assert 0.9 < first["score"] <= 1 and second["area"] == 1
+
+
+def test_saved_cutouts_and_soft_maps(two_parts, tmp_path):
+    parts, labels = two_parts
+    parts.save_cutouts(tmp_path / "cut")
+    with Image.open(tmp_path / "cut/1.png") as picture:
+        assert picture.mode == "RGBA" and picture.size == (3, 2)
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["1.png", "2.png"]
+    parts.save_soft(tmp_path / "soft.npz")
+    with np.load(tmp_path / "soft.npz") as arrays:
+        np.testing.assert_array_equal(arrays["probabilities"].argmax(-1), labels)
+
+
+def test_overlay_colours_parts_and_leaves_the_background():
+    labels = np.zeros((60, 60), int)
+    labels[10:30, 10:50] = 1
+    labels[30:50, 10:50] = 2
+    image = blank(60, 60, 100)
+    parts = Parts(logits_of(labels, 2), image)
+    overlay = np.asarray(parts.overlay(alpha=0.5))
+    assert overlay.shape == image.shape
+    for part, (y, x) in ((1, (20, 30)), (2, (40, 30))):
+        mixed = (image[y, x].astype(float) + parts.palette[part - 1]) / 2
+        np.testing.assert_allclose(overlay[y, x], mixed, atol=2)
+    np.testing.assert_array_equal(overlay[:7], image[:7])
+    np.testing.assert_array_equal(overlay[:, 54:], image[:, 54:])
+    # The line between both parts is brighter than either side.
+    assert overlay[29:31, 30].max(axis=0).min() > 200
+    unlined = np.asarray(parts.overlay(alpha=0.5, lines=False))
+    np.testing.assert_allclose(unlined[29, 30], overlay[20, 30], atol=2)
+
+
+def test_overlay_never_darkens_around_parts():
+    """No fringe of the background's black index."""
+    labels = np.zeros((40, 40), int)
+    labels[10:30, 10:30] = 1
+    white = np.full((1, 3), 255, np.uint8)
+    picture = Parts(logits_of(labels, 1), blank(40, 40, 255), palette=white).overlay(alpha=1)
+    assert np.asarray(picture).min() == 255
+
+
+def test_overlay_without_opacity_is_the_image(two_parts):
+    parts, _ = two_parts
+    np.testing.assert_array_equal(np.asarray(parts.overlay(alpha=0, lines=False)), parts.image)
+    with pytest.raises(ConfigError, match="alpha is 1.5"):
+        parts.overlay(alpha=1.5)
+
+
+def named_halves(height, width, names):
+    """The upper part of an image, as many columns of parts as there are names."""
+    labels = np.zeros((height, width), int)
+    labels[: height // 2] = 1 + np.arange(width) * len(names) // width
+    return Parts(logits_of(labels, len(names)), blank(height, width), names)
+
+
+@pytest.mark.parametrize("size", [(150, 200), (1200, 1600), (20, 30)])
+@pytest.mark.parametrize("names", [("head", "wing"), tuple(f"a long name {k}" for k in range(16))])
+def test_names_are_below_the_overlay_beside_their_colours(size, names):
+    parts = named_halves(*size, names)
+    plain, named = (np.asarray(parts.overlay(legend=legend)) for legend in (False, True))
+    assert plain.shape == (*size, 3)
+    np.testing.assert_array_equal(named[: size[0], : size[1]], plain)
+    legend = named[size[0] :]
+    for colour in parts.palette:
+        y, x = np.nonzero((legend == colour).all(-1))
+        assert 8 <= np.ptp(y) + 1 == np.ptp(x) + 1 and y.size == (np.ptp(y) + 1) ** 2
+        # Dark letters follow on the same line, white is around.
+        beside = legend[y.min() : y.max() + 1, x.max() + 1 : x.max() + 4 * np.ptp(x)]
+        assert beside.min() < 100 and (beside > 250).mean() > 0.4
+    assert (legend[-3:] == 255).all() and (legend[:, -3:] == 255).all()
+
+
+def test_legends_of_a_size_have_a_size_and_grow_with_the_picture():
+    names = ("head", "wing")
+    seen = named_halves(90, 120, names)
+    unseen = Parts(np.zeros((90, 120, 3), np.float32) + [9, 0, 0], blank(90, 120), names)
+    assert seen.overlay().size == unseen.overlay().size
+    small, large = (named_halves(3 * side, 4 * side, names) for side in (300, 900))
+    heights = [one.overlay().height - one.size[1] for one in (small, large)]
+    assert heights[1] == pytest.approx(3 * heights[0], rel=0.1)
+
+
+def test_numbers_are_no_names():
+    parts = named_halves(30, 40, numbered_names(2))
+    assert parts.overlay().size == (40, 30)
+
+
+def test_endless_names_are_cut():
+    parts = named_halves(30, 40, ("x" * 5000, "\n \n", "鳥"))
+    assert parts.overlay().width < 400
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1)])
+def test_tiny_images(size):
+    parts = Parts(np.ones((*size, 3), np.float32), blank(*size))
+    assert parts.overlay().size == size[::-1]
+    assert parts.labels.shape == size
+
+
+def test_saved_pictures(two_parts, tmp_path):
+    parts, labels = two_parts
+    parts.save_indexed(tmp_path / "labels.png")
+    with Image.open(tmp_path / "labels.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), labels)
+        assert picture.getpalette()[3:12] == part_palette(3).ravel().tolist()
+    for suffix in ("png", "jpg", "JPEG", "webp"):
+        parts.save_overlay(tmp_path / f"overlay.{suffix}")
+        with Image.open(tmp_path / f"overlay.{suffix}") as picture:
+            assert picture.size == (8, 6)
+    with pytest.raises(ConfigError, match="cannot write pictures of type .xyz"):
+        parts.save_overlay(tmp_path / "overlay.xyz")
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_palette_is_distinct_and_stable():
+    colours = part_palette(LARGEST).astype(int)
+    assert len(np.unique(colours, axis=0)) == LARGEST
+    np.testing.assert_array_equal(part_palette(7), colours[:7])
+    assert colours[:2].tolist() == [[0, 114, 178], [230, 159, 0]]
+    first = colours[:32]
+    apart = np.abs(first[:, None] - first).sum(-1) + 999 * np.eye(32, dtype=int)
+    assert apart.min() >= 40
+    assert part_palette(0).shape == (0, 3)
+    with pytest.raises(ConfigError, match="parts is 256"):
+        part_palette(256)
+
+
+def test_palette_is_the_callers_own():
+    part_palette(3)[:] = 0
+    assert part_palette(3).any()
+
+
+def test_contact_sheet_places_images_in_rows():
+    wide = np.zeros((10, 20, 3), np.uint8)
+    wide[:] = (255, 0, 0)
+    tall = Image.new("RGB", (10, 20), (0, 0, 255))
+    sheet = np.asarray(contact_sheet([wide, tall, wide], columns=2, cell=64))
+    assert sheet.shape == (3 * 2 + 64 + 32, 3 * 2 + 2 * 64, 3)
+    assert sheet[2 + 32, 2 + 32].tolist() == [255, 0, 0]
+    assert sheet[2 + 32, 4 + 64 + 32].tolist() == [0, 0, 255]
+    assert sheet[-10, 2 + 32].tolist() == [255, 0, 0]
+    assert sheet[-10, -10].tolist() == [255, 255, 255]
+
+
+def test_contact_sheet_captions_are_drawn_and_cut():
+    images = [blank(20, 20, 255)] * 3
+    plain = contact_sheet(images, columns=3, cell=64)
+    sheet = contact_sheet(images, columns=3, cell=64, captions=["x", "a name\n" * 30, "鳥 é"])
+    assert sheet.height > plain.height and sheet.width == plain.width
+    text = np.asarray(sheet.convert("L"))[2 + 64 :] < 128
+    assert text.any()
+    # The second caption stays in its own column.
+    assert not text[:, 66:68].any() and not text[:, 132:134].any()
+
+
+def test_contact_sheet_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match="0 images"):
+        contact_sheet([])
+    with pytest.raises(ConfigError, match="0 columns"):
+        contact_sheet([blank(2, 2)], columns=0)

@@ -1,0 +1,224 @@
+"""Names, addresses and the folders behind them."""
+
+import json
+import warnings
+
+import pytest
+
+from keras_parts.errors import ConfigError, IntegrityError
+from keras_parts.zoo import registry
+from keras_parts.zoo.errors import DownloadError, UnknownModel
+from keras_parts.zoo.locations import Address, Folder, is_address, place, places, read_index
+from keras_parts.zoo.publishing import publish
+from tests.zoo import server as bad
+from tests.zoo.made import make_entry
+
+
+@pytest.fixture(autouse=True)
+def packaged(tmp_path, monkeypatch):
+    """What comes with the package: nothing but birds-4@1.0.0."""
+    folder = tmp_path / "packaged"
+    make_entry(folder / "birds-4")
+    monkeypatch.setattr(registry, "PACKAGED", folder)
+    return folder
+
+
+def publish_models(root, *ids, **fields):
+    for number, one in enumerate(ids):
+        name, _, version = one.partition("@")
+        entry = root.with_name(f"{root.name}-{number}")
+        make_entry(entry, name=name, version=version, **fields)
+        publish(entry, root)
+
+
+def ids(entries):
+    return [entry.card.id for entry in entries]
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://zoo.example/a/b/", "https://zoo.example/a/b"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("https://zoo.example/cub/1.0.0/card.json", "https://zoo.example/cub/1.0.0"),
+        ("hf://me/birds", "https://huggingface.co/me/birds/resolve/main"),
+        ("hf://me/birds/cub/1.0.0", "https://huggingface.co/me/birds/resolve/main/cub/1.0.0"),
+    ],
+)
+def test_addresses(text, url, monkeypatch):
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    assert is_address(text)
+    assert place(text).url == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://",
+        "https:///path",
+        "http://[::1",
+        "https://zoo.example/a?token=1",
+        "https://zoo.example/a#b",
+        "https://zoo.example/zoo/../other",
+        "https://zoo.example/zoo/%2e%2e/other",
+        "https://zoo.example/zoo/%2E./other",
+        "https://zoo.example/zoo/..%5cother",
+        "hf://me",
+        "hf://",
+    ],
+)
+def test_addresses_that_are_refused(text):
+    with pytest.raises(ConfigError, match="address|HF|hf"):
+        place(text)
+
+
+def test_places_of_the_environment(monkeypatch):
+    monkeypatch.setenv("KERAS_PARTS_ZOO", "/mnt/zoo, https://zoo.example ,,models")
+    assert [str(one) for one in places()] == ["/mnt/zoo", "https://zoo.example", "models"]
+    assert [type(one) for one in places()] == [Folder, Address, Folder]
+
+
+def test_an_address_holds_what_lies_below_it():
+    zoo = Address("https://zoo.example/birds")
+    assert zoo.holds(Address("https://zoo.example/birds/cub/1.0.0")) and zoo.holds(zoo)
+    for other in (
+        "https://zoo.example/birds-evil",
+        "https://zoo.example",
+        "http://zoo.example/birds",
+    ):
+        assert not zoo.holds(Address(other))
+
+
+def test_the_package_goes_first(tmp_path, monkeypatch):
+    publish_models(tmp_path / "zoo", "birds-4@1.0.0", "birds-4@2.0.0", "cars@1.0.0", about="other")
+    monkeypatch.setenv("KERAS_PARTS_ZOO", str(tmp_path / "zoo"))
+    assert ids(registry.entries()) == ["birds-4@1.0.0", "birds-4@2.0.0", "cars@1.0.0"]
+    for specifier in ("birds-4", "birds-4@1.0.0"):
+        assert registry.find(specifier).card.about == "Two parts of birds."
+    assert registry.find("birds-4@2.0.0").card.about == "other"
+
+
+def test_latest_version_by_number(tmp_path, monkeypatch):
+    publish_models(tmp_path / "zoo", "cars@1.9.0", "cars@1.10.0")
+    monkeypatch.setenv("KERAS_PARTS_ZOO", str(tmp_path / "zoo"))
+    assert registry.find("cars").card.version == "1.10.0"
+    assert registry.find("cars@1.9.0").card.version == "1.9.0"
+    assert ids(registry.entries()) == ["birds-4@1.0.0", "cars@1.9.0", "cars@1.10.0"]
+
+
+def test_packaged_files_need_no_download(packaged):
+    entry = registry.find("birds-4")
+    assert entry.packaged == packaged / "birds-4"
+    (packaged / "birds-4" / "segmenter.weights.h5").unlink()
+    assert registry.find("birds-4").packaged is None
+
+
+@pytest.mark.parametrize(
+    ("specifier", "message"),
+    [
+        ("bird-4", "did you mean 'birds-4'"),
+        ("Birds-4", "did you mean 'birds-4'"),
+        ("birds-4@9.9.9", "there are the versions 1.0.0"),
+        ("birds-4@latest", "there are the versions 1.0.0"),
+        ("zebra", "there are: birds-4"),
+        ("../birds-4", "no model is called"),
+        ("birds-4/../birds-4", "no model is called"),
+        ("birds-4@../1.0.0", "no model is called"),
+        ("birds-4\n", "no model is called"),
+        ("", "no model is called ''"),
+    ],
+)
+def test_unknown_names(specifier, message):
+    with pytest.raises(UnknownModel, match=message):
+        registry.find(specifier)
+
+
+def test_a_place_that_cannot_be_asked_is_named(server, monkeypatch):
+    monkeypatch.setenv("KERAS_PARTS_ZOO", f"{server.url}/zoo")
+    with pytest.raises(UnknownModel, match="Could not be asked: .*index.json: HTTP 404"):
+        registry.find("cars")
+    assert registry.find("birds-4").card.name == "birds-4"
+    assert ids(registry.entries(ask=True)) == ["birds-4@1.0.0"]
+
+
+def test_listing_asks_nobody_and_remembers(server, monkeypatch):
+    publish_models(server.root / "zoo", "cars@1.0.0")
+    monkeypatch.setenv("KERAS_PARTS_ZOO", f"{server.url}/zoo")
+    assert ids(registry.entries()) == ["birds-4@1.0.0"]
+    assert server.requests == []
+    assert ids(registry.entries(ask=True)) == ["birds-4@1.0.0", "cars@1.0.0"]
+    server.requests.clear()
+    assert ids(registry.entries()) == ["birds-4@1.0.0", "cars@1.0.0"]
+    assert server.requests == []
+
+
+@pytest.mark.filterwarnings("ignore:.*the last time")
+def test_what_a_place_said_serves_when_it_is_away(server, monkeypatch):
+    publish_models(server.root / "zoo", "cars@1.0.0")
+    monkeypatch.setenv("KERAS_PARTS_ZOO", f"{server.url}/zoo")
+    registry.find("cars")
+    server.behave["index.json"] = [bad.status(500)] * 9
+    server.behave["card.json"] = [bad.status(500)] * 9
+    with pytest.warns(UserWarning, match=r"index\.json: HTTP 500.*the last time"):
+        assert registry.find("cars").card.name == "cars"
+    monkeypatch.setenv("KERAS_PARTS_OFFLINE", "1")
+    server.requests.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert registry.find("cars").card.name == "cars"
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"<html>",
+        b'{"format": 3, "entries": []}',
+        b'{"format": 2, "entries": [{}]}',
+        b" " * (2**24 + 1),
+    ],
+    ids=lambda content: repr(content[:30]),
+)
+def test_what_is_no_index(tmp_path, content):
+    (tmp_path / "index.json").write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"index\.json"):
+        read_index(Folder(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", "/etc", "a\\b", "C:", "nul", ".", "a\x00"])
+def test_names_that_try_to_leave(tmp_path, name):
+    publish_models(tmp_path / "zoo", "cars@1.0.0")
+    index = json.loads((tmp_path / "zoo/index.json").read_text())
+    index["entries"][0]["name"] = name
+    (tmp_path / "zoo/index.json").write_text(json.dumps(index))
+    with pytest.raises(IntegrityError, match=r"index\.json: not what the schema says"):
+        read_index(Folder(tmp_path / "zoo"))
+
+
+def test_a_card_must_be_the_one_of_the_index(tmp_path, monkeypatch):
+    zoo = tmp_path / "zoo"
+    publish_models(zoo, "cars@1.0.0")
+    monkeypatch.setenv("KERAS_PARTS_ZOO", str(zoo))
+    card = zoo / "cars/1.0.0/card.json"
+    card.write_bytes(card.read_bytes().replace(b"birds only", b"Birds only"))
+    with pytest.raises(IntegrityError, match=r"cars.1\.0\.0.card\.json: sha256 is"):
+        registry.find("cars")
+
+
+def test_a_card_of_another_name(tmp_path, monkeypatch):
+    zoo = tmp_path / "zoo"
+    publish_models(zoo, "cars@1.0.0")
+    index = (zoo / "index.json").read_text().replace('"cars"', '"vans"')
+    (zoo / "index.json").write_text(index)
+    (zoo / "cars").rename(zoo / "vans")
+    monkeypatch.setenv("KERAS_PARTS_ZOO", str(zoo))
+    with pytest.raises(IntegrityError, match=r"is cars@1\.0\.0, expected vans@1\.0\.0"):
+        registry.find("vans")
+
+
+def test_reading_what_is_not_there(tmp_path):
+    with pytest.raises(DownloadError, match="no such file"):
+        Folder(tmp_path).read("index.json", 10)

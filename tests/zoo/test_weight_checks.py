@@ -1,0 +1,259 @@
+import h5py
+import numpy as np
+import pytest
+
+from keras_parts.errors import IntegrityError
+from keras_parts.zoo.weight_checks import check_weights_file
+
+SHAPES = {"layers/dense/vars/0": (3, 4), "layers/dense/vars/1": (4,), "vars/0": ()}
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Path of a sound file, as Keras writes them."""
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        for name, shape in SHAPES.items():
+            file[name] = np.ones(shape, "float32")
+        file["layers/dense/vars"].attrs["name"] = "dense"
+        file.create_group("layers/activation/vars")
+    return path
+
+
+def edited(path, edit):
+    with h5py.File(path, "a") as file:
+        edit(file)
+    return path
+
+
+def test_sound_files_pass(weights):
+    assert check_weights_file(weights) == SHAPES
+    assert check_weights_file(weights, SHAPES) == SHAPES
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+def test_floats_of_any_precision_pass(weights, dtype):
+    edited(weights, lambda file: file.create_dataset("half", data=np.ones(3, dtype)))
+    assert check_weights_file(weights)["half"] == (3,)
+
+
+def test_compressed_arrays_pass(weights):
+    values = np.ones((64, 64), "float32")
+    edited(
+        weights,
+        lambda file: file.create_dataset("x", data=values, compression="gzip", shuffle=True),
+    )
+    assert check_weights_file(weights)["x"] == (64, 64)
+
+
+def external_link(file):
+    file["layers/x"] = h5py.ExternalLink("other.h5", "/secret")
+
+
+def soft_link(file):
+    file["layers/x"] = h5py.SoftLink("/layers/dense/vars/0")
+
+
+def dangling_link(file):
+    file["layers/x"] = h5py.SoftLink("/nowhere")
+
+
+def loop(file):
+    file["layers/again"] = file["layers"]
+
+
+def alias(file):
+    file["layers/alias"] = file["layers/dense/vars/0"]
+
+
+def named_type(file):
+    file["layers/type"] = np.dtype("float32")
+
+
+def integers(file):
+    file["x"] = np.arange(3)
+
+
+def texts(file):
+    file["x"] = "text"
+
+
+def objects(file):
+    file.create_dataset("x", (2,), h5py.ref_dtype)
+
+
+def compound(file):
+    file["x"] = np.zeros(2, [("a", "f4"), ("b", "f4")])
+
+
+def variable_length(file):
+    file.create_dataset("x", (2,), h5py.vlen_dtype(np.dtype("float32")))
+
+
+def empty(file):
+    file["x"] = h5py.Empty("float32")
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((3,), "float32")
+    layout[:] = h5py.VirtualSource("other.h5", "secret", (3,))
+    file.create_virtual_dataset("x", layout)
+
+
+def external_storage(file):
+    file.create_dataset("x", (3,), "float32", external=[("other.raw", 0, 12)])
+
+
+def unwritten(file):
+    """4 TB that take no room."""
+    file.create_dataset("x", (1024, 1024, 1024, 1024), "float32", chunks=(1, 1, 1024, 1024))
+
+
+def astronomic(file):
+    """Its number of bytes overflows 64 bits."""
+    x = file.create_dataset("x", (1,), "float32", maxshape=(None,) * 1, chunks=(1,))
+    x.resize((2**62,))
+    x[0] = 1
+
+
+def too_large(file):
+    """16 GB, of which one chunk is there."""
+    x = file.create_dataset("x", (2**32,), "float32", chunks=(1024,), compression="gzip")
+    x[:10] = 1
+
+
+def lzf(file):
+    file.create_dataset("x", data=np.ones(100, "float32"), compression="lzf")
+
+
+def attribute(file):
+    file["layers"].attrs["config"] = "{}"
+
+
+def nan(file):
+    file["layers/dense/vars/1"][2] = np.nan
+
+
+def infinite(file):
+    file["vars/0"][()] = np.inf
+
+
+HOSTILE = [
+    (external_link, "'x' is a ExternalLink"),
+    (soft_link, "'x' is a SoftLink"),
+    (dangling_link, "'x' is a SoftLink"),
+    (loop, "linked twice"),
+    (alias, "linked twice"),
+    (named_type, "neither a group nor an array"),
+    (integers, "x has type int64"),
+    (texts, "x has type object"),
+    (objects, "x has type object"),
+    (compound, "x has type"),
+    (variable_length, "x has type object"),
+    (empty, "expected floats"),
+    (virtual, "lies in another file"),
+    (external_storage, "lies in another file"),
+    (unwritten, "holds nothing"),
+    (astronomic, "declares 18,446,744,073,709,5"),
+    (too_large, "declares 17,179,869,"),
+    (lzf, "unknown filters"),
+    (attribute, "attributes that weights do not have: {'config'}"),
+    (nan, "layers/dense/vars/1 holds values that are not finite"),
+    (infinite, "vars/0 holds values that are not finite"),
+]
+
+
+@pytest.mark.parametrize(("edit", "message"), HOSTILE, ids=lambda x: getattr(x, "__name__", ""))
+def test_hostile_files_are_refused(weights, edit, message):
+    edited(weights, edit)
+    with pytest.raises(IntegrityError) as caught:
+        check_weights_file(weights)
+    assert message in str(caught.value)
+    assert weights.name in str(caught.value)
+
+
+def test_external_links_are_not_followed(weights, tmp_path):
+    """Not even to a file that would do."""
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["secret"] = np.ones(3, "float32")
+    edited(weights, external_link)
+    with pytest.raises(IntegrityError, match="ExternalLink"):
+        check_weights_file(weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extra": (2,)}, "1 arrays are missing \\['extra'\\], 0 are not expected"),
+        ({"vars/0": None}, "0 arrays are missing \\[\\], 1 are not expected \\['vars/0'\\]"),
+        ({"vars/0": (1,)}, "vars/0 has the shape \\(\\), expected \\(1,\\)"),
+    ],
+)
+def test_arrays_must_be_the_expected_ones(weights, change, message):
+    expected = {name: shape for name, shape in (SHAPES | change).items() if shape is not None}
+    with pytest.raises(IntegrityError, match=message):
+        check_weights_file(weights, expected)
+
+
+def test_limit_on_bytes(weights):
+    declared = 4 * (12 + 4 + 1)
+    check_weights_file(weights, max_bytes=declared)
+    with pytest.raises(IntegrityError, match=f"declares {declared} bytes"):
+        check_weights_file(weights, max_bytes=declared - 1)
+
+
+def test_deep_nesting_does_not_exhaust_the_stack(weights):
+    edited(weights, lambda file: file.create_group("/".join("g" * 3000)))
+    assert check_weights_file(weights) == SHAPES
+
+
+@pytest.mark.parametrize("content", [b"", b"not HDF5", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "model.weights.h5"
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match="not a sound HDF5 file"):
+        check_weights_file(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(IntegrityError, match=r"none\.h5"):
+        check_weights_file(tmp_path / "none.h5")
+
+
+def test_truncated_at_any_place_never_passes(weights):
+    whole = weights.read_bytes()
+    for length in range(0, len(whole) - 1, 397):
+        weights.write_bytes(whole[:length])
+        with pytest.raises(IntegrityError):
+            check_weights_file(weights)
+
+
+def test_damage_anywhere_raises_nothing_else(weights):
+    """Bytes all over the file flipped, one at a time: sound, or an IntegrityError."""
+    whole = weights.read_bytes()
+    for place in range(0, len(whole), 101):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        weights.write_bytes(damaged)
+        try:
+            check_weights_file(weights, SHAPES)
+        except IntegrityError:
+            pass
+
+
+@pytest.mark.backend
+def test_layout_is_that_of_saved_weights(tmp_path):
+    import keras
+
+    from keras_parts.zoo.weight_checks import weights_layout
+
+    def model(units):
+        inputs = keras.Input((4,))
+        hidden = keras.layers.Dense(units, name="hidden")(inputs)
+        return keras.Model(inputs, keras.layers.BatchNormalization(name="norm")(hidden))
+
+    model(3).save_weights(tmp_path / "x.weights.h5")
+    layout = check_weights_file(tmp_path / "x.weights.h5", weights_layout(model(3)))
+    assert sorted(layout.values()) == [(3,)] * 5 + [(4, 3)]
+    with pytest.raises(IntegrityError, match="expected \\(4, 5\\)|expected \\(5,\\)"):
+        check_weights_file(tmp_path / "x.weights.h5", weights_layout(model(5)))
