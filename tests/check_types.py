@@ -22,7 +22,9 @@ def main():
         options = ["--config-file", ROOT / "pyproject.toml", "--cache-dir", ROOT / ".mypy_cache"]
         command = [sys.executable, "-m", "mypy", *options, *sys.argv[1:], "-p", "keras_parts"]
         environment = os.environ | {"MYPYPATH": folder}
-        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        result = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True
+        )
     found = result.stdout.replace("keras_parts/zoo/", "zoo/").replace("keras_parts/cli/", "cli/")
     print(found + result.stderr, end="")
     sys.exit(result.returncode)

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: where real data and reference values lie, if they are there."""
+"""Fixtures shared by all tests: real photographs and weights, where present; reference values."""
 
 import os
 from pathlib import Path
@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.backbones.reference import reference_folder
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def _shared(variable, folder):
     path = Path(os.environ.get(variable) or ROOT.parent / "shared" / folder)
-    if not path.is_dir():
+    if not path.is_dir() or not any(path.iterdir()):
         pytest.skip(f"no {folder} at {path}: set {variable} to run this test")
     return path
 
@@ -31,6 +33,5 @@ def test_weights():
 @pytest.fixture(scope="session")
 def reference():
     """Inputs and results of the paper's public implementation, as a dict of arrays."""
-    path = _shared("KERAS_PARTS_TEST_REFERENCE", "reference") / "reference.npz"
-    with np.load(path) as arrays:
+    with np.load(reference_folder() / "reference.npz") as arrays:
         return dict(arrays)

@@ -7,12 +7,18 @@ from pathlib import Path
 import numpy as np
 
 
+def reference_folder():
+    """Where reference.npz lies: KERAS_PARTS_TEST_REFERENCE, or tests/reference/."""
+    elsewhere = Path(os.environ.get("KERAS_PARTS_TEST_REFERENCE") or "")
+    if (elsewhere / "reference.npz").is_file():
+        return elsewhere
+    return Path(__file__).resolve().parents[1] / "reference"
+
+
 def reference_state(reference):
     """{name: array} by the reference's rule: they are drawn from the checksum of each name."""
-    beside_the_checkout = Path(__file__).resolve().parents[3] / "shared" / "reference"
-    folder = Path(os.environ.get("KERAS_PARTS_TEST_REFERENCE") or beside_the_checkout)
     seed, state = int(reference["network_seed"]), {}
-    for line in (folder / "state_dict_names.txt").read_text().splitlines():
+    for line in (reference_folder() / "state_dict_names.txt").read_text().splitlines():
         name, shape = line.split(" ", 1)
         shape = tuple(int(size) for size in shape.strip("()").split(",") if size.strip())
         if name.endswith("num_batches_tracked"):
