@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_parts.errors import DataError
 from keras_parts.ops import part_means, prominence, reduce_aligned
+from keras_parts.ops.kmeans import kmeans
 
 _PLACES = 60_000
 _INSIDE = 0.7  # foreground of a cell that counts as a place of the object, if there is such a cell
@@ -32,9 +33,6 @@ def find_clusters(crops, images, parts, exponent=0.0, centre=True, seed=0):
     Raises:
         DataError: there are fewer places than clusters.
     """
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
     rng = np.random.default_rng(seed)
     some = -(-_PLACES // images)
     found = [
@@ -48,12 +46,16 @@ def find_clusters(crops, images, parts, exponent=0.0, centre=True, seed=0):
             f"clusters: there are {len(places)} places of objects for {parts} parts: are the masks "
             "empty? Give more images, or let the parts start by chance: weights.clusters=0"
         )
-    # Several threads add up in any order, and a resumed run must find the same.
-    with threadpool_limits(1):
-        fitted = KMeans(parts, n_init=_ATTEMPTS, max_iter=60, random_state=seed).fit(
-            places, sample_weight=weights
-        )
-    return _unit(fitted.cluster_centers_)
+    found = kmeans(
+        places,
+        parts,
+        restarts=_ATTEMPTS,
+        seed=seed,
+        weights=weights,
+        max_iterations=60,
+        max_threads=1,  # a resumed run must find the same clusters
+    )
+    return _unit(found.centres)
 
 
 def _places(features, foreground, exponent, centre, some, rng):

@@ -1,19 +1,10 @@
 """Colour: CIE Lab, greyscale and random jitter of RGB images in [0, 1]."""
 
-import numpy as np
 from keras import ops
 
+from keras_parts.ops.lab import lab
 from keras_parts.ops.replicas import uniform_rows
 
-# Linear sRGB to CIE XYZ over the D65 white point, IEC 61966-2-1.
-_XYZ = np.array(
-    [
-        [0.412453, 0.357580, 0.180423],
-        [0.212671, 0.715160, 0.072169],
-        [0.019334, 0.119193, 0.950227],
-    ]
-)
-_WHITE = np.array([0.95047, 1.0, 1.08883])
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -26,15 +17,7 @@ def rgb_to_lab(image):
     Returns:
         float32 `(..., 3)`: L in [0, 100], a and b unscaled (about -128 to 128).
     """
-    image = ops.cast(image, "float32")
-    # Both branches of `where` are evaluated: the powers get arguments on which they are smooth.
-    power = ops.power((ops.maximum(image, 0.04045) + 0.055) / 1.055, 2.4)
-    linear = ops.where(image > 0.04045, power, image / 12.92)
-    xyz = ops.matmul(linear, ops.convert_to_tensor((_XYZ / _WHITE[:, None]).T.astype("float32")))
-    root = ops.power(ops.maximum(xyz, 0.008856), 1 / 3)
-    f = ops.where(xyz > 0.008856, root, 7.787 * xyz + 16 / 116)
-    x, y, z = f[..., 0], f[..., 1], f[..., 2]
-    return ops.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+    return lab(ops.cast(image, "float32"), ops)
 
 
 def greyscale(image):

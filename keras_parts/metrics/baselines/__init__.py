@@ -15,7 +15,6 @@ from keras_parts.metrics.baselines.centroids import (
 from keras_parts.metrics.baselines.factorisation import FactorMaps, factor_baseline
 from keras_parts.metrics.baselines.features import (
     Embed,
-    lab,
     remembered,
     stretched,
     teacher_features,
@@ -37,7 +36,6 @@ __all__ = [
     "factor_baseline",
     "feature_baseline",
     "kmeans_baseline",
-    "lab",
     "position_baseline",
     "remembered",
     "slic_baseline",

@@ -10,6 +10,7 @@ from keras_parts.metrics.baselines.features import (
     lab_maps,
     resize_aligned,
 )
+from keras_parts.ops.kmeans import kmeans
 
 RESTARTS = 16
 """How often k-means starts, to keep the best: of four starts all can miss the best clusters."""
@@ -100,16 +101,14 @@ def kmeans_baseline(
         DataError: an image has no mask, or there are fewer foreground vectors than parts.
         ConfigError: `parts`, `images` or `vectors` is below 1.
     """
-    from sklearn.cluster import KMeans
-
     rng = np.random.default_rng(seed)
     found = foreground_vectors(embed, dataset, rng, images, vectors, least=parts)
     scale = _group_scale(found, groups) if groups else None
     centre = found.mean(0) if normalise else None
     found = prepared(found, centre, scale)
-    fitted = KMeans(parts, n_init=RESTARTS, random_state=seed).fit(found)
-    variance = fitted.inertia_ / found.size
-    return CentroidMaps(embed, fitted.cluster_centers_, variance or 1.0, centre, scale)
+    clusters = kmeans(found, parts, restarts=RESTARTS, seed=seed)
+    variance = clusters.inertia / found.size
+    return CentroidMaps(embed, clusters.centres, variance or 1.0, centre, scale)
 
 
 def colour_baseline(dataset: Dataset, parts: int, seed: int = 0, **options) -> CentroidMaps:

@@ -12,6 +12,7 @@ from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.metrics.protocols.base import box_crop, foreground_of
+from keras_parts.ops.lab import lab
 
 Embed = Callable[[list[np.ndarray]], list[np.ndarray]]
 """RGB images `(height, width, 3)` uint8 to feature maps `(h, w, channels)`, one an image, each
@@ -20,38 +21,16 @@ An attribute `takes_samples = True` says that it takes `Sample`s instead, to see
 
 _BICUBIC = Image.Resampling.BICUBIC
 
-# Linear sRGB to CIE XYZ, divided by the white point D65 (IEC 61966-2-1).
-_RGB_TO_XYZ = np.array(
-    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
-) / np.array([[0.95047], [1.0], [1.08883]])
-
-
-def lab(image: np.ndarray) -> np.ndarray:
-    """CIE Lab (D65, 2 degrees) of an RGB image, without a Keras backend.
-
-    Args:
-        image: `(height, width, 3)` uint8.
-
-    Returns:
-        `(height, width, 3)` float32: L in [0, 100], a and b unscaled.
-    """
-    levels = np.arange(256) / 255
-    linear = np.where(levels > 0.04045, ((levels + 0.055) / 1.055) ** 2.4, levels / 12.92)
-    xyz = linear.astype(np.float32)[image] @ _RGB_TO_XYZ.T.astype(np.float32)
-    root = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    x, y, z = np.moveaxis(root, -1, 0)
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1).astype(np.float32)
-
 
 def lab_maps(images: list[np.ndarray]) -> list[np.ndarray]:
     """An `Embed`: the Lab colour of every pixel, 3 channels."""
-    return [lab(image) for image in images]
+    return [_lab(image) for image in images]
 
 
 def colour_and_position(samples: Sequence[Sample]) -> list[np.ndarray]:
     """An `Embed` that takes samples: Lab, and x and y in the box around the mask (0 to 1), 5
     channels. Without a mask, or with an empty one, the box is the whole image."""
-    return [np.concatenate([lab(sample.image), positions(sample)], axis=-1) for sample in samples]
+    return [np.concatenate([_lab(sample.image), positions(sample)], axis=-1) for sample in samples]
 
 
 colour_and_position.takes_samples = True
@@ -64,6 +43,10 @@ def positions(sample: Sample) -> np.ndarray:
     box = image_box(height, width) if box is None else box
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return (np.stack([x, y], axis=-1) - box[:2]) / (box[2:] - box[:2])
+
+
+def _lab(image):
+    return lab(image.astype(np.float32) / 255)
 
 
 def stretched(network: Callable[[np.ndarray], np.ndarray], size: int, batch: int = 16) -> Embed:

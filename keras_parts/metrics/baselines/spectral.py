@@ -11,6 +11,7 @@ import numpy as np
 from keras_parts.data.dataset import Dataset
 from keras_parts.metrics.baselines.centroids import RESTARTS, CentroidMaps, prepared
 from keras_parts.metrics.baselines.features import Embed, foreground_vectors
+from keras_parts.ops.kmeans import kmeans
 
 
 class SpectralEmbedding:
@@ -65,19 +66,17 @@ def spectral_baseline(
     Returns:
         A callable for `evaluate` and the protocols.
     """
-    from sklearn.cluster import KMeans
-
     rng = np.random.default_rng(seed)
     found = foreground_vectors(features, dataset, rng, images, vectors, least=parts)
     centre = found.mean(0)
     embedding = SpectralEmbedding(prepared(found, centre), parts)
     coordinates = embedding(prepared(found, centre))
-    fitted = KMeans(parts, n_init=RESTARTS, random_state=seed).fit(coordinates)
+    clusters = kmeans(coordinates, parts, restarts=RESTARTS, seed=seed)
 
     def embed(images):
         return [embedding(prepared(one, centre)) for one in features(images)]
 
-    return CentroidMaps(embed, fitted.cluster_centers_, fitted.inertia_ / coordinates.size or 1.0)
+    return CentroidMaps(embed, clusters.centres, clusters.inertia / coordinates.size or 1.0)
 
 
 def _squared_distances(one, other):
