@@ -1,4 +1,5 @@
-"""The command line, `keras-parts`: one file a command, thin: parse, call the library, print."""
+"""The command line, `keras-parts`: one file for each command, which parses its options, calls the
+library and prints the result."""
 
 from keras_parts.cli.group import main
 

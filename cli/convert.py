@@ -2,7 +2,7 @@
 
 import click
 
-from keras_parts.cli.options import Answer, common_options
+from keras_parts.cli.options import CommandResult, common_options
 from keras_parts.cli.runtime import import_keras
 
 
@@ -23,4 +23,4 @@ def convert(checkpoint, output, seed, quiet):
     segmenter = from_released(checkpoint)
     segmenter.save_preset(output)
     content = {"checkpoint": checkpoint, "output": output, "parts": segmenter.parts}
-    return Answer(content, f"A segmenter of {segmenter.parts} parts in {output}")
+    return CommandResult(content, f"A segmenter of {segmenter.parts} parts in {output}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from keras_parts.cli.options import Answer, answers, given
+from keras_parts.cli.options import CommandResult, given, output_options
 
 _FROM_ZOO = "zoo:"
 
@@ -107,11 +107,11 @@ def _segmenter_folder(model):
 
 @click.group()
 def data():
-    """Data sets: what there is, how to get it, and whether it is whole."""
+    """List, prepare, check and show data sets."""
 
 
 @data.command("list")
-@answers
+@output_options
 def list_datasets(quiet):
     """List the data sets and the truth that each has."""
     from keras_parts.data import DATASETS
@@ -122,12 +122,12 @@ def list_datasets(quiet):
     truth = max(len(one.truth) for one in known)
     lines = [f"{one.name:<{width}}  {one.truth:<{truth}}  {one.title}" for one in known]
     rows = [{"name": one.name, "title": one.title, "truth": one.truth} for one in known]
-    return Answer({"datasets": rows}, "\n".join(lines))
+    return CommandResult({"datasets": rows}, "\n".join(lines))
 
 
 @data.command("info")
 @click.argument("name")
-@answers
+@output_options
 def info(name, quiet):
     """Tell the licence of a data set, how to obtain it, its splits and options."""
     from dataclasses import asdict
@@ -144,13 +144,13 @@ def info(name, quiet):
         f"How to obtain it: {one.how_to_obtain}",
         f"Options (--data-option NAME=VALUE):\n{one.options}",
     ]
-    return Answer(asdict(one), "\n\n".join(filter(None, sections)))
+    return CommandResult(asdict(one), "\n\n".join(filter(None, sections)))
 
 
 @data.command("check")
 @data_options
 @click.option("--split", default="all", show_default=True, help="Split to read.")
-@answers
+@output_options
 def check(data, split, quiet):
     """Read everything and report every problem, with file and line.
 
@@ -169,7 +169,7 @@ def check(data, split, quiet):
     found = "no problem" if not count else "1 problem" if count == 1 else f"{count} problems"
     lines = [f"{data.name}, split {split}: {report.samples:,} samples read, {found}."]
     code = 0 if not count else SOME_FAILED if report.samples else FAILED
-    return Answer(content, "\n".join([*report.problems, *report.notes, *lines]), code)
+    return CommandResult(content, "\n".join([*report.problems, *report.notes, *lines]), code)
 
 
 @data.command("show")
@@ -177,7 +177,7 @@ def check(data, split, quiet):
 @click.option("--split", default="train", show_default=True, help="Split to take samples from.")
 @click.option("--count", default=16, show_default=True, type=click.IntRange(1), metavar="N")
 @click.option("--output", "-o", required=True, metavar="FILE", help="The picture to write.")
-@answers
+@output_options
 def show(data, split, count, output, quiet):
     """Draw samples with their boxes, masks and keypoints, to look at."""
     from keras_parts.data.sample_sheet import sample_sheet
@@ -192,14 +192,14 @@ def show(data, split, count, output, quiet):
     if dataset.info.landmarks:
         numbered = (f"{number} {name}" for number, name in enumerate(dataset.info.landmarks, 1))
         lines.append(f"Keypoints: {', '.join(numbered)}")
-    return Answer(content, "\n".join(lines))
+    return CommandResult(content, "\n".join(lines))
 
 
 @data.command("prepare")
 @click.argument("name")
 @click.option("--data-dir", metavar="DIR", help="The data as they were downloaded.")
 @click.option("--output", "-o", metavar="DIR", help="Folder for what is made of them.")
-@answers
+@output_options
 def prepare(name, data_dir, output, quiet):
     """Bring a data set into the form that is read fastest, downloading what may be downloaded.
 
@@ -213,8 +213,8 @@ def prepare(name, data_dir, output, quiet):
     one = about(name)
     if name not in PREPARATIONS:
         text = f"{name} is read as it comes: there is nothing to prepare. {one.how_to_obtain}"
-        return Answer({"dataset": name, "samples": 0}, text, NOTHING_TO_DO)
+        return CommandResult({"dataset": name, "samples": 0}, text, NOTHING_TO_DO)
     samples, folder = PREPARATIONS[name](data_dir, output, progress=not quiet)
     content = {"dataset": name, "output": str(folder), "samples": samples}
     text = f"{name}: {samples:,} samples; read them with --dataset {name} --data-dir {folder}"
-    return Answer(content, text)
+    return CommandResult(content, text)

@@ -16,9 +16,9 @@ from keras_parts.cli.runtime import import_keras, select_backend
 @click.option("--port", type=click.IntRange(0, 65535), help="[default: the first free from 7860]")
 @click.option("--open", "in_browser", is_flag=True, help="Open the page in a browser.")
 def demo(model, host, port, in_browser):
-    """Serve a page where one drops a photo and sees its parts.
+    """Serve a page that shows the parts of a photo dropped on it.
 
-    The page is on this machine, and photos stay there. Ctrl-C ends it.
+    The page runs on this machine, and photos stay there. Ctrl-C ends it.
     """
     select_backend()
     from keras_parts import zoo

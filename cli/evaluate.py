@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from keras_parts.cli.data import data_options, default_recipe, teacher_settings
-from keras_parts.cli.options import Answer, common_options, given, model_name, plain
+from keras_parts.cli.options import CommandResult, common_options, given, model_name, plain
 from keras_parts.cli.runtime import import_keras
 from keras_parts.errors import DataError
 
@@ -167,7 +167,7 @@ def evaluate(
 
         with atomic_write(output, "w") as file:
             json.dump(plain(content), file, indent=2)
-    return Answer(content, text)
+    return CommandResult(content, text)
 
 
 def _train_split(data, split, dataset, protocols, baselines):

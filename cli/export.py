@@ -2,7 +2,7 @@
 
 import click
 
-from keras_parts.cli.options import Answer, answers, model_name
+from keras_parts.cli.options import CommandResult, model_name, output_options
 from keras_parts.cli.runtime import import_keras, select_backend
 
 
@@ -20,7 +20,7 @@ from keras_parts.cli.runtime import import_keras, select_backend
 )
 @click.option("--quantize", is_flag=True, help="Store the weights in fewer bits.")
 @click.option("--check", "pictures", multiple=True, metavar="FILE", help="Compare on this picture.")
-@answers
+@output_options
 def export(model, format_, output, quantize, pictures, quiet):
     """Write a segmenter for ONNX, LiteRT, OpenVINO or as a SavedModel.
 
@@ -49,7 +49,7 @@ def export(model, format_, output, quantize, pictures, quiet):
         _licence(model),
         images or None,
     )
-    return Answer(result.to_json(), _text(result))
+    return CommandResult(result.to_json(), _text(result))
 
 
 def _licence(model):

@@ -1,13 +1,16 @@
-"""The group of commands, loaded when they are called, and what their errors become."""
+"""The group of all commands: it imports a command when it is called, and turns errors into exit
+codes."""
 
 import importlib
 
 import click
 
 from keras_parts import __version__
+from keras_parts.cli.messages import library_messages
 from keras_parts.errors import ConfigError, IntegrityError, KerasPartsError, ZooError
 
 FAILED, USAGE, SOME_FAILED, ZOO, NOTHING_TO_DO, INTERRUPTED = 1, 2, 3, 4, 5, 130
+"""Exit codes."""
 
 COMMANDS = {
     "train": "Discover the parts of the objects in images.",
@@ -15,45 +18,46 @@ COMMANDS = {
     "segment": "Segment picture files into parts.",
     "convert": "Make a segmenter of a checkpoint released with the paper.",
     "export": "Write a segmenter for ONNX, LiteRT, OpenVINO or as a SavedModel.",
-    "demo": "Serve a page where one drops a photo and sees its parts.",
-    "data": "Data sets: what there is, how to get it, and whether it is whole.",
+    "demo": "Serve a page that shows the parts of a photo dropped on it.",
+    "data": "List, prepare, check and show data sets.",
     "zoo": "Trained segmenters: list, download, verify, pack and publish them.",
 }
-"""Command -> its one line of help. `keras_parts.cli.NAME` holds a click command of that name."""
+"""Command -> its one line of help. `keras_parts.cli.NAME` has a click command of that name."""
 
-_EXIT_CODES = {
+_EXIT_CODES: dict[type[Exception], int] = {
     IntegrityError: ZOO,
     ZooError: ZOO,
     ConfigError: USAGE,
     KerasPartsError: FAILED,
     OSError: FAILED,
 }
-"""Error -> exit code, the first that fits. Other errors are mistakes of the program: they keep
-their traceback."""
+"""Error -> exit code; the first class that matches. Other errors are defects of the program and
+keep their traceback."""
 
 
 class Commands(click.Group):
-    """Imports a command only when it is called: `--help` must not wait for Keras."""
+    """Imports a command only when it is called, so that `--help` does not import Keras."""
 
-    def list_commands(self, ctx):
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx, name):
-        if name not in COMMANDS:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(f"keras_parts.cli.{name}"), name)
+        return getattr(importlib.import_module(f"keras_parts.cli.{cmd_name}"), cmd_name)
 
-    def format_commands(self, ctx, formatter):
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(COMMANDS.items())
+            formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with library_messages():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
-        except BrokenPipeError:  # `| head`: click ends quietly
+        except BrokenPipeError:  # `| head`: click exits without a message
             raise
         except tuple(_EXIT_CODES) as error:
             click.echo(f"Error: {error}", err=True)
@@ -62,9 +66,9 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="keras-parts")
-def main():
+def main() -> None:
     """Discover the parts of objects in images, without part labels, and segment them.
 
-    Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 some inputs failed, 4 a model is unknown or its
-    files are damaged, 5 nothing to do, 130 interrupted.
+    Exit codes: 0 success, 1 failed, 2 wrong usage, 3 some inputs failed, 4 a model is unknown or
+    its files are damaged, 5 nothing to do, 130 interrupted.
     """

@@ -1,4 +1,4 @@
-"""Options that all commands share, and how a command's answer is printed."""
+"""Options that all commands share, and how a command prints its result."""
 
 import contextlib
 import functools
@@ -6,18 +6,20 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
+from typing import Any
 
 import click
 
+from keras_parts.cli.messages import only_errors
 from keras_parts.cli.runtime import BACKENDS, require_gpu, select_backend, select_device
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a command returns.
+class CommandResult:
+    """The result of a command.
 
     Attributes:
         data: printed by --json.
@@ -25,41 +27,44 @@ class Answer:
         code: the exit code.
     """
 
-    data: Mapping
+    data: Mapping[str, Any]
     text: str
     code: int = 0
 
 
-def answers(command):
-    """--json and --quiet for a command that returns an `Answer`.
+def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]:
+    """Add --json and --quiet to a command that returns a `CommandResult`.
 
-    Only the answer goes to stdout; whatever else is printed meanwhile, by any library, to stderr.
-    The command takes `quiet`.
+    Stdout gets the result alone; whatever a library prints meanwhile goes to stderr. The command
+    has the argument `quiet`.
     """
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-    @click.option("--quiet", "-q", is_flag=True, help="No progress and no remarks.")
+    @click.option("--quiet", "-q", is_flag=True, help="Show no progress, warnings or remarks.")
     @functools.wraps(command)
-    def run(as_json, **options):
+    def run(as_json: bool, **options: Any) -> None:
+        if options["quiet"]:
+            only_errors()
         with contextlib.redirect_stdout(sys.stderr):
-            answer = command(**options)
-        click.echo(json.dumps(plain(answer.data), indent=2) if as_json else answer.text)
-        click.get_current_context().exit(answer.code)
+            result = command(**options)
+        click.echo(json.dumps(plain(result.data), indent=2) if as_json else result.text)
+        click.get_current_context().exit(result.code)
 
     return run
 
 
-def common_options(command):
-    """--backend, --device, --seed, --json and --quiet for a command that computes with Keras.
+def common_options(command: Callable[..., CommandResult]) -> Callable[..., None]:
+    """Add --backend, --device, --seed, --json and --quiet to a command that computes with Keras.
 
-    The command takes `seed` (None unless given) and `quiet`, and must not have imported Keras.
+    The command has the arguments `seed` (None unless given) and `quiet`; its module does not import
+    Keras.
     """
 
     @click.option("--backend", type=click.Choice(BACKENDS), help="Keras backend to compute with.")
     @click.option("--device", metavar="DEVICE", help="cpu, gpu, or gpu:1 for the second GPU.")
-    @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of all random draws.")
+    @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of all random numbers.")
     @functools.wraps(command)
-    def run(backend, device, quiet, **options):
+    def run(backend: str | None, device: str | None, quiet: bool, **options: Any) -> CommandResult:
         if device:
             select_device(device)
         backend, remark = select_backend(backend)
@@ -69,28 +74,28 @@ def common_options(command):
             require_gpu(backend)
         return command(quiet=quiet, **options)
 
-    return answers(run)
+    return output_options(run)
 
 
-def given(**options):
-    """The options that were given: others keep the default of whoever takes them."""
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given; for the others the called function has its default."""
     return {name: value for name, value in options.items() if value not in (None, ())}
 
 
-def model_name(model):
-    """What results call a model: of a folder, only its own name."""
+def model_name(model: str) -> str:
+    """The name of a model in results: of a folder, without the folders above it."""
     return os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model
 
 
-def plain(value):
-    """Values that JSON knows; what is no number (NaN, infinity) becomes null."""
+def plain(value: Any) -> Any:
+    """Values that JSON can represent; NaN and infinity become null."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, PathLike):
         return fspath(value)
-    if hasattr(value, "tolist"):  # numpy's arrays and scalars
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None

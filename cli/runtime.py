@@ -1,4 +1,4 @@
-"""Which backend and device Keras will use: decided by environment variables, before its import."""
+"""Select the backend and the device of Keras, by environment variables and before its import."""
 
 import contextlib
 import importlib.util
@@ -6,66 +6,80 @@ import json
 import os
 import sys
 import tempfile
-from pathlib import Path
+from collections.abc import Iterator
 
+from keras_parts.environment import (
+    keras_backend,
+    keras_folder,
+    tensorflow_log_level,
+    visible_gpus,
+)
 from keras_parts.errors import ConfigError
 
 BACKENDS = ("tensorflow", "jax", "torch")
-"""In the order they are taken: on a CPU, TensorFlow's convolutions are the fastest."""
+"""In order of preference: on a CPU, TensorFlow's convolutions are the fastest."""
 
 
-def select_backend(requested=None):
+def select_backend(requested: str | None = None) -> tuple[str, str]:
     """Set KERAS_BACKEND to the requested backend, or else to one that is installed.
 
-    TensorFlow is told to use oneDNN too, unless TF_ENABLE_ONEDNN_OPTS says otherwise: on processors
-    without AVX-512 it does not by itself, though steps take two thirds of the time with it.
-
-    In this order: `requested`, the variable itself, Keras' configuration file, the first of
+    The order is: `requested`, the variable itself, Keras' configuration file, the first of
     `BACKENDS` that is installed.
+
+    For TensorFlow, oneDNN is enabled too unless TF_ENABLE_ONEDNN_OPTS is set: TensorFlow does not
+    enable it on processors without AVX-512, although training steps take two thirds of the time
+    with it.
 
     Returns:
         (name, a remark for the user or "").
 
     Raises:
-        ConfigError: the backend that was asked for is not installed, or none is; or Keras is
-            running on another one already.
+        ConfigError: the requested backend is not installed, or none is; or Keras already runs on
+            another one.
     """
-    chosen, remark = requested or os.environ.get("KERAS_BACKEND"), ""
+    chosen, remark = requested or keras_backend(), ""
     if not chosen:
         configured = _configured_backend()
         chosen = configured if _installed(configured) else _first_installed()
         if configured and chosen != configured:
             remark = f"Keras is set to {configured}, which is not installed: using {chosen}."
+    assert chosen is not None
     if not _installed(chosen):
         raise ConfigError(
             f"the backend {chosen} is not installed; {_how_to_install(chosen)}, or choose another "
-            "one with --backend"
+            "one with --backend",
+            setting="backend",
+            value=chosen,
         )
     if "keras" in sys.modules and (running := sys.modules["keras"].config.backend()) != chosen:
-        raise ConfigError(f"Keras runs on {running} already: {chosen} takes a new process")
+        raise ConfigError(
+            f"Keras already runs on {running}: start a new process for {chosen}",
+            setting="backend",
+            value=chosen,
+        )
     os.environ["KERAS_BACKEND"] = chosen
     if chosen == "tensorflow":
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     return chosen, remark
 
 
-def import_keras():
-    """Import Keras and its backend, without the notices that TensorFlow starts with.
+def import_keras() -> None:
+    """Import Keras and its backend, without the notices that TensorFlow prints on import.
 
-    TF_CPP_MIN_LOG_LEVEL, where it is set, brings them back.
+    If TF_CPP_MIN_LOG_LEVEL is set, the notices that it selects are printed.
     """
-    if os.environ.get("KERAS_BACKEND") != "tensorflow" or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if keras_backend() != "tensorflow" or tensorflow_log_level() is not None:
         import keras
     else:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        # The variable does not reach the notices that are written before it is read.
+        # Some notices are written before TensorFlow reads the variable.
         with _stderr_held_back():
             import keras  # noqa: F401
 
 
 @contextlib.contextmanager
-def _stderr_held_back():
-    """Nothing reaches stderr, from no language, unless the block fails: then all of it does."""
+def _stderr_held_back() -> Iterator[None]:
+    """Suppress stderr, of native code too, unless the block fails: then all of it is written."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -81,8 +95,11 @@ def _stderr_held_back():
             os.close(stderr)
 
 
-def select_device(device):
-    """Hide every device but one from the libraries: "cpu", "gpu", or "gpu:1" for the second GPU.
+def select_device(device: str) -> None:
+    """Hide all other devices from the backends.
+
+    Args:
+        device: "cpu", "gpu", or "gpu:1" for the second GPU.
 
     Raises:
         ConfigError: another word, or fewer GPUs than that are visible.
@@ -94,26 +111,32 @@ def select_device(device):
         os.environ["KERAS_TORCH_DEVICE"] = "cpu"
         return
     if kind != "gpu" or not (index.isdecimal() or device == "gpu"):
-        raise ConfigError(f"device is {device!r}, expected cpu, gpu or gpu:N")
+        raise ConfigError(
+            f"device is {device!r}, expected cpu, gpu or gpu:N", setting="device", value=device
+        )
     if index:
-        listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-        visible = listed.split(",") if listed else None
+        visible = visible_gpus()
         if visible and int(index) >= len(visible):
-            raise ConfigError(f"device {device}: CUDA_VISIBLE_DEVICES names only {listed}")
+            raise ConfigError(
+                f"device {device}: CUDA_VISIBLE_DEVICES names only {','.join(visible)}",
+                setting="device",
+                value=device,
+            )
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[int(index)] if visible else index
 
 
-def require_gpu(backend):
-    """Raise ConfigError unless the backend, which is imported here, has a GPU."""
+def require_gpu(backend: str) -> None:
+    """Import the backend; raise ConfigError unless it has a GPU."""
     import_keras()
     if not _has_gpu(backend):
         raise ConfigError(
-            f"{backend} sees no such GPU: check its driver and that {backend} is installed with "
-            "GPU support, or leave out --device"
+            f"{backend} finds no such GPU: check its driver and that {backend} is installed with "
+            "GPU support, or omit --device",
+            setting="device",
         )
 
 
-def _has_gpu(backend):
+def _has_gpu(backend: str) -> bool:
     if backend == "tensorflow":
         import tensorflow
 
@@ -129,28 +152,28 @@ def _has_gpu(backend):
     return False
 
 
-def _installed(backend):
-    """Keras' other backends are left for Keras to look for."""
+def _installed(backend: str | None) -> bool:
+    """Whether a backend is installed; Keras itself checks backends that are not in `BACKENDS`."""
     if backend in BACKENDS:
         return importlib.util.find_spec(backend) is not None
     return backend is not None
 
 
-def _first_installed():
+def _first_installed() -> str:
     found = next(filter(_installed, BACKENDS), None)
     if found is None:
         raise ConfigError(f"Keras needs a backend and none is installed; {_how_to_install()}")
     return found
 
 
-def _how_to_install(backend=BACKENDS[0]):
+def _how_to_install(backend: str = BACKENDS[0]) -> str:
     return f"install it with: pip install 'keras-parts[{backend}]'"
 
 
-def _configured_backend():
-    """The backend in keras.json, or None. An unreadable file is for Keras to complain about."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+def _configured_backend() -> str | None:
+    """The backend in keras.json, or None. Keras itself reports an unreadable file."""
+    path = keras_folder() / "keras.json"
     try:
-        return json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
+        return json.loads(path.read_text(encoding="utf-8")).get("backend")
     except (OSError, ValueError, AttributeError):
         return None

@@ -7,7 +7,7 @@ import sys
 import click
 
 from keras_parts.cli.group import NOTHING_TO_DO, SOME_FAILED
-from keras_parts.cli.options import Answer, common_options, given, model_name
+from keras_parts.cli.options import CommandResult, common_options, given, model_name
 from keras_parts.cli.runtime import import_keras
 
 
@@ -82,7 +82,8 @@ def segment(
         raise click.UsageError(str(error)) from error
     if not files:
         text = "Nothing to do: there are no pictures among the inputs."
-        return Answer({"found": 0, "done": 0, "failed": 0, "output": output}, text, NOTHING_TO_DO)
+        empty = {"found": 0, "done": 0, "failed": 0, "output": output}
+        return CommandResult(empty, text, NOTHING_TO_DO)
     if strict and max_failures:
         raise click.UsageError("--strict is --max-failures 0: give one")
 
@@ -126,7 +127,7 @@ def segment(
         **given(**options),
     )
     text = _dry_text(summary) if dry_run else _text(summary)
-    return Answer(summary.to_json(), text, SOME_FAILED if summary.failed else 0)
+    return CommandResult(summary.to_json(), text, SOME_FAILED if summary.failed else 0)
 
 
 def _load_network(model, precision, options):

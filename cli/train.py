@@ -3,7 +3,7 @@
 import click
 
 from keras_parts.cli.data import data_options, default_recipe, start_settings, teacher_settings
-from keras_parts.cli.options import Answer, common_options, given
+from keras_parts.cli.options import CommandResult, common_options, given
 from keras_parts.cli.runtime import import_keras
 
 
@@ -80,7 +80,7 @@ def train(
 
     output = output or f"runs/{data.name}"
     summary = run(chosen, dataset, output, resume, overwrite, not quiet, split, devices, hosts)
-    return Answer(summary, _sentence(summary))
+    return CommandResult(summary, _sentence(summary))
 
 
 def _sentence(summary):

@@ -1,4 +1,8 @@
-"""Every environment variable that the package reads, and the folders that they name."""
+"""Every environment variable that the package reads, and the folders that they name.
+
+What the package sets for the libraries below it (`KERAS_BACKEND` and the like) is set by
+`keras_parts.cli.runtime`: they read it when they are imported, so only a program may set it.
+"""
 
 import os
 from pathlib import Path
@@ -8,7 +12,7 @@ from keras_parts.errors import ConfigError
 HOME_VARIABLE = "KERAS_PARTS_HOME"
 """Folder of the cache: downloaded models, teacher features, pretrained weights."""
 FEATURES_VARIABLE = "KERAS_PARTS_FEATURES_GIB"
-"""Largest size of the cached teacher features, in GiB."""
+"""Maximum size of the cached teacher features, in GiB."""
 WEIGHTS_VARIABLE = "KERAS_PARTS_WEIGHTS"
 """Folder of pretrained backbone weights."""
 DATA_VARIABLE = "KERAS_PARTS_DATA"
@@ -22,7 +26,16 @@ _DEFAULT_FEATURES_GIB = "100"
 
 
 def cache_folder() -> Path:
-    """`$KERAS_PARTS_HOME`, or `keras_parts` in the platform's cache folder."""
+    """`$KERAS_PARTS_HOME`, or `keras_parts` in the platform's cache folder.
+
+    Example:
+        >>> import os
+        >>> from keras_parts import environment
+        >>> os.environ["KERAS_PARTS_HOME"] = "cache"
+        >>> str(environment.cache_folder())
+        'cache'
+        >>> del os.environ["KERAS_PARTS_HOME"]
+    """
     named = os.environ.get(HOME_VARIABLE)
     if named:
         return Path(named).expanduser()
@@ -32,7 +45,7 @@ def cache_folder() -> Path:
 
 
 def feature_bytes() -> int:
-    """Largest size of the cached teacher features in bytes: `$KERAS_PARTS_FEATURES_GIB`, or
+    """Maximum size of the cached teacher features in bytes: `$KERAS_PARTS_FEATURES_GIB`, or
     100 GiB.
 
     Raises:
@@ -42,17 +55,21 @@ def feature_bytes() -> int:
     try:
         return int(float(value) * 2**30)
     except (ValueError, OverflowError):
-        raise ConfigError(f"{FEATURES_VARIABLE} is {value!r}, expected a number") from None
+        raise ConfigError(
+            f"{FEATURES_VARIABLE} is {value!r}, expected a number",
+            setting=FEATURES_VARIABLE,
+            value=value,
+        ) from None
 
 
 def weights_folder() -> Path:
-    """`$KERAS_PARTS_WEIGHTS`, or `weights` in the cache: where pretrained weights are searched."""
+    """`$KERAS_PARTS_WEIGHTS`, or `weights` in the cache folder: holds pretrained weights."""
     named = os.environ.get(WEIGHTS_VARIABLE)
     return Path(named).expanduser() if named else cache_folder() / "weights"
 
 
 def data_folder() -> Path | None:
-    """`$KERAS_PARTS_DATA`, the folder of the data sets; None where it is not set."""
+    """`$KERAS_PARTS_DATA`, the folder of the data sets; None if it is not set."""
     named = os.environ.get(DATA_VARIABLE)
     return Path(named).expanduser() if named else None
 
@@ -69,5 +86,26 @@ def offline() -> bool:
 
 
 def hugging_face_address() -> str:
-    """Address of Hugging Face: `$HF_ENDPOINT`, as its own library reads it, or the public one."""
+    """`$HF_ENDPOINT`, which Hugging Face's own library reads too, or the public address."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def keras_backend() -> str | None:
+    """`$KERAS_BACKEND`; None if it is not set."""
+    return os.environ.get("KERAS_BACKEND") or None
+
+
+def keras_folder() -> Path:
+    """`$KERAS_HOME`, or `~/.keras`: the folder of Keras' own configuration file."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
+def visible_gpus() -> list[str] | None:
+    """The GPUs in `$CUDA_VISIBLE_DEVICES`; None if it is not set, so that all are visible."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else None
+
+
+def tensorflow_log_level() -> str | None:
+    """`$TF_CPP_MIN_LOG_LEVEL`: which messages of TensorFlow the user wants; None if not set."""
+    return os.environ.get("TF_CPP_MIN_LOG_LEVEL")

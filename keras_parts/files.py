@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes: a file is complete or unchanged, whenever the program is interrupted."""
 
 import os
 import uuid
@@ -6,16 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 @contextmanager
-def atomic_path(path: str | PathLike) -> Iterator[Path]:
-    """A new name beside `path`; what is written there takes the place of `path` at the end.
+def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
+    """Give the name of a temporary file that replaces `path` at the end of the block.
 
-    A reader, or a run that is killed, finds the old file or the new one, never a part of it. The
-    new name ends as the old one does, for libraries that go by the suffix. When the block raises,
-    what it wrote is removed and `path` is as it was.
+    The temporary file lies in the same folder and ends in the same suffix, for libraries that
+    choose a format by the suffix. If the block raises, the temporary file is removed and `path`
+    is unchanged.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.files import atomic_path
+        >>> with atomic_path("notes.txt") as unfinished:
+        ...     _ = unfinished.write_text("complete")
+        >>> Path("notes.txt").read_text()
+        'complete'
     """
     path = Path(path)
     unfinished = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
@@ -26,24 +34,29 @@ def atomic_path(path: str | PathLike) -> Iterator[Path]:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-    with suppress(OSError):  # not every file system lets a folder be flushed
+    with suppress(OSError):  # some file systems cannot flush a folder
         _flush_folder(path.parent)
 
 
 @contextmanager
-def atomic_write(path: str | PathLike, mode: str = "wb") -> Iterator[IO]:
-    """A file opened for writing that takes the place of `path` at the end of the block.
+def atomic_write(path: str | PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a file for writing that replaces `path` at the end of the block.
 
     Args:
         path: the file to write; its folder exists.
         mode: "wb" for bytes, "w" for text (UTF-8, lines end with a line feed).
+
+    Example:
+        >>> from keras_parts.files import atomic_write
+        >>> with atomic_write("notes.txt", "w") as file:
+        ...     _ = file.write("complete")
     """
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    with atomic_path(path) as unfinished, open(unfinished, mode, **text) as file:
+    encoding = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    with atomic_path(path) as unfinished, open(unfinished, mode, **encoding) as file:  # type: ignore[call-overload]
         yield file
 
 
-def _flush_folder(path):
+def _flush_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

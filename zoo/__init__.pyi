@@ -1,14 +1,11 @@
 from .cards import Card, FileRecord
-from .errors import DownloadError, NotTrusted, UnknownModel, ZooError
-from .models import download, info, list, load, pack, path, prune, publish, remove, verify
+from .models import download, info, list, load, path, prune, remove, verify
+from .packing import pack
+from .publishing import publish
 
 __all__ = [
     "Card",
-    "DownloadError",
     "FileRecord",
-    "NotTrusted",
-    "UnknownModel",
-    "ZooError",
     "download",
     "info",
     "list",

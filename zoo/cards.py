@@ -1,40 +1,44 @@
-"""Cards: what is known of a model, and what its files must be before one of them is opened.
+"""Cards: what is known about a model, and the size and checksum of each of its files.
 
-A card is JSON, and the classes here are its schema: a file that does not fit them, field by field,
-is refused. Reading one imports neither Keras nor numpy, so that listing is instant.
+A card is JSON, and the classes below are its schema: a card with a missing, wrong or additional
+field is refused. A card with a new field is therefore a new format (`FORMAT`); a card of a later
+format is refused with the advice to update the package. Reading a card imports neither Keras nor
+NumPy, so that listing the models is fast.
 """
 
 import hashlib
 import statistics
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+from keras_parts import __version__
 from keras_parts.errors import IntegrityError
 
-FORMAT = 2
+FORMAT: Final = 2
+"""Format of the cards and indices that this version of the package reads and writes."""
 CARD_FILE = "card.json"
 CONFIG_FILE, WEIGHTS_FILE = "segmenter.json", "segmenter.weights.h5"
-"""What `PartSegmenter.save_preset` writes, named here so that listing imports no Keras."""
+"""The files that `PartSegmenter.save_preset` writes, repeated here so that listing imports no
+Keras."""
 GOLDEN_FILE, PICTURE_FILE = "golden.h5", "picture.png"
-MAX_CARD = 2**20
-"""Bytes of the largest card that is read."""
-MAX_FILE = 2**33
+MAX_CARD_BYTES = 2**20
+MAX_FILE_BYTES = 2**33
 
-# \Z and not $, which lets a line feed pass; device names of Windows are no names of folders.
+# \Z instead of $, which accepts a final line feed; Windows reserves some names of folders.
 _NAME = r"\A(?!(con|nul|aux|prn|com[0-9]|lpt[0-9])\Z)[a-z0-9]+(-[a-z0-9]+)*\Z"
 Name = Annotated[str, Meta(pattern=_NAME, max_length=64)]
-"""Of a model: lower-case words joined by "-"."""
+"""Name of a model: lower-case words joined by "-"."""
 Version = Annotated[str, Meta(pattern=r"\A(0|[1-9]\d{0,5})(\.(0|[1-9]\d{0,5})){2}\Z")]
-"""Of a model: "1.0.0"."""
+"""Version of a model, such as "1.0.0"."""
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 FileName = Literal["segmenter.json", "segmenter.weights.h5", "golden.h5", "picture.png"]
 """All files that an entry can have beside its card: no other name ever becomes a path."""
 _Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]+\Z", max_length=2000)]
-# Without control characters: terminals obey them.
+# No control characters: a terminal would execute them.
 _Line = Annotated[str, Meta(max_length=2000, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
 _Text = Annotated[str, Meta(max_length=20_000, pattern=r"\A[^\x00-\x09\x0b-\x1f\x7f-\x9f]*\Z")]
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
@@ -42,78 +46,109 @@ _Byte = Annotated[int, Meta(ge=0, le=255)]
 _Part = Annotated[int, Meta(ge=1, le=64)]
 Values = dict[_Line, dict[_Line, float]]
 """Protocol -> metric -> per cent, as `Report.values`."""
+_T = TypeVar("_T")
 
 
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """Values that never change, read from JSON without any field too many."""
+    """Base of the schema's classes: immutable, and JSON with an additional field is refused."""
 
 
-class FileRecord(Record, kw_only=True, omit_defaults=True):
-    """What a file must be.
+class FileRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """Size and checksum of a file.
 
     Attributes:
-        sha256: hexadecimal. size: in bytes.
-        url: where it can be had, apart from the places that the card itself was found in.
+        sha256: hexadecimal.
+        size: in bytes.
+        url: a further address of the file, tried after the locations where the card was found.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.zoo import FileRecord
+        >>> _ = Path("notes.txt").write_bytes(b"hello")
+        >>> record = FileRecord.of("notes.txt")
+        >>> record.size
+        5
+        >>> record.check("notes.txt")  # raises an IntegrityError if the file has changed
     """
 
     sha256: Sha256
-    size: Annotated[int, Meta(ge=0, le=MAX_FILE)]
+    size: Annotated[int, Meta(ge=0, le=MAX_FILE_BYTES)]
     url: _Url | None = None
 
     @classmethod
-    def of(cls, path: str | PathLike) -> "FileRecord":
-        """The record of the file as it is."""
+    def of(cls, path: str | PathLike[str]) -> "FileRecord":
+        """The record of an existing file."""
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return cls(sha256=digest, size=file.tell())
 
-    def check(self, path: str | PathLike, where: object = None) -> None:
-        """Raise unless the file is what it must be: size first, then sha256; nothing is parsed.
+    def check(self, path: str | PathLike[str], *, source: object = None) -> None:
+        """Compare a file with the record, its size first; nothing is parsed.
 
         Args:
             path: of the file.
-            where: what it is called in messages; the path by default.
+            source: the file's name in messages, such as its address; the path by default.
 
         Raises:
             IntegrityError: it cannot be read or differs; names the file, expected and found.
         """
-        where = where or path
+        source = source or path
         try:
-            self._check_size(Path(path).stat().st_size, where)
+            self._check_size(Path(path).stat().st_size, source)
             found = FileRecord.of(path).sha256
         except OSError as error:
-            raise IntegrityError(f"{where}: cannot be read: {error.strerror}") from error
-        self._check_sha256(found, where)
+            raise IntegrityError(
+                f"{source}: cannot be read: {error.strerror}", path=path
+            ) from error
+        self._check_sha256(found, source)
 
-    def check_content(self, content: bytes, where: object) -> None:
-        """`check` for a file that has been read."""
-        self._check_size(len(content), where)
-        self._check_sha256(hashlib.sha256(content).hexdigest(), where)
+    def check_content(self, content: bytes, *, source: object) -> None:
+        """Compare the content of a file with the record; as `check`."""
+        self._check_size(len(content), source)
+        self._check_sha256(hashlib.sha256(content).hexdigest(), source)
 
-    def _check_size(self, found, where):
+    def _check_size(self, found: int, source: object) -> None:
         if found != self.size:
-            raise IntegrityError(f"{where}: has {found:,} bytes, expected {self.size:,}")
+            raise IntegrityError(
+                f"{source}: has {found:,} bytes, expected {self.size:,}",
+                path=str(source),
+                expected=self.size,
+                found=found,
+            )
 
-    def _check_sha256(self, found, where):
+    def _check_sha256(self, found: str, source: object) -> None:
         if found != self.sha256:
             raise IntegrityError(
-                f"{where}: sha256 is {found}, expected {self.sha256}: it was changed or damaged"
+                f"{source}: sha256 is {found}, expected {self.sha256}: the file was changed or "
+                "damaged",
+                path=str(source),
+                expected=self.sha256,
+                found=found,
             )
 
 
-class Training(Record, kw_only=True):
-    """How a model came about.
+class Training(
+    Record,
+    frozen=True,
+    kw_only=True,
+    rename={"num_images": "images", "num_categories": "categories"},
+):
+    """How a model was trained.
 
     Attributes:
-        dataset, split: what it was trained on. images: how many. categories: in how many.
-        recipe: all settings, by name. seed: of the training. steps: made.
-        commit: of the source, "" where it is not known. versions: library -> version.
+        dataset, split: the training data.
+        num_images, num_categories: of the training data; None if unknown.
+        recipe: all settings, by name.
+        seed: of the training.
+        steps: number of training steps; None if unknown.
+        commit: of the source code, "" if unknown.
+        versions: library -> version.
     """
 
     dataset: _Line
     split: _Line
-    images: _Count | None = None
-    categories: _Count | None = None
+    num_images: _Count | None = None
+    num_categories: _Count | None = None
     recipe: dict[str, Any]
     seed: _Count
     steps: _Count | None = None
@@ -121,13 +156,13 @@ class Training(Record, kw_only=True):
     versions: dict[_Line, _Line | None]
 
 
-class SeedResult(Record, kw_only=True):
-    """One of several trainings that differ in nothing but the seed.
+class SeedResult(Record, frozen=True, kw_only=True):
+    """Metrics of one of several trainings that differ in the seed alone.
 
     Attributes:
         seed: of the training.
         values: on the split that the card's evaluation names.
-        validation: on the split that the model was chosen by; empty if there was no choice.
+        validation: on the split by which the model was chosen; empty if there was no choice.
     """
 
     seed: _Count
@@ -135,20 +170,21 @@ class SeedResult(Record, kw_only=True):
     validation: Values = {}
 
 
-class Evaluation(Record, kw_only=True):
-    """What was measured, with the very files of the entry.
+class Evaluation(Record, frozen=True, kw_only=True, rename={"num_images": "images"}):
+    """Metrics of a model, measured with the files of its entry.
 
     Attributes:
-        dataset, split, images: what on.
-        values: of this model. titles: protocol -> what it is, in a line.
-        shares: of each part in the object's pixels; a dead part has 0.
-        seeds: the same for all trainings of this recipe, this one among them.
-        chosen_by: why this seed is the one, "" for a single one.
+        dataset, split, num_images: the test data.
+        values: of this model.
+        titles: protocol -> its description in a line.
+        shares: fraction of the object's pixels in each part; 0 for an unused part.
+        seeds: metrics of all trainings of this recipe, this model's among them.
+        chosen_by: why this training became the entry, "" if there was only one.
     """
 
     dataset: _Line
     split: _Line
-    images: _Count
+    num_images: _Count
     values: Values
     titles: dict[_Line, _Line] = {}
     shares: tuple[float, ...] = ()
@@ -156,7 +192,7 @@ class Evaluation(Record, kw_only=True):
     chosen_by: _Line = ""
 
     def spread(self, protocol: str, metric: str) -> tuple[float, float] | None:
-        """(mean, standard deviation) over the seeds; None for fewer than two."""
+        """(mean, standard deviation) over the seeds; None for fewer than two seeds."""
         values = [
             seed.values[protocol][metric]
             for seed in self.seeds
@@ -165,32 +201,43 @@ class Evaluation(Record, kw_only=True):
         return (statistics.mean(values), statistics.stdev(values)) if len(values) > 1 else None
 
 
-class Licences(Record, kw_only=True):
-    """Of the code, of the weights, and the terms of the data that they were trained on."""
+class Licences(Record, frozen=True, kw_only=True):
+    """Licences of the code and of the weights, and the terms of the training data."""
 
     code: _Line
     weights: _Line
     data: _Line
 
 
-class Card(Record, kw_only=True):
-    """A model of the zoo.
+class Card(
+    Record, frozen=True, kw_only=True, rename={"num_parts": "parts", "num_parameters": "parameters"}
+):
+    """The card of a model.
+
+    The JSON calls `num_parts` "parts" and `num_parameters` "parameters".
 
     Attributes:
         name, version: of the model.
-        about: what it is, in a sentence or two.
-        intended_use, limits, citation: for its users.
-        parts: number of parts K. part_names, palette (RGB): one a part.
-        pairs: parts, counted from 1, that change places in a mirrored image.
+        about: what it segments, in a sentence or two.
+        intended_use, limits, citation: texts for its users.
+        num_parts: number of parts K.
+        part_names, palette (RGB): one for each part.
+        pairs: parts, counted from 1, that swap in a mirrored image.
         segmenter: the content of its configuration file, see `SegmenterConfig`.
-        parameters: how many numbers it has.
-        training, evaluation, licences: see there.
-        golden_tolerance: how far logits may be from those of the golden pair.
+        num_parameters: number of weights.
+        training, evaluation, licences: see these classes.
+        golden_tolerance: maximum difference of logits from those of the golden pair.
         files: file name -> `FileRecord`, all files of the entry but the card.
         format: of the card.
 
     Raises:
         IntegrityError: fields contradict each other.
+
+    Example:
+        >>> import keras_parts
+        >>> card = keras_parts.zoo.info("cub")
+        >>> card.num_parts, card.training.dataset
+        (4, 'cub')
     """
 
     format: Literal[2]
@@ -200,48 +247,48 @@ class Card(Record, kw_only=True):
     intended_use: _Text
     limits: _Text
     citation: _Text
-    parts: _Part
+    num_parts: _Part
     part_names: tuple[_Line, ...]
     palette: tuple[tuple[_Byte, _Byte, _Byte], ...]
     pairs: tuple[tuple[_Part, _Part], ...] = ()
     segmenter: dict[str, Any]
-    parameters: _Count
+    num_parameters: _Count
     training: Training
     evaluation: Evaluation | None = None
     licences: Licences
     golden_tolerance: Annotated[float, Meta(gt=0, le=1)]
     files: dict[FileName, FileRecord]
 
-    def __post_init__(self):
-        for name, fits, expected in (
-            ("part_names", len(self.part_names) == self.parts, f"{self.parts} names"),
-            ("palette", len(self.palette) == self.parts, f"{self.parts} colours"),
-            ("pairs", self._pairs_fit(), f"pairs of different parts, up to {self.parts}"),
-            ("segmenter", self._segmenter_fits(), "the parts and names of the card"),
-            (
-                "files",
-                {CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE} <= set(self.files),
-                f"at least {CONFIG_FILE}, {WEIGHTS_FILE} and {GOLDEN_FILE}",
-            ),
+    def __post_init__(self) -> None:
+        k = self.num_parts
+        required = {CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE}
+        for name, valid, expected in (
+            ("part_names", len(self.part_names) == k, f"{k} names"),
+            ("palette", len(self.palette) == k, f"{k} colours"),
+            ("pairs", self._pairs_are_valid(), f"pairs of different parts, from 1 to {k}"),
+            ("segmenter", self._segmenter_is_valid(), "the parts and names of the card"),
+            ("files", required <= set(self.files), f"at least {', '.join(sorted(required))}"),
         ):
-            if not fits:
+            if not valid:
                 raise IntegrityError(
                     f"card: {name} is {getattr(self, name)!r:.200}, expected {expected}"
                 )
 
-    def _pairs_fit(self):
+    def _pairs_are_valid(self) -> bool:
         members = [part for pair in self.pairs for part in pair]
-        return len(set(members)) == len(members) and max(members, default=1) <= self.parts
+        return len(set(members)) == len(members) and max(members, default=1) <= self.num_parts
 
-    def _segmenter_fits(self):
-        found = (self.segmenter.get("parts"), self.segmenter.get("part_names"))
-        return found == (self.parts, [*self.part_names]) and isinstance(
+    def _segmenter_is_valid(self) -> bool:
+        # Format 1 of segmenter.json calls num_parts "parts".
+        num_parts = self.segmenter.get("num_parts", self.segmenter.get("parts"))
+        found = (num_parts, self.segmenter.get("part_names"))
+        return found == (self.num_parts, [*self.part_names]) and isinstance(
             self.segmenter.get("architecture"), str
         )
 
     @property
     def id(self) -> str:
-        """ "cub@1.0.0" """
+        """Name and version, such as "cub@1.0.0"."""
         return f"{self.name}@{self.version}"
 
     @property
@@ -250,11 +297,16 @@ class Card(Record, kw_only=True):
         return self.segmenter["architecture"]
 
     @property
+    def size(self) -> int:
+        """Size of all files but the card, in bytes."""
+        return sum(record.size for record in self.files.values())
+
+    @property
     def digest(self) -> str:
-        """sha256 of all that the card says, and so of its files too."""
+        """sha256 of the card's values, the checksums of all files among them."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return msgspec.to_builtins(self)
 
@@ -263,62 +315,87 @@ class Card(Record, kw_only=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     @classmethod
-    def decode(cls, content: bytes, where: str | PathLike) -> "Card":
-        """The inverse of `encode`.
+    def decode(cls, content: bytes, source: str | PathLike[str]) -> "Card":
+        """The card in the content of a file, the inverse of `encode`.
 
         Raises:
-            IntegrityError: too large, not JSON, or a field that is not what the schema says;
-                `where` is named.
+            IntegrityError: too large, not JSON, of another format, or a field does not follow the
+                schema; names `source`.
         """
-        return decode(content, cls, where, MAX_CARD)
+        return decode(content, cls, source, max_bytes=MAX_CARD_BYTES)
 
 
-def decode(content: bytes, kind: type, where: str | PathLike, limit: int):
-    """JSON as the classes of a schema.
+class _AnyFormat(Struct):
+    format: Any = None
+
+
+def decode(content: bytes, kind: type[_T], source: str | PathLike[str], *, max_bytes: int) -> _T:
+    """JSON as an object of one of the schema's classes.
 
     Raises:
-        IntegrityError: larger than `limit` bytes, not JSON, or not as the schema says.
+        IntegrityError: larger than `max_bytes`, not JSON, of another format, or not as the schema
+            requires.
     """
-    if len(content) > limit:
-        raise IntegrityError(f"{where}: larger than {limit:,} bytes")
+    source = fspath(source)
+    if len(content) > max_bytes:
+        raise IntegrityError(f"{source}: larger than {max_bytes:,} bytes", path=source)
     try:
+        if "format" in getattr(kind, "__struct_fields__", ()):
+            _check_format(msgspec.json.decode(content, type=_AnyFormat).format)
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
-        raise IntegrityError(f"{where}: not what the schema says: {error}") from None
+        raise IntegrityError(
+            f"{source}: does not follow the schema: {error}", path=source
+        ) from None
     except IntegrityError as error:
-        raise IntegrityError(f"{where}: {error}") from None
+        raise IntegrityError(f"{source}: {error}", path=source) from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise IntegrityError(f"{where}: not JSON: {error}") from None
+        raise IntegrityError(f"{source}: not JSON: {error}", path=source) from None
 
 
-def read_card(folder: str | PathLike) -> Card:
-    """The card of an entry's folder.
+def _check_format(found: object) -> None:
+    """Say what to do about a file of another format; other values are left to the schema."""
+    if type(found) is not int or found == FORMAT:
+        return
+    if found > FORMAT:
+        way_out = "update the package: pip install --upgrade keras-parts"
+    else:
+        way_out = "pack and publish the model again with this version"
+    raise IntegrityError(
+        f"has format {found}, but keras-parts {__version__} reads format {FORMAT}: {way_out}",
+        expected=FORMAT,
+        found=found,
+    )
+
+
+def read_card(folder: str | PathLike[str]) -> Card:
+    """The card in the folder of an entry.
 
     Raises:
-        IntegrityError: missing, too large, not JSON, or a field that is wrong.
+        IntegrityError: missing, or as for `Card.decode`.
     """
     path = Path(folder, CARD_FILE)
-    return Card.decode(read_limited(path, MAX_CARD), path)
+    return Card.decode(read_limited(path, MAX_CARD_BYTES), path)
 
 
-def read_limited(path: Path, limit: int) -> bytes:
-    """A file's content, but not more than a byte over the limit.
+def read_limited(path: Path, max_bytes: int) -> bytes:
+    """The first `max_bytes` + 1 bytes of a file, so that a larger file is noticed.
 
     Raises:
         IntegrityError: the file cannot be read.
     """
     try:
         with open(path, "rb") as file:
-            return file.read(limit + 1)
+            return file.read(max_bytes + 1)
     except OSError as error:
-        raise IntegrityError(f"{path}: cannot be read: {error.strerror}") from error
+        raise IntegrityError(f"{path}: cannot be read: {error.strerror}", path=path) from error
 
 
-def check_files(folder: str | PathLike, card: Card) -> None:
-    """Compare every file of an entry with its card, without parsing any.
+def check_files(folder: str | PathLike[str], card: Card) -> None:
+    """Compare every file of an entry with its card; nothing is parsed.
 
     Raises:
-        IntegrityError: a file is missing or differs; names the file, what was expected and found.
+        IntegrityError: a file is missing or differs; names the file, expected and found.
     """
     for name, record in card.files.items():
         record.check(Path(folder, name))

@@ -1,11 +1,12 @@
-"""The golden pair: a small drawn input, and the logits that the weights give for it.
+"""The golden pair: a small drawn image, and the segmenter's logits for it.
 
-It tells whether a model computes here what it computed where it was packed, on whichever backend,
-device and version of Keras.
+It shows whether a model computes the same values on this backend, device and version of Keras as
+where it was packed.
 """
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -17,35 +18,37 @@ from keras_parts.files import atomic_path
 from keras_parts.zoo.weight_checks import check_weights_file
 
 TOLERANCE = 1e-4
-"""Largest difference of a logit between backends; they are of the order of 10."""
+"""Maximum difference of a logit between backends; logits are of the order of 10."""
 _SIDE = 65
 _MAX_BYTES = 2**24
 
 
-def write_golden(segmenter, path: str | PathLike) -> None:
-    """Store a drawn input, float32 `(1, height, width, 3)` RGB in [0, 1], and its logits."""
+def write_golden(segmenter: Any, path: str | PathLike[str]) -> None:
+    """Write a drawn image, float32 `(1, height, width, 3)` RGB in [0, 1], and its logits,
+    float32 `(1, grid height, grid width, 1 + parts)`.
+    """
     image = load("toy", "test", size=_SIDE, count=1)[0].image[None].astype("float32") / 255
     with atomic_path(path) as unfinished, h5py.File(unfinished, "w") as file:
         for name, values in (("image", image), ("logits", _logits(segmenter, image))):
             file.create_dataset(name, data=values, compression="gzip", shuffle=True)
 
 
-def golden_difference(segmenter, path: str | PathLike) -> float:
-    """The largest difference between the logits that were stored and those computed now.
+def golden_difference(segmenter: Any, path: str | PathLike[str]) -> float:
+    """The maximum difference between the stored logits and those computed now.
 
     Raises:
         IntegrityError: not a golden pair of such a segmenter.
     """
     layout = check_weights_file(path, max_bytes=_MAX_BYTES)
     image_shape, logits_shape = layout.get("image", ()), layout.get("logits", ())
-    fits = (
+    valid = (
         set(layout) == {"image", "logits"}
         and len(image_shape) == len(logits_shape) == 4
         and image_shape[-1] == 3
         and logits_shape[-1] == 1 + segmenter.parts
         and 33 <= min(image_shape[1:3]) <= max(image_shape[1:3]) <= 513
     )
-    if not fits:
+    if not valid:
         raise IntegrityError(
             f"{path}: holds {layout}, expected an image (1, height, width, 3) and its logits "
             f"(1, h, w, {1 + segmenter.parts})"
@@ -58,6 +61,6 @@ def golden_difference(segmenter, path: str | PathLike) -> float:
     return float(np.abs(found - expected).max())
 
 
-def _logits(segmenter, image):
-    # Not through `predict`: its compiled function is for the sizes that `segment` uses.
+def _logits(segmenter: Any, image: np.ndarray) -> np.ndarray:
+    # Without `predict`, which would compile a function for this size alone.
     return ops.convert_to_numpy(segmenter(image, training=False)).astype("float32")

@@ -1,10 +1,10 @@
-"""Places that hold entries: folders and addresses of one layout.
+"""Locations of entries: folders and web addresses with the same layout.
 
-    index.json                     which entries there are
-    NAME/VERSION/card.json         each with its card
-    NAME/VERSION/...               and the files of the card
+    index.json                     the names, versions and card checksums of the entries
+    NAME/VERSION/card.json         the card of an entry
+    NAME/VERSION/...               the files of the card
 
-Any folder of this layout, put on a static web server, is an address of this layout.
+Any folder of this layout that a static web server serves is such an address.
 """
 
 import contextlib
@@ -26,10 +26,11 @@ from keras_parts.environment import (
     offline,
     zoo_locations,
 )
-from keras_parts.errors import ConfigError, IntegrityError
+from keras_parts.errors import ConfigError, DownloadError, IntegrityError
+from keras_parts.files import atomic_write
 from keras_parts.zoo.cards import (
     CARD_FILE,
-    MAX_CARD,
+    MAX_CARD_BYTES,
     Card,
     FileRecord,
     Name,
@@ -38,189 +39,215 @@ from keras_parts.zoo.cards import (
     decode,
     read_limited,
 )
-from keras_parts.zoo.errors import DownloadError
 
 INDEX_FILE = "index.json"
-_MAX_INDEX = 2**24
+_MAX_INDEX_BYTES = 2**24
 HUB = "hf://"
-"""How the address of a Hugging Face repository begins."""
+"""Prefix of the address of a Hugging Face repository."""
 
 
-class Listed(Record, kw_only=True):
-    """An entry of an index: where it lies, and what its card must be."""
+class IndexEntry(Record, frozen=True, kw_only=True):
+    """An entry of an index: its name and version, and the record of its card."""
 
     name: Name
     version: Version
     card: FileRecord
 
 
-class Index(Record, kw_only=True):
-    """What a place holds."""
+class Index(Record, frozen=True, kw_only=True):
+    """The entries of a location."""
 
     format: Literal[2]
-    entries: Annotated[tuple[Listed, ...], Meta(max_length=100_000)] = ()
+    entries: Annotated[tuple[IndexEntry, ...], Meta(max_length=100_000)] = ()
 
 
 class Folder:
-    """A place on the disk."""
+    """A location on the disk.
 
-    def __init__(self, root: str | PathLike):
+    Attributes:
+        root: path of the folder.
+    """
+
+    def __init__(self, root: str | PathLike[str]) -> None:
         self.root = Path(root).expanduser()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.root)
 
     def below(self, path: str) -> "Folder":
-        """A place inside this one; `path` is made of checked names."""
+        """A folder inside this one; `path` consists of checked names."""
         return Folder(self.root / path)
 
-    def read(self, name: str, limit: int, ask: bool = True) -> bytes:
-        """A small file's content, but not more than a byte over the limit.
+    def read(self, name: str, *, max_bytes: int, refresh: bool = True) -> bytes:
+        """The first `max_bytes` + 1 bytes of a file, so that a larger file is noticed.
+
+        Args:
+            name: of the file.
+            max_bytes: maximum size that the caller accepts.
+            refresh: ignored; for web addresses.
 
         Raises:
             DownloadError: there is no such file.
         """
-        if not (self.root / name).is_file():
-            raise DownloadError(f"{self.root / name}: there is no such file")
-        return read_limited(self.root / name, limit)
+        path = self.root / name
+        if not path.is_file():
+            raise DownloadError(f"{path}: there is no such file", path=path)
+        return read_limited(path, max_bytes)
 
     def fetch(
-        self, name: str, record: FileRecord, part: Path, report: Callable[[int], None]
+        self, name: str, record: FileRecord, part: Path, report: Callable[[int], object]
     ) -> None:
-        """Bring `part` to the content of a file; raises as `transfer.download` does."""
+        """Copy a file; see `transfer.download`."""
         source = self.root / name
         if not source.is_file():
-            raise DownloadError(f"{source}: there is no such file")
+            raise DownloadError(f"{source}: there is no such file", path=source)
         record.check(source)
         try:
             shutil.copyfile(source, part)
         except OSError as error:
             raise DownloadError(
-                f"{part}: cannot be copied from {source}: {error.strerror}"
+                f"{part}: cannot be copied from {source}: {error.strerror}", path=part
             ) from error
         report(record.size)
-        record.check(part, where=source)
+        record.check(part, source=source)
 
 
 class Address:
-    """A place behind http or https, or hf://USER/REPOSITORY.
+    """A location on the web: http(s)://HOST/PATH or hf://USER/REPOSITORY.
 
-    What it said of indices and cards is remembered: for `zoo list`, which asks nobody, and for
+    Indices and cards that were read are cached: for `zoo list`, which makes no request, and for
     when the server cannot be reached.
 
+    Attributes:
+        url: http or https, without a slash at the end.
+
     Raises:
-        ConfigError: not such an address, or one with a query, or with ".." in its path.
+        ConfigError: not such an address, or one with a query or with ".." in its path.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str) -> None:
         self.url = _plain_url(url)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.url
 
     def below(self, path: str) -> "Address":
-        """A place inside this one; `path` is made of checked names."""
+        """An address inside this one; `path` consists of checked names."""
         return Address(f"{self.url}/{path}")
 
-    def holds(self, other: "Address") -> bool:
+    def contains(self, other: "Address") -> bool:
         """Whether another address is this one or lies below it."""
         return f"{other.url}/".startswith(f"{self.url}/")
 
-    def read(self, name: str, limit: int, ask: bool = True) -> bytes:
-        """A small file's content, but not more than a byte over the limit.
+    def read(self, name: str, *, max_bytes: int, refresh: bool = True) -> bytes:
+        """The first `max_bytes` + 1 bytes of a small file, so that a larger file is noticed.
 
         Args:
-            name: of the file. limit: in bytes.
-            ask: False for what it said the last time.
+            name: of the file.
+            max_bytes: maximum size that the caller accepts.
+            refresh: request the file from the server; False reads the cached copy.
 
         Raises:
-            DownloadError: it cannot be had now and has not been had before.
+            DownloadError: the server cannot be reached and there is no cached copy.
         """
         from keras_parts.zoo import transfer
 
         url = f"{self.url}/{name}"
-        memory = cache_folder() / "zoo" / "documents" / hashlib.sha256(url.encode()).hexdigest()
-        if ask and not offline():
+        cached = cache_folder() / "zoo" / "documents" / hashlib.sha256(url.encode()).hexdigest()
+        if refresh and not offline():
             try:
-                content = transfer.read(url, limit)
+                content = transfer.read(url, max_bytes=max_bytes)
             except DownloadError as error:
-                if not memory.is_file():
+                if not cached.is_file():
                     raise
-                warnings.warn(f"{error}; taking what it said the last time", stacklevel=2)
+                warnings.warn(f"{error}; using the cached copy", stacklevel=2)
             else:
-                _remember(memory, content)
+                _cache(cached, content)
                 return content
-        if not memory.is_file():
-            raise DownloadError(f"{url}: not asked" + _why_offline())
-        return read_limited(memory, limit)
+        if not cached.is_file():
+            reason = _offline_reason() or ", and there is no cached copy"
+            raise DownloadError(f"{url}: not requested{reason}", url=url)
+        return read_limited(cached, max_bytes)
 
     def fetch(
-        self, name: str, record: FileRecord, part: Path, report: Callable[[int], None]
+        self, name: str, record: FileRecord, part: Path, report: Callable[[int], object]
     ) -> None:
-        """See `transfer.download`."""
+        """Download a file; see `transfer.download`."""
         fetch_url(f"{self.url}/{name}", record, part, report)
 
 
-Place = Folder | Address
+Location = Folder | Address
 
 
-def fetch_url(url: str, record: FileRecord, part: Path, report: Callable[[int], None]) -> None:
-    """`transfer.download`, unless addresses are not to be asked."""
+def fetch_url(url: str, record: FileRecord, part: Path, report: Callable[[int], object]) -> None:
+    """`transfer.download`, unless network requests are forbidden."""
     from keras_parts.zoo import transfer
 
     if offline():
-        raise DownloadError(f"{url}: not asked{_why_offline()}")
+        raise DownloadError(f"{url}: not requested{_offline_reason()}", url=url)
     transfer.download(url, record, part, report)
 
 
-def place(text: str) -> Place:
+def location(text: str) -> Location:
     """The folder or the address that a text names."""
     return Address(text) if is_address(text) else Folder(text)
 
 
 def is_address(text: str) -> bool:
-    """Whether a text names an address, by its first letters."""
+    """Whether a text names an address: by its prefix."""
     return text.lower().startswith(("http://", "https://", HUB))
 
 
-def places() -> list[Place]:
-    """The places that `KERAS_PARTS_ZOO` names, in order."""
-    return [place(text) for text in zoo_locations()]
+def locations() -> list[Location]:
+    """The locations in `KERAS_PARTS_ZOO`, in order."""
+    return [location(text) for text in zoo_locations()]
 
 
-def read_index(place: Place, ask: bool = True) -> Index:
-    """What a place holds.
+def read_index(location: Location, *, refresh: bool = True) -> Index:
+    """The index of a location.
 
-    Raises:
-        DownloadError: it cannot be had. IntegrityError: it is no index.
-    """
-    content = place.read(INDEX_FILE, _MAX_INDEX, ask)
-    return decode(content, Index, f"{place}/{INDEX_FILE}", _MAX_INDEX)
-
-
-def read_listed_card(place: Place, listed: Listed, ask: bool = True) -> Card:
-    """The card of an entry of a place's index, which says what it must be.
+    Args:
+        location: a folder or an address.
+        refresh: request it from the server; False reads the cached copy.
 
     Raises:
-        DownloadError: it cannot be had. IntegrityError: it is another one, or no card.
+        DownloadError: it cannot be read.
+        IntegrityError: it is not an index, or one of a later format.
     """
-    home = place.below(f"{listed.name}/{listed.version}")
-    content = home.read(CARD_FILE, MAX_CARD, ask)
-    where = f"{home}/{CARD_FILE}"
-    listed.card.check_content(content, where)
-    card = Card.decode(content, where)
+    content = location.read(INDEX_FILE, max_bytes=_MAX_INDEX_BYTES, refresh=refresh)
+    return decode(content, Index, f"{location}/{INDEX_FILE}", max_bytes=_MAX_INDEX_BYTES)
+
+
+def read_indexed_card(location: Location, listed: IndexEntry, *, refresh: bool = True) -> Card:
+    """The card of an entry of a location's index, compared with the index.
+
+    Args:
+        location, refresh: as for `read_index`.
+        listed: the entry of the index.
+
+    Raises:
+        DownloadError: it cannot be read.
+        IntegrityError: it differs from the index, or is not a card.
+    """
+    home = location.below(f"{listed.name}/{listed.version}")
+    content = home.read(CARD_FILE, max_bytes=MAX_CARD_BYTES, refresh=refresh)
+    source = f"{home}/{CARD_FILE}"
+    listed.card.check_content(content, source=source)
+    card = Card.decode(content, source)
     if (card.name, card.version) != (listed.name, listed.version):
-        raise IntegrityError(f"{where}: is {card.id}, expected {listed.name}@{listed.version}")
+        raise IntegrityError(
+            f"{source}: is {card.id}, expected {listed.name}@{listed.version}", path=source
+        )
     return card
 
 
-def _plain_url(text):
+def _plain_url(text: str) -> str:
     url = text
     if text.lower().startswith(HUB):
         user, _, rest = text[len(HUB) :].strip("/").partition("/")
         repository, _, inside = rest.partition("/")
         if not (user and repository):
-            raise ConfigError(f"{text}: expected {HUB}USER/REPOSITORY")
+            raise ConfigError(f"{text}: expected {HUB}USER/REPOSITORY", value=text)
         url = f"{hugging_face_address()}/{user}/{repository}/resolve/main/{inside}"
     url = url.removesuffix(f"/{CARD_FILE}").rstrip("/")
     with contextlib.suppress(ValueError):
@@ -231,19 +258,18 @@ def _plain_url(text):
             return url
     raise ConfigError(
         f"{text}: not an address of a zoo or an entry: expected http(s)://HOST/PATH or "
-        f"{HUB}USER/REPOSITORY, without a query and without .. in its path"
+        f"{HUB}USER/REPOSITORY, without a query and without .. in its path",
+        value=text,
     )
 
 
-def _remember(memory, content):
-    from keras_parts.files import atomic_write
-
-    # A cache that cannot be written must not keep anybody from what was just read.
+def _cache(path: Path, content: bytes) -> None:
+    # The content was read: a cache folder that cannot be written is no reason to fail.
     with contextlib.suppress(OSError):
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(memory) as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
             file.write(content)
 
 
-def _why_offline():
-    return f", for {OFFLINE_VARIABLE} is set" if offline() else " before"
+def _offline_reason() -> str:
+    return f", because {OFFLINE_VARIABLE} is set" if offline() else ""

@@ -1,4 +1,4 @@
-"""Models by name, folder or address: what `keras_parts.zoo` offers."""
+"""Find and load models by name, folder or address."""
 
 import builtins
 import os
@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from keras_parts.errors import ConfigError, DataError, IntegrityError
+from keras_parts.errors import (
+    ConfigError,
+    DataError,
+    IntegrityError,
+    UnknownModelError,
+    UntrustedAddressError,
+)
 from keras_parts.zoo.cards import (
     CARD_FILE,
     CONFIG_FILE,
     GOLDEN_FILE,
-    MAX_CARD,
+    MAX_CARD_BYTES,
     WEIGHTS_FILE,
     Card,
     check_files,
@@ -20,174 +27,226 @@ from keras_parts.zoo.cards import (
     read_card,
     read_limited,
 )
-from keras_parts.zoo.errors import NotTrusted, UnknownModel
 
-_IN_RUN = "segmenter"
-"""Where a training run keeps its segmenter."""
+if TYPE_CHECKING:
+    from keras_parts.models.segmenter import PartSegmenter
+    from keras_parts.zoo.locations import Location
+
+_FOLDER_IN_RUN = "segmenter"
+"""The folder of the segmenter in a run folder."""
 
 
 def list(
-    dataset: str | None = None, parts: int | None = None, refresh: bool = False
+    *, dataset: str | None = None, num_parts: int | None = None, refresh: bool = False
 ) -> builtins.list[Card]:
     """The cards of all models, by name and version.
 
     Args:
-        dataset: only those trained on this data set. parts: only those with so many parts.
-        refresh: ask the addresses of KERAS_PARTS_ZOO what they hold; otherwise, at once, what they
-            said the last time.
+        dataset: only models trained on this data set.
+        num_parts: only models with this number of parts.
+        refresh: request the indices of the addresses in KERAS_PARTS_ZOO; by default the cached
+            copies are read, without any request.
 
     Raises:
         IntegrityError: a card is damaged.
+
+    Example:
+        >>> import keras_parts
+        >>> [card.name for card in keras_parts.zoo.list(dataset="toy")]
+        ['toy']
     """
     from keras_parts.zoo.registry import entries
 
-    cards = [entry.card for entry in entries(ask=refresh)]
+    cards = [entry.card for entry in entries(refresh=refresh)]
     return [
         card
         for card in cards
-        if dataset in (None, card.training.dataset) and parts in (None, card.parts)
+        if dataset in (None, card.training.dataset) and num_parts in (None, card.num_parts)
     ]
 
 
-def info(model: str | PathLike, trust: bool = False) -> Card:
-    """The card of one model; of the model nothing is downloaded.
+def info(model: str | PathLike[str], *, trust: bool = False) -> Card:
+    """The card of a model; its files are not downloaded.
 
     Args:
-        model, trust: see `load`.
+        model, trust: as for `load`.
 
     Raises:
-        UnknownModel: there is none of this name; the message suggests one.
-        NotTrusted: see `load`.
+        UnknownModelError: there is no such model; the message suggests one.
+        UntrustedAddressError: see `load`.
         IntegrityError: its card is damaged.
+
+    Example:
+        >>> import keras_parts
+        >>> keras_parts.zoo.info("toy").num_parts
+        5
     """
     card = _locate(model, trust).card
     if card is None:
-        raise UnknownModel(f"{os.fspath(model)} has no card: `zoo pack` makes one of a run")
+        name = os.fspath(model)
+        raise UnknownModelError(
+            f"{name} has no card: `keras-parts zoo pack` makes one from a run folder", model=name
+        )
     return card
 
 
-def path(model: str | PathLike, trust: bool = False, progress: bool = True) -> Path:
-    """The folder of a model's files, downloaded if need be, each compared with its card.
+def path(model: str | PathLike[str], *, trust: bool = False, progress: bool = True) -> Path:
+    """The folder of a model's files, downloaded if necessary, each compared with its card.
 
     Args:
-        model, trust, progress: see `load`.
+        model, trust, progress: as for `load`.
 
     Raises:
         As `load`.
+
+    Example:
+        >>> import keras_parts
+        >>> sorted(file.name for file in keras_parts.zoo.path("toy").iterdir())
+        ['card.json', 'golden.h5', 'picture.png', 'segmenter.json', 'segmenter.weights.h5']
     """
     from keras_parts.zoo import store
 
     found = _locate(model, trust)
     if found.folder is None:
-        return store.fetch(found.card, found.places, progress)
+        assert found.card is not None
+        return store.fetch(found.card, found.locations, progress=progress)
     if found.card is not None:
         check_files(found.folder, found.card)
     return found.folder
 
 
-def load(model: str | PathLike, trust: bool = False, progress: bool = True):
-    """A `PartSegmenter` that is ready to segment.
+def load(
+    model: str | PathLike[str], *, trust: bool = False, progress: bool = True
+) -> "PartSegmenter":
+    """Load a segmenter.
 
     Args:
-        model: NAME or NAME@VERSION out of `list()`; the folder of a training run, of an entry, or
-            of what `PartSegmenter.save_preset` wrote; or the address of an entry, http(s)://... or
-            hf://USER/REPOSITORY. A name of the zoo goes before a folder of the same name: write
-            "./name" for that.
-        trust: take a model from an address that KERAS_PARTS_ZOO does not name. Nothing of it is
-            executed, but it segments as whoever published it wants.
-        progress: show a bar for what is downloaded, if stderr is a terminal.
+        model: NAME or NAME@VERSION from `list()`; the folder of a training run, of an entry, or
+            one that `PartSegmenter.save_preset` wrote; or the address of an entry,
+            http(s)://... or hf://USER/REPOSITORY. A name of the zoo takes precedence over a
+            folder of the same name: write "./name" for the folder.
+        trust: accept a model from an address that KERAS_PARTS_ZOO does not name. A model cannot
+            run code here, but its publisher decides what it segments.
+        progress: show a progress bar for downloads if stderr is a terminal.
 
     Raises:
-        UnknownModel: neither a model's name nor a folder that holds a segmenter.
-        NotTrusted: an address that needs `trust`.
-        DownloadError: a file cannot be had.
-        IntegrityError: a file differs from its card, or is not what it should be.
+        UnknownModelError: neither the name of a model nor a folder with a segmenter.
+        UntrustedAddressError: an address that needs `trust`.
+        DownloadError: a file cannot be downloaded.
+        IntegrityError: a file differs from its card or is damaged.
+
+    Example:
+        >>> import keras_parts
+        >>> segmenter = keras_parts.zoo.load("toy")
+        >>> len(segmenter.part_names)
+        5
     """
-    return _open(path(model, trust, progress))
+    return _open(path(model, trust=trust, progress=progress))
 
 
-def verify(model: str | PathLike, trust: bool = False) -> dict[str, float]:
-    """Check all of a model: its files, its weights, and its golden pair on the current backend.
+def verify(model: str | PathLike[str], *, trust: bool = False) -> dict[str, float]:
+    """Check a model: its files, its weights, and its golden pair on the current backend.
 
     Args:
-        model, trust: see `load`; something with a card.
+        model, trust: as for `load`; the model has a card.
 
     Returns:
-        "difference" of the logits and the "tolerance" that it is within.
+        "difference", the maximum difference of the logits, and "tolerance", its maximum.
 
     Raises:
         IntegrityError: a file differs, or the logits do.
         And as `load`.
+
+    Example:
+        >>> import keras_parts
+        >>> found = keras_parts.zoo.verify("toy")
+        >>> found["difference"] <= found["tolerance"]
+        True
     """
-    card, folder = info(model, trust), path(model, trust)
+    card, folder = info(model, trust=trust), path(model, trust=trust)
     from keras_parts.zoo.golden import golden_difference
 
     difference = golden_difference(_open(folder), folder / GOLDEN_FILE)
     if not difference <= card.golden_tolerance:
         raise IntegrityError(
             f"{card.id}: logits differ by up to {difference:.2g} from those of {GOLDEN_FILE}, "
-            f"expected {card.golden_tolerance:g} at most: this backend or device computes "
-            "something else (a GPU may round to TF32: compare with --device cpu)"
+            f"expected {card.golden_tolerance:g} at most: this backend or device computes other "
+            "values (a GPU may round to TF32: compare with --device cpu)",
+            path=folder / GOLDEN_FILE,
         )
     return {"difference": difference, "tolerance": card.golden_tolerance}
 
 
 def remove(*names: str) -> int:
-    """Remove downloaded models, all versions unless NAME@VERSION says one; how many bytes of it.
+    """Remove downloaded models.
+
+    Args:
+        names: NAME for all versions, or NAME@VERSION.
+
+    Returns:
+        The number of bytes freed.
 
     Raises:
-        UnknownModel: nothing of this name was downloaded.
+        UnknownModelError: no model of this name was downloaded.
+
+    Example:
+        >>> import keras_parts
+        >>> keras_parts.zoo.remove()
+        0
     """
     from keras_parts.zoo import store
 
-    chosen = []
+    chosen: builtins.list[Path] = []
     for name in names:
-        found = [folder for folder, card in store.kept() if name in (card.name, card.id)]
+        found = [folder for folder, card in store.downloaded() if name in (card.name, card.id)]
         if not found:
-            raise UnknownModel(f"nothing downloaded is called {name!r}: see `zoo list`")
+            raise UnknownModelError(
+                f"no downloaded model is called {name!r}: see `keras-parts zoo list`", model=name
+            )
         chosen += [folder for folder in found if folder not in chosen]
     return store.remove(chosen)
 
 
 def prune() -> int:
-    """Remove unfinished downloads, and versions of which a later one is there; how many bytes."""
+    """Remove incomplete downloads, and versions of which a later one was downloaded.
+
+    Returns:
+        The number of bytes freed.
+
+    Example:
+        >>> import keras_parts
+        >>> freed = keras_parts.zoo.prune()
+    """
     from keras_parts.zoo import store
 
     return store.remove(store.superseded())
 
 
 def download(
-    *models: str, to: str | PathLike, trust: bool = False, progress: bool = True
+    *models: str, to: str | PathLike[str], trust: bool = False, progress: bool = True
 ) -> builtins.list[Card]:
-    """Make a folder with models for a machine without a network: KERAS_PARTS_ZOO names it there.
+    """Copy models into a folder for a machine without a network.
+
+    Set KERAS_PARTS_ZOO to the folder on that machine.
 
     Args:
-        models, trust, progress: see `load`.
-        to: the folder, made if need be; what it holds stays.
+        models, trust, progress: as for `load`.
+        to: the folder, created if necessary; other models in it are kept.
 
     Returns:
         The cards.
 
     Raises:
         As `load`.
+
+    Example:
+        >>> import keras_parts
+        >>> [card.name for card in keras_parts.zoo.download("toy", to="models")]
+        ['toy']
     """
     from keras_parts.zoo.publishing import publish
 
-    return [publish(path(model, trust, progress), to) for model in models]
-
-
-def pack(*runs: str | PathLike, **options) -> Card:
-    """See `keras_parts.zoo.packing.pack`."""
-    from keras_parts.zoo.packing import pack
-
-    return pack(*runs, **options)
-
-
-def publish(entry: str | PathLike, destination: str | PathLike, **options) -> Card:
-    """See `keras_parts.zoo.publishing.publish`."""
-    from keras_parts.zoo.publishing import publish
-
-    return publish(entry, destination, **options)
+    return [publish(path(model, trust=trust, progress=progress), to) for model in models]
 
 
 @dataclass(frozen=True)
@@ -196,17 +255,17 @@ class _Found:
 
     Attributes:
         card: None for a folder without one.
-        places: that may hold its files.
-        folder: that holds all of them already, or None.
+        locations: that may have its files.
+        folder: that has all files already, or None.
     """
 
     card: Card | None = None
-    places: Sequence = ()
+    locations: "Sequence[Location]" = ()
     folder: Path | None = None
 
 
-def _locate(model, trust):
-    from keras_parts.zoo.locations import is_address, places
+def _locate(model: str | PathLike[str], trust: bool) -> _Found:
+    from keras_parts.zoo.locations import is_address, locations
     from keras_parts.zoo.registry import find
 
     model = os.fspath(model)
@@ -214,43 +273,46 @@ def _locate(model, trust):
         return _at_address(model, trust)
     try:
         entry = find(model)
-    except UnknownModel:
-        folder = _folder(model)
+    except UnknownModelError:
+        folder = _segmenter_folder(model)
         if folder is None:
             raise
         card = read_card(folder) if (folder / CARD_FILE).is_file() else None
         return _Found(card, folder=folder)
-    mirrors = [place.below(f"{entry.card.name}/{entry.card.version}") for place in places()]
+    subfolder = f"{entry.card.name}/{entry.card.version}"
+    mirrors = [location.below(subfolder) for location in locations()]
     return _Found(entry.card, [*mirrors, entry.home], entry.packaged)
 
 
-def _at_address(model, trust):
-    from keras_parts.zoo.locations import Address, places
+def _at_address(model: str, trust: bool) -> _Found:
+    from keras_parts.zoo.locations import Address, locations
 
     address = Address(model)
-    named = [place for place in places() if isinstance(place, Address)]
-    if not trust and not any(place.holds(address) for place in named):
-        raise NotTrusted(
-            f"{address} is no address of KERAS_PARTS_ZOO. A model cannot run code here, but it "
-            "segments as whoever published it wants: if that is fine, say so with trust=True "
-            "(--trust)"
+    named = [location for location in locations() if isinstance(location, Address)]
+    if not trust and not any(location.contains(address) for location in named):
+        raise UntrustedAddressError(
+            f"{address} is not an address of KERAS_PARTS_ZOO. A model cannot run code here, but "
+            "its publisher decides what it segments: pass trust=True (--trust) to accept that",
+            address=str(address),
         )
-    content = address.read(CARD_FILE, MAX_CARD)
+    content = address.read(CARD_FILE, max_bytes=MAX_CARD_BYTES)
     return _Found(Card.decode(content, f"{address}/{CARD_FILE}"), [address])
 
 
-def _folder(model):
-    """Where the files of a segmenter lie; None if there is no such folder."""
+def _segmenter_folder(model: str) -> Path | None:
+    """The folder with the files of a segmenter; None if `model` is not a folder."""
     if not model or not os.path.isdir(model):
         return None
-    for folder in (Path(model), Path(model, _IN_RUN)):
+    for folder in (Path(model), Path(model, _FOLDER_IN_RUN)):
         if (folder / CONFIG_FILE).is_file():
             return folder
-    raise UnknownModel(f"{model} holds no segmenter: expected {Path(model, CONFIG_FILE)}")
+    raise UnknownModelError(
+        f"{model} has no segmenter: expected {Path(model, CONFIG_FILE)}", model=model
+    )
 
 
-def _open(folder):
-    """The segmenter of a folder whose files have been compared with its card, if it has one."""
+def _open(folder: Path) -> "PartSegmenter":
+    """The segmenter of a folder whose files were compared with its card, if it has one."""
     from keras_parts.models.segmenter import PartSegmenter
     from keras_parts.zoo.weight_checks import check_weights_file, weights_layout
 
@@ -259,15 +321,16 @@ def _open(folder):
     try:
         segmenter = PartSegmenter.from_preset(folder)
     except (ConfigError, DataError) as error:
-        raise IntegrityError(str(error)) from error
-    # Keras passes over what is missing or too much in some places of a file.
+        raise IntegrityError(str(error), path=folder) from error
+    # Keras ignores some missing and some additional arrays of a weights file.
     check_weights_file(folder / WEIGHTS_FILE, weights_layout(segmenter))
     return segmenter
 
 
-def _check_configuration(folder):
-    """It is small, and what the card shows of it is true."""
-    where = folder / CONFIG_FILE
-    values = decode(read_limited(where, MAX_CARD), dict, where, MAX_CARD)
+def _check_configuration(folder: Path) -> None:
+    """Raise unless the configuration is small, and the same as on the card."""
+    path = folder / CONFIG_FILE
+    content = read_limited(path, MAX_CARD_BYTES)
+    values = decode(content, dict, path, max_bytes=MAX_CARD_BYTES)
     if (folder / CARD_FILE).is_file() and read_card(folder).segmenter != values:
-        raise IntegrityError(f"{where}: is not the configuration that {CARD_FILE} shows")
+        raise IntegrityError(f"{path}: differs from the configuration on {CARD_FILE}", path=path)

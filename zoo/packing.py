@@ -1,72 +1,68 @@
-"""From training runs to an entry of the zoo, card and all."""
+"""Make an entry of the zoo from training runs."""
 
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
-import h5py
 import numpy as np
-from PIL import Image
 
 from keras_parts.data import Dataset
-from keras_parts.data.crops import CropSettings, object_crop
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_path, atomic_write
 from keras_parts.metrics import evaluate
 from keras_parts.metrics.report import Report
 from keras_parts.models.segmenter import PartSegmenter
-from keras_parts.results.legend import with_legend
-from keras_parts.results.palette import part_palette
-from keras_parts.results.parts import Parts
-from keras_parts.results.pictures import contact_sheet
 from keras_parts.training.run_folder import RunFolder
 from keras_parts.zoo.cards import (
     CARD_FILE,
     CONFIG_FILE,
-    FORMAT,
     GOLDEN_FILE,
     PICTURE_FILE,
     WEIGHTS_FILE,
     Card,
-    Evaluation,
-    FileRecord,
-    Licences,
-    SeedResult,
-    Training,
-    read_card,
 )
-from keras_parts.zoo.golden import TOLERANCE, write_golden
+from keras_parts.zoo.compact import write_compact
+from keras_parts.zoo.descriptions import (
+    check_text_names,
+    create_card,
+    create_evaluation,
+    previous_texts,
+)
+from keras_parts.zoo.golden import write_golden
+from keras_parts.zoo.pictures import write_picture
 from keras_parts.zoo.weight_checks import check_weights_file
 
-CITATION = (
-    "Choudhury, Laina, Rupprecht, Vedaldi: Unsupervised Part Discovery from Contrastive "
-    "Reconstruction. NeurIPS 2021. https://arxiv.org/abs/2111.06349"
-)
-INTENDED_USE = (
-    "Segmenting pictures of the objects that it was trained on into parts: research, teaching, and "
-    "as the start or the teacher of one's own training."
-)
-LIMITS = (
-    "The parts were discovered, not defined: one may join or split what people name, and left and "
-    "right may share one. Their names were given afterwards, by the landmarks or part labels that "
-    "fall on them. Other objects, drawings or views than those of the training data are segmented "
-    "badly. Not for decisions about people."
-)
-_OPEN = "Apache-2.0"
-"""Terms under which pictures of a data set may be passed on: those that the package drew."""
-_SHOWN = 16
-_CELL = 112
-_COLUMNS = 8
-_LARGEST_HALF = float(np.finfo(np.float16).max)
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A run that may become the entry.
+
+    Attributes:
+        run: its folder.
+        config: its settings and what it was trained on, from the run folder.
+        files: folder of the entry's files, as far as they are written.
+        segmenter: with the weights of `files`.
+    """
+
+    run: RunFolder
+    config: Mapping[str, Any]
+    files: Path
+    segmenter: PartSegmenter
+
+    @property
+    def seed(self) -> int:
+        return self.config["seed"]
 
 
 def pack(
-    *runs: str | PathLike,
-    output: str | PathLike,
+    *runs: str | PathLike[str],
+    output: str | PathLike[str],
     name: str | None = None,
     version: str | None = None,
     test: Dataset | None = None,
@@ -77,77 +73,75 @@ def pack(
     choose_by: tuple[str, str] | None = None,
     part_names: Sequence[str] = (),
     pairs: Sequence[tuple[int, int]] = (),
-    texts: dict[str, str] | None = None,
+    texts: Mapping[str, str] | None = None,
     compact: bool = True,
     progress: bool = True,
 ) -> Card:
-    """Make an entry: weights, configuration, golden pair, picture, and a card that pins them.
+    """Make an entry: weights, configuration, golden pair, picture, and the card with their
+    checksums.
 
-    What people wrote on a card that is at `output` already stays (name, version, texts, licences):
-    packing again after another training is the same command.
+    The name, version, texts and licences of a card that `output` already has are kept, so that an
+    entry is updated after another training by the same command.
 
     Args:
-        runs: folders of trainings that differ in nothing but the seed. The entry is the one that is
-            best on `validation`; the numbers of all are on its card.
-        output: the entry's folder, made if need be; its card is written last.
-        name, version: of the model; a new one is called DATASET-PARTS and 1.0.0.
-        test: what to measure on. split: its name. train: for protocols that fit landmarks.
-        validation: to choose among several runs by. None of these: the card has no numbers.
+        runs: folders of training runs that differ in the seed alone. The one with the best metric
+            on `validation` becomes the entry; the metrics of all are on its card.
+        output: the entry's folder, created if necessary; its card is written last.
+        name, version: of the model; for a new one DATASET-PARTS and 1.0.0.
+        test: data set for the metrics on the card; None for a card without metrics.
+        split: the name of its split.
+        train: data set for the protocols that fit landmarks.
+        validation: data set by which one of several runs is chosen.
         protocols: to measure; None for all that the data allows.
-        choose_by: (protocol, metric) to choose by; the first measured one by default.
-        part_names: one a part; else the segmenter's own, else after what falls on the parts in
-            `test`, else numbers.
-        pairs: parts, from 1, that change places in a mirrored image.
-        texts: "about", "intended_use", "limits", "citation", "code_licence", "weights_licence",
-            "data_licence", where they differ from what is there or usual.
+        choose_by: (protocol, metric) to choose by; by default the first one measured.
+        part_names: one for each part. By default the segmenter's own names, or those of the
+            landmarks or part labels of `test` that the parts cover, or numbers.
+        pairs: parts, from 1, that swap in a mirrored image.
+        texts: any of "about", "intended_use", "limits", "citation", "code_licence",
+            "weights_licence", "data_licence".
         compact: store arrays of two and more dimensions as float16.
-        progress: show bars.
+        progress: show progress bars.
 
     Returns:
         The card.
 
     Raises:
-        ConfigError: no runs, several without `validation`, or an unknown text.
-        DataError: a folder holds no finished run, or the runs differ in more than the seed.
-        IntegrityError: weights are not only weights, or a field of the card is wrong.
+        ConfigError: no runs, several runs without `validation`, or an unknown text.
+        DataError: a folder has no finished run, or the runs differ in more than the seed.
+        IntegrityError: a weights file contains more than weights, or a field of the card is wrong.
     """
+    texts = texts or {}
     _check_arguments(runs, validation, texts)
-    folders = [RunFolder(run) for run in runs]
-    configs = _configs(folders)
+    named = {"name": name, "version": version}
+    given = {key: value for key, value in named.items() if value} | {**texts}
+    measure = partial(_measure, train=train, progress=progress)
     with tempfile.TemporaryDirectory() as scratch:
-        candidates = [
-            _candidate(folder, Path(scratch, str(place)), compact)
-            for place, folder in enumerate(folders)
-        ]
-
-        def measured(dataset, place, chosen=protocols):
-            return evaluate(
-                candidates[place].maps, dataset, candidates[place].parts, chosen, train, progress
-            )
-
-        reports, choice, best, chosen_by = [], [], 0, ""
-        if len(runs) > 1:
-            chosen = protocols if choose_by is None else [choose_by[0]]
-            choice = [measured(validation, place, chosen) for place in range(len(runs))]
-            best, chosen_by = _best(choice, choose_by, [config["seed"] for config in configs])
-        if test is not None:
-            reports = [measured(test, place) for place in range(len(runs))]
-        segmenter, report = candidates[best], reports[best] if reports else None
-        names = tuple(part_names) or segmenter.part_names or names_of_parts(report)
-        prepared = Path(scratch, str(best))
-        _write_configuration(segmenter, names, prepared)
-        write_golden(segmenter, prepared / GOLDEN_FILE)
-        if test is not None:
-            _write_picture(segmenter, names, test, prepared / PICTURE_FILE)
+        candidates = _candidates(runs, Path(scratch), compact)
+        choices: list[Report] = []
+        best, reason = 0, ""
+        if validation is not None and len(candidates) > 1:
+            chosen_by = protocols if choose_by is None else [choose_by[0]]
+            choices = [measure(candidate, validation, chosen_by) for candidate in candidates]
+            best, reason = _best(candidates, choices, choose_by)
+        reports = [] if test is None else [measure(one, test, protocols) for one in candidates]
+        candidate, report = candidates[best], reports[best] if reports else None
+        names = _part_names(part_names, candidate.segmenter, report)
+        _write_files(candidate, names, test)
         evaluation = None
-        if report is not None:
-            seeds = [config["seed"] for config in configs]
-            evaluation = _evaluation(report, split, best, seeds, reports, choice, chosen_by)
-        card = _card(
-            segmenter, names, pairs, prepared, folders[best], configs[best], test, evaluation,
-            _written(output, texts, name, version),
-        )  # fmt: skip
-        _put(prepared, Path(output), card)
+        if reports:
+            seeds = [one.seed for one in candidates]
+            evaluation = create_evaluation(split, best, seeds, reports, choices, reason)
+        card = create_card(
+            candidate.segmenter,
+            candidate.files,
+            candidate.config,
+            steps=_last_step(candidate.run),
+            pairs=pairs,
+            test=test,
+            evaluation=evaluation,
+            texts=previous_texts(output) | given,
+        )
+        _copy_entry(candidate.files, Path(output), card)
     return card
 
 
@@ -200,68 +194,76 @@ def _numbered(names):
         yield f"{name} {before + 1}" if before else name
 
 
-def write_compact(source: str | PathLike, destination: str | PathLike) -> None:
-    """Copy a weights file, arrays of two and more dimensions as float16 where they fit.
-
-    One-dimensional ones (biases, statistics of batch normalisation) are small, and a variance
-    close to 0 would lose its digits.
-    """
-    with h5py.File(source, "r") as old, h5py.File(destination, "w") as new:
-
-        def copy(name, item):
-            if isinstance(item, h5py.Group):
-                made = new.require_group(name)
-            else:
-                values = item[()]
-                if values.ndim > 1 and np.abs(values).max(initial=0) < _LARGEST_HALF:
-                    values = values.astype(np.float16)
-                made = new.create_dataset(name, data=values)
-            made.attrs.update(item.attrs)
-
-        new.attrs.update(old.attrs)
-        old.visititems(copy)
-
-
-def _check_arguments(runs, validation, texts):
+def _check_arguments(
+    runs: Sequence[Any], validation: Dataset | None, texts: Mapping[str, str]
+) -> None:
     if not runs:
         raise ConfigError("no runs to pack")
     if len(runs) > 1 and validation is None:
-        raise ConfigError("several runs: to choose among them takes a validation split")
-    if unknown := sorted(set(texts or ()) - set(_usual("", "", ""))):
-        raise ConfigError(
-            f"a card has no text {unknown[0]!r}; it has {', '.join(_usual('', '', ''))}"
-        )
+        raise ConfigError("several runs: choosing one of them needs a validation split")
+    check_text_names(texts)
 
 
-def _configs(folders):
+def _candidates(
+    runs: Sequence[str | PathLike[str]], scratch: Path, compact: bool
+) -> list[_Candidate]:
+    folders = [RunFolder(run) for run in runs]
     configs = [folder.read_config() for folder in folders]
+    _check_same_recipe(folders, configs)
+    return [
+        _candidate(run, config, scratch / str(index), compact)
+        for index, (run, config) in enumerate(zip(folders, configs, strict=True))
+    ]
+
+
+def _check_same_recipe(folders: Sequence[RunFolder], configs: Sequence[Mapping[str, Any]]) -> None:
     first = configs[0]["settings"]
     for folder, config in zip(folders, configs, strict=True):
         settings = config["settings"]
         different = [name for name in first if name != "seed" and settings.get(name) != first[name]]
         if different:
             raise DataError(
-                f"{folder.path} and {folders[0].path} differ in {', '.join(different)}: seeds of "
-                "one recipe are packed together, other trainings on their own"
+                f"{folder.path} and {folders[0].path} differ in {', '.join(different)}: only runs "
+                "of one recipe that differ in the seed are packed together",
+                path=folder.path,
             )
-    return configs
 
 
-def _candidate(folder, scratch, compact):
-    """The run's segmenter as it will be shipped, its weights in the scratch folder."""
-    config, weights = (folder.segmenter / name for name in (CONFIG_FILE, WEIGHTS_FILE))
-    for path in (config, weights):
+def _candidate(
+    run: RunFolder, config: Mapping[str, Any], folder: Path, compact: bool
+) -> _Candidate:
+    """The run's segmenter as in the entry, with its weights file in `folder`."""
+    config_file, weights_file = run.segmenter / CONFIG_FILE, run.segmenter / WEIGHTS_FILE
+    for path in (config_file, weights_file):
         if not path.is_file():
-            raise DataError(f"{path}: there is no such file: its training is not finished")
-    check_weights_file(weights)
-    scratch.mkdir()
-    shutil.copyfile(config, scratch / CONFIG_FILE)
-    (write_compact if compact else shutil.copyfile)(weights, scratch / WEIGHTS_FILE)
-    return PartSegmenter.from_preset(scratch)
+            raise DataError(
+                f"{path}: there is no such file: the training is not finished", path=path
+            )
+    check_weights_file(weights_file)
+    folder.mkdir()
+    shutil.copyfile(config_file, folder / CONFIG_FILE)
+    (write_compact if compact else shutil.copyfile)(weights_file, folder / WEIGHTS_FILE)
+    return _Candidate(run, config, folder, PartSegmenter.from_preset(folder))
 
 
-def _best(reports, choose_by, seeds):
-    """(place of the best run, why)."""
+def _measure(
+    candidate: _Candidate,
+    dataset: Dataset,
+    protocols: Sequence[str] | None,
+    *,
+    train: Dataset | None,
+    progress: bool,
+) -> Report:
+    segmenter = candidate.segmenter
+    return evaluate(segmenter.maps, dataset, segmenter.parts, protocols, train, progress)
+
+
+def _best(
+    candidates: Sequence[_Candidate],
+    reports: Sequence[Report],
+    choose_by: tuple[str, str] | None,
+) -> tuple[int, str]:
+    """(index of the best candidate, the reason for the card)."""
     protocol = choose_by[0] if choose_by else next(iter(reports[0].values))
     metric = choose_by[1] if choose_by else next(iter(reports[0].values[protocol]))
     try:
@@ -271,189 +273,48 @@ def _best(reports, choose_by, seeds):
             f"cannot choose by {protocol}:{metric}; measured were {reports[0].values}"
         ) from None
     listed = ", ".join(
-        f"seed {seed}: {value:.1f}" for seed, value in zip(seeds, values, strict=True)
+        f"seed {candidate.seed}: {value:.1f}"
+        for candidate, value in zip(candidates, values, strict=True)
     )
     return int(np.argmax(values)), f"{protocol} {metric} on validation images ({listed})"
 
 
-def _write_configuration(segmenter, names, folder):
-    """With everything resolved: the entry does not depend on what is usual one day."""
+def _part_names(
+    given: Sequence[str], segmenter: PartSegmenter, report: Report | None
+) -> tuple[str, ...]:
+    numbers = (f"part {part}" for part in range(1, segmenter.parts + 1))
+    return tuple(given or segmenter.part_names or names_of_parts(report) or numbers)
+
+
+def _write_files(candidate: _Candidate, names: Sequence[str], test: Dataset | None) -> None:
+    segmenter, folder = candidate.segmenter, candidate.files
+    _write_configuration(segmenter, names, folder / CONFIG_FILE)
+    write_golden(segmenter, folder / GOLDEN_FILE)
+    if test is not None:
+        write_picture(segmenter, names, test, folder / PICTURE_FILE)
+
+
+def _write_configuration(segmenter: PartSegmenter, names: Sequence[str], path: Path) -> None:
+    """Write all settings in full, so that the entry does not depend on later defaults."""
     values = segmenter.config.to_json() | {
-        "part_names": [*(names or _plain_names(segmenter.parts))],
+        "part_names": [*names],
         "preprocessing": segmenter.preprocessing.to_config(),
     }
-    with atomic_write(folder / CONFIG_FILE, "w") as file:
+    with atomic_write(path, "w") as file:
         json.dump(values, file, indent=2)
         file.write("\n")
 
 
-def _plain_names(parts):
-    return [f"part {part}" for part in range(1, parts + 1)]
-
-
-def _write_picture(segmenter, names, dataset, path):
-    """Samples from all over a data set, and which colour is which part.
-
-    Photographs of others are not ours to pass on: of them only the parts are shown.
-    """
-    places = np.linspace(0, len(dataset) - 1, min(_SHOWN, len(dataset))).astype(int)
-    crops = CropSettings(padding=0.05, jitter=0.0)
-    images = [object_crop(dataset[int(i)], crops, segmenter.config.size).image for i in places]
-    shown = dataset.info.licence == _OPEN
-    draw = partial(Parts.overlay, legend=False) if shown else _on_grey
-    sheet = contact_sheet(list(map(draw, segmenter.segment(images))), _COLUMNS, cell=_CELL)
-    names = names or _plain_names(segmenter.parts)
-    picture = with_legend(sheet, names, part_palette(len(names)))
-    with atomic_path(path) as unfinished:
-        picture.quantize(96, dither=Image.Dither.NONE).save(unfinished, optimize=True)
-
-
-def _on_grey(parts):
-    picture = Image.new("RGB", parts.size, (225, 225, 225))
-    picture.paste(parts.indexed().convert("RGB"), mask=Image.fromarray(parts.foreground))
-    return picture
-
-
-def _evaluation(report, split, best, seeds, reports, choice, chosen_by):
-    from keras_parts.metrics import PROTOCOLS
-
-    results = [
-        SeedResult(
-            seed=seed,
-            values=_rounded(each.values),
-            validation=_rounded(choice[place].values) if choice else {},
-        )
-        for place, (seed, each) in enumerate(zip(seeds, reports, strict=True))
-    ]
-    return Evaluation(
-        dataset=report.dataset,
-        split=split,
-        images=report.samples,
-        values=results[best].values,
-        titles={name: PROTOCOLS[name].title for name in report.results},
-        shares=tuple(round(float(share), 4) for share in report.shares),
-        seeds=tuple(results) if len(results) > 1 else (),
-        chosen_by=chosen_by,
-    )
-
-
-def _rounded(values):
-    return {
-        protocol: {metric: round(float(value), 2) for metric, value in metrics.items()}
-        for protocol, metrics in values.items()
-    }
-
-
-def _usual(parts, dataset, data_licence):
-    return {
-        "about": f"{parts} parts of {dataset}, discovered without part labels.",
-        "intended_use": INTENDED_USE,
-        "limits": LIMITS,
-        "citation": CITATION,
-        "code_licence": "Apache-2.0",
-        "weights_licence": "Apache-2.0",
-        "data_licence": data_licence,
-    }
-
-
-def _written(output, texts, name, version):
-    """What people wrote: now, or on the card that is there."""
-    before = {}
-    if Path(output, CARD_FILE).is_file():
-        card = read_card(output)
-        before = {
-            "name": card.name,
-            "version": card.version,
-            "about": card.about,
-            "intended_use": card.intended_use,
-            "limits": card.limits,
-            "citation": card.citation,
-            "code_licence": card.licences.code,
-            "weights_licence": card.licences.weights,
-            "data_licence": card.licences.data,
-        }
-    named = {"name": name, "version": version}
-    return before | {key: value for key, value in named.items() if value} | (texts or {})
-
-
-def _card(segmenter, names, pairs, folder, run, config, test, evaluation, written):
-    settings, trained_on = config["settings"], config.get("data") or _like(test)
+def _last_step(run: RunFolder) -> int | None:
     steps = [record["step"] for record in run.metrics()]
-    dataset = trained_on["dataset"]
-    texts = _usual(segmenter.parts, dataset, trained_on["licence"]) | written
-    files = {
-        name: FileRecord.of(folder / name)
-        for name in (CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE, PICTURE_FILE)
-        if (folder / name).is_file()
-    }
-    card = Card(
-        format=FORMAT,
-        name=texts.get("name", f"{dataset}-{segmenter.parts}"),
-        version=texts.get("version", "1.0.0"),
-        about=texts["about"],
-        intended_use=texts["intended_use"],
-        limits=texts["limits"],
-        citation=texts["citation"],
-        parts=segmenter.parts,
-        part_names=tuple(names or _plain_names(segmenter.parts)),
-        palette=tuple(map(tuple, part_palette(segmenter.parts).tolist())),
-        pairs=tuple(map(tuple, pairs)),
-        segmenter=json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")),
-        parameters=segmenter.count_params(),
-        training=Training(
-            dataset=dataset,
-            split=trained_on.get("split", "unknown"),
-            images=trained_on.get("images"),
-            categories=trained_on.get("categories"),
-            recipe=_without_folders(settings),
-            seed=config["seed"],
-            steps=steps[-1] if steps else None,
-            commit=config.get("commit") or "",
-            versions=config["versions"],
-        ),
-        evaluation=evaluation,
-        licences=Licences(
-            code=texts["code_licence"],
-            weights=texts["weights_licence"],
-            data=texts["data_licence"],
-        ),
-        golden_tolerance=TOLERANCE,
-        files=files,
-    )
-    # What is made in Python is not checked by itself; what is read is.
-    return Card.decode(card.encode(), f"{texts.get('name', dataset)}/{CARD_FILE}")
+    return steps[-1] if steps else None
 
 
-def _like(test):
-    """For a run that does not say what it was trained on: it is measured on the same data set."""
-    known = test is not None
-    return {
-        "dataset": test.info.name if known else "unknown",
-        "licence": test.info.licence if known else "unknown",
-    }
-
-
-def _without_folders(settings):
-    """Of the files that a training read, the names: where they lay is nobody's business."""
-    files = ("backbone_weights", "init_from", "teacher_weights")
-    return {
-        name: _own_name(value) if name in files and value else value
-        for name, value in settings.items()
-    }
-
-
-def _own_name(path):
-    """Of a run's segmenter the name of the run, which is what tells it from others."""
-    path = Path(path)
-    run = path.parent
-    return run.name if path == RunFolder(run).segmenter else path.name
-
-
-def _put(prepared, output, card):
-    """The files, then the card that pins them."""
+def _copy_entry(files: Path, output: Path, card: Card) -> None:
+    """Copy the files, and write the card with their checksums last."""
     output.mkdir(parents=True, exist_ok=True)
     for name in card.files:
         with atomic_path(output / name) as path:
-            shutil.copyfile(prepared / name, path)
+            shutil.copyfile(files / name, path)
     with atomic_write(output / CARD_FILE) as file:
         file.write(card.encode())

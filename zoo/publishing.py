@@ -1,4 +1,4 @@
-"""Entries to where others get them: a folder for any static web server, or Hugging Face."""
+"""Publish entries: to a folder for a static web server, or to Hugging Face."""
 
 import shutil
 from os import PathLike, fspath
@@ -7,31 +7,28 @@ from pathlib import Path
 import msgspec
 
 from keras_parts.environment import hugging_face_address
-from keras_parts.errors import ConfigError
+from keras_parts.errors import ConfigError, DownloadError, ZooError
 from keras_parts.files import atomic_path, atomic_write
-from keras_parts.zoo.cards import CARD_FILE, Card, FileRecord, check_files, read_card
-from keras_parts.zoo.errors import DownloadError, ZooError
-from keras_parts.zoo.locations import (
-    HUB,
-    INDEX_FILE,
-    Folder,
-    Index,
-    Listed,
-    read_index,
-)
-from keras_parts.zoo.registry import number
+from keras_parts.zoo.cards import CARD_FILE, FORMAT, Card, FileRecord, check_files, read_card
+from keras_parts.zoo.locations import HUB, INDEX_FILE, Folder, Index, IndexEntry, read_index
+from keras_parts.zoo.registry import version_key
 from keras_parts.zoo.rendering import hub_readme
 
+_Index = dict[tuple[str, str], IndexEntry]
+"""(name, version) -> entry."""
 
-def publish(entry: str | PathLike, destination: str | PathLike, private: bool = False) -> Card:
-    """Give an entry to others.
+
+def publish(
+    entry: str | PathLike[str], destination: str | PathLike[str], *, private: bool = False
+) -> Card:
+    """Publish an entry.
 
     Args:
         entry: its folder, as `pack` makes it.
-        destination: a folder: the entry goes to NAME/VERSION/ and into index.json, so that the
-            folder, put on any web server, is an address for KERAS_PARTS_ZOO; or
+        destination: a folder: the entry is copied to NAME/VERSION/ and listed in index.json, so
+            that the folder on any web server is an address for KERAS_PARTS_ZOO; or
             hf://USER/REPOSITORY, with the token that `hf auth login` stored.
-        private: of a repository that is made by this.
+        private: make a new repository on Hugging Face private.
 
     Returns:
         The card.
@@ -40,6 +37,11 @@ def publish(entry: str | PathLike, destination: str | PathLike, private: bool = 
         IntegrityError: the entry differs from its card.
         ZooError: this version was published before and differs; or Hugging Face refuses.
         ConfigError: the library for Hugging Face is not installed.
+
+    Example:
+        >>> import keras_parts
+        >>> keras_parts.zoo.publish(keras_parts.zoo.path("toy"), "public").name
+        'toy'
     """
     entry = Path(entry)
     card = read_card(entry)
@@ -51,56 +53,61 @@ def publish(entry: str | PathLike, destination: str | PathLike, private: bool = 
     return card
 
 
-def _to_folder(entry, card, root):
+def _to_folder(entry: Path, card: Card, root: Path) -> None:
     from filelock import FileLock
 
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".index.lock"):
-        listed = _listed(root)
+        index = _read_index(root)
         record = FileRecord.of(entry / CARD_FILE)
-        before = listed.get((card.name, card.version))
-        if before and before.card != record:
+        published = index.get((card.name, card.version))
+        if published and published.card != record:
             raise ZooError(
-                f"{root} has another {card.id} already: a version that was published never "
-                "changes, give this one a higher number (zoo pack --version)"
+                f"{root} has another {card.id} already: a published version never changes, give "
+                "this one a higher version (keras-parts zoo pack --version)",
+                path=root,
             )
-        home = root / card.name / card.version
-        home.mkdir(parents=True, exist_ok=True)
+        folder = root / card.name / card.version
+        folder.mkdir(parents=True, exist_ok=True)
         for name in (*card.files, CARD_FILE):
-            with atomic_path(home / name) as path:
+            with atomic_path(folder / name) as path:
                 shutil.copyfile(entry / name, path)
-        listed[card.name, card.version] = Listed(name=card.name, version=card.version, card=record)
-        _write_index(root, listed)
+        index[card.name, card.version] = IndexEntry(
+            name=card.name, version=card.version, card=record
+        )
+        _write_index(root, index)
 
 
-def _listed(root):
+def _read_index(root: Path) -> _Index:
     try:
         index = read_index(Folder(root))
-    except DownloadError:  # there is none yet
+    except DownloadError:  # the folder has no index yet
         return {}
     return {(listed.name, listed.version): listed for listed in index.entries}
 
 
-def _write_index(root, listed):
-    entries = sorted(listed.values(), key=lambda one: (one.name, number(one.version)))
-    content = msgspec.json.encode(Index(format=2, entries=tuple(entries)))
+def _write_index(root: Path, index: _Index) -> None:
+    entries = sorted(index.values(), key=lambda entry: (entry.name, version_key(entry.version)))
+    content = msgspec.json.encode(Index(format=FORMAT, entries=tuple(entries)))
     with atomic_write(root / INDEX_FILE) as file:
         file.write(msgspec.json.format(content, indent=2) + b"\n")
 
 
-def _to_hub(entry, card, destination, private):
-    """All files in one commit, with a model card for people."""
+def _to_hub(entry: Path, card: Card, destination: str, private: bool) -> None:
+    """Commit all files at once, with the card as the repository's README."""
     try:
         from huggingface_hub import CommitOperationAdd, HfApi
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError as error:
         raise ConfigError(
-            f"{destination}: publishing there takes {error.name}: pip install keras-parts[hf]"
+            f"{destination}: publishing there needs {error.name}: pip install keras-parts[hf]"
         ) from error
     repository = destination[len(HUB) :].strip("/")
     if repository.count("/") != 1:
-        raise ConfigError(f"{destination}: expected {HUB}USER/REPOSITORY")
-    contents = {name: str(entry / name) for name in (*card.files, CARD_FILE)}
+        raise ConfigError(f"{destination}: expected {HUB}USER/REPOSITORY", value=destination)
+    contents: dict[str, str | bytes] = {
+        name: str(entry / name) for name in (*card.files, CARD_FILE)
+    }
     contents["README.md"] = hub_readme(card).encode()
     operations = [
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=content)

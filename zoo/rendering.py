@@ -1,6 +1,8 @@
-"""Cards for people: Markdown, for terminals and for model pages."""
+"""Cards as Markdown, for terminals and for model pages."""
 
-from keras_parts.zoo.cards import PICTURE_FILE, Card
+from collections.abc import Iterable, Sequence
+
+from keras_parts.zoo.cards import PICTURE_FILE, Card, Evaluation
 
 
 def to_markdown(card: Card, picture: str = PICTURE_FILE) -> str:
@@ -8,12 +10,12 @@ def to_markdown(card: Card, picture: str = PICTURE_FILE) -> str:
 
     Args:
         card: of a model.
-        picture: the address of its picture, relative to where the text will lie; "" for none.
+        picture: the address of its picture, relative to the Markdown file; "" for none.
     """
     sections = [
         f"# {card.name} {card.version}",
         card.about,
-        f"![Parts that it finds]({picture})" if picture and PICTURE_FILE in card.files else "",
+        f"![Its parts]({picture})" if picture and PICTURE_FILE in card.files else "",
         _use(card),
         "## Parts",
         _parts(card),
@@ -32,14 +34,14 @@ def to_markdown(card: Card, picture: str = PICTURE_FILE) -> str:
         "## Files",
         _table(
             ("file", "bytes", "sha256"),
-            [(name, f"{one.size:,}", f"`{one.sha256}`") for name, one in card.files.items()],
+            [(name, f"{file.size:,}", f"`{file.sha256}`") for name, file in card.files.items()],
         ),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def hub_readme(card: Card) -> str:
-    """The page of a model on Hugging Face: what its search goes by, then the card."""
+    """The page of a model on Hugging Face: metadata for its search, then the card."""
     head = [
         "---",
         "library_name: keras-parts",
@@ -51,58 +53,54 @@ def hub_readme(card: Card) -> str:
     return "\n".join(head) + "\n" + to_markdown(card)
 
 
-def _use(card):
+def _use(card: Card) -> str:
     return f'```python\nimport keras_parts\n\nsegmenter = keras_parts.zoo.load("{card.id}")\n```'
 
 
-def _parts(card):
+def _parts(card: Card) -> str:
     mirrored = {part: other for pair in card.pairs for part, other in (pair, pair[::-1])}
     shares = card.evaluation.shares if card.evaluation else ()
     rows = []
-    for place, (name, colour) in enumerate(zip(card.part_names, card.palette, strict=True)):
-        share = f"{100 * shares[place]:.1f} %" if place < len(shares) else ""
-        other = mirrored.get(place + 1)
-        rows.append(
-            (
-                str(place + 1),
-                name,
-                "#{:02x}{:02x}{:02x}".format(*colour),
-                share,
-                card.part_names[other - 1] if other else "",
-            )
-        )
+    for part, (name, colour) in enumerate(zip(card.part_names, card.palette, strict=True), 1):
+        share = f"{100 * shares[part - 1]:.1f} %" if part <= len(shares) else ""
+        other = card.part_names[mirrored[part] - 1] if part in mirrored else ""
+        rows.append((str(part), name, "#{:02x}{:02x}{:02x}".format(*colour), share, other))
     return _table(("part", "name", "colour", "share of the object", "mirrored"), rows)
 
 
-def _evaluation(card):
+def _evaluation(card: Card) -> list[str]:
     found = card.evaluation
     if found is None:
         return ["## Evaluation", "Not measured."]
-    rows = []
-    for protocol, metrics in found.values.items():
-        for metric, value in metrics.items():
-            spread = found.spread(protocol, metric)
-            seeds = "{:.1f} ± {:.1f}".format(*spread) if spread else ""
-            rows.append((protocol, metric, f"{value:.1f}", seeds))
     heading = (
-        f"{found.dataset}, split {found.split}, {found.images:,} images; per cent, with the "
+        f"{found.dataset}, split {found.split}, {found.num_images:,} images; per cent, with the "
         "files of this entry."
     )
-    titles = _list(*found.titles.items())
     if found.seeds:
-        numbers = ", ".join(str(one.seed) for one in found.seeds)
+        seeds = ", ".join(str(result.seed) for result in found.seeds)
         heading += (
-            f" Mean and standard deviation over the seeds {numbers}; this one, seed "
+            f" Mean and standard deviation over the seeds {seeds}; this one, seed "
             f"{card.training.seed}, was chosen by {found.chosen_by}."
         )
     columns = ("protocol", "metric", "this model", "all seeds")
-    return ["## Evaluation", heading, _table(columns, rows), titles]
+    titles = _list(*found.titles.items())
+    return ["## Evaluation", heading, _table(columns, _metrics(found)), titles]
 
 
-def _training(card):
+def _metrics(evaluation: Evaluation) -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = []
+    for protocol, metrics in evaluation.values.items():
+        for metric, value in metrics.items():
+            spread = evaluation.spread(protocol, metric)
+            seeds = "{:.1f} ± {:.1f}".format(*spread) if spread else ""
+            rows.append((protocol, metric, f"{value:.1f}", seeds))
+    return rows
+
+
+def _training(card: Card) -> str:
     found = card.training
-    images = f"{found.images:,} images" if found.images is not None else ""
-    categories = f"{found.categories} categories" if found.categories else ""
+    images = f"{found.num_images:,} images" if found.num_images is not None else ""
+    categories = f"{found.num_categories} categories" if found.num_categories else ""
     data = ", ".join(filter(None, (f"{found.dataset} ({found.split})", images, categories)))
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
     return _list(
@@ -110,23 +108,30 @@ def _training(card):
         ("recipe", f"{found.recipe.get('name', 'unknown')}, all settings in card.json"),
         ("seed", str(found.seed)),
         ("steps", str(found.steps or "unknown")),
-        ("architecture", f"{card.architecture}, {card.parameters:,} parameters"),
-        ("input", f"{card.segmenter.get('size')} px, {card.segmenter.get('fit')}"),
+        ("architecture", f"{card.architecture}, {card.num_parameters:,} parameters"),
+        ("input", _input(card)),
         ("commit", found.commit or "unknown"),
         ("versions", versions),
     )
 
 
-def _list(*items):
+def _input(card: Card) -> str:
+    # Format 1 of segmenter.json calls these "size" and "fit".
+    config = card.segmenter
+    size = config.get("image_size", config.get("size"))
+    return f"{size} px, {config.get('resize_mode', config.get('fit'))}"
+
+
+def _list(*items: tuple[str, str]) -> str:
     return "\n".join(f"- {_cell(name)}: {_cell(text)}" for name, text in items)
 
 
-def _table(columns, rows):
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
-def _cell(text):
-    """A text of a card that cannot break out of its place."""
-    shown = "".join(character if character.isprintable() else " " for character in str(text))
+def _cell(text: str) -> str:
+    """A text of a card, without anything that would break the Markdown around it."""
+    shown = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(shown.replace("|", "\\|").split())

@@ -1,119 +1,117 @@
-"""Downloaded entries, each in a folder named after its content.
+"""The cache of downloaded entries.
 
     $KERAS_PARTS_HOME/zoo/entries/NAME-VERSION-DIGEST/    card.json, written last, and its files
 
-DIGEST is of the card, which has the sha256 of every file: two entries that differ in anything never
-share a folder. A file gets its name when it is whole and verified; until then it is NAME.part.
+DIGEST is the checksum of the card, which has the checksum of every file: two entries that differ
+in anything have different folders. A file is called NAME.part until it is complete and verified.
 """
 
 import contextlib
+import logging
 import os
 import shutil
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from keras_parts.environment import cache_folder
-from keras_parts.errors import IntegrityError
+from keras_parts.errors import DownloadError, IntegrityError
+from keras_parts.files import atomic_write
 from keras_parts.zoo.cards import CARD_FILE, Card, FileRecord, check_files, read_card
-from keras_parts.zoo.errors import DownloadError
-from keras_parts.zoo.locations import Place, fetch_url
+from keras_parts.zoo.locations import Location, fetch_url
+from keras_parts.zoo.registry import version_key
 
 _PART = ".part"
-_ROOM_LEFT = 2**20
+_RESERVED_BYTES = 2**20
 """Bytes of the disk that a download leaves free."""
+_logger = logging.getLogger(__name__)
+Report = Callable[[int], object]
+"""Called with the number of bytes received."""
 
 
 def entry_folder(card: Card) -> Path:
-    """Where the files of an entry lie, or would."""
+    """The folder of an entry in the cache, whether it exists or not."""
     return _root() / "entries" / f"{card.name}-{card.version}-{card.digest[:16]}"
 
 
-def is_whole(card: Card) -> bool:
-    """Whether the entry is there, verified when it came."""
+def is_downloaded(card: Card) -> bool:
+    """Whether the cache has all files of an entry; they were verified when they were downloaded."""
     return (entry_folder(card) / CARD_FILE).is_file()
 
 
-def fetch(card: Card, places: Sequence[Place], progress: bool = True) -> Path:
-    """The folder of an entry's files, downloaded if need be, each compared with the card.
+def fetch(card: Card, locations: Sequence[Location], *, progress: bool = True) -> Path:
+    """The folder of an entry's files, downloaded if necessary, each compared with the card.
 
-    Of several processes that want the same entry one downloads, the others wait for it.
+    If several processes fetch the same entry, one of them downloads and the others wait.
 
     Args:
         card: of the entry.
-        places: that may hold its files, asked in order, before the addresses on the card.
-        progress: show a bar for what is downloaded, if stderr is a terminal.
+        locations: searched in order, before the addresses on the card.
+        progress: show a progress bar if stderr is a terminal.
 
     Raises:
-        DownloadError: a file cannot be had from any place, or the disk is full.
-        IntegrityError: no place has the file that the card says.
+        DownloadError: a file cannot be downloaded from any location, or the disk is full.
+        IntegrityError: no location has the file of the card, but one has another file.
     """
     folder = entry_folder(card)
     with contextlib.suppress(IntegrityError):
-        if is_whole(card):
+        if is_downloaded(card):
             check_files(folder, card)
             return folder
-    with _locked(folder, card, progress):
+    with _locked(folder, card):
         folder.mkdir(parents=True, exist_ok=True)
-        for name, record in card.files.items():
-            _fetch_file(card, name, record, folder / name, places, progress)
-        from keras_parts.files import atomic_write
-
+        for name in card.files:
+            _fetch_file(card, name, folder / name, locations, progress=progress)
         with atomic_write(folder / CARD_FILE) as file:
             file.write(card.encode())
     return folder
 
 
-def kept() -> list[tuple[Path, Card]]:
-    """(folder, card) of every entry that is there."""
+def downloaded() -> list[tuple[Path, Card]]:
+    """(folder, card) of every complete entry in the cache."""
     return [(folder, read_card(folder)) for folder in _folders() if (folder / CARD_FILE).is_file()]
 
 
 def remove(folders: Sequence[Path]) -> int:
-    """Remove folders of entries; how many bytes that freed."""
+    """Remove folders of entries; returns the number of bytes freed."""
     freed = 0
     for folder in folders:
         with _locked(folder):
             freed += _bytes_in(folder)
-            # Without its card an entry counts as not there, whatever happens next.
+            # Without its card an entry is incomplete, even if the removal is interrupted.
             (folder / CARD_FILE).unlink(missing_ok=True)
             shutil.rmtree(folder)
     return freed
 
 
 def superseded() -> list[Path]:
-    """Folders of what nobody asks for any more: unfinished downloads, and versions of which a
-    later one is there."""
-    newest = {}
-    for _, card in kept():
-        newest[card.name] = max(newest.get(card.name, (0,)), _number(card))
-    cards = {folder: card for folder, card in kept()}
+    """Folders of incomplete downloads, and of versions of which a later one was downloaded."""
+    cards = dict(downloaded())
+    latest: dict[str, tuple[int, ...]] = {}
+    for card in cards.values():
+        latest[card.name] = max(latest.get(card.name, (0,)), version_key(card.version))
     return [
         folder
         for folder in _folders()
-        if folder not in cards or _number(cards[folder]) < newest[cards[folder].name]
+        if folder not in cards or version_key(cards[folder].version) < latest[cards[folder].name]
     ]
 
 
-def _number(card):
-    return tuple(map(int, card.version.split(".")))
-
-
-def _root():
+def _root() -> Path:
     return cache_folder() / "zoo"
 
 
-def _folders():
+def _folders() -> list[Path]:
     return sorted(path for path in (_root() / "entries").glob("*") if path.is_dir())
 
 
-def _bytes_in(folder):
+def _bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextlib.contextmanager
-def _locked(folder, card=None, progress=False) -> Iterator[None]:
-    """One process at a time; the lock of a process that died is free."""
+def _locked(folder: Path, card: Card | None = None) -> Iterator[None]:
+    """Exclude other processes; the lock of a process that died is released."""
     from filelock import FileLock, Timeout
 
     locks = _root() / "locks"
@@ -122,8 +120,8 @@ def _locked(folder, card=None, progress=False) -> Iterator[None]:
     try:
         lock.acquire(timeout=0.5)
     except Timeout:
-        if progress and card:
-            print(f"Another process is downloading {card.id}: waiting for it.", file=sys.stderr)
+        if card:
+            _logger.warning("Another process is downloading %s: waiting for it.", card.id)
         lock.acquire()
     try:
         yield
@@ -131,72 +129,80 @@ def _locked(folder, card=None, progress=False) -> Iterator[None]:
         lock.release()
 
 
-def _fetch_file(card, name, record, path, places, progress):
-    """Put one verified file into its place."""
+def _fetch_file(
+    card: Card, name: str, path: Path, locations: Sequence[Location], *, progress: bool
+) -> None:
+    """Download one file and verify it, unless it is there already."""
+    record = card.files[name]  # type: ignore[index]
     with contextlib.suppress(IntegrityError):
         record.check(path)
         return
     part = path.with_name(path.name + _PART)
-    _check_room(part, record)
-    failures = []
-    with _bar(card, name, record, progress) as report:
-        for source in _sources(name, record, places):
+    _check_disk_space(part, record)
+    failures: list[DownloadError | IntegrityError] = []
+    with _progress_bar(f"{card.id} {name}", record, progress=progress) as report:
+        for fetch_from in _sources(name, record, locations):
             try:
-                source(part, report)
+                fetch_from(part, report)
                 break
             except (DownloadError, IntegrityError) as error:
                 failures.append(error)
         else:
-            raise _nowhere(card, name, failures)
+            raise _cannot_download(card, name, failures)
     _flush(part)
     os.replace(part, path)
 
 
-def _sources(name, record, places):
-    for place in places:
-        yield lambda part, report, place=place: place.fetch(name, record, part, report)
+def _sources(
+    name: str, record: FileRecord, locations: Sequence[Location]
+) -> Iterator[Callable[[Path, Report], None]]:
+    for location in locations:
+        yield partial(location.fetch, name, record)
     if record.url:
-        yield lambda part, report: fetch_url(record.url, record, part, report)
+        yield partial(fetch_url, record.url, record)
 
 
-def _nowhere(card, name, failures):
-    wrong = [error for error in failures if isinstance(error, IntegrityError)]
-    reasons = "".join(f"\n  {error}" for error in failures) or " no place is known that has it"
+def _cannot_download(
+    card: Card, name: str, failures: Sequence[DownloadError | IntegrityError]
+) -> DownloadError | IntegrityError:
+    damaged = any(isinstance(error, IntegrityError) for error in failures)
+    reasons = "".join(f"\n  {error}" for error in failures) or " no location has it"
     way_out = (
-        "\nOn a machine with a network `keras-parts zoo download "
-        f"{card.id} --to DIR` makes a folder: let KERAS_PARTS_ZOO name it here."
+        f"\nOn a machine with a network, `keras-parts zoo download {card.id} --to DIR` makes a "
+        "folder: copy it here and set KERAS_PARTS_ZOO to it."
     )
-    kind = IntegrityError if wrong else DownloadError
-    return kind(f"{card.id}: {name} cannot be had:{reasons}{way_out}")
+    kind = IntegrityError if damaged else DownloadError
+    return kind(f"{card.id}: {name} cannot be downloaded:{reasons}{way_out}")
 
 
-def _check_room(part, record: FileRecord):
+def _check_disk_space(part: Path, record: FileRecord) -> None:
     missing = record.size - (part.stat().st_size if part.exists() else 0)
     free = shutil.disk_usage(part.parent).free
-    if missing + _ROOM_LEFT > free:
+    if missing + _RESERVED_BYTES > free:
         raise DownloadError(
-            f"{part}: {missing:,} bytes to come, but the disk has only {free:,} free. Make room, "
-            "or let KERAS_PARTS_HOME name another folder"
+            f"{part}: {missing:,} bytes are missing, but the disk has only {free:,} free. Free "
+            "some space, or set KERAS_PARTS_HOME to another folder",
+            path=part,
         )
 
 
 @contextlib.contextmanager
-def _bar(card, name, record, progress):
-    """A function to report the bytes to that are there."""
+def _progress_bar(title: str, record: FileRecord, *, progress: bool) -> Iterator[Report]:
+    """A function that updates a progress bar."""
     from tqdm import tqdm
 
     with tqdm(
-        desc=f"{card.id} {name}",
+        desc=title,
         total=record.size,
         unit="B",
         unit_scale=True,
         unit_divisor=1024,
-        disable=None if progress else True,  # None: where stderr is no terminal
+        disable=None if progress else True,  # None: only if stderr is not a terminal
         leave=False,
     ) as bar:
-        yield lambda have: bar.update(have - bar.n)
+        yield lambda received: bar.update(received - bar.n)
 
 
-def _flush(path):
+def _flush(path: Path) -> None:
     with open(path, "rb+") as file:
         os.fsync(file.fileno())

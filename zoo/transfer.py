@@ -1,253 +1,286 @@
-"""One file from one address to one place on the disk: whole and verified, or not at all.
+"""Download a file: complete and verified, or an error.
 
-A download that broke off goes on where it stopped, in the same call or in a later process; what
-the server says about sizes and ranges is checked, and the sha256 decides in the end.
+An interrupted download resumes from the bytes on the disk, in the same call or in a later process.
+The sizes and ranges that the server states are checked, and the sha256 of the file decides.
 """
 
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import requests
 import tenacity
 import urllib3
 
 from keras_parts import __version__
-from keras_parts.errors import IntegrityError
+from keras_parts.errors import DownloadError, IntegrityError
 from keras_parts.zoo.cards import FileRecord
-from keras_parts.zoo.errors import DownloadError
 
-_PIECE = 2**16
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
-"""Answers that another attempt may change."""
+_CHUNK_BYTES = 2**16
+_RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a server is waited for.
+class TransferLimits:
+    """When a request is repeated, and when it is given up.
 
     Attributes:
-        attempts: before it is given up. wait, longest_wait: seconds between two of them: drawn
-            from 0 to `wait`, which doubles each time, up to `longest_wait`.
-        connect, read: seconds without an answer, and without a further byte.
-        slowest: bytes a second, on average over `window` seconds: slower is taken for broken.
-        redirects: how many are followed.
+        attempts: maximum number of requests.
+        first_wait, max_wait: seconds between two requests: drawn at random from 0 to `first_wait`,
+            which doubles each time, up to `max_wait`.
+        connect_timeout, read_timeout: seconds without a connection, and without a further byte.
+        min_speed: bytes a second, on average over `speed_window` seconds; a slower connection
+            counts as broken.
+        max_redirects: number of redirects that are followed.
     """
 
     attempts: int = 4
-    wait: float = 1.0
-    longest_wait: float = 20.0
-    connect: float = 10.0
-    read: float = 30.0
-    slowest: float = 512.0
-    window: float = 30.0
-    redirects: int = 8
+    first_wait: float = 1.0
+    max_wait: float = 20.0
+    connect_timeout: float = 10.0
+    read_timeout: float = 30.0
+    min_speed: float = 512.0
+    speed_window: float = 30.0
+    max_redirects: int = 8
 
 
-PATIENCE = Patience()
+LIMITS = TransferLimits()
 
 
-class _Interrupted(DownloadError):
-    """Something that may go well the next time."""
+class _TemporaryError(DownloadError):
+    """A failure that may not occur again, so that the request is repeated."""
 
 
-def read(url: str, limit: int) -> bytes:
-    """What lies at an address, but not more than a byte over the limit.
+def read(url: str, *, max_bytes: int) -> bytes:
+    """The first `max_bytes` + 1 bytes of a file, so that a larger file is noticed.
 
     Raises:
-        DownloadError: it cannot be had.
+        DownloadError: it cannot be read.
     """
 
-    def attempt():
+    def attempt() -> bytes:
         content = b""
-        with _answer(url) as response:
-            for piece in _pieces(response, url):
-                content += piece
-                if len(content) > limit:
-                    return content[: limit + 1]
-            announced = _announced(response)
-            if announced is not None and len(content) < announced:
-                raise _Interrupted(f"{url}: ended after {len(content):,} of {announced:,} bytes")
+        with _request(url) as response:
+            for chunk in _chunks(response, url):
+                content += chunk
+                if len(content) > max_bytes:
+                    return content[: max_bytes + 1]
+            length = _content_length(response)
+            if length is not None and len(content) < length:
+                raise _TemporaryError(
+                    f"{url}: ended after {len(content):,} of {length:,} bytes", url=url
+                )
         return content
 
-    return _patiently(attempt)
+    return _with_retries(attempt)
 
 
 def download(
-    url: str, record: FileRecord, part: Path, report: Callable[[int], None] = lambda have: None
+    url: str,
+    record: FileRecord,
+    part: Path,
+    report: Callable[[int], object] = lambda received: None,
 ) -> None:
-    """Bring a file to what it must be, going on with what is there of it.
+    """Download a file, resuming from the bytes that `part` already has.
 
     Args:
-        url: where it lies, http or https.
-        record: what it must be.
-        part: the file to write. What is there when this raises `DownloadError` is its beginning;
-            after an `IntegrityError` nothing is there.
-        report: is told how many bytes are there, every now and then.
+        url: http or https.
+        record: size and sha256 of the file.
+        part: the file to write. After a `DownloadError` it keeps the bytes received so far; after
+            an `IntegrityError` it is removed.
+        report: called with the number of bytes in `part` after each chunk.
 
     Raises:
-        DownloadError: the server cannot be reached or does not have it, breaks off every time, is
-            too slow, or the disk is full.
-        IntegrityError: the server sends something else: names address, expected and found.
+        DownloadError: the server cannot be reached, does not have the file, breaks every
+            connection or is too slow; or the disk is full.
+        IntegrityError: the server sends another file: names address, expected and found.
     """
     try:
-        began = _size(part)
-        spliced = _patiently(lambda: _go_on(url, record, part, report))
+        had_bytes = _size(part) > 0
+        resumed = _with_retries(lambda: _attempt(url, record, part, report))
         try:
-            record.check(part, where=url)
+            record.check(part, source=url)
         except IntegrityError:
-            if not (began or spliced):
+            if not (had_bytes or resumed):
                 raise
-            # Put together of pieces: one that does not belong spoils it. All of it in one piece.
+            # The file was assembled from pieces, one of which may be of another file: download
+            # all of it in one piece.
             part.unlink()
-            _patiently(lambda: _go_on(url, record, part, report))
-            record.check(part, where=url)
+            _with_retries(lambda: _attempt(url, record, part, report))
+            record.check(part, source=url)
     except IntegrityError:
         part.unlink(missing_ok=True)
         raise
 
 
-def _go_on(url, record, part, report):
-    """One attempt; whether the server continued what was there."""
-    have = _size(part)
-    if have > record.size:
+def _attempt(url: str, record: FileRecord, part: Path, report: Callable[[int], object]) -> bool:
+    """One request; returns whether the server resumed from the bytes of `part`."""
+    received = _size(part)
+    if received > record.size:
         part.unlink()
-        have = 0
-    if have == record.size:
-        return have > 0
-    with _answer(url, {"Range": f"bytes={have}-"} if have else {}) as response:
-        spliced = have > 0 and response.status_code == 206
-        if spliced or response.status_code == 416:
-            _check_range(response, url, have, record, part)
+        received = 0
+    if received == record.size:
+        return received > 0
+    with _request(url, {"Range": f"bytes={received}-"} if received else {}) as response:
+        resumed = received > 0 and response.status_code == 206
+        if resumed or response.status_code == 416:
+            _check_range(response, url, received, record, part)
         else:
-            have = 0
-        announced = _announced(response)
-        if announced is not None and have + announced != record.size:
+            received = 0
+        length = _content_length(response)
+        if length is not None and received + length != record.size:
             raise IntegrityError(
-                f"{url}: announces {have + announced:,} bytes, expected {record.size:,}"
+                f"{url}: announces {received + length:,} bytes, expected {record.size:,}",
+                path=url,
+                expected=record.size,
+                found=received + length,
             )
-        with _writing(part, have, record) as file:
-            for piece in _pieces(response, url):
-                have += len(piece)
-                if have > record.size:
-                    raise IntegrityError(f"{url}: sends more than the expected {record.size:,}")
-                file.write(piece)
-                report(have)
-    if have < record.size:
-        raise _Interrupted(f"{url}: ended after {have:,} of {record.size:,} bytes")
-    return spliced
+        received = _write(response, url, received, record, part, report)
+    if received < record.size:
+        raise _TemporaryError(f"{url}: ended after {received:,} of {record.size:,} bytes", url=url)
+    return resumed
 
 
-def _check_range(response, url, have, record, part):
-    """Refuse a continuation of something else; the next attempt then starts anew."""
+def _write(
+    response: requests.Response,
+    url: str,
+    received: int,
+    record: FileRecord,
+    part: Path,
+    report: Callable[[int], object],
+) -> int:
+    """Append the body to the first `received` bytes of `part`; returns its size then."""
+    with _open_part(part, received, record) as file:
+        for chunk in _chunks(response, url):
+            received += len(chunk)
+            if received > record.size:
+                raise IntegrityError(
+                    f"{url}: sends more than the expected {record.size:,}",
+                    path=url,
+                    expected=record.size,
+                )
+            file.write(chunk)
+            report(received)
+    return received
+
+
+def _check_range(
+    response: requests.Response, url: str, received: int, record: FileRecord, part: Path
+) -> None:
+    """Raise unless the body continues `part`; the next attempt then downloads the whole file."""
     stated = response.headers.get("Content-Range", "nothing")
     found = _RANGE.fullmatch(stated)
-    if not found or int(found[1]) != have or found[2] not in ("*", str(record.size)):
+    if not found or int(found[1]) != received or found[2] not in ("*", str(record.size)):
         part.unlink(missing_ok=True)
-        raise _Interrupted(
-            f"{url}: asked to go on at byte {have:,} of {record.size:,}, answers "
-            f"HTTP {response.status_code} with {stated:.100}"
+        raise _TemporaryError(
+            f"{url}: bytes from {received:,} of {record.size:,} were requested, the server sent "
+            f"HTTP {response.status_code} with {stated:.100}",
+            url=url,
         )
 
 
-def _size(part):
+def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
 @contextlib.contextmanager
-def _writing(part, have, record) -> Iterator[IO[bytes]]:
-    """The part, opened behind the bytes that stay; what was received is kept whatever happens."""
+def _open_part(part: Path, received: int, record: FileRecord) -> Iterator[IO[bytes]]:
+    """Open the part behind its first `received` bytes; what is written stays after an error."""
     try:
-        with open(part, "ab" if have else "wb") as file:
+        with open(part, "ab" if received else "wb") as file:
             yield file
     except OSError as error:
         raise DownloadError(
-            f"{part}: cannot be written ({error.strerror}); the whole file takes "
-            f"{record.size:,} bytes. Make room, or let KERAS_PARTS_HOME name another folder"
+            f"{part}: cannot be written ({error.strerror}); the file has {record.size:,} bytes. "
+            "Free some space, or set KERAS_PARTS_HOME to another folder",
+            path=part,
         ) from error
 
 
-def _patiently(attempt):
-    """The result of an attempt, made again while that may help."""
+def _with_retries(attempt: Callable[[], _T]) -> _T:
+    """The result of `attempt`, repeated after temporary errors."""
     retrying = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(PATIENCE.attempts),
-        wait=tenacity.wait_random_exponential(PATIENCE.wait, PATIENCE.longest_wait),
-        retry=tenacity.retry_if_exception_type(_Interrupted),
+        stop=tenacity.stop_after_attempt(LIMITS.attempts),
+        wait=tenacity.wait_random_exponential(LIMITS.first_wait, LIMITS.max_wait),
+        retry=tenacity.retry_if_exception_type(_TemporaryError),
         reraise=True,
     )
     try:
         return retrying(attempt)
-    except _Interrupted as error:
-        raise DownloadError(f"{error} (after {PATIENCE.attempts} attempts)") from error
+    except _TemporaryError as error:
+        raise DownloadError(f"{error} (after {LIMITS.attempts} attempts)", url=error.url) from error
 
 
 @contextlib.contextmanager
-def _answer(url, headers=None) -> Iterator[requests.Response]:
-    """The answer to one request: 200, 206 or 416, its body not read yet."""
+def _request(url: str, headers: Mapping[str, str] | None = None) -> Iterator[requests.Response]:
+    """The response to one request: status 200, 206 or 416, its body not read yet."""
     session = requests.Session()
-    session.max_redirects = PATIENCE.redirects
+    session.max_redirects = LIMITS.max_redirects
     headers = {
         "User-Agent": f"keras-parts/{__version__}",
         "Accept-Encoding": "identity",
         **(headers or {}),
     }
-    timeout = (PATIENCE.connect, PATIENCE.read)
+    timeout = (LIMITS.connect_timeout, LIMITS.read_timeout)
     with session:
         try:
             response = session.get(url, headers=headers, stream=True, timeout=timeout)
         except (requests.exceptions.SSLError, requests.TooManyRedirects) as error:
-            raise DownloadError(f"{url}: {error}") from error
+            raise DownloadError(f"{url}: {error}", url=url) from error
         except (requests.ConnectionError, requests.Timeout) as error:
-            raise _Interrupted(f"{url}: {_reason(error)}") from error
+            raise _TemporaryError(f"{url}: {_root_cause(error)}", url=url) from error
         except requests.RequestException as error:
-            raise DownloadError(f"{url}: {error}") from error
+            raise DownloadError(f"{url}: {error}", url=url) from error
         with response:
-            _check_answer(response, url)
+            _check_response(response, url)
             yield response
 
 
-def _check_answer(response, url):
+def _check_response(response: requests.Response, url: str) -> None:
     if url.startswith("https:") and not response.url.startswith("https:"):
-        raise DownloadError(f"{url}: leads to {response.url}, which is not encrypted")
+        raise DownloadError(f"{url}: redirects to {response.url}, which is not encrypted", url=url)
     code = response.status_code
     if code not in (200, 206, 416):
-        kind = _Interrupted if code in _PASSING else DownloadError
-        raise kind(f"{url}: HTTP {code} {response.reason}")
+        kind = _TemporaryError if code in _RETRIED_STATUS else DownloadError
+        raise kind(f"{url}: HTTP {code} {response.reason}", url=url)
 
 
-def _reason(error):
-    """What lies at the bottom of the errors of three libraries."""
+def _root_cause(error: BaseException) -> str:
+    """The innermost of the nested errors of requests, urllib3 and the operating system."""
     for inner in (getattr(error, "reason", None), *error.args[:1]):
         if isinstance(inner, Exception):
-            return _reason(inner)
+            return _root_cause(inner)
     return str(error) or type(error).__name__
 
 
-def _announced(response):
-    """Bytes of the body by the header, or None."""
+def _content_length(response: requests.Response) -> int | None:
+    """Number of bytes of the body as the header states it, or None."""
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isascii() and length.isdecimal() else None
 
 
-def _pieces(response, url):
-    """The body as it comes."""
+def _chunks(response: requests.Response, url: str) -> Iterator[bytes]:
+    """The body in chunks as they arrive."""
     received, started = 0, time.monotonic()
     while True:
         try:
-            piece = response.raw.read1(_PIECE)
+            chunk = response.raw.read1(_CHUNK_BYTES)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _Interrupted(f"{url}: the connection broke: {_reason(error)}") from error
-        if not piece:
+            raise _TemporaryError(
+                f"{url}: the connection broke: {_root_cause(error)}", url=url
+            ) from error
+        if not chunk:
             return
-        yield piece
-        received += len(piece)
+        yield chunk
+        received += len(chunk)
         seconds = time.monotonic() - started
-        if seconds >= PATIENCE.window:
-            if received < PATIENCE.slowest * seconds:
-                raise _Interrupted(f"{url}: only {received:,} bytes in {seconds:.0f} s")
+        if seconds >= LIMITS.speed_window:
+            if received < LIMITS.min_speed * seconds:
+                raise _TemporaryError(f"{url}: only {received:,} bytes in {seconds:.0f} s", url=url)
             received, started = 0, time.monotonic()

@@ -1,7 +1,7 @@
-"""Is a weights file only weights? Asked before anything else reads a file that came from outside.
+"""Check that a weights file contains weights and nothing else, before anything else reads it.
 
-HDF5 can link to other files, map datasets onto them, declare shapes of any size and hold objects
-of any type. Trained weights need none of that: they are arrays of floats in groups.
+HDF5 can link to other files, map datasets onto them, declare shapes of any size and contain
+objects of any type. Trained weights need none of that: they are arrays of floats in groups.
 """
 
 import math
@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,33 +17,34 @@ import numpy as np
 from keras_parts.errors import IntegrityError
 
 MAX_BYTES = 2**31
-"""Largest sum of the arrays' sizes when it is not known what is expected."""
+"""Maximum sum of the arrays' sizes if the expected arrays are unknown."""
 _MAX_OBJECTS = 100_000
 _FLOATS = {np.dtype(kind) for kind in ("<f2", ">f2", "<f4", ">f4", "<f8", ">f8")}
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
 
 def check_weights_file(
-    path: str | PathLike,
+    path: str | PathLike[str],
     expected: Mapping[str, tuple[int, ...]] | None = None,
+    *,
     max_bytes: int = MAX_BYTES,
 ) -> dict[str, tuple[int, ...]]:
-    """Walk a `.weights.h5` file; raise unless it is plain, finite arrays of floats in groups.
+    """Raise unless a `.weights.h5` file consists of plain, finite arrays of floats in groups.
 
-    Nothing is read before all of the file is known to be within bounds, and no other file is
+    No array is read before the declared sizes of all arrays were checked, and no other file is
     opened, whatever this one links to.
 
     Args:
         path: the file.
-        expected: array name to shape, as `weights_layout(model)` gives; None for any.
-        max_bytes: how much the arrays may hold together, when `expected` is None.
+        expected: array name to shape, as `weights_layout(model)` returns; None for any.
+        max_bytes: maximum sum of the arrays' sizes, if `expected` is None.
 
     Returns:
         Array name, such as "layers/dense/vars/0", to shape.
 
     Raises:
-        IntegrityError: not an HDF5 file, cut short, or not only weights; links of any kind but
-            plain ones; an unexpected, missing or misshaped array; too large; not finite.
+        IntegrityError: not an HDF5 file, truncated, or more than weights; a soft or external
+            link; an unexpected, missing or misshaped array; too large; not finite.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -60,13 +62,13 @@ def check_weights_file(
                 )
             for name, array in arrays.items():
                 if not np.isfinite(array[()]).all():
-                    raise IntegrityError(f"{path}: {name} holds values that are not finite")
+                    raise IntegrityError(f"{path}: {name} has values that are not finite")
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{path}: not a sound HDF5 file: {error}") from error
     return layout
 
 
-def weights_layout(model) -> dict[str, tuple[int, ...]]:
+def weights_layout(model: Any) -> dict[str, tuple[int, ...]]:
     """Array name to shape, as a Keras model's `save_weights` writes them."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "layout.weights.h5")
@@ -76,8 +78,10 @@ def weights_layout(model) -> dict[str, tuple[int, ...]]:
 
 
 def _arrays(file, path):
-    """Array name to dataset, none of them read yet."""
-    arrays, pending, seen = {}, [("", file)], set()
+    """Array name to dataset; none of them is read yet."""
+    arrays: dict[str, h5py.Dataset] = {}
+    pending: list[tuple[str, Any]] = [("", file)]
+    seen: set[int] = set()
     while pending:
         name, found = pending.pop()
         where = f"{path}: {name or 'the root'}"
@@ -105,7 +109,7 @@ def _child(group, key, where):
 
 
 def _check_storage(array, where):
-    """Floats that lie in this very file."""
+    """Raise unless the array consists of floats stored in this file."""
     if array.dtype not in _FLOATS or array.shape is None:
         raise IntegrityError(f"{where} has type {array.dtype}, expected floats")
     if array.is_virtual or array.external:
@@ -113,9 +117,9 @@ def _check_storage(array, where):
     plan = array.id.get_create_plist()
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
     if not filters <= _FILTERS:
-        raise IntegrityError(f"{where} is packed with unknown filters {filters - _FILTERS}")
+        raise IntegrityError(f"{where} is compressed with unknown filters {filters - _FILTERS}")
     if array.size and not array.id.get_storage_size():
-        raise IntegrityError(f"{where} declares the shape {array.shape} but holds nothing")
+        raise IntegrityError(f"{where} declares the shape {array.shape} but has no data")
 
 
 def _compare(layout, expected, path):

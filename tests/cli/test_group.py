@@ -1,6 +1,7 @@
-"""What all commands share: help without waiting, exit codes, answers."""
+"""What all commands share: fast help, exit codes, results."""
 
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -11,9 +12,14 @@ from click.testing import CliRunner
 
 from keras_parts import __version__
 from keras_parts.cli import group, main
-from keras_parts.cli.options import Answer, answers, given, plain
-from keras_parts.errors import ConfigError, DataError, IntegrityError, KerasPartsError
-from keras_parts.zoo.errors import UnknownModel
+from keras_parts.cli.options import CommandResult, given, output_options, plain
+from keras_parts.errors import (
+    ConfigError,
+    DataError,
+    IntegrityError,
+    KerasPartsError,
+    UnknownModelError,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +59,7 @@ def test_version_and_help():
 
 
 @pytest.mark.parametrize("name", group.COMMANDS)
-def test_every_command_loads_and_says_what_the_list_says(name):
+def test_help_of_every_command_starts_with_its_line_in_the_list(name):
     command = main.get_command(None, name)
     assert command.name == name
     assert command.help.startswith(group.COMMANDS[name])
@@ -64,7 +70,7 @@ def command(monkeypatch):
     """Run a function as `keras-parts work`."""
 
     def run(function, *arguments):
-        work = click.command("work")(answers(function))
+        work = click.command("work")(output_options(function))
         monkeypatch.setitem(group.COMMANDS, "work", "Work.")
         monkeypatch.setattr(group.Commands, "get_command", lambda *_: work)
         return CliRunner().invoke(main, ["work", *arguments])
@@ -81,7 +87,7 @@ def command(monkeypatch):
         (ConfigError("broken"), 2),
         (click.UsageError("broken"), 2),
         (IntegrityError("broken"), 4),
-        (UnknownModel("broken"), 4),
+        (UnknownModelError("broken"), 4),
         (KeyboardInterrupt(), 130),
     ],
     ids=repr,
@@ -97,7 +103,7 @@ def test_errors_become_a_message_and_an_exit_code(command, error, code):
     assert ("Interrupted." if code == 130 else "broken") in result.stderr
 
 
-def test_mistakes_of_the_program_keep_their_traceback(command):
+def test_defects_of_the_program_keep_their_traceback(command):
     def work(quiet):
         raise ZeroDivisionError
 
@@ -109,10 +115,10 @@ def test_unknown_commands_and_options_are_usage_errors():
     assert CliRunner().invoke(main, ["segment", "--nonsense"]).exit_code == 2
 
 
-def test_only_the_answer_goes_to_stdout(command):
+def test_only_the_result_goes_to_stdout(command):
     def work(quiet):
         print("a library's chatter")
-        return Answer({"value": np.float32(0.5), "missing": math.nan}, "as text", code=3)
+        return CommandResult({"value": np.float32(0.5), "missing": math.nan}, "as text", code=3)
 
     result = command(work, "--json")
     assert json.loads(result.stdout) == {"value": 0.5, "missing": None}
@@ -121,6 +127,22 @@ def test_only_the_answer_goes_to_stdout(command):
     result = command(work)
     assert result.stdout == "as text\n"
     assert result.exit_code == 3
+
+
+def test_warnings_of_the_library_go_to_stderr_unless_quiet(command):
+    def work(quiet):
+        logging.getLogger("keras_parts.zoo").warning("look at this")
+        logging.getLogger("keras_parts.zoo").info("a detail")
+        logging.getLogger("keras_parts.zoo").error("broken")
+        return CommandResult({}, "done")
+
+    before = logging.getLogger("keras_parts").handlers[:]
+    result = command(work)
+    assert result.stdout == "done\n"
+    assert result.stderr.splitlines() == ["look at this", "broken"]
+    assert command(work, "--quiet").stderr.splitlines() == ["broken"]
+    assert logging.getLogger("keras_parts").handlers == before
+    assert logging.getLogger("keras_parts").propagate
 
 
 def test_plain_values():
@@ -143,7 +165,7 @@ def test_interrupt_of_a_process_exits_130(python):
         "import keras_parts.cli.options\n"
         "from keras_parts.cli import group, main\n"
         "import keras_parts.zoo as zoo\n"
-        "zoo.list = lambda *arguments: os.kill(os.getpid(), signal.SIGINT)\n"
+        "zoo.list = lambda **options: os.kill(os.getpid(), signal.SIGINT)\n"
         "main(['zoo', 'list'])"
     )
     _, stderr = process.communicate()

@@ -94,7 +94,7 @@ def test_keras_running_on_another_backend(machine, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "keras", Running)
     assert runtime.select_backend("torch")[0] == "torch"
-    with pytest.raises(ConfigError, match="runs on torch already"):
+    with pytest.raises(ConfigError, match="already runs on torch"):
         runtime.select_backend("jax")
 
 

@@ -45,7 +45,7 @@ def test_list_some():
 
 def test_damaged_card(models):
     (models / "toy" / "card.json").write_text("{}")
-    assert "not what the schema says" in run("list", code=4).stderr
+    assert "does not follow the schema" in run("list", code=4).stderr
 
 
 def test_card(models, tmp_path):
@@ -60,7 +60,7 @@ def test_card(models, tmp_path):
 def test_unknown_models_exit_with_4():
     for command in (["card", "bird-4"], ["path", "bird-4"], ["download", "bird-4", "--to", "x"]):
         assert "did you mean 'birds-4'" in run(*command, code=4).stderr
-    assert "nothing downloaded" in run("remove", "birds-4", code=4).stderr
+    assert "no downloaded model" in run("remove", "birds-4", code=4).stderr
     assert "--trust" in run("path", "https://zoo.example/birds", code=4).stderr
     assert "without a query" in run("path", "https://zoo.example/birds?x", code=2).stderr
 
@@ -72,8 +72,8 @@ def test_path(models):
 
 
 def test_download_use_and_remove(models, tmp_path, monkeypatch):
-    answer = run("download", "birds-4", "toy@1.0.0", "--to", tmp_path / "stick")
-    assert "birds-4@1.0.0, toy@1.0.0: in" in answer.stdout
+    result = run("download", "birds-4", "toy@1.0.0", "--to", tmp_path / "stick")
+    assert "birds-4@1.0.0, toy@1.0.0: in" in result.stdout
     monkeypatch.setenv("KERAS_PARTS_ZOO", str(tmp_path / "stick"))
     monkeypatch.setattr(registry, "PACKAGED", tmp_path / "none")
     folder = run("path", "toy").stdout.strip()
@@ -91,15 +91,15 @@ def test_publish(models, tmp_path):
 
 
 def test_verify(monkeypatch):
-    def verify(model, trust):
+    def verify(model, *, trust):
         if model == "toy@1.0.0":
             raise IntegrityError("logits differ")
         return {"difference": 1e-6, "tolerance": 1e-4}
 
     monkeypatch.setattr(zoo, "verify", verify)
-    answer = run("verify", code=4).stdout.splitlines()
-    assert answer[0].startswith("birds-4@1.0.0: sound; logits on ")
-    assert answer[1] == "toy@1.0.0: NOT SOUND: logits differ"
+    lines = run("verify", code=4).stdout.splitlines()
+    assert lines[0].startswith("birds-4@1.0.0: sound; logits on ")
+    assert lines[1] == "toy@1.0.0: NOT SOUND: logits differ"
     assert run("verify", "birds-4").stdout.endswith("differ by 1e-06\n")
 
 
@@ -116,7 +116,7 @@ def test_pack_usage(tmp_path, arguments, message):
     assert message in run(*command, code=2).stderr
 
 
-def test_pack_of_runs_that_do_not_say_what_they_were_trained_on(tmp_path):
+def test_packing_a_run_that_does_not_name_its_data_needs_the_dataset_option(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     assert "give --dataset" in run("pack", tmp_path, "-o", tmp_path / "x", code=2).stderr
 
@@ -128,8 +128,8 @@ def test_pack(tmp_path):
     folder, _ = make_run(tmp_path / "run", seed=1, parts=2)
     small = ["--data-option", "count=2", "--data-option", "size=65"]
     options = ["--protocol", "pixels-foreground", "--name", "mine", "--about", "Mine."]
-    answer = run("pack", folder, "-o", tmp_path / "entry", "--quiet", *small, *options, "--json")
-    card = json.loads(answer.stdout)
+    result = run("pack", folder, "-o", tmp_path / "entry", "--quiet", *small, *options, "--json")
+    card = json.loads(result.stdout)
     assert card["name"] == "mine" and card["about"] == "Mine." and card["bytes"] < 1.3e6
     assert list(card["evaluation"]["values"]) == ["pixels-foreground"]
     assert len(card["part_names"]) == 2

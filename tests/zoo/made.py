@@ -1,4 +1,4 @@
-"""A card, and entries of five bytes a file: enough for all that does not compute."""
+"""A card, and entries whose files have five bytes: for tests that compute nothing."""
 
 import hashlib
 import json
@@ -53,7 +53,7 @@ CARD = {
 
 
 def make_entry(folder: Path, contents: dict[str, bytes] | None = None, **fields) -> Card:
-    """Write an entry of files with these contents, by default b"hello" each; gives its card."""
+    """Write an entry of files with these contents, by default b"hello" each; returns the card."""
     contents = dict.fromkeys(CARD["files"], b"hello") | (contents or {})
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():

@@ -1,4 +1,4 @@
-"""A web server on this machine that behaves as badly as it is told to."""
+"""A local web server that misbehaves as a test requires."""
 
 import re
 import socket
@@ -16,10 +16,10 @@ class Server:
 
     Attributes:
         url: of the folder.
-        requests: (path, range that was asked for or None), as they came.
-        behave: path -> [function of the handler and the content, one a request]; when the list is
-            used up, or there is none, the server is as good as any.
-        post: function of the handler, for what is sent to the server.
+        requests: (path, requested range or None), in order.
+        behave: path -> [function of the handler and the content, one a request]; after the
+            last one, or without any, the server behaves correctly.
+        post: function of the handler, for POST requests.
     """
 
     def __init__(self, root):
@@ -27,11 +27,11 @@ class Server:
         self.requests = []
         self.behave = defaultdict(list)
         self.stop = threading.Event()
-        self.post = lambda handler: handler.answer(405)
+        self.post = lambda handler: handler.respond(405)
 
-    def asked(self, name):
-        """The ranges that were asked for of the files of a name, None for all."""
-        return [asked for path, asked in self.requests if path.endswith(f"/{name}")]
+    def requested_ranges(self, name):
+        """The requested ranges of the files of this name, None for a whole file."""
+        return [requested for path, requested in self.requests if path.endswith(f"/{name}")]
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def serving(root):
 
 class _Quiet(ThreadingHTTPServer):
     def handle_error(self, request, client_address):
-        """Clients that give up are what is tested."""
+        """Suppress the messages: tests break connections on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self.server_state.post(self)
 
-    def answer(self, code, body=b"", **headers):
+    def respond(self, code, body=b"", **headers):
         self.send_response(code)
         headers = {"Content-Length": len(body)} | headers
         for name, value in headers.items():
@@ -85,12 +85,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def first(self):
-        """The first byte that is asked for."""
-        asked = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        return int(asked[1]) if asked else 0
+        """Position of the first requested byte."""
+        found = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        return int(found[1]) if found else 0
 
     def reset(self):
-        """Cut the connection as a machine does that goes down."""
+        """Reset the connection, as a crashing machine does."""
         self.wfile.flush()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
@@ -99,33 +99,33 @@ class _Handler(BaseHTTPRequestHandler):
 
 def honest(handler, content):
     if content is None:
-        handler.answer(404)
+        handler.respond(404)
         return
     first = handler.first()
     if not first:
-        handler.answer(200, content)
+        handler.respond(200, content)
     elif first >= len(content):
-        handler.answer(416, Content_Range=f"bytes */{len(content)}")
+        handler.respond(416, Content_Range=f"bytes */{len(content)}")
     else:
         range_ = f"bytes {first}-{len(content) - 1}/{len(content)}"
-        handler.answer(206, content[first:], Content_Range=range_)
+        handler.respond(206, content[first:], Content_Range=range_)
 
 
 def without_ranges(handler, content):
-    handler.answer(200, content)
+    handler.respond(200, content)
 
 
 def status(code, **headers):
-    return lambda handler, content: handler.answer(code, **headers)
+    return lambda handler, content: handler.respond(code, **headers)
 
 
 def other(body):
-    """Something else, said to be the file."""
-    return lambda handler, content: handler.answer(200, body)
+    """Another body instead of the file."""
+    return lambda handler, content: handler.respond(200, body)
 
 
 def cut(after):
-    """The body announced whole, and the connection ended in an orderly way in the middle."""
+    """Announce the whole body, then close the connection after some bytes."""
 
     def behave(handler, content):
         first = handler.first()
@@ -149,14 +149,14 @@ def reset(after):
 
     def behave(handler, content):
         cut(after)(handler, content)
-        time.sleep(0.05)  # what was sent arrives before the reset
+        time.sleep(0.05)  # so that the bytes arrive before the reset
         handler.reset()
 
     return behave
 
 
 def chunked(pieces):
-    """No announced length; ends properly after these bytes."""
+    """No announced length; ends correctly after these bytes."""
 
     def behave(handler, content):
         handler.send_response(200)
@@ -170,7 +170,7 @@ def chunked(pieces):
 
 
 def endless(handler, content):
-    """Without a length, and without an end."""
+    """No length and no end."""
     handler.send_response(200)
     handler.end_headers()
     handler.close_connection = True
@@ -182,7 +182,7 @@ def endless(handler, content):
 
 
 def drip(handler, content):
-    """A byte now and then: no single wait is long."""
+    """One byte at a time, without a long pause."""
     handler.send_response(200)
     handler.send_header("Content-Length", str(len(content)))
     handler.end_headers()
@@ -197,19 +197,19 @@ def drip(handler, content):
 
 
 def silent(handler, content):
-    """Takes the question and says nothing."""
+    """Accept the request and send nothing."""
     handler.server_state.stop.wait(10)
     handler.close_connection = True
 
 
 def range_lie(first=None, total=None, body=None):
-    """Answers a range with another one, of another file, or with other bytes."""
+    """Respond to a range with another range, size or content."""
 
     def behave(handler, content):
-        asked = handler.first()
-        rest = content[asked:] if body is None else body
-        start = asked if first is None else first
+        requested = handler.first()
+        rest = content[requested:] if body is None else body
+        start = requested if first is None else first
         size = len(content) if total is None else total
-        handler.answer(206, rest, Content_Range=f"bytes {start}-{size - 1}/{size}")
+        handler.respond(206, rest, Content_Range=f"bytes {start}-{size - 1}/{size}")
 
     return behave

@@ -15,14 +15,14 @@ def changed(path, value):
     """CARD with the value at "a.b.c" replaced."""
     fields = json.loads(json.dumps(CARD))
     *way, last = path.split(".")
-    place = fields
+    parent = fields
     for name in way:
-        place = place[name]
-    place[last] = value
+        parent = parent[name]
+    parent[last] = value
     return fields
 
 
-def test_json_there_and_back():
+def test_json_round_trip():
     card = decoded(CARD)
     assert card.id == "birds-4@1.0.0"
     assert card.part_names == ("head", "tail")
@@ -31,7 +31,7 @@ def test_json_there_and_back():
     assert Card.decode(card.encode(), "again") == card
 
 
-def test_digest_is_of_the_content_not_of_its_layout():
+def test_digest_depends_on_the_values_not_on_their_layout():
     card = decoded(CARD)
     assert Card.decode(json.dumps(CARD, indent=7).encode(), "x").digest == card.digest
     assert decoded(changed("about", "other")).digest != card.digest
@@ -103,6 +103,17 @@ def test_wrong_fields_are_refused(path, value):
         decoded(changed(path, value))
 
 
+@pytest.mark.parametrize(
+    ("found", "way_out"),
+    [(3, "pip install --upgrade keras-parts"), (99, "pip install"), (1, "pack and publish")],
+)
+def test_cards_of_another_format_say_what_to_do(found, way_out):
+    """A later format may have other fields: the format is checked before them."""
+    fields = changed("format", found) | {"field of a later format": 1}
+    with pytest.raises(IntegrityError, match=rf"^card\.json: has format {found}, .*{way_out}"):
+        decoded(fields)
+
+
 @pytest.mark.parametrize("missing", sorted(set(CARD) - {"pairs", "evaluation"}))
 def test_missing_fields_are_refused(missing):
     with pytest.raises(IntegrityError, match=missing):
@@ -114,7 +125,7 @@ def test_missing_fields_are_refused(missing):
     [b"", b"{", b"[]", b"3", b"\xff\xfe", b"[" * 100_000, b"{" + b" " * 2**20 + b"}", b'{"a":NaN}'],
     ids=lambda content: repr(content[:9]),
 )
-def test_files_that_are_no_cards(tmp_path, content):
+def test_files_that_are_not_cards(tmp_path, content):
     (tmp_path / "card.json").write_bytes(content)
     with pytest.raises(IntegrityError, match=r"card\.json"):
         read_card(tmp_path)
@@ -161,14 +172,14 @@ def test_check_names_file_expected_and_found(entry):
 
 
 @pytest.mark.parametrize("content", [b"", b"hell", b"hello "])
-def test_check_goes_by_size_first(entry, content, monkeypatch):
+def test_check_compares_the_size_first(entry, content, monkeypatch):
     folder, card = entry
     (folder / "segmenter.json").write_bytes(content)
     with pytest.raises(IntegrityError, match=f"has {len(content)} bytes, expected 5"):
         check_files(folder, card)
 
 
-def test_check_misses_files(entry):
+def test_check_reports_missing_files(entry):
     folder, card = entry
     (folder / "segmenter.json").unlink()
     with pytest.raises(IntegrityError, match=r"segmenter\.json: cannot be read"):

@@ -5,10 +5,9 @@ import warnings
 
 import pytest
 
-from keras_parts.errors import ConfigError, IntegrityError
+from keras_parts.errors import ConfigError, DownloadError, IntegrityError, UnknownModelError
 from keras_parts.zoo import registry
-from keras_parts.zoo.errors import DownloadError, UnknownModel
-from keras_parts.zoo.locations import Address, Folder, is_address, place, places, read_index
+from keras_parts.zoo.locations import Address, Folder, is_address, location, locations, read_index
 from keras_parts.zoo.publishing import publish
 from tests.zoo import server as bad
 from tests.zoo.made import make_entry
@@ -16,7 +15,7 @@ from tests.zoo.made import make_entry
 
 @pytest.fixture(autouse=True)
 def packaged(tmp_path, monkeypatch):
-    """What comes with the package: nothing but birds-4@1.0.0."""
+    """The package has one model, birds-4@1.0.0."""
     folder = tmp_path / "packaged"
     make_entry(folder / "birds-4")
     monkeypatch.setattr(registry, "PACKAGED", folder)
@@ -24,9 +23,9 @@ def packaged(tmp_path, monkeypatch):
 
 
 def publish_models(root, *ids, **fields):
-    for number, one in enumerate(ids):
-        name, _, version = one.partition("@")
-        entry = root.with_name(f"{root.name}-{number}")
+    for index, model in enumerate(ids):
+        name, _, version = model.partition("@")
+        entry = root.with_name(f"{root.name}-{index}")
         make_entry(entry, name=name, version=version, **fields)
         publish(entry, root)
 
@@ -48,7 +47,7 @@ def ids(entries):
 def test_addresses(text, url, monkeypatch):
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
     assert is_address(text)
-    assert place(text).url == url
+    assert location(text).url == url
 
 
 @pytest.mark.parametrize(
@@ -69,27 +68,27 @@ def test_addresses(text, url, monkeypatch):
 )
 def test_addresses_that_are_refused(text):
     with pytest.raises(ConfigError, match="address|HF|hf"):
-        place(text)
+        location(text)
 
 
-def test_places_of_the_environment(monkeypatch):
+def test_locations_of_the_environment(monkeypatch):
     monkeypatch.setenv("KERAS_PARTS_ZOO", "/mnt/zoo, https://zoo.example ,,models")
-    assert [str(one) for one in places()] == ["/mnt/zoo", "https://zoo.example", "models"]
-    assert [type(one) for one in places()] == [Folder, Address, Folder]
+    assert [str(one) for one in locations()] == ["/mnt/zoo", "https://zoo.example", "models"]
+    assert [type(one) for one in locations()] == [Folder, Address, Folder]
 
 
-def test_an_address_holds_what_lies_below_it():
+def test_an_address_contains_addresses_below_it():
     zoo = Address("https://zoo.example/birds")
-    assert zoo.holds(Address("https://zoo.example/birds/cub/1.0.0")) and zoo.holds(zoo)
+    assert zoo.contains(Address("https://zoo.example/birds/cub/1.0.0")) and zoo.contains(zoo)
     for other in (
         "https://zoo.example/birds-evil",
         "https://zoo.example",
         "http://zoo.example/birds",
     ):
-        assert not zoo.holds(Address(other))
+        assert not zoo.contains(Address(other))
 
 
-def test_the_package_goes_first(tmp_path, monkeypatch):
+def test_models_of_the_package_take_precedence(tmp_path, monkeypatch):
     publish_models(tmp_path / "zoo", "birds-4@1.0.0", "birds-4@2.0.0", "cars@1.0.0", about="other")
     monkeypatch.setenv("KERAS_PARTS_ZOO", str(tmp_path / "zoo"))
     assert ids(registry.entries()) == ["birds-4@1.0.0", "birds-4@2.0.0", "cars@1.0.0"]
@@ -129,37 +128,37 @@ def test_packaged_files_need_no_download(packaged):
     ],
 )
 def test_unknown_names(specifier, message):
-    with pytest.raises(UnknownModel, match=message):
+    with pytest.raises(UnknownModelError, match=message):
         registry.find(specifier)
 
 
-def test_a_place_that_cannot_be_asked_is_named(server, monkeypatch):
+def test_a_location_that_cannot_be_read_is_named(server, monkeypatch):
     monkeypatch.setenv("KERAS_PARTS_ZOO", f"{server.url}/zoo")
-    with pytest.raises(UnknownModel, match="Could not be asked: .*index.json: HTTP 404"):
+    with pytest.raises(UnknownModelError, match="could not be read: .*index.json: HTTP 404"):
         registry.find("cars")
     assert registry.find("birds-4").card.name == "birds-4"
-    assert ids(registry.entries(ask=True)) == ["birds-4@1.0.0"]
+    assert ids(registry.entries(refresh=True)) == ["birds-4@1.0.0"]
 
 
-def test_listing_asks_nobody_and_remembers(server, monkeypatch):
+def test_listing_makes_no_request_and_reads_the_cached_index(server, monkeypatch):
     publish_models(server.root / "zoo", "cars@1.0.0")
     monkeypatch.setenv("KERAS_PARTS_ZOO", f"{server.url}/zoo")
     assert ids(registry.entries()) == ["birds-4@1.0.0"]
     assert server.requests == []
-    assert ids(registry.entries(ask=True)) == ["birds-4@1.0.0", "cars@1.0.0"]
+    assert ids(registry.entries(refresh=True)) == ["birds-4@1.0.0", "cars@1.0.0"]
     server.requests.clear()
     assert ids(registry.entries()) == ["birds-4@1.0.0", "cars@1.0.0"]
     assert server.requests == []
 
 
-@pytest.mark.filterwarnings("ignore:.*the last time")
-def test_what_a_place_said_serves_when_it_is_away(server, monkeypatch):
+@pytest.mark.filterwarnings("ignore:.*using the cached copy")
+def test_cached_copies_are_used_when_the_server_fails(server, monkeypatch):
     publish_models(server.root / "zoo", "cars@1.0.0")
     monkeypatch.setenv("KERAS_PARTS_ZOO", f"{server.url}/zoo")
     registry.find("cars")
     server.behave["index.json"] = [bad.status(500)] * 9
     server.behave["card.json"] = [bad.status(500)] * 9
-    with pytest.warns(UserWarning, match=r"index\.json: HTTP 500.*the last time"):
+    with pytest.warns(UserWarning, match=r"index\.json: HTTP 500.*using the cached copy"):
         assert registry.find("cars").card.name == "cars"
     monkeypatch.setenv("KERAS_PARTS_OFFLINE", "1")
     server.requests.clear()
@@ -182,19 +181,19 @@ def test_what_a_place_said_serves_when_it_is_away(server, monkeypatch):
     ],
     ids=lambda content: repr(content[:30]),
 )
-def test_what_is_no_index(tmp_path, content):
+def test_files_that_are_not_an_index(tmp_path, content):
     (tmp_path / "index.json").write_bytes(content)
     with pytest.raises(IntegrityError, match=r"index\.json"):
         read_index(Folder(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/b", "/etc", "a\\b", "C:", "nul", ".", "a\x00"])
-def test_names_that_try_to_leave(tmp_path, name):
+def test_names_that_would_leave_the_folder(tmp_path, name):
     publish_models(tmp_path / "zoo", "cars@1.0.0")
     index = json.loads((tmp_path / "zoo/index.json").read_text())
     index["entries"][0]["name"] = name
     (tmp_path / "zoo/index.json").write_text(json.dumps(index))
-    with pytest.raises(IntegrityError, match=r"index\.json: not what the schema says"):
+    with pytest.raises(IntegrityError, match=r"index\.json: does not follow the schema"):
         read_index(Folder(tmp_path / "zoo"))
 
 
@@ -219,6 +218,6 @@ def test_a_card_of_another_name(tmp_path, monkeypatch):
         registry.find("vans")
 
 
-def test_reading_what_is_not_there(tmp_path):
+def test_reading_a_missing_file(tmp_path):
     with pytest.raises(DownloadError, match="no such file"):
-        Folder(tmp_path).read("index.json", 10)
+        Folder(tmp_path).read("index.json", max_bytes=10)

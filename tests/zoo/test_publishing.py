@@ -4,14 +4,14 @@ from base64 import b64decode
 import pytest
 
 from keras_parts import zoo
-from keras_parts.errors import ConfigError, IntegrityError
+from keras_parts.errors import ConfigError, IntegrityError, UntrustedAddressError, ZooError
 from keras_parts.zoo.cards import FileRecord
 from keras_parts.zoo.locations import Folder, read_index
 from keras_parts.zoo.publishing import publish
 from tests.zoo.made import make_entry
 
 
-def test_a_folder_that_a_web_server_can_serve(tmp_path):
+def test_publishing_to_a_folder_for_a_web_server(tmp_path):
     root = tmp_path / "zoo"
     for version in ("1.10.0", "1.9.0"):
         make_entry(tmp_path / version, version=version)
@@ -31,11 +31,11 @@ def test_a_folder_that_a_web_server_can_serve(tmp_path):
 def test_a_published_version_never_changes(tmp_path):
     root = tmp_path / "zoo"
     make_entry(tmp_path / "first")
-    for _ in range(2):  # again is no change
+    for _ in range(2):  # publishing again changes nothing
         publish(tmp_path / "first", root)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     make_entry(tmp_path / "second", about="other")
-    with pytest.raises(zoo.ZooError, match="has another birds-4@1.0.0 already.*--version"):
+    with pytest.raises(ZooError, match="has another birds-4@1.0.0 already.*--version"):
         publish(tmp_path / "second", root)
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
@@ -61,12 +61,12 @@ class Hub:
         path = handler.path.partition("?")[0]
         if path == "/api/repos/create":
             self.created = json.loads(body)
-            answer = {"url": "https://huggingface.co/me/birds"}
+            response = {"url": "https://huggingface.co/me/birds"}
         elif path == "/api/validate-yaml":
-            answer = {"errors": [], "warnings": []}
+            response = {"errors": [], "warnings": []}
         elif path == "/api/models/me/birds/preupload/main":
             names = [file["path"] for file in json.loads(body)["files"]]
-            answer = {
+            response = {
                 "files": [
                     {"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names
                 ]
@@ -78,13 +78,13 @@ class Hub:
                 path = self.root / "me/birds/resolve/main" / line["value"]["path"]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(b64decode(line["value"]["content"]))
-            answer = {
+            response = {
                 "commitUrl": "https://huggingface.co/me/birds/commit/0",
                 "commitOid": "0" * 40,
             }
         else:
-            return handler.answer(404)
-        handler.answer(200, json.dumps(answer).encode(), Content_Type="application/json")
+            return handler.respond(404)
+        handler.respond(200, json.dumps(response).encode(), Content_Type="application/json")
 
 
 def test_hugging_face_and_back(server, tmp_path, monkeypatch):
@@ -98,18 +98,18 @@ def test_hugging_face_and_back(server, tmp_path, monkeypatch):
     assert server.post.commits == ["birds-4 1.0.0"]
     page = (server.root / "me/birds/resolve/main/README.md").read_text()
     assert page.startswith("---\nlibrary_name: keras-parts\n") and "# birds-4 1.0.0" in page
-    with pytest.raises(zoo.NotTrusted):
+    with pytest.raises(UntrustedAddressError):
         zoo.path("hf://me/birds")
     folder = zoo.path("hf://me/birds", trust=True)
     assert zoo.info(folder) == card
 
 
-def test_hugging_face_says_no(server, tmp_path, monkeypatch):
+def test_hugging_face_refuses(server, tmp_path, monkeypatch):
     pytest.importorskip("huggingface_hub")
-    server.post = lambda handler: handler.answer(403)
+    server.post = lambda handler: handler.respond(403)
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     make_entry(tmp_path / "entry")
-    with pytest.raises(zoo.ZooError, match="hf://me/birds: Hugging Face refuses: .*403"):
+    with pytest.raises(ZooError, match="hf://me/birds: Hugging Face refuses: .*403"):
         publish(tmp_path / "entry", "hf://me/birds")
     with pytest.raises(ConfigError, match="expected hf://USER/REPOSITORY"):
         publish(tmp_path / "entry", "hf://birds")

@@ -1,4 +1,4 @@
-"""Entries on their way into the cache: whole and verified, whatever comes in between."""
+"""Entries in the cache are complete and verified, whatever interrupts a download."""
 
 import os
 import shutil
@@ -10,10 +10,9 @@ from collections import namedtuple
 
 import pytest
 
-from keras_parts.errors import IntegrityError
+from keras_parts.errors import DownloadError, IntegrityError
 from keras_parts.zoo import store
 from keras_parts.zoo.cards import FileRecord
-from keras_parts.zoo.errors import DownloadError
 from keras_parts.zoo.locations import Address, Folder
 from tests.zoo import server as bad
 from tests.zoo.made import make_entry
@@ -24,7 +23,7 @@ FILES = {"segmenter.weights.h5": WEIGHTS}
 
 @pytest.fixture
 def entry(server):
-    """(card, place) of an entry on the server, with weights of a megabyte."""
+    """(card, location) of an entry on the server, with weights of a megabyte."""
     return make_entry(server.root / "birds-4", FILES), Address(f"{server.url}/birds-4")
 
 
@@ -32,77 +31,77 @@ def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def assert_whole(folder, card):
+def assert_complete(folder, card):
     assert set(files(folder)) == {"card.json", *card.files}
     for name, record in card.files.items():
         assert FileRecord.of(folder / name) == record
 
 
 def assert_nothing_unverified(card):
-    """Every file that has its name is what the card says; without all of them there is no card."""
+    """Every file without ".part" is verified; an incomplete entry has no card."""
     folder = store.entry_folder(card)
     for name, record in card.files.items():
         if (folder / name).exists():
             assert FileRecord.of(folder / name) == record
-    assert not store.is_whole(card)
+    assert not store.is_downloaded(card)
 
 
 def test_fetch(entry, server, home):
-    card, place = entry
-    assert not store.is_whole(card)
-    folder = store.fetch(card, [place], progress=False)
+    card, location = entry
+    assert not store.is_downloaded(card)
+    folder = store.fetch(card, [location], progress=False)
     assert folder == store.entry_folder(card) and home in folder.parents
-    assert_whole(folder, card)
+    assert_complete(folder, card)
     server.requests.clear()
-    assert store.fetch(card, [place], progress=False) == folder
+    assert store.fetch(card, [location], progress=False) == folder
     assert server.requests == []
-    assert store.kept() == [(folder, card)]
+    assert store.downloaded() == [(folder, card)]
 
 
-def test_entries_that_differ_in_anything_lie_apart(entry, tmp_path):
+def test_entries_that_differ_have_different_folders(entry, tmp_path):
     card, _ = entry
     other = make_entry(tmp_path / "other", FILES | {"golden.h5": b"other"})
     assert other.id == card.id
     assert store.entry_folder(other) != store.entry_folder(card)
 
 
-def test_damage_in_the_cache_is_mended(entry, server):
-    card, place = entry
-    folder = store.fetch(card, [place], progress=False)
+def test_damaged_files_in_the_cache_are_downloaded_again(entry, server):
+    card, location = entry
+    folder = store.fetch(card, [location], progress=False)
     (folder / "golden.h5").write_bytes(b"hellO")
     (folder / "segmenter.json").unlink()
     server.requests.clear()
-    store.fetch(card, [place], progress=False)
-    assert_whole(folder, card)
-    assert not server.asked("segmenter.weights.h5")
+    store.fetch(card, [location], progress=False)
+    assert_complete(folder, card)
+    assert not server.requested_ranges("segmenter.weights.h5")
 
 
 def test_damage_that_cannot_be_mended(entry):
-    card, place = entry
-    folder = store.fetch(card, [place], progress=False)
+    card, location = entry
+    folder = store.fetch(card, [location], progress=False)
     (folder / "golden.h5").write_bytes(b"hellO")
-    with pytest.raises(DownloadError, match=r"golden\.h5 cannot be had"):
+    with pytest.raises(DownloadError, match=r"golden\.h5 cannot be downloaded"):
         store.fetch(card, [], progress=False)
 
 
 def test_places_are_tried_in_order(entry, server, tmp_path):
-    card, place = entry
+    card, location = entry
     make_entry(server.root / "damaged", FILES)
     (server.root / "damaged" / "segmenter.weights.h5").write_bytes(WEIGHTS[:-1] + b"x")
     shutil.copytree(server.root / "birds-4", tmp_path / "disk")
-    places = [Address(f"{server.url}/nothing"), Address(f"{server.url}/damaged"), place]
-    assert_whole(store.fetch(card, places, progress=False), card)
-    assert len(server.asked("segmenter.weights.h5")) == 3
+    locations = [Address(f"{server.url}/nothing"), Address(f"{server.url}/damaged"), location]
+    assert_complete(store.fetch(card, locations, progress=False), card)
+    assert len(server.requested_ranges("segmenter.weights.h5")) == 3
     shutil.rmtree(store.entry_folder(card))
     server.requests.clear()
-    store.fetch(card, [Folder(tmp_path / "disk"), place], progress=False)
+    store.fetch(card, [Folder(tmp_path / "disk"), location], progress=False)
     assert server.requests == []
 
 
 def test_the_address_on_the_card_is_the_last_resort(entry, server):
     from msgspec.structs import replace
 
-    card, place = entry
+    card, location = entry
     moved = FileRecord(
         sha256=FileRecord.of(server.root / "birds-4/golden.h5").sha256,
         size=5,
@@ -110,23 +109,20 @@ def test_the_address_on_the_card_is_the_last_resort(entry, server):
     )
     card = replace(card, files=card.files | {"golden.h5": moved})
     (server.root / "birds-4/golden.h5").rename(server.root / "elsewhere")
-    assert_whole_but_url(store.fetch(card, [place], progress=False))
-
-
-def assert_whole_but_url(folder):
+    folder = store.fetch(card, [location], progress=False)
     assert (folder / "golden.h5").read_bytes() == b"hello"
 
 
-def test_all_places_and_what_they_said_are_named(entry, server, tmp_path):
-    card, place = entry
+def test_the_error_names_all_locations_and_their_failures(entry, server, tmp_path):
+    card, location = entry
     server.behave["segmenter.weights.h5"] = [bad.other(WEIGHTS[:-1] + b"x")]
-    places = [Folder(tmp_path / "none"), place]
+    locations = [Folder(tmp_path / "none"), location]
     with pytest.raises(IntegrityError) as caught:
-        store.fetch(card, places, progress=False)
+        store.fetch(card, locations, progress=False)
     message = str(caught.value)
-    assert "birds-4@1.0.0: segmenter.json cannot be had" not in message
-    assert "birds-4@1.0.0: segmenter.weights.h5 cannot be had" in message
-    assert str(tmp_path / "none") in message and place.url in message
+    assert "birds-4@1.0.0: segmenter.json cannot be downloaded" not in message
+    assert "birds-4@1.0.0: segmenter.weights.h5 cannot be downloaded" in message
+    assert str(tmp_path / "none") in message and location.url in message
     assert card.files["segmenter.weights.h5"].sha256 in message
     assert "zoo download birds-4@1.0.0 --to DIR" in message
     assert_nothing_unverified(card)
@@ -144,24 +140,24 @@ def test_a_folder_with_other_files(entry, server, tmp_path):
 
 
 def test_offline(entry, server, monkeypatch):
-    card, place = entry
+    card, location = entry
     monkeypatch.setenv("KERAS_PARTS_OFFLINE", "1")
     with pytest.raises(DownloadError, match="KERAS_PARTS_OFFLINE is set"):
-        store.fetch(card, [place], progress=False)
+        store.fetch(card, [location], progress=False)
     assert server.requests == []
     monkeypatch.setenv("KERAS_PARTS_OFFLINE", "0")
-    folder = store.fetch(card, [place], progress=False)
+    folder = store.fetch(card, [location], progress=False)
     monkeypatch.setenv("KERAS_PARTS_OFFLINE", "1")
-    assert store.fetch(card, [place], progress=False) == folder
+    assert store.fetch(card, [location], progress=False) == folder
 
 
-def test_a_disk_that_is_too_small_is_known_before(entry, server, monkeypatch):
-    card, place = entry
+def test_disk_space_is_checked_before_the_download(entry, server, monkeypatch):
+    card, location = entry
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 2**20 + 1000))
-    with pytest.raises(DownloadError, match=r"weights\.h5\.part: 1,024,000 bytes to come, .* only"):
-        store.fetch(card, [place], progress=False)
-    assert not server.asked("segmenter.weights.h5")
+    with pytest.raises(DownloadError, match=r"h5\.part: 1,024,000 bytes are missing, .* only"):
+        store.fetch(card, [location], progress=False)
+    assert not server.requested_ranges("segmenter.weights.h5")
     assert_nothing_unverified(card)
 
 
@@ -175,9 +171,9 @@ print(store.fetch(read_card(sys.argv[1]), [Address(sys.argv[2])]))
 """
 
 
-def start(card_folder, place, before=""):
+def start(card_folder, location, before=""):
     return subprocess.Popen(
-        [sys.executable, "-c", before + FETCH, str(card_folder), str(place)],
+        [sys.executable, "-c", before + FETCH, str(card_folder), str(location)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -186,7 +182,7 @@ def start(card_folder, place, before=""):
 
 
 def slow(handler, content):
-    """All of it, but it takes a second."""
+    """Sends the whole file within a second."""
     handler.send_response(200)
     handler.send_header("Content-Length", str(len(content)))
     handler.end_headers()
@@ -197,18 +193,18 @@ def slow(handler, content):
 
 
 def test_two_processes_at_once_download_once(entry, server):
-    card, place = entry
+    card, location = entry
     server.behave["segmenter.weights.h5"] = [slow]
-    processes = [start(server.root / "birds-4", place) for _ in range(2)]
+    processes = [start(server.root / "birds-4", location) for _ in range(2)]
     results = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], results
     assert results[0][0] == results[1][0] == f"{store.entry_folder(card)}\n"
-    assert server.asked("segmenter.weights.h5") == [None]
-    assert_whole(store.entry_folder(card), card)
+    assert server.requested_ranges("segmenter.weights.h5") == [None]
+    assert_complete(store.entry_folder(card), card)
 
 
 def hanging(after):
-    """Sends so much and then nothing."""
+    """Sends the first bytes, then nothing."""
 
     def behave(handler, content):
         handler.send_response(200)
@@ -224,13 +220,13 @@ def hanging(after):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
 def test_kill_9_in_the_middle(entry, server):
-    card, place = entry
+    card, location = entry
     half = len(WEIGHTS) // 2
     server.behave["segmenter.weights.h5"] = [hanging(half)]
-    process = start(server.root / "birds-4", place)
+    process = start(server.root / "birds-4", location)
     part = store.entry_folder(card) / "segmenter.weights.h5.part"
     deadline = time.monotonic() + 60
-    # What is written waits in a buffer; all but its last part reaches the disk.
+    # The last bytes wait in a buffer; all others reach the disk.
     while not (part.exists() and part.stat().st_size > half - 2**17):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
@@ -238,8 +234,8 @@ def test_kill_9_in_the_middle(entry, server):
     process.communicate()
     assert_nothing_unverified(card)
     had = part.stat().st_size
-    assert_whole(store.fetch(card, [place], progress=False), card)
-    assert server.asked("segmenter.weights.h5") == [None, f"bytes={had}-"]
+    assert_complete(store.fetch(card, [location], progress=False), card)
+    assert server.requested_ranges("segmenter.weights.h5") == [None, f"bytes={had}-"]
 
 
 LIMITED = """
@@ -251,24 +247,24 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
 def test_no_room_in_the_middle(entry, server):
-    """The system refuses to write on: what is there is not taken for whole, and is gone on with."""
-    card, place = entry
-    process = start(server.root / "birds-4", place, LIMITED)
+    """The system refuses to write: the file stays incomplete, and the next download resumes it."""
+    card, location = entry
+    process = start(server.root / "birds-4", location, LIMITED)
     _, errors = process.communicate(timeout=60)
     assert (
         process.returncode == 1 and "weights.h5.part: cannot be written (File too large)" in errors
     )
     assert_nothing_unverified(card)
-    assert_whole(store.fetch(card, [place], progress=False), card)
-    assert server.asked("segmenter.weights.h5")[1].startswith("bytes=")
+    assert_complete(store.fetch(card, [location], progress=False), card)
+    assert server.requested_ranges("segmenter.weights.h5")[1].startswith("bytes=")
 
 
 def test_remove_and_what_is_superseded(server, tmp_path):
     cards = [make_entry(server.root / version, version=version) for version in ("1.0.0", "1.10.0")]
     cards.append(make_entry(server.root / "other", name="other"))
     folders = [
-        store.fetch(card, [Address(f"{server.url}/{place}")], progress=False)
-        for card, place in zip(cards, ("1.0.0", "1.10.0", "other"), strict=True)
+        store.fetch(card, [Address(f"{server.url}/{location}")], progress=False)
+        for card, location in zip(cards, ("1.0.0", "1.10.0", "other"), strict=True)
     ]
     unfinished = store.entry_folder(cards[0]).with_name("half-1.0.0-0")
     unfinished.mkdir()
@@ -276,4 +272,4 @@ def test_remove_and_what_is_superseded(server, tmp_path):
     assert store.superseded() == sorted([folders[0], unfinished])
     freed = store.remove(store.superseded())
     assert freed == 2 + 15 + len(cards[0].encode())
-    assert {card.id for _, card in store.kept()} == {"birds-4@1.10.0", "other@1.0.0"}
+    assert {card.id for _, card in store.downloaded()} == {"birds-4@1.10.0", "other@1.0.0"}

@@ -1,4 +1,4 @@
-"""Whatever a server does, the file is right in the end, or not there and the error says why."""
+"""Whatever a server sends, the file is correct in the end, or an error says why it is missing."""
 
 import re
 import socket
@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from keras_parts.errors import IntegrityError
+from keras_parts.errors import DownloadError, IntegrityError
 from keras_parts.zoo import transfer
 from keras_parts.zoo.cards import FileRecord
-from keras_parts.zoo.errors import DownloadError
 from tests.zoo import server as bad
 
 CONTENT = bytes(range(256)) * 1200
@@ -18,7 +17,7 @@ HALF = len(CONTENT) // 2
 
 @pytest.fixture
 def file(server, tmp_path):
-    """(url, record, where it goes) of a file on the server."""
+    """(url, record, file to write) of a file on the server."""
     path = server.root / "weights"
     path.write_bytes(CONTENT)
     return f"{server.url}/weights", FileRecord.of(path), tmp_path / "weights.part"
@@ -30,10 +29,10 @@ def test_an_honest_server(file, server):
     transfer.download(url, record, part, reported.append)
     assert part.read_bytes() == CONTENT
     assert reported == sorted(reported) and reported[-1] == len(CONTENT)
-    assert server.asked("weights") == [None]
+    assert server.requested_ranges("weights") == [None]
 
 
-def test_what_is_there_is_not_downloaded_again(file, server):
+def test_a_complete_file_is_not_downloaded_again(file, server):
     url, record, part = file
     part.write_bytes(CONTENT)
     transfer.download(url, record, part)
@@ -41,19 +40,19 @@ def test_what_is_there_is_not_downloaded_again(file, server):
 
 
 @pytest.mark.parametrize("behaviour", [bad.cut(HALF), bad.reset(HALF)], ids=["cut", "reset"])
-def test_a_broken_connection_is_taken_up_where_it_broke(file, server, behaviour):
+def test_a_broken_download_resumes(file, server, behaviour):
     url, record, part = file
     server.behave["weights"] = [behaviour]
     transfer.download(url, record, part)
     assert part.read_bytes() == CONTENT
-    first, second = server.asked("weights")
+    first, second = server.requested_ranges("weights")
     # A reset may take with it what had arrived.
     assert first is None and (second is None or int(second[6:-1]) <= HALF)
     if behaviour.__qualname__.startswith("cut"):
         assert second == f"bytes={HALF}-"
 
 
-def test_it_breaks_again_and_again(file, server):
+def test_every_connection_breaks(file, server):
     url, record, part = file
     server.behave["weights"] = [bad.cut(1000)] * 99
     with pytest.raises(DownloadError, match=r"weights: .*\(after 4 attempts\)"):
@@ -63,7 +62,7 @@ def test_it_breaks_again_and_again(file, server):
     server.behave.clear()
     transfer.download(url, record, part)
     assert part.read_bytes() == CONTENT
-    assert server.asked("weights")[-1] == "bytes=4000-"
+    assert server.requested_ranges("weights")[-1] == "bytes=4000-"
 
 
 def test_no_range_support(file, server):
@@ -72,7 +71,7 @@ def test_no_range_support(file, server):
     server.behave["weights"] = [bad.without_ranges]
     transfer.download(url, record, part)
     assert part.read_bytes() == CONTENT
-    assert server.asked("weights") == [f"bytes={HALF}-"]
+    assert server.requested_ranges("weights") == [f"bytes={HALF}-"]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +88,7 @@ def test_no_range_support(file, server):
     ids=["start", "shifted", "total", "bytes", "length", "416", "whole"],
 )
 def test_lies_about_ranges(file, server, lie):
-    """All of it is asked for again then, once and in one piece."""
+    """The whole file is then requested again, once."""
     url, record, part = file
     part.write_bytes(CONTENT[:HALF])
     server.behave["weights"] = [lie]
@@ -99,15 +98,15 @@ def test_lies_about_ranges(file, server, lie):
         assert "weights" in str(error) and not part.exists()
     else:
         assert part.read_bytes() == CONTENT
-        assert server.asked("weights") == [f"bytes={HALF}-", None]
+        assert server.requested_ranges("weights") == [f"bytes={HALF}-", None]
 
 
-def test_a_beginning_that_is_of_another_file(file, server):
+def test_the_beginning_of_another_file(file, server):
     url, record, part = file
     part.write_bytes(b"x" * HALF)
     transfer.download(url, record, part)
     assert part.read_bytes() == CONTENT
-    assert server.asked("weights") == [f"bytes={HALF}-", None]
+    assert server.requested_ranges("weights") == [f"bytes={HALF}-", None]
 
 
 def test_a_beginning_that_is_too_long(file, server):
@@ -128,7 +127,7 @@ def test_a_beginning_that_is_too_long(file, server):
     ],
     ids=["short", "long", "hash", "chunked", "endless"],
 )
-def test_something_else_than_promised(file, server, behaviour, message):
+def test_another_file_than_expected(file, server, behaviour, message):
     url, record, part = file
     server.behave["weights"] = [behaviour] * 9
     with pytest.raises(IntegrityError, match=f"^{re.escape(url)}: {message}"):
@@ -145,7 +144,7 @@ def test_a_body_without_length_that_ends_early(file, server):
 
 
 @pytest.mark.parametrize("code", [500, 502, 503, 429, 408])
-def test_errors_that_pass(file, server, code):
+def test_temporary_errors_are_retried(file, server, code):
     url, record, part = file
     server.behave["weights"] = [bad.status(code)]
     transfer.download(url, record, part)
@@ -153,7 +152,7 @@ def test_errors_that_pass(file, server, code):
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410])
-def test_errors_that_stay(file, server, code):
+def test_permanent_errors_are_not_retried(file, server, code):
     url, record, part = file
     server.behave["weights"] = [bad.status(code)] * 9
     with pytest.raises(DownloadError, match=f"^{re.escape(url)}: HTTP {code}"):
@@ -161,7 +160,7 @@ def test_errors_that_stay(file, server, code):
     assert len(server.requests) == 1 and not part.exists()
 
 
-def test_errors_do_not_cost_what_is_there(file, server):
+def test_errors_keep_the_bytes_received(file, server):
     url, record, part = file
     part.write_bytes(CONTENT[:HALF])
     server.behave["weights"] = [bad.status(500)] * 9
@@ -182,7 +181,7 @@ def test_redirect_loop(file, server):
     server.behave["weights"] = [bad.status(302, Location="/weights")] * 99
     with pytest.raises(DownloadError, match="redirects"):
         transfer.download(url, record, part)
-    assert len(server.requests) == transfer.PATIENCE.redirects + 1
+    assert len(server.requests) == transfer.LIMITS.max_redirects + 1
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://"])
@@ -195,21 +194,21 @@ def test_redirects_to_elsewhere(file, server, target):
 
 
 def test_slow_drip(file, server):
-    """Bytes come all the time, but there would be no end of it."""
+    """Bytes arrive all the time, but too slowly to ever finish."""
     url, record, part = file
     server.behave["weights"] = [bad.drip] * 9
     with pytest.raises(DownloadError, match=r"only \d+ bytes in 0 s"):
         transfer.download(url, record, part)
 
 
-def test_a_server_that_says_nothing(file, server):
+def test_a_server_that_does_not_respond(file, server):
     url, record, part = file
     server.behave["weights"] = [bad.silent] * 9
     with pytest.raises(DownloadError, match="timed out"):
         transfer.download(url, record, part)
 
 
-def test_nobody_listens(file):
+def test_no_server(file):
     _, record, part = file
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -219,7 +218,7 @@ def test_nobody_listens(file):
 
 
 def test_a_full_disk(file, tmp_path):
-    """As the operating system says it; /dev/full is a disk without room."""
+    """The error of the operating system; /dev/full is a disk without space."""
     url, record, _ = file
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
@@ -229,23 +228,23 @@ def test_a_full_disk(file, tmp_path):
         transfer.download(url, record, part)
 
 
-def test_small_files_are_read_whole_or_not_at_all(file, server):
+def test_small_files_are_read_completely_or_raise(file, server):
     url, _, _ = file
     server.behave["weights"] = [bad.cut(10), bad.reset(10), bad.status(503)]
-    assert transfer.read(url, len(CONTENT)) == CONTENT
+    assert transfer.read(url, max_bytes=len(CONTENT)) == CONTENT
     server.behave["weights"] = [bad.cut(10)] * 9
     with pytest.raises(DownloadError, match="10"):
-        transfer.read(url, len(CONTENT))
+        transfer.read(url, max_bytes=len(CONTENT))
 
 
-def test_small_files_that_have_no_end(file, server):
+def test_small_files_without_an_end_are_cut(file, server):
     url, _, _ = file
     server.behave["weights"] = [bad.endless]
-    assert len(transfer.read(url, 1000)) == 1001
+    assert len(transfer.read(url, max_bytes=1000)) == 1001
 
 
-def test_proxies_are_heeded(file, server, monkeypatch):
-    """The proxy is our server: it sees the whole address of another one."""
+def test_proxies_are_used(file, server, monkeypatch):
+    """The test server as proxy receives the full address of another server."""
     _, record, part = file
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.setenv("no_proxy", "")

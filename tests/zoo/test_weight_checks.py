@@ -153,13 +153,13 @@ HOSTILE = [
     (empty, "expected floats"),
     (virtual, "lies in another file"),
     (external_storage, "lies in another file"),
-    (unwritten, "holds nothing"),
+    (unwritten, "has no data"),
     (astronomic, "declares 18,446,744,073,709,5"),
     (too_large, "declares 17,179,869,"),
     (lzf, "unknown filters"),
     (attribute, "attributes that weights do not have: {'config'}"),
-    (nan, "layers/dense/vars/1 holds values that are not finite"),
-    (infinite, "vars/0 holds values that are not finite"),
+    (nan, "layers/dense/vars/1 has values that are not finite"),
+    (infinite, "vars/0 has values that are not finite"),
 ]
 
 

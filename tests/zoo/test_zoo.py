@@ -1,4 +1,4 @@
-"""From a name, a folder or an address to a segmenter, or to the error that says why not."""
+"""Segmenters by name, folder or address, and the errors of each."""
 
 import io
 import json
@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 
 from keras_parts import data, zoo
-from keras_parts.errors import ConfigError, DataError, IntegrityError
+from keras_parts.errors import (
+    ConfigError,
+    DataError,
+    DownloadError,
+    IntegrityError,
+    UnknownModelError,
+    UntrustedAddressError,
+)
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run_folder import RunFolder
-from keras_parts.zoo import NotTrusted, UnknownModel, packing, registry
+from keras_parts.zoo import descriptions, registry
 from keras_parts.zoo.cards import (
     CARD_FILE,
     CONFIG_FILE,
@@ -31,7 +38,7 @@ from keras_parts.zoo.golden import golden_difference
 
 
 def make_run(path, seed, parts=3):
-    """(folder, segmenter) as a training leaves them, untrained."""
+    """(run folder, segmenter), as after a training, but untrained."""
     keras.utils.set_random_seed(seed)
     chosen = recipe("toy", parts=parts, size=65, seed=seed)
     folder = RunFolder.create(path)
@@ -68,19 +75,19 @@ def segmenter(packed):
 
 @pytest.fixture
 def entry(packed, tmp_path, monkeypatch):
-    """A copy of it, which is all that the package has."""
+    """A copy of it, the only model of the package."""
     monkeypatch.setattr(registry, "PACKAGED", tmp_path / "entries")
     return shutil.copytree(packed, tmp_path / "entries" / "drawn")
 
 
 def logits(segmenter):
-    """Of one drawn picture."""
+    """Logits of one drawn image."""
     image = data.load("toy", "test", count=1, size=65)[0].image
     return keras.ops.convert_to_numpy(segmenter(image[None].astype("float32") / 255))
 
 
 def repinned(folder, **changes):
-    """Let the card of a folder say what its files are now, as a hostile publisher's would."""
+    """Write the current checksums into a card, as a hostile publisher would."""
     card = json.loads((folder / CARD_FILE).read_text())
     for name in card["files"]:
         record = FileRecord.of(folder / name)
@@ -88,22 +95,22 @@ def repinned(folder, **changes):
     (folder / CARD_FILE).write_text(json.dumps(card | changes))
 
 
-# What packing makes
+# Packing
 
 
 @pytest.mark.backend
 def test_the_card_is_filled_in(packed, made):
     card = read_card(packed)
-    assert card.id == "drawn@1.0.0" and card.parts == 3 and len(card.part_names) == 3
+    assert card.id == "drawn@1.0.0" and card.num_parts == 3 and len(card.part_names) == 3
     training = card.training
-    assert (training.dataset, training.split, training.images) == ("toy", "fit", 480)
+    assert (training.dataset, training.split, training.num_images) == ("toy", "fit", 480)
     assert (training.seed, training.steps) == (7, 300)
     assert training.recipe == json.loads((made[0] / "config.json").read_text())["settings"]
     assert training.versions["backend"] == keras.config.backend()
     assert card.licences.data == "Apache-2.0"
-    assert card.parameters == made[1].count_params()
+    assert card.num_parameters == made[1].count_params()
     assert card.segmenter["preprocessing"] == made[1].preprocessing.to_config()
-    assert card.evaluation.images == 4 and card.evaluation.split == "test"
+    assert card.evaluation.num_images == 4 and card.evaluation.split == "test"
     assert {"keypoints-foreground", "pixels-full-model"} <= set(card.evaluation.values)
     assert set(card.evaluation.titles) == set(card.evaluation.values)
     assert set(card.files) == {CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE, PICTURE_FILE}
@@ -129,7 +136,7 @@ def test_the_weights_are_half_as_large_and_hardly_different(packed, made):
     assert kinds == {True: {"float16"}, False: {"float32"}}
 
 
-def test_packing_again_is_the_same_and_keeps_what_people_wrote(made, shots, tmp_path):
+def test_packing_again_keeps_the_texts(made, shots, tmp_path):
     folder = tmp_path / "entry"
     options = dict(output=folder, test=shots, progress=False)
     texts = {"about": "My animals.", "data_licence": "mine"}
@@ -159,10 +166,10 @@ def test_the_best_of_several_seeds(made, shots, tmp_path):
         zoo.pack(*runs, output=tmp_path / "x")
 
 
-def test_what_cannot_be_packed(made, tmp_path):
+def test_errors_of_packing(made, tmp_path):
     shutil.copy(made[0] / "config.json", tmp_path / "config.json")
     output = tmp_path / "x"
-    with pytest.raises(DataError, match="its training is not finished"):
+    with pytest.raises(DataError, match="the training is not finished"):
         zoo.pack(tmp_path, output=output)
     with pytest.raises(DataError, match=r"config\.json"):
         zoo.pack(tmp_path / "none", output=output)
@@ -195,14 +202,14 @@ def test_photographs_of_others_are_not_in_the_picture(made, shots, tmp_path):
     assert all(min(np.abs(np.subtract(one, c)).max() for c in allowed) <= 8 for one in flat)
 
 
-def test_where_files_lay_stays_at_home():
+def test_folders_of_the_settings_are_not_published():
     settings = {
         "backbone_weights": "pretrained",
         "init_from": "/home/ann/runs/birds/segmenter",
         "teacher_weights": "/home/ann/vgg19.npz",
         "steps": 3,
     }
-    assert packing._without_folders(settings) == settings | {
+    assert descriptions.without_folders(settings) == settings | {
         "init_from": "birds",
         "teacher_weights": "vgg19.npz",
     }
@@ -215,14 +222,14 @@ def test_runs_without_evaluation(made, tmp_path):
     zoo.verify(tmp_path)
 
 
-# From a name to a segmenter
+# Loading
 
 
 def test_list_and_info(entry):
     (card,) = zoo.list()
     assert card == zoo.info("drawn") == zoo.info("drawn@1.0.0") == read_card(entry)
-    assert zoo.list(dataset="toy", parts=3) == [card]
-    assert zoo.list(dataset="cub") == zoo.list(parts=4) == []
+    assert zoo.list(dataset="toy", num_parts=3) == [card]
+    assert zoo.list(dataset="cub") == zoo.list(num_parts=4) == []
 
 
 def test_names_of_the_files_are_the_segmenters(made):
@@ -242,49 +249,49 @@ def test_load_by_name_and_by_folder(entry, made):
         np.testing.assert_allclose(logits(zoo.load(model)), expected, atol=1e-5)
 
 
-def test_a_name_goes_before_a_folder(entry, monkeypatch, tmp_path):
+def test_a_name_takes_precedence_over_a_folder(entry, monkeypatch, tmp_path):
     folder = tmp_path / "work"
     (folder / "drawn").mkdir(parents=True)
     monkeypatch.chdir(folder)
     assert zoo.path("drawn") == entry
-    with pytest.raises(UnknownModel, match="holds no segmenter"):
+    with pytest.raises(UnknownModelError, match="has no segmenter"):
         zoo.path("./drawn")
 
 
 def test_unknown_names(entry):
     for function in (zoo.load, zoo.info, zoo.path, zoo.verify):
-        with pytest.raises(UnknownModel, match="did you mean 'drawn'"):
+        with pytest.raises(UnknownModelError, match="did you mean 'drawn'"):
             function("Drawn")
     for name in ("", "../drawn", "drawn/..", "no/such/folder"):
-        with pytest.raises(UnknownModel):
+        with pytest.raises(UnknownModelError):
             zoo.info(name)
 
 
 def test_a_folder_without_a_card(made):
-    with pytest.raises(UnknownModel, match="has no card.*zoo pack"):
+    with pytest.raises(UnknownModelError, match="has no card.*zoo pack"):
         zoo.info(made[0])
 
 
 def test_from_a_server(packed, server, tmp_path, monkeypatch):
-    """Published to a folder, served, loaded by address, by name, and without the server."""
+    """Publish to a folder, serve it, and load by address, by name, and without the server."""
     zoo.publish(packed, server.root / "zoo")
     address = f"{server.url}/zoo/drawn/1.0.0"
-    with pytest.raises(NotTrusted, match="trust=True"):
+    with pytest.raises(UntrustedAddressError, match="trust=True"):
         zoo.load(address)
     assert server.requests == []
     expected = logits(zoo.load(packed))
     np.testing.assert_array_equal(logits(zoo.load(address, trust=True)), expected)
     monkeypatch.setenv("KERAS_PARTS_ZOO", f"{server.url}/zoo")
     assert zoo.path("drawn") == zoo.path(address)
-    assert len(server.asked(WEIGHTS_FILE)) == 1
+    assert len(server.requested_ranges(WEIGHTS_FILE)) == 1
     monkeypatch.setenv("KERAS_PARTS_OFFLINE", "1")
     server.requests.clear()
     assert zoo.verify("drawn")["difference"] <= 1e-4
     assert server.requests == []
     assert zoo.remove("drawn") > 500_000
-    with pytest.raises(zoo.DownloadError, match="KERAS_PARTS_OFFLINE"):
+    with pytest.raises(DownloadError, match="KERAS_PARTS_OFFLINE"):
         zoo.load("drawn")
-    with pytest.raises(UnknownModel, match="nothing downloaded is called 'drawn'"):
+    with pytest.raises(UnknownModelError, match="no downloaded model is called 'drawn'"):
         zoo.remove("drawn")
 
 
@@ -329,7 +336,7 @@ def test_other_weights_do_not_pass_the_golden_pair(entry, made, tmp_path):
         ("logits", (1, 2, 2, 4)),
     ],
 )
-def test_what_is_no_golden_pair(segmenter, packed, tmp_path, name, shape):
+def test_files_that_are_not_a_golden_pair(segmenter, packed, tmp_path, name, shape):
     path = tmp_path / GOLDEN_FILE
     shutil.copy(packed / GOLDEN_FILE, path)
     with h5py.File(path, "a") as file:
@@ -422,7 +429,7 @@ def a_pickle(file):
     [
         (external_link, "'x' is a ExternalLink"),
         (virtual, "lies in another file"),
-        (four_terabytes, "holds nothing"),
+        (four_terabytes, "has no data"),
         (a_terabyte_that_begins, "declares 1,099,5"),
         (not_finite, "not finite"),
         (missing, "missing|cannot be loaded"),
@@ -433,7 +440,7 @@ def a_pickle(file):
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_hostile_weights(entry, edit, message):
-    """With a card that pins them: whoever publishes an entry writes its card too."""
+    """The card has the checksums of the hostile file: its publisher writes both."""
     with h5py.File(entry / WEIGHTS_FILE, "a") as file:
         edit(file)
     repinned(entry)
@@ -517,7 +524,7 @@ def test_configurations_outside_their_ranges(entry, changes):
     path.write_text(json.dumps(config))
     with pytest.raises(IntegrityError, match=CONFIG_FILE):
         zoo.load("drawn")
-    # And with a card that says the same.
+    # And with a card of the same configuration.
     with pytest.raises(IntegrityError):
         repinned(entry, segmenter=config)
         zoo.load("drawn")
@@ -528,7 +535,7 @@ def test_configurations_outside_their_ranges(entry, changes):
     [b"", b"[]", b"{", b"[" * 100_000, b"{" + b" " * 2**20 + b"}", b"\x80\x04cos\nsystem\n"],
     ids=lambda content: repr(content[:9]),
 )
-def test_what_is_no_configuration(entry, content):
+def test_files_that_are_not_a_configuration(entry, content):
     (entry / CONFIG_FILE).write_bytes(content)
     repinned(entry)
     with pytest.raises(IntegrityError, match=CONFIG_FILE):
@@ -538,17 +545,17 @@ def test_what_is_no_configuration(entry, content):
 def test_a_card_that_shows_another_configuration(entry):
     card = json.loads((entry / CARD_FILE).read_text())
     repinned(entry, segmenter=card["segmenter"] | {"size": 129})
-    with pytest.raises(IntegrityError, match="is not the configuration that card.json shows"):
+    with pytest.raises(IntegrityError, match="differs from the configuration on card.json"):
         zoo.load("drawn")
 
 
 @pytest.fixture
 def preset(made, tmp_path):
-    """What somebody may send: a segmenter without a card."""
+    """A segmenter without a card, from an unknown sender."""
     return shutil.copytree(made[0] / "segmenter", tmp_path / "preset")
 
 
-def test_presets_that_somebody_sent_are_checked_too(preset):
+def test_segmenters_without_a_card_are_checked_too(preset):
     with h5py.File(preset / WEIGHTS_FILE, "a") as file:
         external_link(file)
     with pytest.raises(IntegrityError, match="ExternalLink"):
@@ -559,10 +566,10 @@ def test_presets_that_somebody_sent_are_checked_too(preset):
 
 
 @pytest.mark.backend
-def test_what_ships_with_the_package_is_sound():
+def test_models_of_the_package_are_sound():
     for card in zoo.list():
         found = zoo.verify(card.name)
         assert found["difference"] <= found["tolerance"] == 1e-4
         assert isinstance(card, Card)
-        # What the wheel carries stays small.
+        # The wheel stays small.
         assert sum(record.size for record in card.files.values()) < 12e6

@@ -1,0 +1,48 @@
+"""Messages of the library on stderr: the logger `keras_parts`, set up for one command."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+
+import click
+
+_logger = logging.getLogger("keras_parts")
+
+
+class _Handler(logging.Handler):
+    """Writes to stderr, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        write_message(self.format(record))
+
+
+def write_message(text: str) -> None:
+    """Write a line to stderr, above a progress bar if there is one."""
+    if "tqdm" not in sys.modules:
+        click.echo(text, err=True)
+        return
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def library_messages() -> Iterator[None]:
+    """Write warnings and errors of the library to stderr during the block."""
+    handler, level, propagate = _Handler(), _logger.level, _logger.propagate
+    _logger.addHandler(handler)
+    _logger.setLevel(logging.WARNING)
+    # TensorFlow adds a handler to the root logger, which would write each message again.
+    _logger.propagate = False
+    try:
+        yield
+    finally:
+        _logger.removeHandler(handler)
+        _logger.setLevel(level)
+        _logger.propagate = propagate
+
+
+def only_errors() -> None:
+    """Suppress warnings of the library, for --quiet; until the block of `library_messages` ends."""
+    _logger.setLevel(logging.ERROR)

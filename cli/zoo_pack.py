@@ -1,0 +1,169 @@
+"""keras-parts zoo pack and publish"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keras_parts.cli.options import CommandResult, common_options, given, output_options
+
+if TYPE_CHECKING:
+    from keras_parts.data import Dataset
+    from keras_parts.zoo.cards import Evaluation
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--output", "-o", required=True, metavar="DIR", help="Folder of the entry.")
+@click.option("--name", help="Name of the model [default: DATASET-PARTS].")
+@click.option("--version", help='Version of the model [default: as before, or "1.0.0"].')
+@click.option("--dataset", metavar="NAME", help="Data set for metrics [default: the run's].")
+@click.option("--data-dir", metavar="DIR", help="Folder of the data set.")
+@click.option(
+    "--data-option",
+    "data_settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Another option of the data set's reader; the value is JSON, or a word.",
+)
+@click.option("--split", default="test", show_default=True, help="Split for the metrics.")
+@click.option(
+    "--protocol", "protocols", multiple=True, metavar="NAME", help="To measure [default: all]."
+)
+@click.option(
+    "--choose-by",
+    metavar="PROTOCOL:METRIC",
+    help="Metric on the validation split by which one of several runs is chosen.",
+)
+@click.option("--no-evaluation", is_flag=True, help="Make a card without metrics and picture.")
+@click.option(
+    "--part-names",
+    metavar="A,B,...",
+    help="Names of the parts [default: of the landmarks or part labels that they cover].",
+)
+@click.option("--pairs", metavar="I-J,...", help="Parts that swap in a mirrored image, from 1.")
+@click.option("--about", help="What the model segments, in a sentence.")
+@click.option("--intended-use", help="Intended use of the model.")
+@click.option("--limits", help="Limits of the model.")
+@click.option("--citation", help="Work to cite.")
+@click.option("--weights-licence", help="Licence of the weights.")
+@click.option("--data-licence", help="Terms of the training data [default: the data set's].")
+@click.option("--float32", is_flag=True, help="Keep the weights' precision, at twice the size.")
+@common_options
+def pack(
+    runs: Sequence[str], output: str, name: str | None, version: str | None, dataset: str | None,
+    data_dir: str | None, data_settings: Sequence[str], split: str, protocols: Sequence[str],
+    choose_by: str | None, no_evaluation: bool, part_names: str | None, pairs: str | None,
+    float32: bool, seed: int | None, quiet: bool, **texts: str | None,
+) -> CommandResult:  # fmt: skip
+    """Make an entry of the zoo from training runs.
+
+    RUNS are folders of `keras-parts train` that differ in the seed alone. Of several runs, the best
+    one on the validation split becomes the entry, and the metrics of all are on its card. The texts
+    of a card that DIR already has are kept, unless an option changes them.
+    """
+    from keras_parts import zoo
+    from keras_parts.cli.runtime import import_keras
+
+    def load(split: str) -> "Dataset":
+        return _load(dataset or _dataset_of(runs[0]), split, data_dir, data_settings)
+
+    datasets = {} if no_evaluation else _datasets(load, split, protocols)
+    if len(runs) > 1:
+        datasets["validation"] = load("validation")
+    import_keras()
+    card = zoo.pack(
+        *runs,
+        output=output,
+        name=name,
+        version=version,
+        split=split,
+        protocols=protocols or None,
+        choose_by=_pair(choose_by, ":") if choose_by else None,
+        part_names=[one.strip() for one in part_names.split(",")] if part_names else (),
+        pairs=[_part_pair(one) for one in pairs.split(",")] if pairs else (),
+        texts=given(**texts),
+        compact=not float32,
+        progress=not quiet,
+        **datasets,
+    )
+    lines = (
+        f"{card.id}: {card.size / 1e6:.1f} MB in {output}.",
+        f"Parts: {', '.join(card.part_names)}",
+        measured(card.evaluation),
+    )
+    data = card.to_json() | {"output": output, "bytes": card.size}
+    return CommandResult(data, "\n".join(lines))
+
+
+@click.command()
+@click.argument("entry")
+@click.argument("destination")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@output_options
+def publish(entry: str, destination: str, private: bool, quiet: bool) -> CommandResult:
+    """Publish an entry.
+
+    ENTRY is a folder that `zoo pack` made. DESTINATION is a folder for any web server, whose
+    address is then a value for KERAS_PARTS_ZOO, or hf://USER/REPOSITORY on Hugging Face.
+    """
+    from keras_parts import zoo
+
+    card = zoo.publish(entry, destination, private=private)
+    return CommandResult(
+        {"model": card.id, "destination": destination}, f"{card.id}: published to {destination}."
+    )
+
+
+def measured(evaluation: "Evaluation | None") -> str:
+    """The metrics of the first protocol in a line; `zoo card` shows the others."""
+    if evaluation is None:
+        return "not measured"
+    protocol, metrics = next(iter(evaluation.values.items()))
+    values = ", ".join(f"{name} {value:.1f}" for name, value in metrics.items())
+    others = len(evaluation.values) - 1
+    more = f" (and {others} more: zoo card)" if others else ""
+    return f"{protocol}: {values}{more}"
+
+
+def _load(
+    dataset: str, split: str, data_dir: str | None, data_settings: Sequence[str]
+) -> "Dataset":
+    from keras_parts.data import load
+    from keras_parts.training.recipes import parse_setting
+
+    return load(dataset, split, data_dir, **dict(map(parse_setting, data_settings)))
+
+
+def _datasets(load: Any, split: str, protocols: Sequence[str]) -> dict[str, Any]:
+    """The data sets for the metrics, with the train split if a protocol fits landmarks on it."""
+    from keras_parts.metrics import fitted_on_train
+
+    datasets = {"test": load(split)}
+    if split == "test" and fitted_on_train(datasets["test"], protocols or None):
+        datasets["train"] = load("train")
+    return datasets
+
+
+def _dataset_of(run: str) -> str:
+    from keras_parts.training.run_folder import RunFolder
+
+    name = RunFolder(run).read_config().get("data", {}).get("dataset")
+    if not name:
+        raise click.UsageError(f"{run} does not name its training data: give --dataset")
+    return name
+
+
+def _pair(text: str, separator: str) -> tuple[str, str]:
+    first, found, second = text.partition(separator)
+    if not found or not second:
+        raise click.UsageError(f"{text!r} is not of the form A{separator}B")
+    return first.strip(), second.strip()
+
+
+def _part_pair(text: str) -> tuple[int, int]:
+    try:
+        first, second = map(int, _pair(text, "-"))
+    except ValueError:
+        raise click.UsageError(f"{text!r} is not a pair of parts such as 2-3") from None
+    return first, second
