@@ -215,7 +215,7 @@ def prune() -> int:
 
     Example:
         >>> import keras_parts
-        >>> freed = keras_parts.zoo.prune()
+        >>> freed = keras_parts.zoo.prune()  # doctest: +SKIP
     """
     from keras_parts.zoo import store
 

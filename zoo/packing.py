@@ -109,6 +109,22 @@ def pack(
         ConfigError: no runs, several runs without `validation`, or an unknown text.
         DataError: a folder has no finished run, or the runs differ in more than the seed.
         IntegrityError: a weights file contains more than weights, or a field of the card is wrong.
+
+    Example:
+        A run folder without a training; `keras_parts.training.run.train` makes one.
+
+        >>> import keras_parts
+        >>> from keras_parts.training.recipes import recipe
+        >>> from keras_parts.training.run_folder import RunFolder
+        >>> run = RunFolder.create("runs/animals")
+        >>> data = {"dataset": "toy", "split": "train", "licence": "Apache-2.0"}
+        >>> _ = run.write_config(recipe("toy").to_json(), 0, data)
+        >>> keras_parts.zoo.load("toy").save_preset(run.segmenter)
+        >>> card = keras_parts.zoo.pack(run.path, output="entry", name="animals")
+        >>> card.id
+        'animals@1.0.0'
+        >>> keras_parts.zoo.load("entry").part_names == card.part_names
+        True
     """
     texts = texts or {}
     _check_arguments(runs, validation, texts)
