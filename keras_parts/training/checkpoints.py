@@ -22,9 +22,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_parts.discovery.steps.base import is_seed
 from keras_parts.errors import ConfigError, IntegrityError
 from keras_parts.files import atomic_write
+from keras_parts.keras_private import is_seed, sync_variables
 
 FORMAT = 1
 _FOLDER = "step-{:08d}"
@@ -61,8 +61,7 @@ class Checkpoints:
             model: built and compiled.
             extra: anything JSON can hold; comes back from `restore`.
         """
-        if hasattr(model, "jax_state_sync"):
-            model.jax_state_sync()  # during fit on JAX the variables are empty until then
+        sync_variables(model)
         groups = self._variables(model)
         record = {
             "format": FORMAT,

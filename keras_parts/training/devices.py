@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager, nullcontext
 import keras
 
 from keras_parts.errors import ConfigError
+from keras_parts.keras_private import flat_layers
 
 
 class Devices:
@@ -138,7 +139,7 @@ class _TensorFlowDevices(Devices):
 
 def synchronise_statistics(model) -> None:
     """Let batch normalisation on TensorFlow's replicas compute with the whole batch."""
-    for layer in model._flatten_layers():
+    for layer in flat_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
 

@@ -1,48 +1,65 @@
-"""Optimisers with a faster head and a moving average of the weights, and their schedules."""
+"""Optimisers with a faster head and moving averages of the weights, and learning-rate schedules."""
 
-import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_parts.errors import ConfigError
-
-SCHEDULES = {
-    "constant": lambda done, power: ops.ones_like(done),
-    "polynomial": lambda done, power: ops.power(1 - done, power),
-    "cosine": lambda done, power: 0.5 * (1 + ops.cos(math.pi * done)),
-}
+from keras_parts.keras_private import (
+    RateFactors,
+    fused_class,
+    inner_optimizer,
+    moving_averages,
+    sync_variables,
+    tracked_variables,
+)
+from keras_parts.training.choices import OPTIMIZERS, SCHEDULES
 
 
 @keras.saving.register_keras_serializable(package="keras_parts")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate over the steps of a run: a linear warm-up, then one of `SCHEDULES`.
+    """Learning rate over the steps of a run: a linear warm-up, then one of `SCHEDULES`.
 
-    Unlike the schedules of Keras it has no branch, for which torch would wait for the device in
-    every step, and the first step of a warm-up already moves.
+    The first step of a warm-up already has a rate above 0. Unlike Keras' schedules this one has no
+    branch, for which PyTorch would wait for the device in every step.
 
     Args:
-        name: "constant"; "polynomial", (1 - t)^power with t from 0 to 1, the paper's; "cosine".
-        learning_rate: the highest rate.
-        steps: of the run, the warm-up included. After them the rate stays what it was last.
+        name: "constant"; "cosine"; or "polynomial" (the paper's), (1 - t)^power with t from 0 to 1.
+        learning_rate: the maximum rate.
+        steps: steps of the run, including the warm-up. After them the rate stays constant.
         warmup_steps: 0 or more, less than `steps`.
-        power: of the polynomial.
-        final: rate at the end of a decay, as a fraction of `learning_rate`.
+        power: of "polynomial".
+        final: rate at the end of the decay, as a fraction of `learning_rate`.
 
     Raises:
         ConfigError: an unknown name or a value out of range.
+
+    Example:
+        >>> schedule = Schedule("cosine", 0.1, steps=100, warmup_steps=10)
+        >>> [round(float(schedule(step)), 3) for step in (0, 9, 55, 100)]
+        [0.01, 0.1, 0.05, 0.0]
     """
 
-    def __init__(self, name, learning_rate, steps, warmup_steps=0, power=0.9, final=0.0):
+    def __init__(
+        self,
+        name: str,
+        learning_rate: float,
+        steps: int,
+        warmup_steps: int = 0,
+        *,
+        power: float = 0.9,
+        final: float = 0.0,
+    ):
         if name not in SCHEDULES:
             raise ConfigError(f"schedule is {name!r}, expected one of {', '.join(SCHEDULES)}")
         if not learning_rate > 0:
             raise ConfigError(f"learning rate is {learning_rate}, expected more than 0")
         if not 0 <= warmup_steps < steps:
             raise ConfigError(
-                f"{warmup_steps} warm-up steps do not fit into {steps} steps: set fewer"
+                f"warm-up is {warmup_steps} steps, expected fewer than the {steps} steps of the run"
             )
         if not power > 0:
             raise ConfigError(f"power is {power}, expected more than 0")
@@ -55,14 +72,15 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         self.power = power
         self.final = final
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
+        """The learning rate of a step, counted from 0: a float32 scalar."""
         step = ops.cast(step, "float32")
-        done = ops.clip((step - self.warmup_steps) / (self.steps - self.warmup_steps), 0.0, 1.0)
-        fall = self.final + (1 - self.final) * SCHEDULES[self.name](done, self.power)
-        rise = (step + 1) / max(self.warmup_steps, 1)
-        return self.learning_rate * ops.where(step < self.warmup_steps, rise, fall)
+        t = ops.clip((step - self.warmup_steps) / (self.steps - self.warmup_steps), 0.0, 1.0)
+        decay = self.final + (1 - self.final) * SCHEDULES[self.name](ops, t, self.power)
+        warmup = (step + 1) / max(self.warmup_steps, 1)
+        return self.learning_rate * ops.where(step < self.warmup_steps, warmup, decay)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         names = ("name", "learning_rate", "steps", "warmup_steps", "power", "final")
         return {name: getattr(self, name) for name in names}
 
@@ -70,6 +88,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 def create_optimizer(
     name: str,
     schedule: keras.optimizers.schedules.LearningRateSchedule | float,
+    *,
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
     ema: float | None = None,
@@ -81,19 +100,25 @@ def create_optimizer(
 
     Args:
         name: "adam", "adamw" or "sgd" (with momentum).
-        schedule: a `Schedule`, or a constant rate.
-        weight_decay: decoupled, as Keras has it: each step takes away this times the plain
-            learning rate of every weight. The decay that PyTorch's SGD puts into the gradient is
-            in the long run 1 / (1 - momentum) times stronger for the same number.
-        clip_norm: limit of the norm of all gradients together.
-        ema: momentum of a moving average of the weights, 0 to 1, read by `averaged_weights`.
-            The weights that train are never overwritten with it, not even at the end of `fit`.
-        head_multiplier: what the learning rate is multiplied by for the variables of the head.
-        is_head: which variables those are, a predicate or their paths.
+        schedule: a `Schedule`, or a constant learning rate.
+        weight_decay: decoupled weight decay, as in Keras: each step subtracts this times the
+            learning rate (without `head_multiplier`) times the weight. PyTorch's SGD adds the decay
+            to the gradient instead, where the same number is 1 / (1 - momentum) times stronger.
+        clip_norm: maximum norm of all gradients together.
+        ema: momentum of an exponential moving average of the weights, between 0 and 1, which
+            `averaged_weights` reads. The trained weights are never overwritten with it, not even
+            at the end of `fit`.
+        head_multiplier: factor on the learning rate of the head's variables.
+        is_head: which variables belong to the head: a function of a variable, or their paths.
         momentum: of "sgd".
 
     Raises:
-        ConfigError: an unknown name, a value out of range, a multiplier without a head.
+        ConfigError: an unknown name, a value out of range, or a multiplier without a head.
+
+    Example:
+        >>> optimizer = create_optimizer("adam", 1e-3, clip_norm=5.0, ema=0.99)
+        >>> optimizer.global_clipnorm, optimizer.use_ema
+        (5.0, True)
     """
     if name not in OPTIMIZERS:
         raise ConfigError(f"optimizer is {name!r}, expected one of {', '.join(OPTIMIZERS)}")
@@ -108,8 +133,11 @@ def create_optimizer(
     if not head_multiplier > 0:
         raise ConfigError(f"head multiplier is {head_multiplier}, expected more than 0")
     if head_multiplier != 1 and is_head is None:
-        raise ConfigError(f"a head multiplier of {head_multiplier} needs to know the head: is_head")
-    return OPTIMIZERS[name](
+        raise ConfigError(
+            f"head multiplier is {head_multiplier}, but is_head does not say which variables "
+            "belong to the head"
+        )
+    return _CLASSES[name](
         schedule,
         weight_decay=float(weight_decay) if weight_decay or name == "adamw" else None,
         global_clipnorm=clip_norm,
@@ -124,18 +152,25 @@ def create_optimizer(
 
 @contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Inside the block the model has the moving averages as its trainable weights.
+    """A context in which the model's trainable weights are their moving averages.
 
-    For evaluating and saving in the midst of training, which goes on undisturbed afterwards. Does
-    nothing if the optimiser keeps no averages, or has not made a step yet.
+    For evaluating and saving during training: at the end of the context the trained weights are
+    restored exactly. Does nothing if the optimiser keeps no averages or has made no step yet.
+
+    Example:
+        >>> import numpy as np
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile(create_optimizer("sgd", 0.1, ema=0.9), "mse")
+        >>> history = model.fit(np.ones((8, 3)), np.ones((8, 1)), verbose=0)
+        >>> with averaged_weights(model):
+        ...     prediction = model.predict(np.ones((1, 3)), verbose=0)
     """
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()  # during fit on JAX the variables are empty until then
-    pairs = averaged(model)
+    sync_variables(model)
+    pairs = weight_averages(model)
     trained = [ops.copy(variable) for variable, _ in pairs]
     try:
         for variable, average in pairs:
-            # A copy: on JAX, predicting hands the model's arrays over and makes new ones.
+            # A copy: on JAX `predict` gives away the model's arrays and replaces them.
             variable.assign(ops.copy(average))
         yield
     finally:
@@ -143,51 +178,65 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
-def averaged(model: keras.Model) -> list:
-    """(variable, its moving average) of a compiled model; none where no averages are kept."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+def weight_averages(model: keras.Model) -> list[tuple[keras.Variable, keras.Variable]]:
+    """(variable, its moving average) of a compiled model; empty if there are no averages."""
+    optimizer = inner_optimizer(model.optimizer)
     return optimizer.averages if isinstance(optimizer, HeadAndAverage) else []
 
 
-class HeadAndAverage:
-    """Mixin for a Keras optimizer: a multiplier for the head, averages that stay apart."""
+class HeadAndAverage(RateFactors):
+    """Mixin for a Keras optimizer: a multiplier for the head, and separate moving averages."""
 
-    def __init__(self, *args, head_multiplier=1.0, is_head=None, **kwargs):
+    # Attributes of keras.optimizers.Optimizer, with which this class is always combined.
+    built: bool
+    use_ema: bool
+    iterations: Any
+
+    def __init__(
+        self,
+        *args: Any,
+        head_multiplier: float = 1.0,
+        is_head: Callable[[keras.Variable], bool] | Collection[str] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
         self.head_multiplier = head_multiplier
         self.is_head = is_head
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         if self.built:
             return
-        super().build(variables)
+        super().build(variables)  # type: ignore[misc]
         self._in_head = [self._belongs_to_head(variable) for variable in variables]
         if self.head_multiplier != 1 and not any(self._in_head):
             raise ConfigError(
-                f"none of the {len(variables)} trainable variables is in the head, whose learning "
-                f"rate is to be multiplied by {self.head_multiplier}"
+                f"head multiplier is {self.head_multiplier}, but none of the {len(variables)} "
+                "trainable variables is in the head"
             )
 
     @property
-    def averages(self) -> list:
-        """(variable, its moving average) for every trainable variable; none before a step."""
+    def averages(self) -> list[tuple[keras.Variable, keras.Variable]]:
+        """(variable, its moving average) for every trainable variable; empty before a step."""
         if not (self.use_ema and self.built and int(ops.convert_to_numpy(self.iterations))):
             return []
-        pairs = zip(self._trainable_variables, self._model_variables_moving_average, strict=True)
-        return list(pairs)
+        return list(zip(tracked_variables(self), moving_averages(self), strict=True))
 
-    def finalize_variable_values(self, var_list):
-        """Keras would overwrite the weights at the end of every `fit`, an interrupted one too."""
+    def finalize_variable_values(self, var_list: Any) -> None:
+        """Keep the trained weights: Keras calls this at the end of every `fit`, also when it was
+        interrupted, and would overwrite them with the averages."""
 
-    def get_config(self):
+    def rate_factors(self) -> list[float]:
+        return [self.head_multiplier if in_head else 1.0 for in_head in self._in_head]
+
+    def get_config(self) -> dict:
         if self.head_multiplier != 1 and not self.built:
             raise ValueError("which variables are the head is known once the optimizer is built")
         head = []
         if self.built:
-            both = zip(self._trainable_variables, self._in_head, strict=True)
+            both = zip(tracked_variables(self), self._in_head, strict=True)
             head = [variable.path for variable, in_head in both if in_head]
         return {
-            **super().get_config(),
+            **super().get_config(),  # type: ignore[misc]
             "head_multiplier": self.head_multiplier,
             "is_head": head,
         }
@@ -197,37 +246,12 @@ class HeadAndAverage:
             return bool(self.is_head(variable))
         return variable.path in (self.is_head or ())
 
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        groups = {False: [], True: []}
-        for pair in zip(grads, trainable_variables, strict=True):
-            groups[self._in_head[self._get_variable_index(pair[1])]].append(pair)
-        for in_head, pairs in groups.items():
-            if pairs:
-                rate = learning_rate * self.head_multiplier if in_head else learning_rate
-                super()._backend_update_step(*map(list, zip(*pairs, strict=True)), rate)
+
+def _with_head_and_average(class_name):
+    """A class of `keras.optimizers` with `HeadAndAverage`, registered for saving."""
+    base = fused_class(getattr(keras.optimizers, class_name))
+    created = type(class_name, (HeadAndAverage, base), {"__module__": __name__})
+    return keras.saving.register_keras_serializable(package="keras_parts")(created)
 
 
-_Adam, _AdamW, _SGD = keras.optimizers.Adam, keras.optimizers.AdamW, keras.optimizers.SGD
-if keras.config.backend() == "torch":
-    # Keras swaps these classes for ones that update all variables at once, but not for their
-    # subclasses; an instance tells which they are. (Elsewhere an instance, which has variables,
-    # would begin to compute before the devices are chosen.)
-    _Adam, _AdamW, _SGD = (type(plain()) for plain in (_Adam, _AdamW, _SGD))
-
-
-@keras.saving.register_keras_serializable(package="keras_parts")
-class Adam(HeadAndAverage, _Adam):
-    """Adam with a multiplier for the head."""
-
-
-@keras.saving.register_keras_serializable(package="keras_parts")
-class AdamW(HeadAndAverage, _AdamW):
-    """AdamW with a multiplier for the head."""
-
-
-@keras.saving.register_keras_serializable(package="keras_parts")
-class SGD(HeadAndAverage, _SGD):
-    """SGD with a multiplier for the head."""
-
-
-OPTIMIZERS = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
+_CLASSES = {name: _with_head_and_average(kind) for name, kind in OPTIMIZERS.items()}

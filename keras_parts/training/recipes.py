@@ -7,9 +7,8 @@ from types import MappingProxyType
 
 from keras_parts.discovery.views import ViewSettings
 from keras_parts.errors import ConfigError
+from keras_parts.training.choices import OPTIMIZERS, SCHEDULES
 
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("cosine", "polynomial", "constant")
 BATCH_NORM = ("frozen", "statistics", "trained")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_parts.data.crops import CropSettings, object_crop
+from keras_parts.keras_private import sync_variables
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.results.pictures import contact_sheet
 from keras_parts.training.build import (
@@ -29,8 +30,8 @@ from keras_parts.training.callbacks import (
 from keras_parts.training.checkpoints import Checkpoints, array_of
 from keras_parts.training.devices import find_devices
 from keras_parts.training.optimisers import (
-    averaged,
     averaged_weights,
+    weight_averages,
 )
 from keras_parts.training.recipes import Recipe
 from keras_parts.training.run_folder import RunFolder
@@ -141,9 +142,8 @@ def trained_segmenter(discovery, devices):
         with averaged_weights(discovery):
             yield discovery.segmenter
         return
-    if hasattr(discovery, "jax_state_sync"):
-        discovery.jax_state_sync()  # during fit on JAX the variables are empty until then
-    averages = {id(variable): average for variable, average in averaged(discovery)}
+    sync_variables(discovery)
+    averages = {id(variable): average for variable, average in weight_averages(discovery)}
     with devices.alone():
         copy = PartSegmenter(discovery.segmenter.config)
         # By what lies on this host already, without a computation that all would have to join.

@@ -8,7 +8,8 @@ import pytest
 from keras import ops
 
 from keras_parts.errors import ConfigError
-from keras_parts.training.optimisers import OPTIMIZERS, Schedule, averaged_weights, create_optimizer
+from keras_parts.training.choices import OPTIMIZERS
+from keras_parts.training.optimisers import Schedule, averaged_weights, create_optimizer
 
 pytestmark = pytest.mark.backend
 
@@ -72,7 +73,13 @@ def test_weight_decay_and_clipping_are_those_of_keras():
 
 def test_a_rebuilt_optimizer_goes_on_where_the_first_was():
     first = create_optimizer(
-        "adamw", Schedule("cosine", 0.1, 9, 2), 0.01, 1.0, 0.9, head_multiplier=3.0, is_head=in_head
+        "adamw",
+        Schedule("cosine", 0.1, 9, 2),
+        weight_decay=0.01,
+        clip_norm=1.0,
+        ema=0.9,
+        head_multiplier=3.0,
+        is_head=in_head,
     )
     chosen = variables()
     for step in range(2):
@@ -184,7 +191,7 @@ def test_schedules():
     [
         (lambda: Schedule("linear", 1.0, 10), "linear"),
         (lambda: Schedule("cosine", 0.0, 10), "learning rate"),
-        (lambda: Schedule("cosine", 1.0, 10, 10), "10 warm-up"),
+        (lambda: Schedule("cosine", 1.0, 10, 10), "warm-up is 10"),
         (lambda: Schedule("cosine", 1.0, 10, final=2.0), "final"),
         (lambda: Schedule("polynomial", 1.0, 10, power=0.0), "power"),
         (lambda: create_optimizer("lamb", 0.1), "lamb"),

@@ -1,9 +1,9 @@
-"""One training step a backend, over losses that a model computes once.
+"""The training step of each backend, for models with several named losses.
 
-`TrainStep` is the mixin of the running backend: `class MyModel(TrainStep, keras.Model)`, with
-`compute_losses(batch, training)`. It does what Keras' own step does (loss scaling, added losses,
-metrics averaged over the epoch) and skips, exactly, a step whose loss or gradients are not finite:
-weights, optimiser state and running statistics stay what they were, and the step is counted.
+`TrainStep` is the mixin for the running backend: `class MyModel(TrainStep, keras.Model)`, with a
+method `compute_losses(batch, training)`. It does what Keras' own step does (loss scaling, added
+losses, metrics averaged over the epoch) and skips a step whose loss or gradients are not finite:
+weights, optimiser state and running statistics keep their values exactly, and the step is counted.
 """
 
 import keras

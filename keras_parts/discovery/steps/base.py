@@ -1,47 +1,51 @@
-"""What the steps of all backends share: named losses, their total, their averages, what to undo."""
+"""What the training steps of all backends share: named losses, their total and their averages."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
+from keras_parts.keras_private import DeferredUpdates, loss_tracker
+
 
 class NamedLosses:
-    """Mixin for a `keras.Model` that is trained on a table of named losses.
+    """Mixin for a `keras.Model` that is trained on several named losses.
 
     The model calls `track_losses` in its constructor and implements `compute_losses`; it must be
-    built before `fit`. Batches are whatever `compute_losses` takes, usually a dict of arrays; a
-    generator given to `fit` yields them as a tuple of one, `(batch,)`.
+    built before `fit`. A batch is whatever `compute_losses` takes, usually a dict of arrays; a
+    generator passed to `fit` yields it in a tuple, `(batch,)`.
 
     Attributes:
         loss_weights: {name: weight}.
         loss_metrics: {name: keras.metrics.Mean}, averages of the unweighted losses.
-        skipped_steps: keras.metrics.Sum, steps of the epoch that were not finite.
+        skipped_steps: keras.metrics.Sum, number of skipped steps of the epoch.
     """
 
-    def track_losses(self, weights: Mapping[str, float]) -> None:
-        """Declare the losses and their weights. A loss of weight 0 is reported, not trained on."""
-        self.loss_weights = {name: float(weight) for name, weight in weights.items()}
-        self.loss_metrics = {name: keras.metrics.Mean(name=name) for name in weights}
+    def track_losses(self, loss_weights: Mapping[str, float]) -> None:
+        """Declare the losses, {name: weight}. A loss of weight 0 is reported, but not trained."""
+        self.loss_weights = {name: float(weight) for name, weight in loss_weights.items()}
+        self.loss_metrics = {name: keras.metrics.Mean(name=name) for name in loss_weights}
         self.skipped_steps = keras.metrics.Sum(name="skipped_steps")
 
-    def compute_losses(self, batch, training: bool) -> dict:
-        """The hook: {name: scalar float32 tensor}, unweighted, for the names in `loss_weights`."""
+    def compute_losses(self, batch: Any, training: bool) -> dict[str, Any]:
+        """The unweighted losses of a batch, `{name: float32 scalar}`, of the names in
+        `loss_weights`. To be implemented by the model."""
         raise NotImplementedError
 
     def test_step(self, data):
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         losses, total, updates = self._run_losses(batch, training=False)
         finite = ops.isfinite(total)
-        updates.release(finite)
+        updates.apply_if(finite)
         self._update_metrics(losses, total, finite, batch)
         return self.get_metrics_result()
 
     def _run_losses(self, batch, training, state=None):
-        """Losses, weighted total and the scope that holds back what was assigned on the way."""
+        """Losses, their weighted total, and the assignments to variables that were deferred."""
         if state is None:
             state = [(v, v) for v in self.trainable_variables]
-        with HeldBack(state, collect_losses=True) as scope:
+        with DeferredUpdates(state, collect_losses=True) as scope:
             losses = {
                 name: ops.cast(loss, "float32")
                 for name, loss in self.compute_losses(batch, training).items()
@@ -62,64 +66,42 @@ class NamedLosses:
         return total + sum(ops.cast(ops.sum(extra), "float32") for extra in self.losses)
 
     def _update_metrics(self, losses, total, finite, batch):
-        """Average the losses over samples, as Keras does, but leave a skipped step out."""
+        """Average the losses over samples as Keras does, without those of skipped steps."""
         batch_size = ops.shape(keras.tree.flatten(batch)[0])[0]
         samples = ops.cast(finite, "float32") * ops.cast(batch_size, "float32")
-        trackers = {"loss": self._loss_tracker, **self.loss_metrics}
+        trackers = {"loss": loss_tracker(self), **self.loss_metrics}
         for name, value in {"loss": total, **losses}.items():
             trackers[name].update_state(ops.where(finite, value, 0.0), sample_weight=samples)
         self.skipped_steps.update_state((1.0 - ops.cast(finite, "float32")) / self._replicas)
 
-    _replicas = 1  # metrics and gradients are summed over these
+    _replicas = 1  # number of replicas over which metrics and gradients are summed
 
     @property
     def _scales_loss(self):
-        """Whether mixed_float16's dynamic loss scaling is on.
+        """Whether the loss is scaled dynamically, for mixed_float16.
 
-        The scaler must see a step that is not finite, to lower its scale, and skips it by itself.
+        The optimizer then skips a step that is not finite by itself, and must see it to lower its
+        scale.
         """
         return isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
-class HeldBack(keras.StatelessScope):
-    """Holds back assignments to variables, so that the step can decide whether they happen."""
+def all_finite(loss: Any, gradients: Sequence[Any]) -> Any:
+    """Whether the loss and all elements of all gradients are finite, a scalar bool tensor.
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.assigned = {}
-
-    def add_update(self, update):
-        super().add_update(update)
-        self.assigned[id(update[0])] = update[0]
-
-    def release(self, finite):
-        """Carry the assignments out if `finite`, a scalar bool tensor."""
-        for variable in self.assigned.values():
-            new = self.get_current_value(variable)
-            variable.assign(new_if(finite, variable, new, variable.value))
-
-
-def new_if(finite, variable, new, old):
-    """What a variable holds after the forward pass: its new value if `finite`, else its old one.
-
-    A seed moves on even so: had a random draw been the cause, it would come again for ever.
+    Args:
+        loss: scalar.
+        gradients: tensors of any shape; None where a variable has no gradient.
     """
-    return new if is_seed(variable) else ops.where(finite, new, old)
-
-
-def is_seed(variable: keras.Variable) -> bool:
-    """Whether the variable is the state of a `keras.random.SeedGenerator`."""
-    return variable.name == "seed_generator_state"
-
-
-def all_finite(loss, gradients: Sequence):
-    """Scalar bool tensor: the loss and every element of every gradient (None is passed over)."""
     tensors = [loss, *(g for g in gradients if g is not None)]
     return ops.all(ops.stack([ops.all(ops.isfinite(tensor)) for tensor in tensors]))
 
 
-def mark(gradients: Sequence, finite) -> list:
-    """Gradients with a NaN among them unless `finite`: a loss scaler looks at nothing else."""
+def nan_unless(finite: Any, gradients: Sequence[Any]) -> list[Any]:
+    """The gradients, the first of them NaN unless `finite`.
+
+    A `LossScaleOptimizer` decides by the gradients alone whether it skips a step, not by the loss.
+    """
     gradients = list(gradients)
     first = next(i for i, gradient in enumerate(gradients) if gradient is not None)
     gradients[first] = ops.where(finite, gradients[first], float("nan"))

@@ -1,14 +1,15 @@
-"""The training step on JAX: state comes in and goes out as lists of arrays, nothing is assigned."""
+"""The training step on JAX: a pure function of the state, which is lists of arrays."""
 
 import jax
 import keras
 from keras import ops
 
-from keras_parts.discovery.steps.base import NamedLosses, all_finite, mark, new_if
+from keras_parts.discovery.steps.base import NamedLosses, all_finite, nan_unless
+from keras_parts.keras_private import updated_if
 
 
 class TrainStep(NamedLosses):
-    """Training step of a model of named losses on JAX; pure, so that Keras can jit it."""
+    """Training step of a model with named losses; a pure function, so that Keras can compile it."""
 
     def train_step(self, state, data):
         trainable, non_trainable, optimizer, metrics = state
@@ -26,10 +27,10 @@ class TrainStep(NamedLosses):
         losses, total, new_non_trainable, new_metrics = aux
         finite = all_finite(total, gradients)
         trainable, optimizer = self._apply(gradients, finite, trainable, optimizer)
-        non_trainable = _settle(
+        non_trainable = _updated_if(
             finite, self.non_trainable_variables, new_non_trainable, non_trainable
         )
-        metrics = _settle(finite, self.metrics_variables, new_metrics, metrics)
+        metrics = _updated_if(finite, self.metrics_variables, new_metrics, metrics)
         logs, metrics = self._pure_metrics(losses, total, finite, batch, metrics)
         return logs, (trainable, non_trainable, optimizer, metrics)
 
@@ -40,7 +41,7 @@ class TrainStep(NamedLosses):
             batch, False, trainable, non_trainable, metrics
         )
         finite = ops.isfinite(total)
-        metrics = _settle(finite, self.metrics_variables, new_metrics, metrics)
+        metrics = _updated_if(finite, self.metrics_variables, new_metrics, metrics)
         logs, metrics = self._pure_metrics(losses, total, finite, batch, metrics)
         return logs, (trainable, non_trainable, metrics)
 
@@ -64,12 +65,14 @@ class TrainStep(NamedLosses):
 
     def _apply(self, gradients, finite, trainable, optimizer):
         if self._scales_loss:
-            return self.optimizer.stateless_apply(optimizer, mark(gradients, finite), trainable)
+            return self.optimizer.stateless_apply(
+                optimizer, nan_unless(finite, gradients), trainable
+            )
         applied = self.optimizer.stateless_apply(optimizer, gradients, trainable)
         return jax.tree.map(
-            lambda new, old: ops.where(finite, new, old), applied, (trainable, optimizer)
+            lambda new, previous: ops.where(finite, new, previous), applied, (trainable, optimizer)
         )
 
 
-def _settle(finite, variables, new, old):
-    return [new_if(finite, *each) for each in zip(variables, new, old, strict=True)]
+def _updated_if(finite, variables, new, previous):
+    return [updated_if(finite, *each) for each in zip(variables, new, previous, strict=True)]

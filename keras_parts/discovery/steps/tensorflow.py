@@ -3,41 +3,42 @@
 import keras
 import tensorflow as tf
 
-from keras_parts.discovery.steps.base import NamedLosses, all_finite, mark
+from keras_parts.discovery.steps.base import NamedLosses, all_finite, nan_unless
+from keras_parts.keras_private import OptimizerBuild, take_summed_gradients
 
 
-class TrainStep(NamedLosses):
-    """Training step of a model of named losses on TensorFlow, in graph mode or under XLA.
+class TrainStep(OptimizerBuild, NamedLosses):
+    """Training step of a model with named losses, in graph mode or under XLA.
 
-    Under a strategy every replica computes on its rows of the batch, as many as the others. The
-    gradients are summed before anything is done with them: Keras would clip those of each replica
-    by itself, which is another step than that of one device.
+    Under a `tf.distribute` strategy each replica computes on its own, equal share of the batch.
+    The gradients are summed over the replicas first. Keras would clip the gradients of each replica
+    before it sums them, so that the step would differ from that of one device.
     """
 
     def train_step(self, data):
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             losses, total, updates = self._run_losses(batch, training=True)
-            # Each replica's loss is one part of the mean over the whole batch.
+            # The mean over the whole batch is the mean of the replicas' losses.
             scaled = self.optimizer.scale_loss(total / self._replicas)
         gradients = tape.gradient(scaled, self.trainable_variables)
         whole, gradients = self._summed(total, gradients)
         finite = all_finite(whole, gradients)
-        updates.release(finite)
+        updates.apply_if(finite)
         self._apply(gradients, finite)
         self._update_metrics(losses, total, finite, batch)
         return self._logs()
 
     def _logs(self):
-        """The averages so far, as Keras is able to bring them together."""
+        """The averages so far, in a shape from which Keras can combine those of all replicas."""
         results = self.get_metrics_result()
         if not isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
             return results
-        # Over several hosts it takes means along the first axis, which scalars have not.
+        # Over several hosts Keras averages along the first axis, which a scalar does not have.
         return {name: value[None] for name, value in results.items()}
 
     def _summed(self, total, gradients):
-        """Loss and gradients, added up over the replicas in one exchange."""
+        """Loss and gradients summed over the replicas, in one exchange."""
         if self._replicas == 1:
             return total, gradients
         known = [gradient for gradient in gradients if gradient is not None]
@@ -46,18 +47,16 @@ class TrainStep(NamedLosses):
         return total, [None if gradient is None else next(summed) for gradient in gradients]
 
     def _apply(self, gradients, finite):
-        # The optimizer must take them as they are, instead of adding them up once more.
-        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        object.__setattr__(inner, "_all_reduce_sum_gradients", list)
+        take_summed_gradients(self.optimizer)
         if self._scales_loss:
-            self.optimizer.apply(mark(gradients, finite), self.trainable_variables)
+            self.optimizer.apply(nan_unless(finite, gradients), self.trainable_variables)
         else:
             tf.distribute.get_replica_context().merge_call(
                 self._apply_if_finite, args=(gradients, finite)
             )
 
     def _apply_if_finite(self, strategy, gradients, finite):
-        # Replicas meet inside the optimizer, so they have to go into the branch together.
+        # The optimizer synchronises the replicas, so all of them must take the branch together.
         def update():
             strategy.extended.call_for_each_replica(
                 self.optimizer.apply, args=(gradients, self.trainable_variables)
@@ -65,14 +64,6 @@ class TrainStep(NamedLosses):
             return True
 
         tf.cond(strategy.experimental_local_results(finite)[0], update, lambda: False)
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Only the optimizer is to be built here, before the step is traced: no variable may be
-        born inside a cond. To look at shapes, Keras would take the mean of a batch over the
-        replicas, which fails for a dict where there are several hosts."""
-        if self.optimizer is not None and not self.optimizer.built:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
 
     @property
     def _replicas(self):

@@ -3,11 +3,11 @@
 import keras
 import torch
 
-from keras_parts.discovery.steps.base import NamedLosses, all_finite, mark
+from keras_parts.discovery.steps.base import NamedLosses, all_finite, nan_unless
 
 
 class TrainStep(NamedLosses):
-    """Training step of a model of named losses on PyTorch."""
+    """Training step of a model with named losses."""
 
     def train_step(self, data):
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -17,19 +17,19 @@ class TrainStep(NamedLosses):
         with torch.no_grad():
             gradients = [variable.value.grad for variable in self.trainable_variables]
             finite = all_finite(total, gradients)
-            updates.release(finite)
+            updates.apply_if(finite)
             self._apply(gradients, finite)
             self._update_metrics(losses, total, finite, batch)
         return self.get_metrics_result()
 
     def _apply(self, gradients, finite):
         if self._scales_loss:
-            self.optimizer.apply(mark(gradients, finite), self.trainable_variables)
+            self.optimizer.apply(nan_unless(finite, gradients), self.trainable_variables)
             return
-        # Branching on `finite` would make the host wait for the device in every step, so the
-        # update is always made, and taken back where it should not have been.
+        # To branch on `finite` the host would have to wait for the device in every step. Instead
+        # the update is always applied, and reverted if the step was not finite.
         state = [v.value for v in (*self.trainable_variables, *self.optimizer.variables)]
         before = [tensor.clone() for tensor in state]
         self.optimizer.apply(gradients, self.trainable_variables)
-        for tensor, old in zip(state, before, strict=True):
-            tensor.copy_(torch.where(finite, tensor, old))
+        for tensor, previous in zip(state, before, strict=True):
+            tensor.copy_(torch.where(finite, tensor, previous))
