@@ -6,10 +6,14 @@ of `keras` in pyproject.toml is raised once those tests pass with the next versi
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
+
+# Mixins: type checkers see the classes that they are combined with.
+_Model = keras.Model if TYPE_CHECKING else object
+_Optimizer = keras.optimizers.Optimizer if TYPE_CHECKING else object
 
 
 def loss_tracker(model: keras.Model) -> keras.metrics.Metric:
@@ -81,7 +85,7 @@ def moving_averages(optimizer: keras.Optimizer) -> list[keras.Variable]:
     return optimizer._model_variables_moving_average
 
 
-class RateFactors:
+class RateFactors(_Optimizer):
     """Mixin for a Keras optimizer: a factor on the learning rate of each variable.
 
     Keras has one learning rate for all variables. `_backend_update_step` is where it updates them,
@@ -96,14 +100,14 @@ class RateFactors:
         factors = self.rate_factors()
         groups: dict[float, list] = {}
         for pair in zip(grads, trainable_variables, strict=True):
-            factor = factors[self._get_variable_index(pair[1])]  # type: ignore[attr-defined]
+            factor = factors[self._get_variable_index(pair[1])]
             groups.setdefault(factor, []).append(pair)
         for factor, pairs in groups.items():
             rate = learning_rate if factor == 1 else learning_rate * factor
-            super()._backend_update_step(*map(list, zip(*pairs, strict=True)), rate)  # type: ignore[misc]
+            super()._backend_update_step(*map(list, zip(*pairs, strict=True)), rate)
 
 
-class OptimizerBuild:
+class OptimizerBuild(_Model):
     """Mixin for a `keras.Model` on TensorFlow: before tracing, `fit` builds the optimizer only.
 
     No variable may be created inside the `tf.cond` of the step, so the optimizer is built first.
@@ -112,10 +116,9 @@ class OptimizerBuild:
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        model: Any = self
-        if model.optimizer is not None and not model.optimizer.built:
-            with model.distribute_strategy.scope():
-                model.optimizer.build(model.trainable_variables)
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
 
 class DeferredUpdates(keras.StatelessScope):

@@ -1,17 +1,20 @@
-"""What a run writes down and shows while it trains.
+"""Callbacks that log, draw, save and show the progress of a training.
 
-An epoch of `fit` is an interval of `steps_per_epoch` steps of an endless stream of batches: give
-`initial_epoch` when a run is resumed and every step number follows.
+An epoch of `fit` is an interval of `steps_per_epoch` steps of an endless stream of batches. When a
+run is resumed, `initial_epoch` gives every step its number in the whole run.
 """
 
 import math
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, TextIO
 
 import keras
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from keras_parts.errors import ConfigError
@@ -20,35 +23,35 @@ from keras_parts.training.checkpoints import Checkpoints
 from keras_parts.training.run_folder import RunFolder
 
 
-class Interval(keras.callbacks.Callback):
-    """Something done at the end of every `every`-th epoch, and of the last one."""
+class IntervalCallback(keras.callbacks.Callback):
+    """Base class: acts at the end of every `every`-th epoch and of the last one."""
 
     def __init__(self, every: int = 1):
         super().__init__()
         if every < 1:
-            raise ConfigError(f"every is {every} intervals, expected at least 1")
+            raise ConfigError(f"every is {every} epochs, expected at least 1")
         self.every = every
 
-    def at_step(self, step: int, logs: dict) -> None:
-        """`step` steps are made; `logs` are the epoch's averages."""
+    def on_interval_end(self, step: int, logs: dict) -> None:
+        """Called after `step` steps in all. `logs`: averages over the epoch, {name: number}."""
         raise NotImplementedError
 
     def on_epoch_end(self, epoch, logs=None):
         last = epoch + 1 == self.params["epochs"] or self.model.stop_training
         if last or (epoch + 1) % self.every == 0:
-            self.at_step((epoch + 1) * self.params["steps"], logs or {})
+            self.on_interval_end((epoch + 1) * self.params["steps"], logs or {})
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """One line of metrics.jsonl an epoch.
+    """Writes one line to metrics.jsonl per epoch.
 
-    step, epoch (from 0), every loss (null if all steps of the epoch were skipped), learning_rate
-    of the next step, images_per_second, skipped_steps. First in the list of callbacks, so that it
-    times the steps and not what others do between them.
+    A line has step, epoch (from 0), every loss (null if all steps of the epoch were skipped),
+    learning_rate (of the next step), images_per_second and skipped_steps. Pass it as the first
+    callback, so that the speed does not include the time of the others.
 
     Args:
-        run: where to.
-        batch_size: images a step.
+        run: folder of the run.
+        batch_size: images per step.
     """
 
     def __init__(self, run: RunFolder, batch_size: int):
@@ -78,28 +81,40 @@ class MetricsLog(keras.callbacks.Callback):
         )
 
 
-class LossCurves(Interval):
-    """curves.png, drawn from all lines of metrics.jsonl, those before a resume included."""
+class LossCurves(IntervalCallback):
+    """Draws curves.png from all lines of metrics.jsonl, including those before a resume.
+
+    Args:
+        run: folder of the run.
+        every: epochs between two drawings.
+    """
 
     def __init__(self, run: RunFolder, every: int = 1):
         super().__init__(every)
         self.run = run
 
-    def at_step(self, step, logs):
+    def on_interval_end(self, step: int, logs: dict) -> None:
         draw_curves(self.run.metrics(), self.run.curves_file)
 
 
-def draw_curves(records: Sequence[dict], path) -> None:
-    """A picture of every quantity in the lines of a metrics.jsonl over the steps, total loss first.
+def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
+    """Draw each quantity of a metrics.jsonl over the steps, the total loss first.
 
     Args:
-        records: from `RunFolder.metrics`.
-        path: PNG to write; not written if there are no records.
+        records: lines of the file, from `RunFolder.metrics`.
+        path: PNG file to write; not written if there are no records.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.training.callbacks import draw_curves
+        >>> draw_curves([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5}], "curves.png")
+        >>> Path("curves.png").exists()
+        True
     """
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
-    names = {name: None for record in records for name in record}
-    names = [n for n in names if n not in ("step", "epoch", "images_per_second")]
+    found = {name: None for record in records for name in record}
+    names = [name for name in found if name not in ("step", "epoch", "images_per_second")]
     names.sort(key=lambda name: name != "loss")
     names = [n for n in names if n != "skipped_steps" or any(r.get(n) for r in records)]
     if not names:
@@ -126,72 +141,74 @@ def draw_curves(records: Sequence[dict], path) -> None:
 
 
 def _smooth(values, share=0.05):
-    """Mean over a window of `share` of the points around each; gaps (NaN) are left out."""
+    """Moving average over a window of a `share` of all points; gaps (NaN) are ignored."""
     radius = max(1, round(len(values) * share / 2))
     windows = (values[max(0, i - radius) : i + radius + 1] for i in range(len(values)))
     return [np.nan if np.isnan(w).all() else np.nanmean(w) for w in windows]
 
 
-class SampleSheet(Interval):
-    """samples/step-00000300.png: the same few images, segmented, at intervals.
+class SampleSheet(IntervalCallback):
+    """Writes samples/step-00000300.png: the same few images, segmented, at intervals.
 
     Args:
-        run: where to.
-        images: what to draw, given to `draw` as it is.
-        draw: images -> PIL.Image.Image.
+        run: folder of the run.
+        images: passed to `draw` unchanged.
+        draw: function of `images` that returns a `PIL.Image.Image`.
         every: epochs between two sheets.
     """
 
-    def __init__(self, run: RunFolder, images, draw: Callable, every: int = 1):
+    def __init__(
+        self, run: RunFolder, images: Any, draw: Callable[[Any], Image.Image], every: int = 1
+    ):
         super().__init__(every)
         self.run = run
         self.images = images
         self.draw = draw
 
-    def at_step(self, step, logs):
+    def on_interval_end(self, step: int, logs: dict) -> None:
         picture = self.draw(self.images)
         with atomic_path(self.run.samples / f"step-{step:08d}.png") as unfinished:
             picture.save(unfinished)
 
 
-class CheckpointCallback(Interval):
-    """A checkpoint at intervals and at the end.
+class CheckpointCallback(IntervalCallback):
+    """Saves a checkpoint at intervals and at the end.
 
-    Last in the list of callbacks: what the others write about the interval is then there when the
-    checkpoint is, and what they wrote after it goes when a run is resumed.
+    Pass it as the last callback: whatever the others write about an interval is then written before
+    its checkpoint, and is deleted with it when a run is resumed from an earlier one.
 
     Args:
-        checkpoints: where to.
+        checkpoints: where to save.
         every: epochs between two checkpoints.
-        extra: called without arguments, gives what is stored beside the state.
+        extra: function without arguments that returns the JSON values to store with the state.
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, every: int = 1, extra: Callable[[], dict] | None = None
+        self, checkpoints: Checkpoints, every: int = 1, *, extra: Callable[[], dict] | None = None
     ):
         super().__init__(every)
         self.checkpoints = checkpoints
         self.extra = extra
 
-    def at_step(self, step, logs):
+    def on_interval_end(self, step: int, logs: dict) -> None:
         self.checkpoints.save(step, self.model, self.extra() if self.extra else None)
 
 
-class Progress(keras.callbacks.Callback):
-    """A bar with the steps of the whole run, the time left and the losses so far in the epoch.
+class ProgressBar(keras.callbacks.Callback):
+    """Shows the steps of the whole run, the time left and the average losses of the epoch.
 
     Args:
-        file: where to, by default stderr. Written rarely where it is no terminal.
+        file: by default stderr. If it is not a terminal, it is updated only every 30 seconds.
     """
 
-    # Keras calls the hooks for batches beside the training then, instead of waiting for the
-    # device in every step to have numbers for them.
+    # Lets Keras call the hooks for batches in another thread, instead of waiting for the device in
+    # every step; see test_callbacks_may_declare_themselves_safe.
     async_safe = True
 
-    def __init__(self, file=None):
+    def __init__(self, file: TextIO | None = None):
         super().__init__()
         self.file = file
-        self._bar = None
+        self._bar: tqdm | None = None
         self._lock = threading.Lock()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -210,17 +227,18 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         with self._lock:
-            # a batch may be reported late; one of the epoch before is of no interest any more
+            # In another thread a batch may be reported late: `_advance` ignores earlier ones.
             self._advance(self._epoch_start + batch + 1, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         self._advance((epoch + 1) * self.params["steps"], logs)
 
     def on_train_end(self, logs=None):
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def _advance(self, step, logs):
-        if step > self._bar.n:
+        if self._bar is not None and step > self._bar.n:
             losses = {k: v for k, v in (logs or {}).items() if k != "skipped_steps" or v}
             self._bar.set_postfix({k: f"{v:.4g}" for k, v in losses.items()}, refresh=False)
             self._bar.update(step - self._bar.n)

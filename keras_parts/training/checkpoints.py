@@ -1,12 +1,12 @@
-"""Checkpoints that are whole or not there, from which a run goes on bit for bit.
+"""Checkpoints, written atomically, from which a run is resumed bit for bit.
 
     checkpoints/
       latest                 name of the newest checkpoint
       step-00000300/
-        state.json           step, versions, names and what the caller adds
+        state.json           step, versions, names of the variables, the caller's extra values
         state.npz            weights, optimiser state and seeds, in the model's order
 
-Everything a step depends on is stored, the seeds included, which Keras keeps out of its own files.
+All state that a step depends on is stored, including the seeds, which Keras' own files leave out.
 """
 
 import json
@@ -32,34 +32,51 @@ _UNFINISHED = ".unfinished-"
 
 
 class Checkpoints:
-    """The checkpoints of one run, of which the newest `keep` stay.
+    """The checkpoints of one run. Only the newest ones are kept.
 
     Args:
-        folder: where they lie; made at the first `save`.
-        keep: how many to keep, at least 1.
-        without: layers whose weights are left out because they never change and are loaded from
+        folder: where they are stored; created by the first `save`.
+        keep: number of checkpoints to keep, at least 1.
+        exclude: layers whose weights are not stored because they never change and are loaded from
             elsewhere, such as a frozen teacher.
+
+    Raises:
+        ConfigError: `keep` is less than 1.
+
+    Example:
+        >>> import keras
+        >>> from keras_parts.training.checkpoints import Checkpoints
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> checkpoints = Checkpoints("checkpoints")
+        >>> checkpoints.save(20, model).name
+        'step-00000020'
+        >>> checkpoints.restore(model)
+        (20, {})
     """
 
     def __init__(
-        self, folder: str | os.PathLike, keep: int = 2, without: Iterable[keras.Layer] = ()
+        self, folder: str | os.PathLike, *, keep: int = 2, exclude: Iterable[keras.Layer] = ()
     ):
         if keep < 1:
             raise ConfigError(f"keep is {keep} checkpoints, expected at least 1")
         self.folder = Path(folder)
         self.keep = keep
-        self.without = tuple(without)
+        self.exclude = tuple(exclude)
 
     def save(self, step: int, model: keras.Model, extra: dict | None = None) -> Path:
-        """Store the state of a compiled model after `step` steps and remove older checkpoints.
+        """Store the state of a compiled model after `step` steps and delete older checkpoints.
 
-        Until the end of the call `latest` and `restore` know only the checkpoint before it.
+        Until the call returns, `latest` and `restore` use the previous checkpoint.
 
         Args:
-            step: steps made, 0 or more. Checkpoints of later steps, of a run that was taken up
-                again before them, are removed.
+            step: steps made so far, 0 or more. Checkpoints of later steps are deleted: they are of
+                a run that was resumed before them.
             model: built and compiled.
-            extra: anything JSON can hold; comes back from `restore`.
+            extra: JSON values, which `restore` returns.
+
+        Returns:
+            The folder of the checkpoint.
         """
         sync_variables(model)
         groups = self._variables(model)
@@ -72,7 +89,7 @@ class Checkpoints:
             "extra": extra or {},
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._clean()
+        self._delete_unfinished()
         unfinished = self.folder / f"{_UNFINISHED}{uuid.uuid4().hex[:12]}"
         unfinished.mkdir()
         with open(unfinished / "state.npz", "wb") as file:
@@ -82,18 +99,18 @@ class Checkpoints:
             json.dump(record, file, indent=2)
             _sync(file)
         final = self.folder / _FOLDER.format(step)
-        self._put_away(final)
+        self._discard(final)
         os.replace(unfinished, final)
         _sync_folder(self.folder)
         with atomic_write(self.folder / "latest", "w") as file:
             file.write(f"{final.name}\n")
-        for old in self._superseded(step):
-            self._put_away(old)
-        self._clean()
+        for folder in self._superseded(step):
+            self._discard(folder)
+        self._delete_unfinished()
         return final
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints that are there with both files, ascending."""
+        """Steps of the complete checkpoints, ascending."""
         found = []
         for path in self.folder.glob("step-*"):
             number = re.fullmatch(r"step-(\d{8,})", path.name)
@@ -102,36 +119,36 @@ class Checkpoints:
         return sorted(found)
 
     def latest(self) -> int | None:
-        """Step of the newest checkpoint, None if there is none."""
+        """Step of the newest checkpoint, or None."""
         steps = self.steps()
         try:
             name = (self.folder / "latest").read_text(encoding="utf-8").strip()
         except OSError:
             name = ""
-        pointed = [step for step in steps if _FOLDER.format(step) == name]
-        return (pointed or steps or [None])[-1]
+        named = [step for step in steps if _FOLDER.format(step) == name]
+        return max(named or steps, default=None)
 
     def restore(self, model: keras.Model) -> tuple[int, dict]:
-        """Give a compiled model the state of the newest checkpoint that can be read.
+        """Load the newest readable checkpoint into a compiled model.
 
         Args:
-            model: built and compiled as the one that was saved; its optimizer is built if it is
-                not yet.
+            model: built and compiled like the model that was saved. Its optimizer is built if
+                necessary.
 
         Returns:
             (step, extra) as given to `save`.
 
         Warns:
-            UserWarning: a checkpoint is damaged and an older one is taken; or it comes from
-                another backend, whose random numbers are not the same.
+            UserWarning: a checkpoint is damaged and an older one is used instead; or it was written
+                on another backend, whose random numbers differ.
 
         Raises:
-            ConfigError: there is no checkpoint, or it is of a model with other variables.
-            IntegrityError: none of the checkpoints can be read.
+            ConfigError: there is no checkpoint, or the model has other variables.
+            IntegrityError: no checkpoint can be read.
         """
         latest = self.latest()
         if latest is None:
-            raise ConfigError(f"there is no checkpoint in {self.folder}")
+            raise ConfigError(f"{self.folder}: no checkpoint")
         older = [step for step in reversed(self.steps()) if step < latest]
         for step in (latest, *older):
             try:
@@ -142,19 +159,19 @@ class Checkpoints:
             self._assign(model, record, arrays)
             return record["step"], record["extra"]
         raise IntegrityError(
-            f"none of the checkpoints in {self.folder} can be read: start anew, or put an intact "
-            "copy there"
+            f"{self.folder}: no checkpoint can be read: start the run again, or restore an intact "
+            "copy of one"
         )
 
     def _variables(self, model):
         if getattr(model, "optimizer", None) is None:
-            raise ConfigError("a checkpoint holds the optimizer's state: compile the model first")
+            raise ConfigError("a checkpoint stores the optimizer's state: compile the model first")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        left_out = {id(v) for layer in self.without for v in layer.weights}
+        excluded = {id(v) for layer in self.exclude for v in layer.weights}
         seeds = {id(v): v for v in model.variables if is_seed(v)}
         return {
-            "weights": [v for v in model.weights if id(v) not in left_out],
+            "weights": [v for v in model.weights if id(v) not in excluded],
             "optimizer": list(model.optimizer.variables),
             "seeds": list(seeds.values()),
         }
@@ -167,9 +184,12 @@ class Checkpoints:
                 arrays = {name: stored[name] for name in stored.files}
             names = [_names(group, paths) for group, paths in record["variables"].items()]
             if set(arrays) != {name for group in names for name in group}:
-                raise ValueError("state.npz does not hold the variables named in state.json")
+                raise ValueError("state.npz does not contain the variables named in state.json")
             if (record["format"], record["step"]) != (FORMAT, step):
-                raise ValueError(f"state.json is of format {record['format']}, of another step")
+                raise ValueError(
+                    f"state.json has format {record['format']} and step {record['step']}, "
+                    f"expected {FORMAT} and {step}"
+                )
             record["extra"].keys()
         except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError) as error:
             raise IntegrityError(f"checkpoint {folder} is damaged: {error}") from error
@@ -180,8 +200,8 @@ class Checkpoints:
     def _assign(self, model, record, arrays):
         if record["backend"] != keras.config.backend():
             warnings.warn(
-                f"the checkpoint was written with {record['backend']}: on "
-                f"{keras.config.backend()} the run goes on, but with other random numbers",
+                f"the checkpoint was written on {record['backend']}: resumed on "
+                f"{keras.config.backend()}, the run continues with other random numbers",
                 stacklevel=3,
             )
         pairs = []
@@ -190,15 +210,17 @@ class Checkpoints:
             stored = [arrays[name] for name in _names(group, paths)]
             if len(stored) != len(variables):
                 raise ConfigError(
-                    f"the checkpoint holds {len(stored)} variables of the {group}, the model has "
-                    f"{len(variables)}: build it with the settings of the run"
+                    f"the checkpoint has {len(stored)} variables of the {group}, the model "
+                    f"{len(variables)}: build the model with the settings of the run"
                 )
             for variable, path, value in zip(variables, paths, stored, strict=True):
-                if _plain(path) != _plain(variable.path) or value.shape != tuple(variable.shape):
+                if _without_counters(path) != _without_counters(
+                    variable.path
+                ) or value.shape != tuple(variable.shape):
                     raise ConfigError(
-                        f"the checkpoint holds {path} {value.shape} where the model has "
-                        f"{variable.path} {tuple(variable.shape)}: build it with the settings of "
-                        "the run"
+                        f"the checkpoint has {path} {value.shape} where the model has "
+                        f"{variable.path} {tuple(variable.shape)}: build the model with the "
+                        "settings of the run"
                     )
                 pairs.append((variable, value))
         for variable, value in pairs:
@@ -209,12 +231,12 @@ class Checkpoints:
         kept = [s for s in steps if s <= step][-self.keep :]
         return [self.folder / _FOLDER.format(s) for s in steps if s not in kept]
 
-    def _put_away(self, folder):
-        """Take a checkpoint out of sight in one move; deleting it takes several."""
+    def _discard(self, folder):
+        """Rename a checkpoint as unfinished: atomic, which deleting a folder is not."""
         if folder.exists():
             os.replace(folder, self.folder / f"{_UNFINISHED}{uuid.uuid4().hex[:12]}")
 
-    def _clean(self):
+    def _delete_unfinished(self):
         for folder in self.folder.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -227,19 +249,19 @@ def _arrays(groups):
     arrays = {}
     for group, variables in groups.items():
         for name, variable in zip(_names(group, variables), variables, strict=True):
-            value = array_of(variable)
-            # numpy cannot store bfloat16, float32 holds it exactly
+            value = variable_to_numpy(variable)
+            # numpy cannot store bfloat16; float32 represents it exactly
             arrays[name] = value if value.dtype.kind in "fiub" else value.astype(np.float32)
     return arrays
 
 
-def array_of(variable):
-    """A variable's value as a numpy array, where several devices have a copy each too."""
+def variable_to_numpy(variable: keras.Variable) -> np.ndarray:
+    """A variable's value as an array, also if each of several devices has a copy."""
     return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable))
 
 
-def _plain(path):
-    """A variable's path without the counters that Keras gives to names of its own making."""
+def _without_counters(path):
+    """A variable's path without the counters that Keras appends to the names it generates."""
     return re.sub(r"_\d+(?=[_/]|$)", "", path)
 
 
@@ -249,7 +271,7 @@ def _sync(file):
 
 
 def _sync_folder(folder):
-    if os.name != "nt":  # Windows opens no folders
+    if os.name != "nt":  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -1,135 +1,149 @@
-"""The devices that a training runs on: one, several of a machine, or those of several machines.
+"""The devices that a training runs on: one, several of one machine, or those of several machines.
 
-However many they are, a step is the step of one device on the whole batch: the losses see all of
-its images, each image gets the same random numbers, batch statistics are those of all. What
-differs is the order in which numbers are added up.
+On any number of devices a step computes what one device would on the whole batch: the losses see
+all images, each image gets the same random numbers, and batch statistics are over all images. Only
+the order of floating-point additions differs.
 
 | backend | several devices | several hosts |
 |---|---|---|
 | JAX | `keras.distribution.DataParallel` | the same, after `keras.distribution.initialize` |
 | TensorFlow | `tf.distribute.MirroredStrategy` | `tf.distribute.MultiWorkerMirroredStrategy` |
-| PyTorch | no: `fit` has no data parallelism | no |
+| PyTorch | no: Keras' `fit` has no data parallelism there | no |
 """
 
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from typing import Any
 
 import keras
 
 from keras_parts.errors import ConfigError
 from keras_parts.keras_private import flat_layers
+from keras_parts.training.hosts import Hosts
 
 
 class Devices:
-    """One device, and what the others have in common.
+    """Training on one device; base class of training on several.
 
     Attributes:
-        count: devices, of all hosts together.
-        hosts: processes that train together. index: which of them this one is, from 0.
+        num_devices: devices of all hosts together.
+        num_hosts: processes that train together.
+        host_index: which of these processes this one is, from 0.
+
+    Example:
+        >>> from keras_parts.training.devices import find_devices
+        >>> devices = find_devices()
+        >>> devices.num_devices, devices.is_leader
+        (1, True)
     """
 
-    count = 1
-    hosts = 1
-    index = 0
+    num_devices = 1
+    num_hosts = 1
+    host_index = 0
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes what is written once."""
-        return self.index == 0
+    def is_leader(self) -> bool:
+        """Whether this process writes the run folder: true for one process only."""
+        return self.host_index == 0
 
     def check_batch(self, batch_size: int) -> None:
-        """Raise ConfigError unless every device gets as many images as the others."""
-        if batch_size % self.count:
-            fitting = max(1, round(batch_size / self.count)) * self.count
+        """Raise ConfigError unless the batch can be divided equally among the devices."""
+        if batch_size % self.num_devices:
+            nearest = max(1, round(batch_size / self.num_devices)) * self.num_devices
             raise ConfigError(
-                f"a batch of {batch_size} cannot be shared evenly among {self.count} devices: "
-                f"take --batch-size {fitting}, or another number of --devices"
+                f"a batch of {batch_size} cannot be divided equally among {self.num_devices} "
+                f"devices: use --batch-size {nearest}, or another number of --devices"
             )
 
-    def own_rows(self, batch_size: int) -> slice:
+    def host_rows(self, batch_size: int) -> slice:
         """The rows of a batch that this process reads."""
-        rows = batch_size // self.hosts
-        return slice(self.index * rows, (self.index + 1) * rows)
+        rows = batch_size // self.num_hosts
+        return slice(self.host_index * rows, (self.host_index + 1) * rows)
 
-    def placed(self):
-        """A context: what is built inside has its variables on all devices."""
+    def scope(self) -> AbstractContextManager:
+        """A context in which models are built with their variables on all devices."""
         return nullcontext()
 
-    def alone(self):
-        """A context: what is computed inside has nothing to do with the other devices."""
+    def single_device(self) -> AbstractContextManager:
+        """A context in which computations use one device, without the others."""
         return nullcontext()
 
-    def fit(self, model, batches, start=0, **options):
-        """`model.fit` on the batches from a step on.
+    def fit(self, model: keras.Model, batches: Any, first_step: int = 0, **options: Any) -> Any:
+        """`model.fit` on the batches from `first_step` on.
 
         Args:
-            model: compiled, built inside `placed()`.
-            batches: `keras_parts.data.batches.Batches`, whose batch size is that of all devices
-                together.
-            start: step of the first batch.
-            options: of `fit`.
+            model: compiled, built inside `scope()`.
+            batches: `keras_parts.data.batches.Batches`, whose batch size is the total over all
+                devices.
+            first_step: step of the first batch.
+            options: of `keras.Model.fit`.
+
+        Returns:
+            What `keras.Model.fit` returns.
         """
-        with closing(batches.iterate(start)) as stream:
+        with closing(batches.iterate(first_step)) as stream:
             return model.fit(((batch,) for batch in stream), **options)
 
 
 class _JaxDevices(Devices):
-    """One program on the whole batch, which XLA divides by the batch's axis."""
+    """One program on the whole batch, which XLA splits along the batch axis."""
 
-    def __init__(self, names, hosts, index):
-        self.count, self.hosts, self.index = len(names), hosts, index
-        # Every process reads its own rows.
+    def __init__(self, names, num_hosts, host_index):
+        self.num_devices, self.num_hosts, self.host_index = len(names), num_hosts, host_index
+        # Not sharded by Keras: each process reads its own rows only.
         self._distribution = keras.distribution.DataParallel(
             devices=names, auto_shard_dataset=False
         )
 
-    def placed(self):
+    def scope(self):
         return self._distribution.scope()
 
     @contextmanager
-    def alone(self):
-        outside = keras.distribution.distribution()
+    def single_device(self):
+        previous = keras.distribution.distribution()
         keras.distribution.set_distribution(None)
         try:
             yield
         finally:
-            keras.distribution.set_distribution(outside)
+            keras.distribution.set_distribution(previous)
 
-    def fit(self, model, batches, start=0, **options):
-        rows = self.own_rows(batches.batch_size)
-        with self._distribution.scope(), closing(batches.iterate(start, rows)) as stream:
+    def fit(self, model, batches, first_step=0, **options):
+        rows = self.host_rows(batches.batch_size)
+        with self._distribution.scope(), closing(batches.iterate(first_step, rows)) as stream:
             return model.fit(((batch,) for batch in stream), **options)
 
 
 class _TensorFlowDevices(Devices):
-    """A replica of the step on each device, which exchange what concerns the whole batch."""
+    """A replica of the step on each device; the losses exchange what concerns the whole batch."""
 
-    def __init__(self, strategy, hosts, index):
-        self.count, self.hosts, self.index = strategy.num_replicas_in_sync, hosts, index
+    def __init__(self, strategy, num_hosts, host_index):
+        self.num_devices = strategy.num_replicas_in_sync
+        self.num_hosts, self.host_index = num_hosts, host_index
         self._strategy = strategy
 
-    def placed(self):
+    def scope(self):
         return self._strategy.scope()
 
-    def fit(self, model, batches, start=0, **options):
+    def fit(self, model, batches, first_step=0, **options):
         synchronise_statistics(model)
         data = self._strategy.distribute_datasets_from_function(
-            lambda context: self._dataset(batches, start)
+            lambda context: self._dataset(batches, first_step)
         )
         return model.fit(data, **options)
 
-    def _dataset(self, batches, start):
-        """A tf.data.Dataset of the batches of this process' replicas, one after the other."""
+    def _dataset(self, batches, first_step):
+        """A tf.data.Dataset of the batches of this process' replicas, replica by replica."""
         import tensorflow as tf
 
-        rows = self.own_rows(batches.batch_size)
-        share = batches.batch_size // self.count
+        rows = self.host_rows(batches.batch_size)
+        share = batches.batch_size // self.num_devices
 
         def replicas():
-            for batch in batches.iterate(start, rows):
+            for batch in batches.iterate(first_step, rows):
                 for first in range(0, rows.stop - rows.start, share):
                     yield ({name: a[first : first + share] for name, a in batch.items()},)
 
-        example = batches.batch(start, rows)
+        example = batches.batch(first_step, rows)
         signature = {
             name: tf.TensorSpec((share, *array.shape[1:]), array.dtype)
             for name, array in example.items()
@@ -137,23 +151,28 @@ class _TensorFlowDevices(Devices):
         return tf.data.Dataset.from_generator(replicas, output_signature=(signature,)).prefetch(2)
 
 
-def synchronise_statistics(model) -> None:
-    """Let batch normalisation on TensorFlow's replicas compute with the whole batch."""
+def synchronise_statistics(model: keras.Model) -> None:
+    """Make batch normalisation on TensorFlow use the statistics of all replicas' images."""
     for layer in flat_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
 
 
-def find_devices(devices=None, hosts=None) -> Devices:
-    """The devices to train on. To be called before the backend computes anything.
+def find_devices(devices: int | str | None = None, hosts: Hosts | None = None) -> Devices:
+    """The devices to train on. Call it before the backend computes anything.
 
     Args:
-        devices: how many of this machine: a number, "all", or None for one, or for all where
+        devices: number of devices of this machine, or "all". None is one device, or all of them if
             there are several hosts.
-        hosts: `keras_parts.training.hosts.Hosts`, or None.
+        hosts: the processes that train together, or None for this one alone.
 
     Raises:
-        ConfigError: there are fewer, or the backend cannot train on several.
+        ConfigError: there are fewer devices, or the backend cannot train on several.
+
+    Example:
+        >>> from keras_parts.training.devices import find_devices
+        >>> find_devices(1).num_devices
+        1
     """
     backend = keras.config.backend()
     wanted = _number(devices if devices is not None else "all" if hosts else 1)
@@ -164,8 +183,8 @@ def find_devices(devices=None, hosts=None) -> Devices:
     return {"jax": _jax_devices, "tensorflow": _tensorflow_devices}[backend](wanted, hosts)
 
 
-def _number(devices):
-    """A number of devices, None for all."""
+def _number(devices: int | str) -> int | None:
+    """A number of devices; None for all."""
     if devices == "all":
         return None
     try:
@@ -177,7 +196,7 @@ def _number(devices):
     return number
 
 
-def _chosen(wanted, found):
+def _first_devices(wanted: int | None, found: Sequence) -> Sequence:
     if wanted is None:
         return found
     if wanted > len(found):
@@ -194,8 +213,8 @@ def _torch_devices(wanted, hosts):
     if wanted is None and not hosts and torch.cuda.device_count() < 2:
         return Devices()
     raise ConfigError(
-        "PyTorch trains on one device: Keras' fit has no data parallelism there. Take "
-        "--backend jax or tensorflow, or leave out --devices and --hosts"
+        "on PyTorch, Keras trains on one device only: use --backend jax or tensorflow, or leave "
+        "out --devices and --hosts"
     )
 
 
@@ -211,13 +230,13 @@ def _jax_devices(wanted, hosts):
             )
         except RuntimeError as error:
             raise ConfigError(f"jax cannot join the other hosts: {error}") from None
-    used = {device.id for device in _chosen(wanted, jax.local_devices())}
+    used = {device.id for device in _first_devices(wanted, jax.local_devices())}
     if not hosts:
         names = [name for name in jax.devices() if name.id in used]
         count, index = 1, 0
     else:
         count, index = len(hosts.addresses), hosts.index
-        # As many of each process, in the order of the processes.
+        # The same number of each process, in the order of the processes.
         names = [
             device
             for process in range(count)
@@ -236,7 +255,7 @@ def _tensorflow_devices(wanted, hosts):
             _multi_worker_strategy(wanted, hosts), len(hosts.addresses), hosts.index
         )
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    found = _chosen(wanted, found)
+    found = _first_devices(wanted, found)
     if len(found) == 1:
         return Devices()
     return _TensorFlowDevices(tf.distribute.MirroredStrategy([each.name for each in found]), 1, 0)
@@ -247,7 +266,9 @@ def _multi_worker_strategy(wanted, hosts):
 
     gpus = tf.config.list_physical_devices("GPU")
     if wanted is not None:
-        tf.config.set_visible_devices(_chosen(wanted, gpus or ["CPU"]) if gpus else [], "GPU")
+        tf.config.set_visible_devices(
+            _first_devices(wanted, gpus or ["CPU"]) if gpus else [], "GPU"
+        )
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(hosts.addresses)}),
         task_type="worker",

@@ -1,6 +1,6 @@
-"""Which processes train together: from addresses that are given, or from a scheduler's variables.
+"""Which processes train together: from addresses, or from a scheduler's environment variables.
 
-Nothing of Keras is imported here.
+Imports no Keras.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Self
 
 from keras_parts.errors import ConfigError
 
-_FIRST_PORT, _PORTS = 61440, 4096  # of schedulers that name hosts but no ports
+_FIRST_PORT, _PORTS = 61440, 4096  # SLURM names hosts but no ports
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,17 @@ class Hosts:
     """The processes of one training, each with its own devices.
 
     Attributes:
-        addresses: "host:port" of each; the first is where the others meet (JAX), on TensorFlow
-            each listens at its own.
-        index: which of them this process is, from 0. The first one writes the run folder.
+        addresses: "host:port" of each process. On JAX the others connect to the first one, on
+            TensorFlow each process listens at its own.
+        index: which of them this process is, from 0. Process 0 writes the run folder.
 
     Raises:
-        ConfigError: an address without a port or that is there twice, or an index out of range.
+        ConfigError: an address has no port or is repeated, or the index is out of range.
+
+    Example:
+        >>> from keras_parts.training.hosts import Hosts
+        >>> Hosts.parse("a:4000,b:4000", 1)
+        Hosts(addresses=('a:4000', 'b:4000'), index=1)
     """
 
     addresses: tuple[str, ...]
@@ -34,48 +39,48 @@ class Hosts:
     def __post_init__(self):
         for address in self.addresses:
             if not re.fullmatch(r".+:\d+", address):
-                raise ConfigError(f"hosts: {address!r} is no address, expected HOST:PORT")
+                raise ConfigError(f"hosts: {address!r} is not an address, expected HOST:PORT")
         if len(set(self.addresses)) != len(self.addresses):
-            raise ConfigError(f"hosts: an address is there twice in {','.join(self.addresses)}")
+            raise ConfigError(f"hosts: an address is repeated in {','.join(self.addresses)}")
         if not 0 <= self.index < len(self.addresses):
             raise ConfigError(
-                f"hosts: this is process {self.index} of {len(self.addresses)}: expected an index "
-                f"from 0 to {len(self.addresses) - 1} (--host-index)"
+                f"hosts: the index of this process is {self.index}, expected 0 to "
+                f"{len(self.addresses) - 1} (--host-index)"
             )
 
     @classmethod
     def parse(cls, text: str, index: int | None, environ: Mapping[str, str] = os.environ) -> Self:
-        """Hosts of the command line.
+        """The hosts that the command line names.
 
         Args:
-            text: "HOST:PORT,HOST:PORT,...", the same in every process, or "auto" for those in the
-                variables of SLURM (one process a task) or in TF_CONFIG.
-            index: of this process among the addresses.
-            environ: where "auto" looks.
+            text: "HOST:PORT,HOST:PORT,...", the same in every process; or "auto" to read them from
+                TF_CONFIG or from SLURM's variables (one process per task).
+            index: of this process among the addresses; not needed with "auto".
+            environ: the environment variables that "auto" reads.
 
         Raises:
-            ConfigError: no such variables, or values that are wrong.
+            ConfigError: the variables are not set, or a value is wrong.
         """
         if text == "auto":
-            return cls.of_scheduler(environ)
+            return cls.from_scheduler(environ)
         if index is None:
-            raise ConfigError("hosts: which of them is this process? give --host-index, from 0")
+            raise ConfigError("hosts: --host-index is missing: the index of this process, from 0")
         return cls(tuple(part.strip() for part in text.split(",")), index)
 
     @classmethod
-    def of_scheduler(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Hosts in TF_CONFIG, or else of the tasks of a SLURM step."""
+    def from_scheduler(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """The hosts in TF_CONFIG or, if that is not set, the tasks of a SLURM step."""
         if "TF_CONFIG" in environ:
-            return cls._of_tf_config(environ["TF_CONFIG"])
+            return cls._from_tf_config(environ["TF_CONFIG"])
         if "SLURM_PROCID" in environ:
-            return cls._of_slurm(environ)
+            return cls._from_slurm(environ)
         raise ConfigError(
-            "hosts: neither TF_CONFIG nor SLURM's variables are set: start with srun, or give "
+            "hosts: neither TF_CONFIG nor SLURM's variables are set: start with srun, or pass "
             "--hosts HOST:PORT,... and --host-index"
         )
 
     @classmethod
-    def _of_tf_config(cls, text):
+    def _from_tf_config(cls, text):
         try:
             config = json.loads(text)
             workers = config["cluster"]["worker"]
@@ -83,46 +88,52 @@ class Hosts:
         except (ValueError, LookupError, TypeError) as error:
             raise ConfigError(f"hosts: TF_CONFIG cannot be read ({error!r}): {text}") from None
         if kind != "worker":
-            raise ConfigError(f"hosts: TF_CONFIG's task is {kind!r}, only workers train here")
+            raise ConfigError(f"hosts: TF_CONFIG's task type is {kind!r}, expected 'worker'")
         return cls(tuple(workers), index)
 
     @classmethod
-    def _of_slurm(cls, environ):
+    def _from_slurm(cls, environ):
         try:
             names = environ.get("SLURM_STEP_NODELIST") or environ["SLURM_JOB_NODELIST"]
             counts = environ.get("SLURM_STEP_TASKS_PER_NODE") or environ["SLURM_TASKS_PER_NODE"]
             index, job = int(environ["SLURM_PROCID"]), int(environ["SLURM_JOB_ID"])
         except (LookupError, ValueError) as error:
-            raise ConfigError(f"hosts: SLURM's variables are not complete: {error!r}") from None
+            raise ConfigError(f"hosts: SLURM's variables are incomplete: {error!r}") from None
         addresses = [
             f"{name}:{_FIRST_PORT + (job + task) % _PORTS}"
-            for name, tasks in zip(slurm_names(names), _slurm_counts(counts), strict=False)
+            for name, tasks in zip(expand_node_list(names), _slurm_counts(counts), strict=False)
             for task in range(tasks)
         ]
         return cls(tuple(addresses), index)
 
 
-def slurm_names(text: str) -> list[str]:
-    """Host names of a SLURM node list: "a[01-03,7],b" is a01, a02, a03, a7, b."""
+def expand_node_list(text: str) -> list[str]:
+    """The host names in a SLURM node list.
+
+    Example:
+        >>> from keras_parts.training.hosts import expand_node_list
+        >>> expand_node_list("a[01-03,7],b")
+        ['a01', 'a02', 'a03', 'a7', 'b']
+    """
     names = []
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
-        heads = [""]
-        for plain, ranges in re.findall(r"([^\[]+)|\[([^\]]*)\]", part):
-            tails = [plain] if plain else list(_numbers(ranges))
-            heads = [head + tail for head in heads for tail in tails]
-        names += heads
+        beginnings = [""]
+        for text, ranges in re.findall(r"([^\[]+)|\[([^\]]*)\]", part):
+            endings = [text] if text else list(_numbers(ranges))
+            beginnings = [first + last for first in beginnings for last in endings]
+        names += beginnings
     return names
 
 
 def _numbers(ranges):
     """ "01-03,7" -> 01, 02, 03, 7."""
-    for one in ranges.split(","):
-        first, _, last = one.partition("-")
+    for part in ranges.split(","):
+        first, _, last = part.partition("-")
         for number in range(int(first), int(last or first) + 1):
             yield str(number).zfill(len(first))
 
 
 def _slurm_counts(text):
-    """Tasks of each node: "2(x3),1" is 2, 2, 2, 1."""
+    """Number of tasks of each node: "2(x3),1" -> 2, 2, 2, 1."""
     for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", text):
         yield from [int(count)] * int(times or 1)

@@ -38,6 +38,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         ConfigError: an unknown name or a value out of range.
 
     Example:
+        >>> from keras_parts.training.optimisers import Schedule
         >>> schedule = Schedule("cosine", 0.1, steps=100, warmup_steps=10)
         >>> [round(float(schedule(step)), 3) for step in (0, 9, 55, 100)]
         [0.01, 0.1, 0.05, 0.0]
@@ -116,6 +117,7 @@ def create_optimizer(
         ConfigError: an unknown name, a value out of range, or a multiplier without a head.
 
     Example:
+        >>> from keras_parts.training.optimisers import create_optimizer
         >>> optimizer = create_optimizer("adam", 1e-3, clip_norm=5.0, ema=0.99)
         >>> optimizer.global_clipnorm, optimizer.use_ema
         (5.0, True)
@@ -158,7 +160,8 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     restored exactly. Does nothing if the optimiser keeps no averages or has made no step yet.
 
     Example:
-        >>> import numpy as np
+        >>> import keras, numpy as np
+        >>> from keras_parts.training.optimisers import averaged_weights, create_optimizer
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
         >>> model.compile(create_optimizer("sgd", 0.1, ema=0.9), "mse")
         >>> history = model.fit(np.ones((8, 3)), np.ones((8, 1)), verbose=0)
@@ -187,11 +190,6 @@ def weight_averages(model: keras.Model) -> list[tuple[keras.Variable, keras.Vari
 class HeadAndAverage(RateFactors):
     """Mixin for a Keras optimizer: a multiplier for the head, and separate moving averages."""
 
-    # Attributes of keras.optimizers.Optimizer, with which this class is always combined.
-    built: bool
-    use_ema: bool
-    iterations: Any
-
     def __init__(
         self,
         *args: Any,
@@ -206,7 +204,7 @@ class HeadAndAverage(RateFactors):
     def build(self, variables: list[keras.Variable]) -> None:
         if self.built:
             return
-        super().build(variables)  # type: ignore[misc]
+        super().build(variables)
         self._in_head = [self._belongs_to_head(variable) for variable in variables]
         if self.head_multiplier != 1 and not any(self._in_head):
             raise ConfigError(
@@ -236,7 +234,7 @@ class HeadAndAverage(RateFactors):
             both = zip(tracked_variables(self), self._in_head, strict=True)
             head = [variable.path for variable, in_head in both if in_head]
         return {
-            **super().get_config(),  # type: ignore[misc]
+            **super().get_config(),
             "head_multiplier": self.head_multiplier,
             "is_head": head,
         }

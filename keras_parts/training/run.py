@@ -24,10 +24,10 @@ from keras_parts.training.callbacks import (
     CheckpointCallback,
     LossCurves,
     MetricsLog,
-    Progress,
+    ProgressBar,
     SampleSheet,
 )
-from keras_parts.training.checkpoints import Checkpoints, array_of
+from keras_parts.training.checkpoints import Checkpoints, variable_to_numpy
 from keras_parts.training.devices import find_devices
 from keras_parts.training.optimisers import (
     averaged_weights,
@@ -83,31 +83,31 @@ def train(
     interval = math.ceil(recipe.steps / _INTERVALS)
     intervals = math.ceil(recipe.steps / interval)
     check_execution(recipe.steps_per_execution, interval)
-    if devices.leads or resume:
+    if devices.is_leader or resume:
         folder = RunFolder.create(output, overwrite=overwrite, resume=resume)
     else:
         folder = RunFolder(output)
     if resume:
         folder.check_settings(recipe.to_json(), Recipe().to_json())
-    elif devices.leads:
+    elif devices.is_leader:
         folder.write_config(recipe.to_json(), recipe.seed, _data(dataset, split))
     keras.utils.set_random_seed(recipe.seed)
     with _precision(recipe.precision):
-        with devices.placed():
+        with devices.scope():
             segmenter = build_segmenter(recipe)
         batches, teacher, standardiser = prepare_batches(
-            recipe, dataset, progress and devices.leads
+            recipe, dataset, progress and devices.is_leader
         )
         clusters = _clusters(recipe, batches, teacher, standardiser)
-        with devices.placed():
-            if teacher and devices.count > 1:
+        with devices.scope():
+            if teacher and devices.num_devices > 1:
                 teacher = build_teacher(recipe)  # the one above is on one device
             discovery = build_discovery(
                 recipe, segmenter, teacher, standardiser, interval * intervals, clusters
             )
             discovery.optimizer.build(discovery.trainable_variables)
-            checkpoints = Checkpoints(folder.checkpoints, without=[teacher] if teacher else [])
-            done = _restore(checkpoints, discovery, folder, devices.leads) if resume else 0
+            checkpoints = Checkpoints(folder.checkpoints, exclude=[teacher] if teacher else [])
+            done = _restore(checkpoints, discovery, folder, devices.is_leader) if resume else 0
         started = time.perf_counter()
         if done < interval * intervals:
             callbacks = _callbacks(
@@ -122,10 +122,10 @@ def train(
                 epochs=intervals,
                 shuffle=False,
                 verbose=0,
-                callbacks=callbacks if devices.leads else [],
+                callbacks=callbacks if devices.is_leader else [],
             )
         seconds = time.perf_counter() - started
-        if devices.leads:
+        if devices.is_leader:
             with trained_segmenter(discovery, devices) as segmenter:
                 segmenter.save_preset(folder.segmenter)
     return _summary(folder, recipe, devices, seconds, interval * intervals - done)
@@ -138,17 +138,17 @@ def trained_segmenter(discovery, devices):
     Where several devices train it is a copy on one of them: the others need take no part in
     what is done with it, and may be on another host.
     """
-    if devices.count == 1:
+    if devices.num_devices == 1:
         with averaged_weights(discovery):
             yield discovery.segmenter
         return
     sync_variables(discovery)
     averages = {id(variable): average for variable, average in weight_averages(discovery)}
-    with devices.alone():
+    with devices.single_device():
         copy = PartSegmenter(discovery.segmenter.config)
         # By what lies on this host already, without a computation that all would have to join.
         for mine, theirs in zip(copy.weights, discovery.segmenter.weights, strict=True):
-            mine.assign(array_of(averages.get(id(theirs), theirs)))
+            mine.assign(variable_to_numpy(averages.get(id(theirs), theirs)))
         yield copy
 
 
@@ -182,7 +182,7 @@ def _callbacks(folder, recipe, discovery, devices, dataset, checkpoints, progres
         SampleSheet(folder, _shown(dataset, recipe), _drawing(discovery, devices), every),
         CheckpointCallback(checkpoints, every),
     ]
-    return [Progress(), *callbacks] if progress else callbacks
+    return [ProgressBar(), *callbacks] if progress else callbacks
 
 
 def _shown(dataset, recipe):
@@ -204,11 +204,11 @@ def _summary(folder, recipe, devices, seconds, steps):
     trained = {
         "output": str(folder.path),
         "segmenter": str(folder.segmenter),
-        "devices": devices.count,
+        "devices": devices.num_devices,
         "seconds": round(seconds, 1),
         "images_per_second": round(steps * recipe.batch_size / seconds, 2),
     }
-    if not devices.leads:  # the folder may be on another host
+    if not devices.is_leader:  # the folder may be on another host
         return trained
     records = folder.metrics()
     skip = ("step", "epoch", "learning_rate", "images_per_second", "skipped_steps")

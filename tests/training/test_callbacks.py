@@ -16,7 +16,7 @@ from keras_parts.training.callbacks import (
     CheckpointCallback,
     LossCurves,
     MetricsLog,
-    Progress,
+    ProgressBar,
     SampleSheet,
     draw_curves,
 )
@@ -88,7 +88,7 @@ def all_callbacks(run):
         MetricsLog(run, BATCH_SIZE),
         LossCurves(run, every=2),
         SampleSheet(run, [1, 2], draw, every=3),
-        Progress(io.StringIO()),
+        ProgressBar(io.StringIO()),
         CheckpointCallback(Checkpoints(run.checkpoints), every=3, extra=lambda: {"a": 1}),
     ]
 
@@ -191,7 +191,7 @@ def test_curves_have_a_panel_a_quantity(tmp_path, monkeypatch):
 def test_the_bar_counts_the_whole_run(at_once):
     out = io.StringIO()
     out.isatty = lambda: True
-    fit(compiled(steps_per_execution=at_once), [Progress(out)], first=1)
+    fit(compiled(steps_per_execution=at_once), [ProgressBar(out)], first=1)
     text = out.getvalue()
     assert "3/12" in text  # it starts where the resumed run does
     assert "12/12" in text

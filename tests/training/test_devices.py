@@ -167,14 +167,14 @@ def test_no_number_of_devices(devices):
 
 
 def test_more_devices_than_there_are():
-    message = "PyTorch trains on one device" if BACKEND == "torch" else "devices is 99, but"
+    message = "on PyTorch, Keras trains on one device" if BACKEND == "torch" else "devices is 99, but"
     with pytest.raises(ConfigError, match=message):
         find_devices(99)
 
 
 def test_a_batch_that_cannot_be_shared_evenly():
     devices = Devices()
-    devices.count = 4
+    devices.num_devices = 4
     devices.check_batch(12)
     with pytest.raises(ConfigError, match="--batch-size 12,"):
         devices.check_batch(13)

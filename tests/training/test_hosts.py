@@ -3,7 +3,7 @@ import json
 import pytest
 
 from keras_parts.errors import ConfigError
-from keras_parts.training.hosts import Hosts, slurm_names
+from keras_parts.training.hosts import Hosts, expand_node_list
 
 SLURM = {
     "SLURM_PROCID": "3",
@@ -20,10 +20,10 @@ def test_addresses_of_the_command_line():
 @pytest.mark.parametrize(
     "text, index, message",
     [
-        ("a:1,b", 0, "'b' is no address, expected HOST:PORT"),
-        ("a:1,a:1", 0, "twice"),
-        ("a:1,b:1", 2, "process 2 of 2: expected an index from 0 to 1"),
-        ("a:1,b:1", None, "give --host-index"),
+        ("a:1,b", 0, "'b' is not an address, expected HOST:PORT"),
+        ("a:1,a:1", 0, "repeated"),
+        ("a:1,b:1", 2, "index of this process is 2, expected 0 to 1"),
+        ("a:1,b:1", None, "--host-index is missing"),
     ],
 )
 def test_wrong_addresses(text, index, message):
@@ -41,7 +41,7 @@ def test_wrong_addresses(text, index, message):
     ],
 )
 def test_names_of_slurm(text, names):
-    assert slurm_names(text) == names
+    assert expand_node_list(text) == names
 
 
 def test_slurm_gives_an_address_a_task():
@@ -61,10 +61,10 @@ def test_tf_config_comes_before_slurm():
     [
         ({}, "neither TF_CONFIG nor SLURM's"),
         ({"TF_CONFIG": "{}"}, "TF_CONFIG cannot be read"),
-        ({"SLURM_PROCID": "0"}, "SLURM's variables are not complete"),
+        ({"SLURM_PROCID": "0"}, "SLURM's variables are incomplete"),
         (
             {"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}'},
-            "only workers train",
+            "expected 'worker'",
         ),
     ],
 )

@@ -11,9 +11,9 @@ import keras
 if keras.config.backend() == "tensorflow":
     from keras_parts.discovery.steps.tensorflow import TrainStep
 elif keras.config.backend() == "jax":
-    from keras_parts.discovery.steps.jax import TrainStep
+    from keras_parts.discovery.steps.jax import TrainStep  # type: ignore[assignment]
 elif keras.config.backend() == "torch":
-    from keras_parts.discovery.steps.torch import TrainStep
+    from keras_parts.discovery.steps.torch import TrainStep  # type: ignore[assignment]
 else:
     raise ImportError(
         f"keras-parts trains on tensorflow, jax or torch, not on {keras.config.backend()!r}: "

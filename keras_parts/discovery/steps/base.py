@@ -1,15 +1,18 @@
 """What the training steps of all backends share: named losses, their total and their averages."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
 
 from keras_parts.keras_private import DeferredUpdates, loss_tracker
 
+# A mixin: type checkers see the class that it is combined with.
+_Model = keras.Model if TYPE_CHECKING else object
 
-class NamedLosses:
+
+class NamedLosses(_Model):
     """Mixin for a `keras.Model` that is trained on several named losses.
 
     The model calls `track_losses` in its constructor and implements `compute_losses`; it must be

@@ -34,7 +34,7 @@ class TrainStep(NamedLosses):
         logs, metrics = self._pure_metrics(losses, total, finite, batch, metrics)
         return logs, (trainable, non_trainable, optimizer, metrics)
 
-    def test_step(self, state, data):
+    def test_step(self, state, data):  # type: ignore[override]
         trainable, non_trainable, metrics = state
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         losses, total, non_trainable, new_metrics = self._pure_losses(

@@ -66,5 +66,5 @@ class TrainStep(OptimizerBuild, NamedLosses):
         tf.cond(strategy.experimental_local_results(finite)[0], update, lambda: False)
 
     @property
-    def _replicas(self):
+    def _replicas(self):  # type: ignore[override]
         return tf.distribute.get_strategy().num_replicas_in_sync
