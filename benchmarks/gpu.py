@@ -185,7 +185,7 @@ def rows(options, highest, plain):
     for recipe in options.recipes:
         size = options.size if recipe == "paper" else options.default_size
         for precision in options.precisions:
-            settings = {"size": size, "precision": precision}
+            settings = {"image_size": size, "precision": precision}
             arguments = {"recipe": recipe, "settings": settings}
             arguments |= {"repeats": options.repeats, "steps": options.steps}
             worker = Worker(__file__, arguments, "jax")

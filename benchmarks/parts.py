@@ -53,12 +53,12 @@ the upright image alone: on birds borders become sharper, though not at K=4."""
 UPRIGHT = "teacher_turns=[1,0,0,0]"
 SETTINGS = {
     "clothing_co_parsing": (
-        "centre=false",
-        "prominence=0",
+        "centre_features=false",
+        "prominence_exponent=0",
         'teacher_layers=["block_14"]',
         UPRIGHT,
         "teacher_size=449",
-        "start_steps=1000",
+        "clusters.decay_steps=1000",
     )
 }
 """Changes to the default recipe by data set, chosen on held-out training images. Kinds of clothes
@@ -265,7 +265,7 @@ class Features:
             settings = SETTINGS.get(self._dataset, ())
             chosen = recipe("default", **dict(map(parse_setting, settings)))
             views = chosen.teacher_views
-        size = chosen.teacher_size or chosen.size
+        size = chosen.teacher_size or chosen.image_size
         if kind == "vit":
             network, size = create_teacher("dinov2", weights=self._vit), VIT_SIZE
         elif kind == "teacher":

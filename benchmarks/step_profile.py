@@ -29,7 +29,7 @@ from keras_parts.training.recipes import recipe
 def network_size(discovery, batch):
     """The networks' outputs in one number, which asks all of their gradients for."""
     image = ops.cast(batch["image"], "float32")
-    first, second = discovery._segment(image, image, training=True)
+    first, second = discovery.segment_views(image, image, training=True)
     size = ops.mean(ops.square(first)) + ops.mean(ops.square(second))
     if discovery.teacher is not None:
         size = size + sum(map(ops.mean, discovery.teacher.maps(image)))
@@ -133,7 +133,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
 
-    chosen = recipe(options.recipe, **({"size": options.size} if options.size else {}))
+    chosen = recipe(options.recipe, **({"image_size": options.size} if options.size else {}))
     batch_size = options.batch or chosen.batch_size
     whole, batch = random_discovery(chosen, batch_size)
     other, _ = random_discovery(chosen, batch_size)
@@ -157,7 +157,7 @@ def main():
     print_machine()
     print(
         f"Recipe {options.recipe} on {keras.config.backend()}, batch {batch_size} at "
-        f"{chosen.size} x {chosen.size}; median (range) of {options.repeats}.\n"
+        f"{chosen.image_size} x {chosen.image_size}; median (range) of {options.repeats}.\n"
     )
     times = {name: [Times(tuple(each[name])) for each in (clock, processor)] for name in parts}
     print_table(("part of a step", "wall-clock ms", "share", "processor ms", "share"), rows(times))

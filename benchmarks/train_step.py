@@ -139,7 +139,7 @@ def random_discovery(recipe, batch_size):
 
     recipe = recipe.with_settings({"backbone_weights": "random", "batch_size": batch_size})
     rng = np.random.default_rng(0)
-    size = recipe.size
+    size = recipe.image_size
     foreground = np.zeros((batch_size, size, size, 1), "float32")
     foreground[:, size // 4 : -size // 4, size // 4 : -size // 4] = 1
     batch = {
@@ -147,18 +147,28 @@ def random_discovery(recipe, batch_size):
         "foreground": foreground,
     }
     teacher, standardiser = random_teacher(recipe), None
-    if not recipe.box_jitter:
+    if not recipe.crops.jitter:
         side = recipe.teacher_size or size
         shape = (batch_size, *teacher.map_size(side, side), teacher.channels)
         batch["features"] = rng.normal(size=shape).astype("float16")
     if recipe.standardise:
         channels = teacher.channels
         standardiser = Standardiser(np.zeros(channels), np.eye(channels) / channels**0.5)
-    clusters = np.eye(recipe.parts, teacher.channels) if "clusters" in recipe.weights else None
+    clusters = None
+    if "clusters" in recipe.loss_weights:
+        clusters = np.eye(recipe.num_parts, teacher.channels)
     if "features" in batch:
         teacher = None
     segmenter = build_segmenter(recipe)
-    return build_discovery(recipe, segmenter, teacher, standardiser, 10**6, clusters), batch
+    discovery = build_discovery(
+        recipe,
+        segmenter,
+        teacher=teacher,
+        standardiser=standardiser,
+        steps=10**6,
+        clusters=clusters,
+    )
+    return discovery, batch
 
 
 def random_teacher(recipe):
@@ -189,7 +199,7 @@ def work(kind, batch, size, steps, threads):
         if kind == "default":
             run = package_step(recipe("default"), batch)
         else:
-            run = package_step(recipe("paper", size=size, precision=PAPER[kind]), batch)
+            run = package_step(recipe("paper", image_size=size, precision=PAPER[kind]), batch)
 
     def measure(_):
         seconds, processor, loss = processor_timed(run, steps)

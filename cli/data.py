@@ -1,14 +1,10 @@
 """keras-parts data; and the options that name a data set, for all commands that read one."""
 
 import functools
-import json
-from pathlib import Path
 
 import click
 
 from keras_parts.cli.options import CommandResult, given, output_options
-
-_FROM_ZOO = "zoo:"
 
 
 def data_options(command):
@@ -60,49 +56,6 @@ def _parsed(settings):
     if reserved := {"name", "split", "data_dir"} & set(changes):
         raise click.UsageError(f"--data-option {reserved.pop()}: it has an option of its own")
     return changes
-
-
-def default_recipe(dataset):
-    """Name of the recipe for a data set: its own, or "default"."""
-    from keras_parts.training.recipes import RECIPES
-
-    return dataset if dataset in RECIPES else "default"
-
-
-def teacher_settings(teacher, weights):
-    """Changes to a recipe that name another teacher: its layers are its own, not the recipe's.
-
-    "zoo:MODEL" is the backbone of a segmenter, by what `--model` takes.
-    """
-    if teacher and teacher.startswith(_FROM_ZOO):
-        if weights:
-            raise click.UsageError(f"--teacher {teacher} has weights already: no --teacher-weights")
-        teacher, weights = "segmenter", _segmenter_folder(teacher.removeprefix(_FROM_ZOO))
-    changes = given(teacher=teacher, teacher_weights=weights)
-    return changes | {"teacher_layers": ()} if teacher else changes
-
-
-def start_settings(model, architecture):
-    """Changes to a recipe of an architecture that let it start from a segmenter, its K included.
-
-    Args:
-        model: what `--model` takes, or None.
-        architecture: of the recipe.
-    """
-    if not model:
-        return {}
-    folder = _segmenter_folder(model)
-    config = json.loads(Path(folder, "segmenter.json").read_text(encoding="utf-8"))
-    same = ("parts", "architecture", "output_stride", "size")
-    changes = {"init_from": folder, **{name: config[name] for name in same}}
-    # Its layers have other names: nothing stays frozen.
-    return changes if config["architecture"] == architecture else changes | {"train_from": None}
-
-
-def _segmenter_folder(model):
-    from keras_parts import zoo
-
-    return str(zoo.path(model).resolve())
 
 
 @click.group()

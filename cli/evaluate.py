@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from keras_parts.cli.data import data_options, default_recipe, teacher_settings
+from keras_parts.cli.data import data_options
 from keras_parts.cli.options import CommandResult, common_options, given, model_name, plain
 from keras_parts.cli.runtime import import_keras
 from keras_parts.errors import DataError
@@ -24,7 +24,7 @@ _FEATURES = (
 )
 _OF_TEACHER = (
     "teacher", "teacher_layers", "teacher_weights", "teacher_size", "teacher_turns",
-    "teacher_mirror", "size",
+    "teacher_mirror", "image_size",
 )  # fmt: skip
 """Settings of a recipe that decide what its teacher sees in an image."""
 _AS_IT_IS = {
@@ -332,11 +332,15 @@ class _Features:
 
     def __init__(self, dataset, model, teacher, weights):
         self._dataset, self._model = dataset, model
-        self._named, self._changes = bool(teacher), teacher_settings(teacher, weights)
+        from keras_parts import zoo
+        from keras_parts.training.recipes import teacher_settings
+
+        self._named = bool(teacher)
+        self._changes = teacher_settings(teacher, weights, find_model=zoo.path)
 
     @functools.cached_property
     def _recipe(self):
-        from keras_parts.training.recipes import recipe
+        from keras_parts.training.recipes import default_recipe, recipe
 
         known = _recipe_settings(self._model) if self._model else {}
         settings = {name: known[name] for name in _OF_TEACHER if name in known}
@@ -360,7 +364,7 @@ class _Features:
     def embed(self):
         from keras_parts.metrics import remembered, teacher_features
 
-        size = self._recipe.teacher_size or self._recipe.size
+        size = self._recipe.teacher_size or self._recipe.image_size
         if self._named:
             size = self._teacher.network.inputs[0].shape[1] or size
         return remembered(teacher_features(self._teacher, size))
@@ -369,12 +373,13 @@ class _Features:
 def _recipe_settings(model):
     """Of the recipe that a model was trained by; none where neither a run nor a card tells."""
     from keras_parts import zoo
+    from keras_parts.training.recipes import translate_settings
     from keras_parts.training.run_folder import RunFolder
     from keras_parts.zoo.cards import CARD_FILE, read_card
 
     folder = zoo.path(model).resolve()
     if (folder / CARD_FILE).is_file():
-        return read_card(folder).training.recipe
+        return translate_settings(read_card(folder).training.recipe)
     run = RunFolder(folder.parent)
     if run.segmenter != folder or not run.config_file.is_file():
         return {}

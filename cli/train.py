@@ -2,7 +2,7 @@
 
 import click
 
-from keras_parts.cli.data import data_options, default_recipe, start_settings, teacher_settings
+from keras_parts.cli.data import data_options
 from keras_parts.cli.options import CommandResult, common_options, given
 from keras_parts.cli.runtime import import_keras
 
@@ -14,44 +14,44 @@ from keras_parts.cli.runtime import import_keras
     "--recipe",
     "recipe_name",
     metavar="NAME",
-    help="default, paper or toy; by default the data set's own where it has one.",
+    help="default, paper or toy [default: that of the data set, if there is one].",
 )
 @click.option("--output", "-o", metavar="DIR", help="Folder of the run [default: runs/DATASET].")
-@click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
-@click.option("--parts", "-k", type=int, metavar="K", help="Number of parts.")
+@click.option("--parts", "-k", "num_parts", type=int, metavar="K", help="Number of parts.")
 @click.option("--steps", type=int, metavar="N", help="Training steps.")
-@click.option("--batch-size", type=int, metavar="N", help="Images a step.")
-@click.option("--size", type=int, metavar="PIXELS", help="Side of the network's input.")
+@click.option("--batch-size", type=int, metavar="N", help="Images in each step.")
+@click.option("--image-size", type=int, metavar="PIXELS", help="Side of the network's input.")
 @click.option("--precision", metavar="POLICY", help="float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--backbone-weights", metavar="PATH", help="pretrained, random, or a weights file.")
 @click.option(
     "--init-from",
     metavar="MODEL",
-    help="Segmenter to start from, its K included: a name of `zoo list`, or the folder of a run.",
+    help="Segmenter to start from, with its K: a name of `zoo list`, or the folder of a run.",
 )
 @click.option(
     "--teacher",
     metavar="NAME",
-    help="Network whose features the parts explain; zoo:MODEL is the backbone of a segmenter.",
+    help="Network whose features the parts must explain; zoo:MODEL is the backbone of a model.",
 )
-@click.option("--teacher-weights", metavar="PATH", help="The teacher's weights.")
+@click.option("--teacher-weights", metavar="PATH", help="Weights of the teacher.")
 @click.option(
-    "--devices", metavar="N|all", help="Devices of this machine to train on [default: one]."
+    "--devices", metavar="N|all", help="Number of devices of this machine to train on [default: 1]."
 )
 @click.option(
     "--hosts",
     metavar="LIST",
     help="Processes that train together, HOST:PORT,HOST:PORT,..., the same list in each; 'auto' "
-    "takes SLURM's tasks or TF_CONFIG.",
+    "reads it from SLURM or TF_CONFIG.",
 )
-@click.option("--host-index", type=int, metavar="I", help="Which of the hosts this is, from 0.")
+@click.option("--host-index", type=int, metavar="I", help="Index of this host, from 0.")
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Any field of the recipe, repeatable, such as weights.balance=1 or ema=0.999.",
+    help="Any setting of the recipe, repeatable, such as loss_weights.balance=1.",
 )
 @common_options
 def train(
@@ -60,32 +60,47 @@ def train(
 ):  # fmt: skip
     """Discover the parts of the objects in images.
 
-    The recipe decides everything; options change fields of it, and what is not given is the
-    recipe's. Needs no part labels, but for training a mask of the object in each image.
+    A recipe holds all settings; options change some of them. Training needs no part labels, but a
+    mask of the object in each image.
 
-    Several devices or hosts share each batch, and train what one device would train.
+    Several devices or hosts share each batch; the result is that of one device.
     """
+    from keras_parts import zoo
     from keras_parts.training.hosts import Hosts
-    from keras_parts.training.recipes import parse_setting, recipe
+    from keras_parts.training.recipes import parse_setting, recipe_for
 
-    recipe_name = recipe_name or default_recipe(data.name)
-    changes = start_settings(init_from, recipe(recipe_name).architecture) | given(**fields)
-    changes |= teacher_settings(teacher, teacher_weights)
-    changes |= dict(map(parse_setting, settings))
-    chosen = recipe(recipe_name, **changes)
+    chosen = recipe_for(
+        data.name,
+        recipe_name,
+        init_from=init_from,
+        teacher=teacher,
+        teacher_weights=teacher_weights,
+        find_model=zoo.path,
+        settings=given(**fields) | dict(map(parse_setting, settings)),
+    )
     hosts = Hosts.parse(hosts, host_index) if hosts else None
     dataset = data(split)
     import_keras()
     from keras_parts.training.run import train as run
 
     output = output or f"runs/{data.name}"
-    summary = run(chosen, dataset, output, resume, overwrite, not quiet, split, devices, hosts)
+    summary = run(
+        chosen,
+        dataset,
+        output,
+        resume=resume,
+        overwrite=overwrite,
+        progress=not quiet,
+        split=split,
+        devices=devices,
+        hosts=hosts,
+    )
     return CommandResult(summary, _sentence(summary))
 
 
 def _sentence(summary):
     if "steps" not in summary:
-        return f"Trained with the other hosts; the first of them has written {summary['output']}"
+        return f"Trained with the other hosts; the first host has written {summary['output']}"
     described = (
         "output", "segmenter", "devices", "steps", "seconds", "images_per_second",
         "skipped_steps",
@@ -96,6 +111,6 @@ def _sentence(summary):
     return (
         f"Trained {summary['steps']} steps in {summary['seconds']:.0f} s "
         f"({summary['images_per_second']:.1f} images/s, {summary['skipped_steps']} steps skipped); "
-        f"in the end: {losses}.\nThe segmenter is in {summary['segmenter']}: "
+        f"last losses: {losses}.\nThe segmenter is in {summary['segmenter']}: "
         f"use it with --model {summary['output']}"
     )

@@ -13,7 +13,7 @@ from keras_parts import data
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHORT = "--steps 2 --batch-size 2 --set warmup=0"
+SHORT = "--steps 2 --batch-size 2"
 CUB = "~/datasets/CUB_200_2011"
 
 

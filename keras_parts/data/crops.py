@@ -6,6 +6,7 @@ Coordinates are a `Sample`'s: (0, 0) is the centre of the top-left pixel. Resizi
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -14,6 +15,7 @@ from keras_parts.data.dataset import DatasetInfo
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.settings import Settings, number, whole
 
 WHITE = 255
 _FILTER_REACH = 2  # pixels of the coarser grid that the bicubic filter looks to either side
@@ -211,7 +213,7 @@ def _inside(points, height, width):
 
 
 @dataclass(frozen=True)
-class CropSettings:
+class CropSettings(Settings):
     """How an object is cut out for training (Choudhury et al., section 4).
 
     Args:
@@ -224,21 +226,12 @@ class CropSettings:
         ConfigError: a value outside its range.
     """
 
-    padding: float = 0.05
-    jitter: float = 0.05
-    mirror: float = 0.5
-    erode: int = 0
+    prefix: ClassVar[str] = "crops."
 
-    def __post_init__(self):
-        ranges = {
-            "padding": (-0.5 < self.padding < 10, "between -0.5 and 10"),
-            "jitter": (0 <= self.jitter < 0.5, "from 0 to less than 0.5"),
-            "mirror": (0 <= self.mirror <= 1, "from 0 to 1"),
-            "erode": (isinstance(self.erode, int) and self.erode >= 0, "a whole number from 0"),
-        }
-        for field, (good, wanted) in ranges.items():
-            if not good:
-                raise ConfigError(f"{field} must be {wanted}, not {getattr(self, field)!r}")
+    padding: float = number(0.05, -0.5, 10, above=True, below=True)
+    jitter: float = number(0.05, 0, 0.5, below=True)
+    mirror: float = number(0.5, 0, 1)
+    erode: int = whole(0, 0, 4096)
 
 
 def object_crop(

@@ -1,17 +1,22 @@
 from .clusters import find_clusters
-from .model import OBJECTIVES, PartDiscovery, Views
+from .losses import LOSSES, Loss, create_loss, create_losses
+from .model import PartDiscovery
 from .standardiser import Standardiser, fit_standardiser
 from .teachers import TEACHERS, Teacher, create_teacher
-from .views import ViewSettings
+from .transforms import ViewTransforms
+from .views import Views
 
 __all__ = [
-    "OBJECTIVES",
+    "LOSSES",
+    "Loss",
     "PartDiscovery",
     "Standardiser",
     "TEACHERS",
     "Teacher",
-    "ViewSettings",
+    "ViewTransforms",
     "Views",
+    "create_loss",
+    "create_losses",
     "create_teacher",
     "find_clusters",
     "fit_standardiser",

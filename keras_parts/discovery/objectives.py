@@ -1,12 +1,14 @@
 """The losses of part discovery, one pure function each.
 
 Notation: image n of N, part k of K, pixel u of U; p = softmax over the K part logits, F the
-foreground, m_k(u) = p_k(u) F(u); phi the teacher's features. Tensors are channels last; all sums
-are float32, whatever the precision policy: the consistency losses subtract large numbers.
-Where a batch is shared among replicas, a loss is the mean of what the replicas get; the contrastive
-loss and the balance look at the rows of all of them.
+foreground, m_k(u) = p_k(u) F(u); phi the teacher features. Tensors are channels last. All sums are
+float32, whatever the precision policy: the consistency losses subtract large numbers.
+Where replicas share a batch, a loss is the mean over the replicas; the contrastive loss and the
+balance use the rows of all replicas.
 Source: Choudhury et al., NeurIPS 2021, in the form of its public code where the two differ.
 """
+
+from typing import Any
 
 from keras import ops
 
@@ -14,15 +16,236 @@ from keras_parts.ops.pooling import l2_normalise, part_masks, part_sums
 from keras_parts.ops.replicas import gather_rows, own_rows, sum_over_replicas, uniform_rows
 from keras_parts.ops.resampling import resize_aligned, resized_squared_norm
 
+Tensor = Any
+"""A tensor of the running backend, or a NumPy array."""
+
 _REDUCTIONS = {"sum": ops.sum, "mean": ops.mean, "none": lambda values: values}
 
 
-def _within_part_variance(logits, foreground, features):
+def visual_consistency(
+    logits: Tensor, foreground: Tensor, image: Tensor, reduction: str = "mean"
+) -> Tensor:
+    """Pixel reconstruction: pixels of a part should have the part's mean colour.
+
+    L_v = 1/N sum_n [ sum_k sum_u m_k(u) |x(u) - mu_k|^2 / (sum_u F(u) + 1e-5) ]
+
+    Args:
+        logits: `(batch, height, width, parts)`.
+        foreground: `(batch, height, width, 1)`, 0 or 1.
+        image: `(batch, height, width, channels)`; the paper takes CIE Lab, L in 0..100.
+        reduction: "mean" over the batch (the paper's), "sum" or "none".
+
+    Returns:
+        float32 scalar, in squared units of the image; `(batch,)` for "none".
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.objectives import visual_consistency
+        >>> image = np.tile(np.array([0.0, 10.0], "float32")[:, None], (1, 2, 1, 3))
+        >>> logits = np.array([[50.0, 0.0], [0.0, 50.0]], "float32")[None, :, None]
+        >>> foreground = np.ones((1, 2, 1, 1), "float32")
+        >>> float(visual_consistency(logits, foreground, image[:, :, :1])) < 1e-3
+        True
+    """
+    return _REDUCTIONS[reduction](_within_part_variance(logits, foreground, image))
+
+
+def feature_consistency(
+    logits: Tensor, foreground: Tensor, features: Tensor, reduction: str = "sum"
+) -> Tensor:
+    """Feature reconstruction: features of a part should equal the part's mean feature.
+
+    L_f = sum_n [ sum_k sum_u m_k(u) |phi(u) - mu_k|^2 / (sum_u F(u) + 1e-5) ]
+
+    Args:
+        logits: `(batch, height, width, parts)`.
+        foreground: `(batch, height, width, 1)`, 0 or 1.
+        features: `(batch, h, w, channels)`, of lower resolution: phi is their bilinear upsampling
+            with aligned corners, which is never computed.
+        reduction: "sum" over the batch (the paper's), "mean" or "none".
+
+    Returns:
+        float32 scalar; `(batch,)` for "none".
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.objectives import feature_consistency
+        >>> logits, foreground = np.zeros((2, 9, 9, 4), "float32"), np.ones((2, 9, 9, 1), "float32")
+        >>> float(feature_consistency(logits, foreground, np.ones((2, 3, 3, 8), "float32")))
+        0.0
+    """
+    return _REDUCTIONS[reduction](_within_part_variance(logits, foreground, features))
+
+
+def contrastive(
+    descriptors: Tensor, temperature: float = 0.19, positives: str = "all", seed: Any = None
+) -> Tensor:
+    """Descriptors of one part should agree across images, and differ from those of other parts.
+
+    For anchor (n, k) and positive (j, k), j != n, with s = cosine / temperature:
+    L = -s+ + log(exp s+ + sum over all parts q != k in all images i of exp s(i, q)),
+    averaged over positives, then over the N K anchors. The gradient flows to both sides.
+
+    Args:
+        descriptors: `(batch, parts, channels)`, not normalised.
+        temperature: divides the cosine.
+        positives: "all" averages over all positives of an anchor; "one" draws one, with `seed`.
+        seed: a `keras.random.SeedGenerator`, for "one".
+
+    Returns:
+        float32 scalar; 0 for a batch of one image, which has no positives.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.objectives import contrastive
+        >>> float(contrastive(np.ones((1, 4, 8), "float32")))
+        0.0
+    """
+    batch, parts = ops.shape(descriptors)[0], descriptors.shape[1]
+    z = l2_normalise(ops.cast(descriptors, "float32"))
+    all_rows = gather_rows(z)
+    similarity = ops.einsum("nkc,jqc->nkjq", z, all_rows) / temperature
+
+    other_part = 1.0 - ops.eye(parts)
+    negatives = similarity - 1e9 * (1.0 - other_part[None, :, None, :])
+    negatives = ops.logsumexp(negatives, axis=(2, 3))[..., None]
+    positive = ops.einsum("nkjk->nkj", similarity)
+    cross_entropy = ops.logaddexp(positive, negatives) - positive
+
+    images = ops.arange(ops.shape(all_rows)[0])
+    weights = ops.cast(own_rows(images)[:, None] != images[None, :], "float32")[:, None, :]
+    if positives == "one":
+        draw = weights * uniform_rows((batch, parts, ops.shape(images)[0]), 0.0, 1.0, seed)
+        weights = weights * ops.cast(draw == ops.max(draw, axis=-1, keepdims=True), "float32")
+    elif positives != "all":
+        raise ValueError(f'positives={positives!r} is neither "all" nor "one"')
+    # The constant is for a batch of one image, which has no positives and no loss.
+    weights = weights / (ops.sum(weights, axis=-1, keepdims=True) + 1e-12)
+    return ops.mean(ops.sum(weights * cross_entropy, axis=-1))
+
+
+def equivariance(
+    target_logits: Tensor, logits: Tensor, foreground: Tensor, symmetric: bool = False
+) -> Tensor:
+    """Parts move with the image: KL(softmax(T logits(x1)), softmax(logits(T x2))).
+
+    Averaged over the warped foreground of each image, then over the batch.
+
+    Args:
+        target_logits: `(batch, height, width, parts)`, warped; no gradient flows into them.
+        logits: `(batch, height, width, parts)` of the warped image.
+        foreground: `(batch, height, width, 1)`, warped.
+        symmetric: the mean of both directions (the paper's text) instead of the one above (its
+            public code).
+
+    Returns:
+        float32 scalar.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.objectives import equivariance
+        >>> logits, foreground = np.ones((2, 9, 9, 4), "float32"), np.ones((2, 9, 9, 1), "float32")
+        >>> float(equivariance(logits, logits, foreground))
+        0.0
+    """
+    target = ops.log_softmax(ops.stop_gradient(ops.cast(target_logits, "float32")), axis=-1)
+    prediction = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    divergence = ops.sum(ops.exp(target) * (target - prediction), axis=-1)
+    if symmetric:
+        reverse = ops.sum(ops.exp(prediction) * (prediction - target), axis=-1)
+        divergence = 0.5 * (divergence + reverse)
+    return _foreground_mean(divergence, foreground)
+
+
+def balance(logits: Tensor, foreground: Tensor) -> Tensor:
+    """All parts should cover equal areas: log K + sum_k a_k log a_k, a the shares of the area.
+
+    Zero when all parts cover the same area over the batch, log K when one part covers everything.
+    Not in the paper; it keeps parts from vanishing.
+
+    Args:
+        logits: `(batch, height, width, parts)`.
+        foreground: `(batch, height, width, 1)` in [0, 1].
+
+    Returns:
+        float32 scalar in [0, log K].
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.objectives import balance
+        >>> logits, foreground = np.zeros((2, 9, 9, 4), "float32"), np.ones((2, 9, 9, 1), "float32")
+        >>> abs(float(balance(logits, foreground))) < 1e-5
+        True
+    """
+    areas = sum_over_replicas(ops.sum(part_masks(logits, foreground), axis=(0, 1, 2)))
+    total = ops.sum(areas)
+    shares = areas / (total + 1e-7)
+    entropy = -ops.sum(shares * ops.log(shares + 1e-7))
+    # A batch without foreground has no shares and no loss.
+    return ops.where(total > 0, ops.log(float(logits.shape[-1])) - entropy, 0.0)
+
+
+def cluster_cross_entropy(
+    logits: Tensor, foreground: Tensor, features: Tensor, centres: Tensor
+) -> Tensor:
+    """Parts should be clusters of the features: cross-entropy with the nearest cluster.
+
+    Averaged over the foreground of each image, then over the batch. Not in the paper; it
+    initialises the parts, which are random otherwise.
+
+    Args:
+        logits: `(batch, height, width, parts)`.
+        foreground: `(batch, height, width, 1)`, 0 or 1.
+        features: `(batch, h, w, channels)`, upsampled implicitly with aligned corners; relative to
+            their image's mean if the centres are.
+        centres: `(parts, channels)` of length 1; the nearest has the largest inner product.
+
+    Returns:
+        float32 scalar.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.objectives import cluster_cross_entropy
+        >>> logits, foreground = np.zeros((2, 9, 9, 4), "float32"), np.ones((2, 9, 9, 1), "float32")
+        >>> features, centres = np.ones((2, 3, 3, 8), "float32"), np.eye(4, 8)
+        >>> round(float(cluster_cross_entropy(logits, foreground, features, centres)), 3)
+        1.386
+    """
+    features, centres = ops.cast(features, "float32"), ops.cast(centres, "float32")
+    scores = ops.einsum("bhwc,kc->bhwk", features, centres)
+    scores = resize_aligned(scores, logits.shape[1:3])
+    nearest = ops.one_hot(ops.argmax(scores, axis=-1), logits.shape[-1], dtype="float32")
+    log_probabilities = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    return _foreground_mean(-ops.sum(nearest * log_probabilities, axis=-1), foreground)
+
+
+def foreground_cross_entropy(foreground_logits: Tensor, foreground: Tensor) -> Tensor:
+    """Binary cross-entropy of the predicted foreground, mean over pixels.
+
+    Args:
+        foreground_logits: `(batch, height, width, 1)`.
+        foreground: `(batch, height, width, 1)` in [0, 1].
+
+    Returns:
+        float32 scalar.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.objectives import foreground_cross_entropy
+        >>> foreground = np.ones((2, 9, 9, 1), "float32")
+        >>> float(foreground_cross_entropy(100 * foreground, foreground))
+        0.0
+    """
+    logits, target = ops.cast(foreground_logits, "float32"), ops.cast(foreground, "float32")
+    return ops.mean(ops.softplus(logits) - target * logits)
+
+
+def _within_part_variance(logits: Tensor, foreground: Tensor, features: Tensor) -> Tensor:
     """Per image: sum_k sum_u m_k(u) |phi(u) - mu_k|^2 / (sum_u F(u) + 1e-5).
 
-    Expanded as sum_u F |phi|^2 - sum_k (2 mu_k . s_k - |mu_k|^2 S_k), so that nothing with both a
-    part and a channel axis exists at pixel resolution. The features are centred first (the value
-    does not change, upsampling keeps constants): less is lost in the subtraction.
+    Expanded as sum_u F |phi|^2 - sum_k (2 mu_k . s_k - |mu_k|^2 S_k), so that no tensor has a part
+    and a channel axis at pixel resolution. The features are centred first: the value is the same
+    (upsampling keeps constants), and the subtraction loses less precision.
     """
     masks = part_masks(logits, foreground)
     foreground = ops.cast(foreground, "float32")[..., 0]
@@ -40,166 +263,8 @@ def _within_part_variance(logits, foreground, features):
     return (energy - ops.sum(explained, axis=1)) / area
 
 
-def visual_consistency(logits, foreground, image, reduction="mean"):
-    """Pixel reconstruction: pixels of a part should look like the part's mean colour.
-
-    L_v = 1/N sum_n [ sum_k sum_u m_k(u) |x(u) - mu_k|^2 / (sum_u F(u) + 1e-5) ]
-
-    Args:
-        logits: `(batch, height, width, parts)`.
-        foreground: `(batch, height, width, 1)`, 0 or 1.
-        image: `(batch, height, width, channels)`; the paper takes CIE Lab, L in 0..100.
-        reduction: "mean" over the batch (the paper's), "sum" or "none".
-
-    Returns:
-        float32 scalar, in squared units of the image; `(batch,)` for "none".
-    """
-    return _REDUCTIONS[reduction](_within_part_variance(logits, foreground, image))
-
-
-def feature_consistency(logits, foreground, features, reduction="sum"):
-    """Feature reconstruction: a part's features should equal their mean.
-
-    L_f = sum_n [ sum_k sum_u m_k(u) |phi(u) - mu_k|^2 / (sum_u F(u) + 1e-5) ]
-
-    Args:
-        logits: `(batch, height, width, parts)`.
-        foreground: `(batch, height, width, 1)`, 0 or 1.
-        features: `(batch, h, w, channels)`, of lower resolution: phi is their bilinear upsampling
-            with aligned corners, which is never made.
-        reduction: "sum" over the batch (the paper's), "mean" or "none".
-
-    Returns:
-        float32 scalar; `(batch,)` for "none".
-    """
-    return _REDUCTIONS[reduction](_within_part_variance(logits, foreground, features))
-
-
-def contrastive(descriptors, temperature=0.19, positives="all", seed=None):
-    """Descriptors of one part should agree across images, and differ from those of other parts.
-
-    For anchor (n, k) and positive (j, k), j != n, with s = cosine / temperature:
-    L = -s+ + log(exp s+ + sum over all parts q != k in all images i of exp s(i, q)),
-    averaged over positives, then over the N K anchors. The gradient flows to both sides.
-
-    Args:
-        descriptors: `(batch, parts, channels)`, not normalised.
-        temperature: divides the cosine.
-        positives: "all" averages over every positive; "one" draws one an anchor, with `seed`.
-        seed: a `keras.random.SeedGenerator`, for "one".
-
-    Returns:
-        float32 scalar; 0 for a batch of one image, which has no positives.
-    """
-    batch, parts = ops.shape(descriptors)[0], descriptors.shape[1]
-    z = l2_normalise(ops.cast(descriptors, "float32"))
-    everyone = gather_rows(z)
-    similarity = ops.einsum("nkc,jqc->nkjq", z, everyone) / temperature
-
-    other_part = 1.0 - ops.eye(parts)
-    negatives = similarity - 1e9 * (1.0 - other_part[None, :, None, :])
-    negatives = ops.logsumexp(negatives, axis=(2, 3))[..., None]
-    positive = ops.einsum("nkjk->nkj", similarity)
-    cross_entropy = ops.logaddexp(positive, negatives) - positive
-
-    others = ops.arange(ops.shape(everyone)[0])
-    weights = ops.cast(own_rows(others)[:, None] != others[None, :], "float32")[:, None, :]
-    if positives == "one":
-        draw = weights * uniform_rows((batch, parts, ops.shape(others)[0]), 0.0, 1.0, seed)
-        weights = weights * ops.cast(draw == ops.max(draw, axis=-1, keepdims=True), "float32")
-    elif positives != "all":
-        raise ValueError(f'positives={positives!r} is neither "all" nor "one"')
-    # The constant is for a batch of one image, which has no positives and no loss.
-    weights = weights / (ops.sum(weights, axis=-1, keepdims=True) + 1e-12)
-    return ops.mean(ops.sum(weights * cross_entropy, axis=-1))
-
-
-def _masked_mean(values, foreground):
+def _foreground_mean(values: Tensor, foreground: Tensor) -> Tensor:
     """Mean of `(batch, height, width)` over the foreground of each image, then over the batch."""
     foreground = ops.cast(foreground, "float32")[..., 0]
     total = ops.sum(values * foreground, axis=(1, 2))
     return ops.mean(total / (ops.sum(foreground, axis=(1, 2)) + 1e-7))
-
-
-def equivariance(target_logits, logits, foreground, symmetric=False):
-    """Parts move with the image: KL(softmax(T logits(x1)), softmax(logits(T x2))).
-
-    Averaged over the warped foreground of each image, then over the batch.
-
-    Args:
-        target_logits: `(batch, height, width, parts)`, warped already; their gradient is stopped
-            here.
-        logits: `(batch, height, width, parts)` of the warped image.
-        foreground: `(batch, height, width, 1)`, warped.
-        symmetric: the mean of both directions (the paper's text) instead of the one above (its
-            public code).
-
-    Returns:
-        float32 scalar.
-    """
-    target = ops.log_softmax(ops.stop_gradient(ops.cast(target_logits, "float32")), axis=-1)
-    prediction = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-    divergence = ops.sum(ops.exp(target) * (target - prediction), axis=-1)
-    if symmetric:
-        reverse = ops.sum(ops.exp(prediction) * (prediction - target), axis=-1)
-        divergence = 0.5 * (divergence + reverse)
-    return _masked_mean(divergence, foreground)
-
-
-def balance(logits, foreground):
-    """Every part should get its share: log K + sum_k u_k log u_k, u the batch's part shares.
-
-    Zero when all parts cover the same area over the batch, log K when one part covers everything.
-    Not in the paper; it keeps parts from dying.
-
-    Args:
-        logits: `(batch, height, width, parts)`.
-        foreground: `(batch, height, width, 1)` in [0, 1].
-
-    Returns:
-        float32 scalar in [0, log K].
-    """
-    areas = sum_over_replicas(ops.sum(part_masks(logits, foreground), axis=(0, 1, 2)))
-    total = ops.sum(areas)
-    shares = areas / (total + 1e-7)
-    entropy = -ops.sum(shares * ops.log(shares + 1e-7))
-    # An empty batch has no shares, and nothing to say.
-    return ops.where(total > 0, ops.log(float(logits.shape[-1])) - entropy, 0.0)
-
-
-def cluster_cross_entropy(logits, foreground, features, centres):
-    """Parts should be the clusters of the features: cross-entropy with the nearest one.
-
-    Averaged over the foreground of each image, then over the batch. Not in the paper; parts start
-    from it, instead of from chance.
-
-    Args:
-        logits: `(batch, height, width, parts)`.
-        foreground: `(batch, height, width, 1)`, 0 or 1.
-        features: `(batch, h, w, channels)`, upsampled implicitly with aligned corners; relative to
-            their image's mean where the centres are.
-        centres: `(parts, channels)` of length 1; the nearest has the largest inner product.
-
-    Returns:
-        float32 scalar.
-    """
-    features, centres = ops.cast(features, "float32"), ops.cast(centres, "float32")
-    scores = ops.einsum("bhwc,kc->bhwk", features, centres)
-    scores = resize_aligned(scores, logits.shape[1:3])
-    nearest = ops.one_hot(ops.argmax(scores, axis=-1), logits.shape[-1], dtype="float32")
-    log_probabilities = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-    return _masked_mean(-ops.sum(nearest * log_probabilities, axis=-1), foreground)
-
-
-def foreground_cross_entropy(foreground_logits, foreground):
-    """Binary cross-entropy of the model's own foreground, mean over pixels.
-
-    Args:
-        foreground_logits: `(batch, height, width, 1)`.
-        foreground: `(batch, height, width, 1)` in [0, 1].
-
-    Returns:
-        float32 scalar.
-    """
-    logits, target = ops.cast(foreground_logits, "float32"), ops.cast(foreground, "float32")
-    return ops.mean(ops.softplus(logits) - target * logits)

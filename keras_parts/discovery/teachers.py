@@ -16,6 +16,7 @@ from keras_parts.backbones.dinov2 import dinov2, patch_input
 from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0, load_efficientnet_lite0
 from keras_parts.backbones.small import load_small_weights, small
 from keras_parts.backbones.vgg19 import load_vgg19, vgg19
+from keras_parts.discovery.views import join_maps
 from keras_parts.errors import ConfigError
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.ops import resize_aligned
@@ -90,7 +91,7 @@ class Teacher(keras.Model):
         self._fingerprint = None
 
     def call(self, images):
-        return _joined(self.maps(images))
+        return join_maps(self.maps(images))
 
     def maps(self, images):
         """The same features, each layer at its own resolution.
@@ -116,7 +117,7 @@ class Teacher(keras.Model):
 
         Their difference is what the network sees in an object only because of the way it faces.
         """
-        own, other = (_joined(self._upright(each)) for each in (images, _mirrored(images)))
+        own, other = (join_maps(self._upright(each)) for each in (images, _mirrored(images)))
         return own, _mirrored(other)
 
     def _averaged_turns(self, images):
@@ -169,12 +170,6 @@ class Teacher(keras.Model):
 
 def _size(maps):
     return tuple(maps.shape[1:3])
-
-
-def _joined(maps):
-    """Maps side by side along the channels, the coarser ones enlarged to the finest."""
-    size = max(map(_size, maps))
-    return ops.concatenate([resize_aligned(features, size) for features in maps], axis=-1)
 
 
 def _turned(maps, quarters):

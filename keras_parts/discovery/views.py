@@ -1,56 +1,89 @@
-"""Settings of the random transforms between two views of an image; needs no Keras."""
+"""`Views`: the tensors of a training step, as the losses see them."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-from keras_parts.errors import ConfigError
+from keras import ops
+
+from keras_parts.ops import part_descriptors, part_means, resize_aligned
+
+Tensor = Any
+"""A tensor of the running backend."""
 
 
-@dataclass(frozen=True)
-class ViewSettings:
-    """The random transforms between the two views; the defaults are the paper's.
+@dataclass(frozen=True, eq=False)
+class Views:
+    """The two views of a batch, at the resolution of the losses; the features at their own.
+
+    All tensors are float32. The second view is the first one, warped.
 
     Attributes:
-        jitter_first: whether the first view has its colours jittered too.
-        brightness, contrast, saturation, hue, jitter_probability, grey_probability: see
-            `keras_parts.ops.colour_jitter`.
-        rotation: largest, in degrees. scale: of the source coordinates, below 1 enlarges.
-        mirror: probability that the second view is mirrored.
-        shift, bend: largest, in half image sides; see `keras_parts.ops.random_source_points`.
-
-    Raises:
-        ConfigError: a field is outside its range.
+        logits: `(batch, height, width, parts)` of the first view.
+        foreground: `(batch, height, width, 1)`, 0 or 1.
+        weighted_foreground: the foreground times the prominence of each position.
+        foreground_logits: `(batch, height, width, 1)` of the first view.
+        lab: `(batch, height, width, 3)`, the image without jitter in CIE Lab.
+        feature_maps: teacher features `(batch, h, w, channels)` of the image without jitter: one
+            map, or one for each resolution; their channels follow each other.
+        target_logits: the logits of the first view, warped.
+        warped_logits: the logits of the second view.
+        warped_foreground: the foreground of the second view.
+        warped_foreground_logits: the foreground logits of the second view.
+        centre_features: whether `descriptors` and `compared_features` are relative to the mean
+            feature of the foreground of their image.
+        seed: `keras.random.SeedGenerator` for losses that draw random numbers.
+        step: scalar, number of training steps made so far.
     """
 
-    jitter_first: bool = True
-    brightness: float = 0.3
-    contrast: float = 0.3
-    saturation: float = 0.2
-    hue: float = 0.2
-    jitter_probability: float = 0.8
-    grey_probability: float = 0.2
-    rotation: float = 60.0
-    scale: tuple[float, float] = (1 / 2.0, 1 / 0.7)
-    shift: float = 0.1
-    bend: float = 0.01
-    mirror: float = 0.0
+    logits: Tensor
+    foreground: Tensor
+    weighted_foreground: Tensor
+    foreground_logits: Tensor
+    lab: Tensor
+    feature_maps: Sequence[Tensor]
+    target_logits: Tensor
+    warped_logits: Tensor
+    warped_foreground: Tensor
+    warped_foreground_logits: Tensor
+    centre_features: bool
+    seed: Any
+    step: Tensor
 
-    def __post_init__(self):
-        object.__setattr__(self, "scale", tuple(self.scale))
-        limits = dict.fromkeys(
-            (
-                "brightness",
-                "contrast",
-                "saturation",
-                "jitter_probability",
-                "grey_probability",
-                "mirror",
-            ),
-            1,
-        ) | {"hue": 0.5, "rotation": 180, "shift": 1, "bend": 0.2}
-        for name, limit in limits.items():
-            if not 0 <= getattr(self, name) <= limit:
-                raise ConfigError(f"views.{name} is {getattr(self, name)!r}, expected 0 to {limit}")
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 10:
-            raise ConfigError(
-                f"views.scale is {self.scale!r}, expected two numbers, 0 < low <= high"
-            )
+    @cached_property
+    def mean(self) -> Tensor:
+        """Mean feature of the foreground of each image, `(batch, 1, channels)`."""
+        return _concatenated(part_means(self.foreground, each) for each in self.feature_maps)
+
+    @cached_property
+    def descriptors(self) -> Tensor:
+        """Mean feature of each part, `(batch, parts, channels)`.
+
+        With `centre_features` the mean of the foreground is subtracted: the species of an animal
+        and the light of a photograph are in the features of all parts and describe none of them.
+        """
+        descriptors = _concatenated(
+            part_descriptors(self.logits, self.foreground, each) for each in self.feature_maps
+        )
+        return descriptors - self.mean if self.centre_features else descriptors
+
+    @cached_property
+    def compared_features(self) -> Tensor:
+        """One map of all channels, `(batch, h, w, channels)`, centred with `centre_features`."""
+        features = join_maps(self.feature_maps)
+        return features - self.mean[:, None] if self.centre_features else features
+
+
+def join_maps(maps: Sequence[Tensor]) -> Tensor:
+    """Maps side by side along the channels, upsampled to the finest one with aligned corners.
+
+    Args:
+        maps: `(batch, h, w, channels)` each.
+    """
+    size = max(tuple(features.shape[1:3]) for features in maps)
+    return _concatenated(resize_aligned(features, size) for features in maps)
+
+
+def _concatenated(tensors: Iterable[Tensor]) -> Tensor:
+    return ops.concatenate(list(tensors), axis=-1)

@@ -1,4 +1,4 @@
-from .recipes import RECIPES, Recipe, recipe
+from .recipes import RECIPES, Recipe, recipe, recipe_for
 from .run import train
 from .run_folder import RunFolder
 
@@ -7,5 +7,6 @@ __all__ = [
     "Recipe",
     "RunFolder",
     "recipe",
+    "recipe_for",
     "train",
 ]

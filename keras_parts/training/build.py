@@ -1,54 +1,55 @@
 """From a recipe to what trains it: segmenter, teacher, batches and the compiled model."""
 
-import math
+import logging
 import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import keras
+import numpy as np
 
 from keras_parts.backbones.resnet50 import freeze_affine
 from keras_parts.data.batches import Batches
-from keras_parts.data.crops import CropSettings
+from keras_parts.data.dataset import Dataset
 from keras_parts.data.features import FeatureCache, FeaturesTooLarge
 from keras_parts.discovery.clusters import find_clusters
+from keras_parts.discovery.losses import Clusters
 from keras_parts.discovery.model import PartDiscovery
-from keras_parts.discovery.standardiser import fit_standardiser, mirror_noise
-from keras_parts.discovery.teachers import create_teacher
+from keras_parts.discovery.standardiser import Standardiser, fit_standardiser, mirror_noise
+from keras_parts.discovery.teachers import Teacher, create_teacher
 from keras_parts.environment import FEATURES_VARIABLE, HOME_VARIABLE, cache_folder, feature_bytes
 from keras_parts.errors import ConfigError
 from keras_parts.models.architectures import architecture_of
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
-from keras_parts.training.optimisers import (
-    Schedule,
-    create_optimizer,
-)
+from keras_parts.training.optimisers import Schedule, create_optimizer
+from keras_parts.training.recipes import Recipe
 
-_MEASURED = 2000  # crops on which the teacher's features are standardised
-_COMPARED, _COMPARED_AT_ONCE = 256, 8  # crops that the teacher compares with their mirror images
-
-
-def check_execution(steps, interval):
-    """Raise ConfigError unless Keras can make so many steps at once, and a log interval of them."""
-    if interval % steps:
-        fitting = [str(number) for number in range(1, interval + 1) if not interval % number]
-        raise ConfigError(
-            f"recipe: steps_per_execution is {steps}, which does not divide the {interval} steps "
-            f"of a log interval: take {' or '.join(fitting)}"
-        )
-    if steps > 1 and keras.config.backend() == "torch":
-        raise ConfigError(
-            f"recipe: steps_per_execution is {steps}, but on PyTorch Keras makes one step at a "
-            "time: set it to 1, or take --backend tensorflow or jax"
-        )
+_LOG = logging.getLogger(__name__)
+_MEASURED = 2000
+"""Number of crops of which the statistics and clusters of the teacher features are computed."""
+_COMPARED, _COMPARED_BATCH = 256, 8
+"""Number of crops that the teacher compares with their mirror images, and of them in a batch."""
 
 
-def build_teacher(recipe):
+def build_teacher(recipe: Recipe) -> Teacher:
     """The teacher of a recipe.
 
-    In float32 where its features are kept, whatever the recipe's precision: runs of every
-    precision share them. Where it runs in every step it has the recipe's.
+    Where its features are cached it computes in float32, whatever the precision of the recipe:
+    runs of every precision share the cache. Where it runs in every step it has the recipe's.
+
+    Raises:
+        ConfigError: the teacher or one of its layers does not exist.
+        DataError: its weights are missing or belong to another network.
+
+    Example:
+        >>> from keras_parts.training import recipe
+        >>> from keras_parts.training.build import build_teacher
+        >>> build_teacher(recipe("toy")).layer_names
+        ('stage4',)
     """
-    with _precision(recipe.precision if recipe.box_jitter else "float32"):
+    with precision_policy(recipe.precision if recipe.crops.jitter else "float32"):
         return create_teacher(
             recipe.teacher,
             recipe.teacher_layers or None,
@@ -58,19 +59,18 @@ def build_teacher(recipe):
         )
 
 
-def build_segmenter(recipe):
-    """The segmenter of a recipe, with its backbone's weights or those of another segmenter."""
-    start = PartSegmenter.from_preset(recipe.init_from) if recipe.init_from else None
-    config = SegmenterConfig(
-        recipe.parts,
-        recipe.architecture,
-        recipe.output_stride,
-        recipe.size,
-        preprocessing=start.config.preprocessing if start else None,
-    )
-    segmenter = PartSegmenter(config)
-    if start:
-        _start_from(segmenter, start)
+def build_segmenter(recipe: Recipe) -> PartSegmenter:
+    """The segmenter of a recipe, with its backbone's weights or those of another segmenter.
+
+    Raises:
+        ConfigError: a setting of the segmenter is outside its range for the architecture.
+        DataError: weights are missing or belong to another network.
+    """
+    initial = PartSegmenter.from_preset(recipe.init_from) if recipe.init_from else None
+    preprocessing = initial.config.preprocessing if initial else None
+    segmenter = PartSegmenter(replace(segmenter_config(recipe), preprocessing=preprocessing))
+    if initial:
+        _copy_weights(initial, segmenter)
     elif recipe.backbone_weights != "random":
         _load_backbone(segmenter, recipe.backbone_weights)
     if recipe.train_from:
@@ -81,28 +81,57 @@ def build_segmenter(recipe):
     return segmenter
 
 
-def prepare_batches(recipe, dataset, progress=True):
-    """Training batches, with the teacher's features where crops never change.
+def segmenter_config(recipe: Recipe) -> SegmenterConfig:
+    """The configuration of the segmenter of a recipe.
+
+    Raises:
+        ConfigError: the architecture is not registered, or `output_stride` or `image_size` is
+            outside its range.
+    """
+    return SegmenterConfig(
+        recipe.num_parts, recipe.architecture, recipe.output_stride, recipe.image_size
+    )
+
+
+def prepare_batches(
+    recipe: Recipe, dataset: Dataset, teacher: Teacher, *, progress: bool = True
+) -> tuple[Batches, Teacher | None, Standardiser | None]:
+    """Training batches, with the teacher features where crops never change.
+
+    Args:
+        recipe: the recipe.
+        dataset: training samples with a foreground each.
+        teacher: of `build_teacher`.
+        progress: show a progress bar while the features are computed.
 
     Returns:
-        `Batches`; the teacher, or None where its features are in the batches; its standardiser,
-        or None.
+        The batches; the teacher, or None where the batches have its features; the standardiser of
+        its features, or None.
+
+    Raises:
+        FeaturesTooLarge: there is no room for the features, and the teacher cannot run in every
+            step.
+        DataError: a sample has no foreground or cannot be read.
     """
-    crops = CropSettings(recipe.padding, recipe.box_jitter, recipe.mirror)
-    teacher = build_teacher(recipe)
-    features = None if recipe.box_jitter else _features(recipe, dataset, crops, teacher, progress)
-    batches = Batches(dataset, crops, recipe.batch_size, recipe.size, recipe.seed, features)
-    standardiser = _standardiser(recipe, batches, teacher) if recipe.standardise else None
+    features = None
+    if not recipe.crops.jitter:
+        features = _cached_features(recipe, dataset, teacher, progress)
+    batches = Batches(
+        dataset, recipe.crops, recipe.batch_size, recipe.image_size, recipe.seed, features
+    )
+    standardiser = _fit_standardiser(recipe, batches, teacher) if recipe.standardise else None
     return batches, None if features else teacher, standardiser
 
 
-def _features(recipe, dataset, crops, teacher, progress):
-    """The teacher's features of all crops, or None, with a warning, if there is no room."""
+def _cached_features(
+    recipe: Recipe, dataset: Dataset, teacher: Teacher, progress: bool
+) -> FeatureCache | None:
+    """The teacher features of all crops; None, with a warning, if there is no room for them."""
     try:
         return FeatureCache(
             dataset,
-            crops,
-            recipe.teacher_size or recipe.size,
+            recipe.crops,
+            recipe.teacher_size or recipe.image_size,
             teacher.predict_on_batch,
             teacher.fingerprint,
             folder=cache_folder() / "features",
@@ -112,8 +141,8 @@ def _features(recipe, dataset, crops, teacher, progress):
         )
     except FeaturesTooLarge as error:
         message = f"{error}. Raise {FEATURES_VARIABLE}, or name another folder in {HOME_VARIABLE}"
-        if recipe.teacher_size not in (None, recipe.size):
-            # In a step the teacher would see images of another size, and the result be another.
+        if recipe.teacher_size not in (None, recipe.image_size):
+            # In a step the teacher would see images of another size: the result would differ.
             raise FeaturesTooLarge(message) from None
         warnings.warn(
             f"{message}; until then the teacher runs in every step, which takes longer",
@@ -122,118 +151,151 @@ def _features(recipe, dataset, crops, teacher, progress):
         return None
 
 
-def build_discovery(recipe, segmenter, teacher, standardiser, steps, clusters=None):
-    """The compiled model that trains the segmenter."""
+def find_initial_clusters(
+    recipe: Recipe, batches: Batches, teacher: Teacher | None, standardiser: Standardiser | None
+) -> np.ndarray | None:
+    """Centres of clusters of the teacher features, with which the parts are initialised.
+
+    Returns:
+        float32 `(parts, channels)`; None where the recipe has no weight for the loss "clusters",
+        or keeps the parts of another segmenter.
+    """
+    if not recipe.loss_weights.get("clusters") or _keeps_parts(recipe):
+        return None
+    crops = (
+        (standardiser.apply(features) if standardiser else features, foreground)
+        for features, foreground in _features_and_foregrounds(batches, teacher)
+    )
+    return find_clusters(
+        crops,
+        recipe.num_parts,
+        num_images=min(_MEASURED, len(batches.dataset)),
+        prominence_exponent=recipe.prominence_exponent,
+        centre_features=recipe.centre_features,
+        seed=recipe.seed,
+    )
+
+
+def build_discovery(
+    recipe: Recipe,
+    segmenter: PartSegmenter,
+    *,
+    teacher: Teacher | None,
+    standardiser: Standardiser | None,
+    steps: int,
+    clusters: np.ndarray | None = None,
+) -> PartDiscovery:
+    """The compiled model that trains the segmenter.
+
+    Args:
+        recipe: the recipe.
+        segmenter: of `build_segmenter`.
+        teacher: of `prepare_batches`.
+        standardiser: of `prepare_batches`.
+        steps: number of training steps, over which the schedule runs.
+        clusters: of `find_initial_clusters`.
+    """
+    losses: dict[str, Any] = recipe.create_losses()
+    if clusters is not None:
+        loss, weight = losses[Clusters.name]
+        losses[Clusters.name] = replace(loss, centres=clusters), weight
     discovery = PartDiscovery(
         segmenter,
-        recipe.weights,
+        losses,
         teacher=teacher,
         standardiser=standardiser,
         loss_size=recipe.loss_size,
-        views=recipe.views,
-        temperature=recipe.temperature,
-        positives=recipe.positives,
-        centre=recipe.centre,
-        prominence=recipe.prominence,
-        clusters=clusters,
-        start_steps=recipe.start_steps,
+        view_transforms=recipe.view_transforms,
+        centre_features=recipe.centre_features,
+        prominence_exponent=recipe.prominence_exponent,
         seed=recipe.seed,
     )
-    head = {variable.path for variable in segmenter.head.variables}
     optimizer = create_optimizer(
         recipe.optimizer,
-        Schedule(recipe.schedule, recipe.learning_rate, steps, recipe.warmup),
+        Schedule(recipe.schedule, recipe.learning_rate, steps, recipe.warmup_steps),
         weight_decay=recipe.weight_decay,
         clip_norm=recipe.clip_norm,
-        ema=recipe.ema,
+        ema=recipe.ema_momentum,
         head_multiplier=recipe.head_multiplier,
-        is_head=head,
+        is_head={variable.path for variable in segmenter.head.variables},
     )
-    jit_compile = "auto" if recipe.jit_compile is None else recipe.jit_compile
     discovery.compile(
         optimizer=optimizer,
-        jit_compile=jit_compile,
+        jit_compile="auto" if recipe.jit_compile is None else recipe.jit_compile,
         steps_per_execution=recipe.steps_per_execution,
     )
     return discovery
 
 
-def _load_backbone(segmenter, weights):
-    """Put in the weights of a file, or those that are "pretrained"."""
+@contextmanager
+def precision_policy(policy: str) -> Iterator[None]:
+    """Inside the block, layers are made with this Keras dtype policy."""
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(previous)
+
+
+def _load_backbone(segmenter: PartSegmenter, weights: str) -> None:
+    """Load the weights of a file, or the pretrained ones."""
     name = segmenter.config.architecture
     load = architecture_of(name).load
     if load is None:
         raise ConfigError(
             f"backbone_weights is {weights!r}, but {name} was registered without `load`, which "
-            "puts them in: register it with, or set backbone_weights to 'random'"
+            "loads them: register it with one, or set backbone_weights to 'random'"
         )
     load(segmenter.backbone, None if weights == "pretrained" else weights)
 
 
-def _start_from(segmenter, start):
-    """Copy every weight that both have in the same shape: with another K, all but the logits."""
-    if start.config.architecture != segmenter.config.architecture:
+def _copy_weights(source: PartSegmenter, target: PartSegmenter) -> None:
+    """Copy all weights of equal name and shape: with another K, all but those of the logits."""
+    if source.config.architecture != target.config.architecture:
         raise ConfigError(
-            f"init_from is a segmenter of architecture {start.config.architecture!r}, the recipe's "
-            f"is {segmenter.config.architecture!r}: set architecture to the same"
+            f"init_from is a segmenter of architecture {source.config.architecture!r}, the "
+            f"recipe's is {target.config.architecture!r}: set architecture to the same"
         )
-    theirs = {variable.path: variable for variable in start.variables}
-    for variable in segmenter.variables:
-        source = theirs.get(variable.path)
-        if source is not None and source.shape == variable.shape:
-            variable.assign(source)
+    found = {variable.path: variable for variable in source.variables}
+    for variable in target.variables:
+        value = found.get(variable.path)
+        if value is not None and value.shape == variable.shape:
+            variable.assign(value)
 
 
-def _clusters(recipe, batches, teacher, standardiser):
-    """Where the parts start; None by chance, or where those of another segmenter are."""
-    if not recipe.weights.get("clusters") or _goes_on(recipe):
-        return None
-    crops = (
-        (standardiser.apply(features) if standardiser else features, foreground)
-        for features, foreground in _measured(batches, teacher)
-    )
-    images = min(_MEASURED, len(batches.dataset))
-    return find_clusters(crops, images, recipe.parts, recipe.prominence, recipe.centre, recipe.seed)
+def _keeps_parts(recipe: Recipe) -> bool:
+    """Whether the parts of another segmenter, with the same K, are kept."""
+    initial = recipe.init_from
+    return initial is not None and PartSegmenter.from_preset(initial).parts == recipe.num_parts
 
 
-def _goes_on(recipe):
-    """Whether there are parts already: those of a segmenter with as many."""
-    start = recipe.init_from
-    return start is not None and PartSegmenter.from_preset(start).parts == recipe.parts
-
-
-def _measured(batches, teacher):
-    """Features and foregrounds of some crops, batch by batch."""
-    for batch in _first(batches, _MEASURED):
-        features = batch.get("features")
+def _features_and_foregrounds(
+    batches: Batches, teacher: Teacher | None
+) -> Iterator[tuple[Any, np.ndarray]]:
+    """Teacher features and foregrounds of some crops, batch by batch."""
+    for batch in _first_batches(batches, _MEASURED):
+        features: Any = batch.get("features")
         if features is None:
+            assert teacher is not None
             features = teacher.predict_on_batch(batch["image"])
         yield features, batch["foreground"]
 
 
-def _standardiser(recipe, batches, teacher):
-    measured = _measured(batches, teacher)
+def _fit_standardiser(recipe: Recipe, batches: Batches, teacher: Teacher) -> Standardiser:
+    measured = _features_and_foregrounds(batches, teacher)
     if recipe.noise_floor is None:
         return fit_standardiser(measured)
-    size = recipe.teacher_size or recipe.size
-    seen = Batches(batches.dataset, batches.crops, _COMPARED_AT_ONCE, size, recipe.seed)
+    size = recipe.teacher_size or recipe.image_size
+    images = Batches(batches.dataset, batches.crops, _COMPARED_BATCH, size, recipe.seed)
     noise = mirror_noise(
-        teacher, ((batch["image"], batch["foreground"]) for batch in _first(seen, _COMPARED))
+        teacher,
+        ((batch["image"], batch["foreground"]) for batch in _first_batches(images, _COMPARED)),
     )
     return fit_standardiser(measured, noise, recipe.noise_floor)
 
 
-def _first(batches, count):
-    """Batches of `count` crops or a little more, or of as many as there are samples."""
+def _first_batches(batches: Batches, count: int) -> Iterable[dict[str, np.ndarray]]:
+    """Batches with `count` crops or a few more, or with as many as there are samples."""
     count = min(count, len(batches.dataset))
-    return map(batches.batch, range(math.ceil(count / batches.batch_size)))
-
-
-@contextmanager
-def _precision(policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+    return map(batches.batch, range(-(-count // batches.batch_size)))

@@ -1,87 +1,117 @@
-"""Recipes: everything that decides what a training does, as checked, frozen values."""
+"""Recipes: all settings of a training, as checked, frozen values. Importing them needs no Keras."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any, ClassVar
 
-from keras_parts.discovery.views import ViewSettings
-from keras_parts.errors import ConfigError
+from keras_parts.data.crops import CropSettings
+from keras_parts.discovery.losses import LOSSES, Loss, create_loss, create_losses
+from keras_parts.discovery.transforms import ViewTransforms
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.settings import Settings, choice, flag, number, numbers, text, texts, whole
 from keras_parts.training.choices import OPTIMIZERS, SCHEDULES
 
 BATCH_NORM = ("frozen", "statistics", "trained")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
+_LOG = logging.getLogger(__name__)
+_ZOO = "zoo:"
+_WARMUP, _DECAY = 4, 3
+"""Maximum share of a short run in which the learning rate rises, and in which the cluster loss
+decays: a quarter and a third."""
+
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a segmenter is trained.
+class Recipe(Settings):
+    """All settings of a training.
 
     Attributes:
-        name: of the recipe it started from.
-        parts: number of parts K.
-        architecture, output_stride, size: of the segmenter, see `SegmenterConfig`.
+        name: of the recipe that this one is a variant of.
+        num_parts: number of parts K.
+        architecture, output_stride, image_size: of the segmenter, see
+            `keras_parts.models.SegmenterConfig`.
         backbone_weights: "pretrained", "random", or the path of a weights file.
-        init_from: folder of a segmenter of this architecture to start from, head included, instead
-            of `backbone_weights`; `keras_parts.zoo.path(name)` is one. With as many parts there,
-            training goes on with those parts.
-        batch_norm: "frozen" keeps the pretrained statistics; "statistics" updates them, with
-            scale and offset frozen (the paper); "trained" trains all of it.
-        train_from: name of the first backbone output that is trained, with all behind it; what lies
-            before it keeps its weights. None trains all.
+        init_from: folder of a segmenter of the same architecture, such as
+            `keras_parts.zoo.path(name)`. The training starts with its weights, those of the head
+            included, instead of `backbone_weights`. With the same `num_parts` the parts are kept.
+        batch_norm: "frozen" keeps the pretrained statistics; "statistics" updates them and
+            freezes scale and offset (the paper); "trained" trains scale and offset as well.
+        train_from: name of the first backbone output that is trained. All layers before it stay
+            frozen. None trains the whole backbone.
         teacher, teacher_layers, teacher_weights: see `keras_parts.discovery.create_teacher`.
-        teacher_size: side of the teacher's input in pixels; None takes `size`.
-        teacher_turns, teacher_mirror: see `keras_parts.discovery.teachers.Teacher`.
-        standardise: centre the teacher's features and scale them to unit variance over the
-            foreground, so that loss weights carry over between teachers.
-        noise_floor: of the standardised features, directions in which an object and its mirror
-            image differ are shrunk, see `keras_parts.discovery.fit_standardiser`; None is off.
-        centre: compare descriptors, and features with the clusters, relative to their image's
-            mean; prominence: how much more what differs from that mean counts in the feature
-            consistency; see `PartDiscovery`.
-        start_steps: steps over which the loss "clusters" fades out, by which parts start as
-            clusters of the teacher's features; without that loss they start by chance.
-        weights: {loss name: weight}, names out of `keras_parts.discovery.model.OBJECTIVES`.
-        loss_size: side in pixels at which losses are taken; None takes `size`.
-        temperature, positives: of the contrastive loss.
-        views: the random transforms between the two views.
-        padding: of the box, a fraction of its sides. box_jitter: random displacement of each
-            side, a fraction. mirror: probability.
-        batch_size, steps, optimizer, learning_rate, schedule, warmup (steps), weight_decay,
-        clip_norm (global; None is off): of the optimisation.
-        head_multiplier: factor on the head's learning rate.
-        ema: momentum of the averaged weights that are kept in the end; None is off.
-        precision: a Keras dtype policy. jit_compile: None lets Keras decide.
-        steps_per_execution: how many steps the backend makes between two looks of the program; the
-            result is the same. It must divide the log interval, a fortieth of the steps, and be 1
-            on PyTorch.
+        teacher_size: side of the teacher's input in pixels; None takes `image_size`.
+        teacher_turns, teacher_mirror: see `keras_parts.discovery.Teacher`.
+        standardise: centre the teacher features and scale them to unit variance over the
+            foreground, so that loss weights can be used with another teacher.
+        noise_floor: scale down the directions of the standardised features in which an object and
+            its mirror image differ, see `keras_parts.discovery.fit_standardiser`; None is off.
+        centre_features: compare part descriptors with each other, and features with clusters,
+            relative to the mean feature of their image's foreground.
+        prominence_exponent: exponent of `keras_parts.ops.prominence`, by which positions are
+            weighted in the feature consistency and in the clusters; 0 weights all alike.
+        loss_weights: `{loss name: weight}`, names of `keras_parts.discovery.LOSSES`.
+        loss_settings: `{loss name: {setting: value}}`; settings that are not given have the
+            defaults of the loss.
+        loss_size: side in pixels at which losses are computed; None takes `image_size`.
+        view_transforms: the random transforms between the two views.
+        crops: how objects are cropped. With `crops.jitter` the teacher runs in every step.
+        batch_size: images in each step.
+        steps: number of training steps.
+        optimizer: "adam", "adamw" or "sgd".
+        learning_rate: maximum of the schedule.
+        schedule: "cosine", "polynomial" or "constant".
+        warmup_steps: steps in which the learning rate rises, fewer than `steps`.
+        weight_decay: decoupled from the gradient; not with "adam".
+        clip_norm: maximum norm of all gradients together; None is off.
+        head_multiplier: factor on the learning rate of the head.
+        ema_momentum: momentum of the averaged weights that are kept in the end; None is off.
+        precision: a Keras dtype policy.
+        jit_compile: whether XLA compiles the step; None lets Keras decide.
+        steps_per_execution: number of steps that the backend makes in one call; the result is the
+            same. It must divide the log interval, a fortieth of the steps, and be 1 on PyTorch.
         seed: of weights, data order and random draws.
 
     Raises:
         ConfigError: a field is outside its range.
+
+    Example:
+        >>> from keras_parts.training import recipe
+        >>> chosen = recipe("default", num_parts=8, **{"loss_weights.balance": 1.0})
+        >>> chosen.num_parts, chosen.loss_weights["balance"], chosen.crops.padding
+        (8, 1.0, 0.05)
     """
 
-    name: str = "default"
-    parts: int = 4
-    architecture: str = "efficientnet_lite0"
-    output_stride: int = 16
-    size: int = 257
-    backbone_weights: str = "pretrained"
-    init_from: str | None = None
-    batch_norm: str = "frozen"
-    train_from: str | None = "block_11"
-    teacher: str = "efficientnet_lite0"
-    teacher_layers: tuple[str, ...] = ("block_10", "block_14")
-    teacher_weights: str | None = None
-    teacher_size: int | None = 321
-    teacher_turns: tuple[float, float, float, float] = (1.0, 0.35, 0.35, 0.35)
-    teacher_mirror: bool = True
-    standardise: bool = True
-    noise_floor: float | None = 30.0
-    centre: bool = True
-    prominence: float = 3.0
-    start_steps: int = 80
-    weights: Mapping[str, float] = field(
+    prefix: ClassVar[str] = "recipe: "
+
+    name: str = text("default")
+    num_parts: int = whole(4, 2, 64)
+    architecture: str = text("efficientnet_lite0")
+    output_stride: int = whole(16, 1, 64)
+    image_size: int = whole(257, 33, 4097)
+    backbone_weights: str = text("pretrained")
+    init_from: str | None = text(None, optional=True)
+    batch_norm: str = choice("frozen", BATCH_NORM)
+    train_from: str | None = text("block_11", optional=True)
+    teacher: str = text("efficientnet_lite0")
+    teacher_layers: tuple[str, ...] = texts(("block_10", "block_14"))
+    teacher_weights: str | None = text(None, optional=True)
+    teacher_size: int | None = whole(321, 33, 4097, optional=True)
+    teacher_turns: tuple[float, float, float, float] = numbers(
+        (1.0, 0.35, 0.35, 0.35),
+        "four weights of 0 or more, not all 0",
+        lambda weights: min(weights) >= 0 and sum(weights) > 0,
+    )
+    teacher_mirror: bool = flag(True)
+    standardise: bool = flag(True)
+    noise_floor: float | None = number(30.0, 1e-3, 1e6, optional=True)
+    centre_features: bool = flag(True)
+    prominence_exponent: float = number(3.0, 0, 8)
+    loss_weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "feature_consistency": 5.0,
             # Lab differs within a bird by about 300 squared units, the teacher's features by 1.
@@ -93,173 +123,260 @@ class Recipe:
             "clusters": 5.0,
         }
     )
-    loss_size: int | None = 33
-    temperature: float = 0.19
-    positives: str = "all"
-    views: ViewSettings = field(
-        default_factory=lambda: ViewSettings(rotation=45.0, scale=(0.6, 1.4), bend=0.05, mirror=0.5)
+    loss_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    loss_size: int | None = whole(33, 9, 4097, optional=True)
+    view_transforms: ViewTransforms = field(
+        default_factory=lambda: ViewTransforms(
+            rotation=45.0, scale=(0.6, 1.4), bend=0.05, mirror=0.5
+        )
     )
-    padding: float = 0.05
-    box_jitter: float = 0.0
-    mirror: float = 0.5
-    batch_size: int = 12
-    steps: int = 240
-    optimizer: str = "adam"
-    learning_rate: float = 5e-5
-    schedule: str = "cosine"
-    warmup: int = 20
-    weight_decay: float = 0.0
-    clip_norm: float | None = 5.0
-    head_multiplier: float = 20.0
-    ema: float | None = None
-    precision: str = "float32"
-    jit_compile: bool | None = None
-    steps_per_execution: int = 1
-    seed: int = 0
+    crops: CropSettings = field(default_factory=lambda: CropSettings(jitter=0.0))
+    batch_size: int = whole(12, 1, 65536)
+    steps: int = whole(240, 1, 10**8)
+    optimizer: str = choice("adam", OPTIMIZERS)
+    learning_rate: float = number(5e-5, 0, 100, above=True)
+    schedule: str = choice("cosine", SCHEDULES)
+    warmup_steps: int = whole(20, 0, 10**8)
+    weight_decay: float = number(0.0, 0, 1)
+    clip_norm: float | None = number(5.0, 0, 1e6, optional=True, above=True)
+    head_multiplier: float = number(20.0, 0, 1e4, above=True)
+    ema_momentum: float | None = number(None, 0, 1, optional=True, above=True, below=True)
+    precision: str = choice("float32", PRECISIONS)
+    jit_compile: bool | None = choice(None, (None, True, False))
+    steps_per_execution: int = whole(1, 1, 10**6)
+    seed: int = whole(0, 0, 2**31 - 1)
 
-    def __post_init__(self):
-        object.__setattr__(self, "teacher_layers", tuple(self.teacher_layers))
-        object.__setattr__(self, "teacher_turns", tuple(self.teacher_turns))
-        object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_losses()
+        for name, kind in _GROUPS.items():
+            if not isinstance(getattr(self, name), kind):
                 raise ConfigError(
-                    f"recipe: {name} is {getattr(self, name)!r}, expected one of "
-                    f"{', '.join(map(str, choices))}"
+                    f"recipe: {name} is {getattr(self, name)!r}, expected {kind.__name__}"
                 )
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if value is None and name in _OPTIONAL:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ConfigError(f"recipe: {name} is {value!r}, expected a number")
-            if name in _WHOLE and value != int(value):
-                raise ConfigError(f"recipe: {name} is {value!r}, expected a whole number")
-            if not low <= value <= high:
-                raise ConfigError(f"recipe: {name} is {value!r}, expected {low:g} to {high:g}")
-        if not self.warmup < self.steps:
+        if not self.warmup_steps < self.steps:
             raise ConfigError(
-                f"recipe: warmup is {self.warmup}, expected fewer than the {self.steps} steps"
+                f"recipe: warmup_steps is {self.warmup_steps}, expected fewer than the "
+                f"{self.steps} steps"
             )
-        for name, weight in self.weights.items():
+        if self.optimizer == "adam" and self.weight_decay:
+            raise ConfigError(
+                f"recipe: weight_decay is {self.weight_decay}, but adam has none: set optimizer to "
+                "adamw, or weight_decay to 0"
+            )
+
+    def _check_losses(self) -> None:
+        weights = dict(self.loss_weights)
+        for name, weight in weights.items():
+            if name not in LOSSES:
+                raise ConfigError(
+                    f"recipe: loss_weights.{name}: there is no such loss; there are "
+                    f"{', '.join(LOSSES)}"
+                )
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
                 raise ConfigError(
-                    f"recipe: weights.{name} is {weight!r}, expected a number of at least 0"
+                    f"recipe: loss_weights.{name} is {weight!r}, expected a number of at least 0"
                 )
+        try:
+            settings = {
+                name: create_loss(name, self.loss_settings.get(name, {})).to_json()
+                for name in {**_configurable(), **self.loss_settings}
+            }
+        except ConfigError as error:
+            raise ConfigError(f"recipe: {error}") from None
+        frozen = {name: MappingProxyType(values) for name, values in settings.items()}
+        object.__setattr__(self, "loss_weights", MappingProxyType(weights))
+        object.__setattr__(self, "loss_settings", MappingProxyType(frozen))
 
     @property
-    def teacher_views(self):
+    def teacher_views(self) -> tuple[str, ...]:
         """What the teacher sees besides the upright image, in words: "turned", "mirrored"."""
         seen = {"turned": any(self.teacher_turns[1:]), "mirrored": self.teacher_mirror}
         return tuple(word for word, is_seen in seen.items() if is_seen)
 
-    def with_settings(self, settings):
-        """A copy with some fields changed.
+    def create_losses(self) -> dict[str, tuple[Loss, float]]:
+        """The losses and their weights, as `keras_parts.discovery.PartDiscovery` takes them."""
+        return create_losses(self.loss_weights, self.loss_settings)
+
+    def with_settings(self, settings: Mapping[str, Any]) -> "Recipe":
+        """A copy with some settings changed.
+
+        Fewer `steps` shorten the warm-up to a quarter of them and the decay of the cluster loss to
+        a third, unless `settings` contain those as well.
 
         Args:
-            settings: `{field: value}`; "weights.NAME" and "views.NAME" reach inside.
+            settings: `{name: value}`. A name is a field, or one level inside of a field:
+                "loss_weights.NAME", "view_transforms.NAME", "crops.NAME", or "LOSS.SETTING" for
+                the settings of a loss, such as "contrastive.temperature".
 
         Raises:
-            ConfigError: no such field, or a value outside its range.
+            ConfigError: there is no such setting, or a value is outside its range.
         """
-        changes, weights, views = {}, dict(self.weights), {}
+        changes: dict[str, Any] = {}
+        weights = dict(self.loss_weights)
+        losses = {name: dict(values) for name, values in self.loss_settings.items()}
+        inside: dict[str, dict[str, Any]] = {name: {} for name in _GROUPS}
         for name, value in settings.items():
             group, _, inner = name.partition(".")
-            if group == "weights" and inner:
+            if group == "loss_weights" and inner:
                 weights[inner] = value
-            elif group == "views" and inner in _names(ViewSettings):
-                views[inner] = value
-            elif not inner and name in _names(Recipe):
+            elif group in LOSSES and inner:
+                losses.setdefault(group, {})[inner] = value
+            elif group in _GROUPS and inner in _GROUPS[group].names():
+                inside[group][inner] = value
+            elif not inner and name in _field_names():
                 changes[name] = value
             else:
-                raise ConfigError(
-                    f"recipe: there is no setting {name!r}; there are "
-                    f"{', '.join(sorted(_names(Recipe)))}, weights.NAME and views.NAME"
-                )
-        changes.setdefault("weights", weights)
-        if views:
-            changes.setdefault("views", replace(self.views, **views))
+                raise ConfigError(_unknown(name))
+        changes |= self._shortened(settings, losses)
+        changes.setdefault("loss_weights", weights)
+        changes.setdefault("loss_settings", losses)
+        for group, values in inside.items():
+            if values:
+                changes[group] = replace(changes.get(group, getattr(self, group)), **values)
         return replace(self, **changes)
 
-    def to_json(self):
-        """Plain JSON values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {
-            "weights": dict(self.weights),
-            "views": asdict(self.views),
-            "teacher_layers": list(self.teacher_layers),
-            "teacher_turns": list(self.teacher_turns),
-        }
+    def _shortened(
+        self, settings: Mapping[str, Any], losses: dict[str, dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Changes that let warm-up and decay of the cluster loss fit into the steps of a short run.
+
+        The decay is changed in `losses`. What `settings` set stays as it is.
+        """
+        steps = settings.get("steps")
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            return {}
+        decay = "clusters.decay_steps"
+        if decay not in settings and "loss_settings" not in settings:
+            maximum = max(1, steps // _DECAY)
+            if losses["clusters"]["decay_steps"] > maximum:
+                losses["clusters"]["decay_steps"] = maximum
+                _LOG.info("%s is %d, because the run has only %d steps", decay, maximum, steps)
+        maximum = steps // _WARMUP
+        if "warmup_steps" in settings or self.warmup_steps <= maximum:
+            return {}
+        _LOG.info("warmup_steps is %d, because the run has only %d steps", maximum, steps)
+        return {"warmup_steps": maximum}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, for `from_json`."""
+        values: dict[str, Any] = {}
+        own = super().to_json()
+        for name in _field_names():
+            if name in own:
+                values[name] = own[name]
+            elif name in _GROUPS:
+                values[name] = getattr(self, name).to_json()
+        values["loss_weights"] = dict(self.loss_weights)
+        values["loss_settings"] = {name: dict(each) for name, each in self.loss_settings.items()}
+        return values
 
     @classmethod
-    def from_json(cls, values):
-        """The inverse of `to_json`."""
-        unknown = sorted(set(values) - _names(cls))
+    def from_json(cls, values: Mapping[str, Any]) -> "Recipe":
+        """The inverse of `to_json`; reads settings of older versions as well.
+
+        Raises:
+            ConfigError: there is no such setting, or a value is outside its range.
+        """
+        values = translate_settings(values)
+        unknown = [name for name in values if name not in _field_names()]
         if unknown:
-            raise ConfigError(f"recipe: there is no setting {unknown[0]!r}")
-        return cls(**values | {"views": ViewSettings(**values["views"])})
+            raise ConfigError(_unknown(unknown[0]))
+        for group, kind in _GROUPS.items():
+            if group in values:
+                wrong = [name for name in values[group] if name not in kind.names()]
+                if wrong:
+                    raise ConfigError(_unknown(f"{group}.{wrong[0]}"))
+                values[group] = kind(**values[group])
+        return cls(**values)
 
 
-def _names(kind):
-    return {field.name for field in fields(kind)}
+_GROUPS: dict[str, type[Settings]] = {"view_transforms": ViewTransforms, "crops": CropSettings}
+"""Fields of a recipe that hold settings of their own."""
 
-
-_CHOICES = {
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "batch_norm": BATCH_NORM,
-    "precision": PRECISIONS,
-    "positives": ("all", "one"),
-    "jit_compile": (None, True, False),
+_RENAMED = {
+    "parts": "num_parts",
+    "size": "image_size",
+    "weights": "loss_weights",
+    "centre": "centre_features",
+    "prominence": "prominence_exponent",
+    "views": "view_transforms",
+    "warmup": "warmup_steps",
+    "ema": "ema_momentum",
+    "temperature": "contrastive.temperature",
+    "positives": "contrastive.positives",
+    "start_steps": "clusters.decay_steps",
+    "padding": "crops.padding",
+    "box_jitter": "crops.jitter",
+    "mirror": "crops.mirror",
 }
-_RANGES = {
-    "parts": (2, 64),
-    "size": (33, 4097),
-    "teacher_size": (33, 4097),
-    "loss_size": (9, 4097),
-    "temperature": (1e-3, 100),
-    "padding": (0, 1),
-    "box_jitter": (0, 0.5),
-    "mirror": (0, 1),
-    "batch_size": (1, 65536),
-    "steps": (1, 10**8),
-    "learning_rate": (0, 100),
-    "warmup": (0, 10**8),
-    "weight_decay": (0, 1),
-    "noise_floor": (1e-3, 1e6),
-    "prominence": (0, 8),
-    "start_steps": (1, 10**8),
-    "clip_norm": (0, 1e6),
-    "head_multiplier": (0, 1e4),
-    "ema": (0, 1),
-    "steps_per_execution": (1, 10**6),
-    "seed": (0, 2**31 - 1),
-}
-_OPTIONAL = {"teacher_size", "loss_size", "noise_floor", "clip_norm", "ema"}
-_WHOLE = {
-    "parts", "size", "teacher_size", "loss_size", "batch_size", "steps", "warmup", "start_steps",
-    "steps_per_execution", "seed",
-}  # fmt: skip
+"""Settings of the first run folders and cards -> today's names."""
+
+
+def translate_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run folder or card of any version, under today's names.
+
+    Args:
+        settings: what `Recipe.to_json` gave, or some of it.
+
+    Example:
+        >>> from keras_parts.training.recipes import translate_settings
+        >>> translate_settings({"parts": 4, "temperature": 0.2})
+        {'num_parts': 4, 'loss_settings': {'contrastive': {'temperature': 0.2}}}
+    """
+    translated: dict[str, Any] = {}
+    for name, value in settings.items():
+        group, _, inner = _RENAMED.get(name, name).partition(".")
+        if not inner:
+            translated[group] = value
+        elif group in _GROUPS:
+            translated.setdefault(group, {})[inner] = value
+        else:
+            translated.setdefault("loss_settings", {}).setdefault(group, {})[inner] = value
+    return translated
+
+
+def _field_names() -> tuple[str, ...]:
+    return tuple(Recipe.__dataclass_fields__)
+
+
+def _configurable() -> dict[str, type[Loss]]:
+    """The losses that have settings."""
+    return {name: loss for name, loss in LOSSES.items() if loss.names()}
+
+
+def _unknown(name: str) -> str:
+    """The error message for a setting that does not exist."""
+    group, dot, inner = name.partition(".")
+    if group in _RENAMED:
+        return f"recipe: the setting {name!r} is now called {_RENAMED[group] + dot + inner!r}"
+    listed = [each for each in _field_names() if each not in ("loss_settings", *_GROUPS)]
+    listed += [f"{loss}.{each}" for loss, kind in _configurable().items() for each in kind.names()]
+    return (
+        f"recipe: there is no setting {name!r}; there are {', '.join(sorted(listed))}, "
+        f"loss_weights.NAME, {' and '.join(f'{group}.NAME' for group in _GROUPS)}"
+    )
+
 
 DEFAULT = Recipe()
 
 TOY = Recipe(
     name="toy",
-    parts=5,
+    num_parts=5,
     architecture="small",
     output_stride=8,
     backbone_weights="random",
     batch_norm="trained",
     train_from=None,
-    size=161,
+    image_size=161,
     teacher_size=None,
     teacher="small",
     teacher_layers=("stage4",),
     teacher_turns=(1.0, 0.0, 0.0, 0.0),
     teacher_mirror=False,
     noise_floor=None,
-    prominence=0.0,
-    weights={
+    prominence_exponent=0.0,
+    loss_weights={
         "feature_consistency": 5.0,
         "visual_consistency": 0.002,
         "contrastive": 1.0,
@@ -267,11 +384,11 @@ TOY = Recipe(
         "foreground": 1.0,
         "balance": 1.0,
     },
-    views=ViewSettings(rotation=45.0),
+    view_transforms=ViewTransforms(rotation=45.0),
     loss_size=41,
     steps=480,
     learning_rate=1e-3,
-    warmup=50,
+    warmup_steps=50,
     head_multiplier=1.0,
 )
 
@@ -279,7 +396,7 @@ PAPER = Recipe(
     name="paper",
     architecture="resnet50",
     output_stride=8,
-    size=256,
+    image_size=256,
     batch_norm="statistics",
     train_from=None,
     teacher="vgg19",
@@ -289,52 +406,159 @@ PAPER = Recipe(
     teacher_mirror=False,
     standardise=False,
     noise_floor=None,
-    centre=False,
-    prominence=0.0,
-    weights={
+    centre_features=False,
+    prominence_exponent=0.0,
+    loss_weights={
         # 5 on the sum over a batch of 6 in the paper.
         "feature_consistency": 30.0,
         "visual_consistency": 30.0,
         "contrastive": 2300.0,
         "equivariance": 5700.0,
-        # The paper takes the foreground from a mask. The gradient of this one leaves the division
-        # into parts alone, and its size is that of the others.
+        # The paper takes the foreground from a mask. The gradient of this loss does not change the
+        # division into parts, and is as large as those of the other losses.
         "foreground": 1000.0,
     },
     loss_size=None,
-    views=ViewSettings(),
-    box_jitter=0.05,
+    view_transforms=ViewTransforms(),
+    crops=CropSettings(jitter=0.05),
     batch_size=6,
     steps=60_000,
     optimizer="sgd",
     learning_rate=1e-5,
     head_multiplier=10.0,
     schedule="polynomial",
-    warmup=0,
-    # 5e-4 in the gradient, as PyTorch has it, adds up over the momentum to ten times as much.
+    warmup_steps=0,
+    # 5e-4 in the gradient, as in PyTorch; the momentum makes it ten times as much.
     weight_decay=5e-3,
 )
-"""The paper as its public code trains it. The polynomial decay runs over `steps`: 100,000 there,
-with the released CUB weights taken after 60,000."""
+"""The paper, as its public code trains. There the polynomial decay runs over 100,000 steps, and the
+released CUB weights are those after 60,000; here it runs over `steps`."""
 
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER, TOY)}
 
 
-def recipe(name="default", **settings):
-    """A recipe by name, with settings changed: `recipe("paper", parts=8)`.
+def recipe(name: str = "default", **settings: Any) -> Recipe:
+    """A recipe by name, with settings changed.
 
-    Names with dots, such as `weights.balance`, go through `Recipe.with_settings`.
+    Args:
+        name: of `RECIPES`.
+        settings: see `Recipe.with_settings`; names with dots are given as `**{"crops.jitter": 0}`.
 
     Raises:
-        ConfigError: no such recipe or setting, or a value outside its range.
+        ConfigError: there is no such recipe or setting, or a value is outside its range.
+
+    Example:
+        >>> from keras_parts.training import recipe
+        >>> recipe("paper", num_parts=8).num_parts
+        8
+        >>> recipe("default", steps=5).warmup_steps
+        1
     """
     if name not in RECIPES:
         raise ConfigError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
     return RECIPES[name].with_settings(settings)
 
 
-def parse_setting(text):
-    """`"weights.balance=1.5"` -> `("weights.balance", 1.5)`; values are JSON, or plain words."""
+def recipe_for(
+    dataset: str,
+    name: str | None = None,
+    *,
+    init_from: str | os.PathLike | None = None,
+    teacher: str | None = None,
+    teacher_weights: str | os.PathLike | None = None,
+    find_model: Callable[[str], str | os.PathLike] = Path,
+    settings: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """The recipe for a data set, completed by what a segmenter or teacher brings with it.
+
+    Args:
+        dataset: name of the data set.
+        name: of the recipe; None takes that of the data set if there is one, else "default".
+        init_from: segmenter to start from: architecture, image size and number of parts become
+            its own, unless `settings` change them.
+        teacher: name of the teacher, with its own layers; "zoo:MODEL" is the backbone of a
+            segmenter.
+        teacher_weights: weights of the teacher.
+        find_model: returns the folder of a segmenter that `init_from` or "zoo:MODEL" names, such
+            as `keras_parts.zoo.path`. By default they name folders.
+        settings: changes to the recipe, see `Recipe.with_settings`.
+
+    Raises:
+        ConfigError: there is no such recipe or setting, or a value is outside its range.
+        DataError: `init_from` is not the folder of a segmenter.
+
+    Example:
+        >>> from keras_parts import zoo
+        >>> from keras_parts.training import recipe_for
+        >>> chosen = recipe_for("folder", init_from="toy", teacher="zoo:toy", find_model=zoo.path)
+        >>> chosen.name, chosen.architecture, chosen.num_parts, chosen.teacher
+        ('default', 'small', 5, 'segmenter')
+    """
+    base = recipe(name or default_recipe(dataset))
+    changes: dict[str, Any] = {}
+    if init_from is not None:
+        changes |= _settings_of_segmenter(find_model(os.fspath(init_from)), base.architecture)
+    changes |= teacher_settings(teacher, teacher_weights, find_model=find_model)
+    return base.with_settings(changes | dict(settings or {}))
+
+
+def default_recipe(dataset: str) -> str:
+    """Name of the recipe for a data set: its own if there is one, else "default"."""
+    return dataset if dataset in RECIPES else "default"
+
+
+def teacher_settings(
+    teacher: str | None,
+    weights: str | os.PathLike | None = None,
+    *,
+    find_model: Callable[[str], str | os.PathLike] = Path,
+) -> dict[str, Any]:
+    """Changes to a recipe that name another teacher, whose layers are its own.
+
+    Args:
+        teacher: a name of `keras_parts.discovery.TEACHERS`, or "zoo:MODEL".
+        weights: of the teacher.
+        find_model: see `recipe_for`.
+
+    Raises:
+        ConfigError: weights are given for "zoo:MODEL", which has its own.
+    """
+    if teacher and teacher.startswith(_ZOO):
+        if weights:
+            raise ConfigError(f"the teacher {teacher} has weights already: leave out its weights")
+        folder = Path(find_model(teacher.removeprefix(_ZOO))).resolve()
+        teacher, weights = "segmenter", folder
+    changes: dict[str, Any] = {"teacher": teacher, "teacher_layers": ()} if teacher else {}
+    return changes | ({"teacher_weights": os.fspath(weights)} if weights else {})
+
+
+def _settings_of_segmenter(folder: str | os.PathLike, architecture: str) -> dict[str, Any]:
+    """Changes to a recipe of an architecture that let it start from a segmenter."""
+    folder = Path(folder).resolve()
+    path = folder / "segmenter.json"
+    try:
+        config = translate_settings(json.loads(path.read_text(encoding="utf-8")))
+        same = ("num_parts", "architecture", "output_stride", "image_size")
+        changes = {"init_from": str(folder), **{name: config[name] for name in same}}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{path}: cannot be read: {error!r}; is this a segmenter's folder?"
+        ) from None
+    # The layers of another architecture have other names: all of it is trained.
+    return changes if config["architecture"] == architecture else changes | {"train_from": None}
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """A setting of the command line; values are JSON, or plain words.
+
+    Raises:
+        ConfigError: the text is not of the form name=value.
+
+    Example:
+        >>> from keras_parts.training.recipes import parse_setting
+        >>> parse_setting("loss_weights.balance=1.5")
+        ('loss_weights.balance', 1.5)
+    """
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ConfigError(f"setting {text!r} is not of the form name=value")

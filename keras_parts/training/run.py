@@ -1,23 +1,29 @@
-"""A training run: a recipe and a data set in, a run folder with a segmenter out."""
+"""A training run: from a recipe and a data set to a run folder with a segmenter."""
 
 import math
 import time
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from os import PathLike
+from typing import Any
 
 import keras
 import numpy as np
+from PIL import Image
 
-from keras_parts.data.crops import CropSettings, object_crop
+from keras_parts.data.batches import Batches
+from keras_parts.data.crops import object_crop
+from keras_parts.data.dataset import Dataset
+from keras_parts.discovery.model import PartDiscovery
 from keras_parts.keras_private import sync_variables
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.results.pictures import contact_sheet
 from keras_parts.training.build import (
-    _clusters,
-    _precision,
     build_discovery,
     build_segmenter,
     build_teacher,
-    check_execution,
+    find_initial_clusters,
+    precision_policy,
     prepare_batches,
 )
 from keras_parts.training.callbacks import (
@@ -28,92 +34,106 @@ from keras_parts.training.callbacks import (
     SampleSheet,
 )
 from keras_parts.training.checkpoints import Checkpoints, variable_to_numpy
-from keras_parts.training.devices import find_devices
-from keras_parts.training.optimisers import (
-    averaged_weights,
-    weight_averages,
-)
+from keras_parts.training.checks import check_dataset, check_execution, check_recipe
+from keras_parts.training.devices import Devices, find_devices
+from keras_parts.training.hosts import Hosts
+from keras_parts.training.optimisers import averaged_weights, weight_averages
 from keras_parts.training.recipes import Recipe
 from keras_parts.training.run_folder import RunFolder
 
-_INTERVALS = 40  # lines of a run's log
-_SHEETS = 4  # pictures of samples, and checkpoints, of a run
-_SHOWN = 16  # images a picture
+_INTERVALS = 40
+"""Maximum number of log intervals of a run."""
+_SHEETS = 4
+"""Number of sample sheets, and of checkpoints, of a run."""
+_SHOWN = 16
+"""Number of images on a sample sheet."""
 
 
 def train(
-    recipe,
-    dataset,
-    output,
-    resume=False,
-    overwrite=False,
-    progress=True,
-    split="train",
-    devices=None,
-    hosts=None,
-):
-    """Train a segmenter and leave a run folder (see `keras_parts.training.run_folder`).
+    recipe: Recipe,
+    dataset: Dataset,
+    output: str | PathLike,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    split: str = "train",
+    devices: int | str | None = None,
+    hosts: Hosts | None = None,
+) -> dict[str, Any]:
+    """Train a segmenter and write a run folder (see `keras_parts.training.RunFolder`).
 
-    The steps are rounded up to a whole number of log intervals, a fortieth of them each.
+    The steps are rounded up to a whole number of log intervals, a fortieth of them each. Settings,
+    weights and data are checked before anything is computed or written. A run that fails before
+    its first log interval leaves nothing behind.
 
     Args:
         recipe: a `Recipe`.
-        dataset: `Dataset` of training samples with a foreground each.
+        dataset: training samples with a foreground each.
         output: the run folder.
-        resume: go on from the newest checkpoint there; the result equals an uninterrupted run's.
-        overwrite: replace the run that is there.
-        progress: show bars with the remaining time on stderr.
-        split: what the samples are of their data set, for the run's config.json.
-        devices, hosts: see `keras_parts.training.devices.find_devices`. The batch is that of all
-            devices together, the result is that of one; a run may be resumed on others. With
-            several hosts each calls this with the same arguments; the first writes the folder,
-            which the others must be able to read where the run is resumed.
+        resume: continue from the newest checkpoint in the folder; the result equals that of an
+            uninterrupted run.
+        overwrite: replace the run in the folder.
+        progress: show progress bars on stderr.
+        split: name of the split, for the config.json of the run.
+        devices, hosts: see `keras_parts.training.devices.find_devices`. `batch_size` is that of
+            all devices together, and the result is that of one device; a run can be resumed on
+            other devices. With several hosts each calls this function with the same arguments.
+            The first one writes the folder; all must be able to read it to resume a run.
 
     Returns:
         dict: "output", "segmenter" (its folder), "devices", "seconds" (of this call's training),
-        "images_per_second"; and, but for hosts after the first, "steps", "skipped_steps" and the
-        losses of the last interval.
+        "images_per_second"; on the first host also "steps", "skipped_steps" and the losses of the
+        last interval.
 
     Raises:
-        ConfigError: the folder holds a run and neither flag is given, or settings that contradict
-            each other. DataError: a sample cannot be used, or weights are missing.
+        ConfigError: the folder holds a run and neither flag is given, or settings contradict each
+            other.
+        DataError: a sample cannot be used, or weights are missing.
+
+    Example:
+        >>> from keras_parts import data
+        >>> from keras_parts.training import recipe, train
+        >>> small = dict(steps=1, batch_size=2, image_size=33, loss_size=9, jit_compile=False)
+        >>> summary = train(
+        ...     recipe("toy", **small), data.load("toy", "train", count=2, size=33), "runs/toy",
+        ...     progress=False,
+        ... )
+        >>> summary["steps"], summary["segmenter"]
+        (1, 'runs/toy/segmenter')
     """
-    devices = find_devices(devices, hosts)
-    devices.check_batch(recipe.batch_size)
+    placement = find_devices(devices, hosts)
+    placement.check_batch(recipe.batch_size)
     interval = math.ceil(recipe.steps / _INTERVALS)
     intervals = math.ceil(recipe.steps / interval)
     check_execution(recipe.steps_per_execution, interval)
-    if devices.is_leader or resume:
-        folder = RunFolder.create(output, overwrite=overwrite, resume=resume)
-    else:
-        folder = RunFolder(output)
+    check_recipe(recipe)
+    check_dataset(dataset)
+    folder = RunFolder(output)
+    if resume or placement.is_leader:
+        folder.check_available(overwrite=overwrite, resume=resume)
     if resume:
-        folder.check_settings(recipe.to_json(), Recipe().to_json())
-    elif devices.is_leader:
-        folder.write_config(recipe.to_json(), recipe.seed, _data(dataset, split))
+        folder.check_settings(recipe.to_json(), complete=_completed)
+
     keras.utils.set_random_seed(recipe.seed)
-    with _precision(recipe.precision):
-        with devices.scope():
-            segmenter = build_segmenter(recipe)
-        batches, teacher, standardiser = prepare_batches(
-            recipe, dataset, progress and devices.is_leader
+    with precision_policy(recipe.precision), ExitStack() as stack:
+        discovery, batches = _prepare(
+            recipe, dataset, placement, interval * intervals, progress and placement.is_leader
         )
-        clusters = _clusters(recipe, batches, teacher, standardiser)
-        with devices.scope():
-            if teacher and devices.num_devices > 1:
-                teacher = build_teacher(recipe)  # the one above is on one device
-            discovery = build_discovery(
-                recipe, segmenter, teacher, standardiser, interval * intervals, clusters
-            )
-            discovery.optimizer.build(discovery.trainable_variables)
-            checkpoints = Checkpoints(folder.checkpoints, exclude=[teacher] if teacher else [])
-            done = _restore(checkpoints, discovery, folder, devices.is_leader) if resume else 0
+        if placement.is_leader and not resume:
+            folder = RunFolder.create(output, overwrite=overwrite)
+            stack.enter_context(folder.removed_if_empty())
+            folder.write_config(recipe.to_json(), recipe.seed, _description(dataset, split))
+        teacher = discovery.teacher
+        checkpoints = Checkpoints(folder.checkpoints, exclude=[teacher] if teacher else [])
+        with placement.scope():
+            done = _restore(checkpoints, discovery, folder, placement.is_leader) if resume else 0
+        callbacks = _callbacks(
+            folder, recipe, discovery, placement, dataset, checkpoints, intervals, progress
+        )
         started = time.perf_counter()
         if done < interval * intervals:
-            callbacks = _callbacks(
-                folder, recipe, discovery, devices, dataset, checkpoints, progress
-            )
-            devices.fit(
+            placement.fit(
                 discovery,
                 batches,
                 done,
@@ -122,21 +142,51 @@ def train(
                 epochs=intervals,
                 shuffle=False,
                 verbose=0,
-                callbacks=callbacks if devices.is_leader else [],
+                callbacks=callbacks if placement.is_leader else [],
             )
         seconds = time.perf_counter() - started
-        if devices.is_leader:
-            with trained_segmenter(discovery, devices) as segmenter:
+        if placement.is_leader:
+            with trained_segmenter(discovery, placement) as segmenter:
                 segmenter.save_preset(folder.segmenter)
-    return _summary(folder, recipe, devices, seconds, interval * intervals - done)
+    return _summary(folder, recipe, placement, seconds, interval * intervals - done)
+
+
+def _prepare(
+    recipe: Recipe, dataset: Dataset, devices: Devices, steps: int, progress: bool
+) -> tuple[PartDiscovery, Batches]:
+    """The compiled model and its batches; weights are loaded before features are computed."""
+    with devices.scope():
+        segmenter = build_segmenter(recipe)
+    batches, teacher, standardiser = prepare_batches(
+        recipe, dataset, build_teacher(recipe), progress=progress
+    )
+    clusters = find_initial_clusters(recipe, batches, teacher, standardiser)
+    with devices.scope():
+        if teacher and devices.num_devices > 1:
+            teacher = build_teacher(recipe)  # the one above is on one device
+        discovery = build_discovery(
+            recipe,
+            segmenter,
+            teacher=teacher,
+            standardiser=standardiser,
+            steps=steps,
+            clusters=clusters,
+        )
+        discovery.optimizer.build(discovery.trainable_variables)
+    return discovery, batches
+
+
+def _completed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a run of any version, with the defaults of those that did not exist yet."""
+    return Recipe.from_json(settings).to_json()
 
 
 @contextmanager
-def trained_segmenter(discovery, devices):
-    """The segmenter as it would be saved now, with the averaged weights where those are kept.
+def trained_segmenter(discovery: PartDiscovery, devices: Devices) -> Iterator[PartSegmenter]:
+    """The segmenter as it would be saved now, with the averaged weights where there are any.
 
-    Where several devices train it is a copy on one of them: the others need take no part in
-    what is done with it, and may be on another host.
+    With several devices it is a copy on one of them: the others take no part in what is computed
+    with it, and may be on another host.
     """
     if devices.num_devices == 1:
         with averaged_weights(discovery):
@@ -146,14 +196,14 @@ def trained_segmenter(discovery, devices):
     averages = {id(variable): average for variable, average in weight_averages(discovery)}
     with devices.single_device():
         copy = PartSegmenter(discovery.segmenter.config)
-        # By what lies on this host already, without a computation that all would have to join.
-        for mine, theirs in zip(copy.weights, discovery.segmenter.weights, strict=True):
-            mine.assign(variable_to_numpy(averages.get(id(theirs), theirs)))
+        # Values of this host, without a computation that all hosts would have to join.
+        for target, source in zip(copy.weights, discovery.segmenter.weights, strict=True):
+            target.assign(variable_to_numpy(averages.get(id(source), source)))
         yield copy
 
 
-def _data(dataset, split):
-    """What a run says about its training data."""
+def _description(dataset: Dataset, split: str) -> dict[str, Any]:
+    """The training data, for config.json."""
     categories = dataset.categories()
     return {
         "dataset": dataset.info.name,
@@ -164,18 +214,30 @@ def _data(dataset, split):
     }
 
 
-def _restore(checkpoints, discovery, folder, leads):
-    """Bring model and folder to the newest checkpoint; the steps that were done."""
+def _restore(
+    checkpoints: Checkpoints, discovery: PartDiscovery, folder: RunFolder, leads: bool
+) -> int:
+    """Set model and folder to the newest checkpoint; returns the number of steps made."""
     step = 0
     if checkpoints.latest() is not None:
         step, _ = checkpoints.restore(discovery)
     if leads:
         folder.rewind(step)
+        folder.samples.mkdir(exist_ok=True)
     return step
 
 
-def _callbacks(folder, recipe, discovery, devices, dataset, checkpoints, progress):
-    every = _INTERVALS // _SHEETS
+def _callbacks(
+    folder: RunFolder,
+    recipe: Recipe,
+    discovery: PartDiscovery,
+    devices: Devices,
+    dataset: Dataset,
+    checkpoints: Checkpoints,
+    intervals: int,
+    progress: bool,
+) -> list[keras.callbacks.Callback]:
+    every = max(1, intervals // _SHEETS)
     callbacks = [
         MetricsLog(folder, recipe.batch_size),
         LossCurves(folder, every),
@@ -185,22 +247,25 @@ def _callbacks(folder, recipe, discovery, devices, dataset, checkpoints, progres
     return [ProgressBar(), *callbacks] if progress else callbacks
 
 
-def _shown(dataset, recipe):
-    """Crops from all over the data set."""
+def _shown(dataset: Dataset, recipe: Recipe) -> list[np.ndarray]:
+    """Crops at regular distances in the data set, without jitter."""
     chosen = np.linspace(0, len(dataset) - 1, min(_SHOWN, len(dataset))).astype(int)
-    crops = CropSettings(recipe.padding, jitter=0.0)
-    return [object_crop(dataset[int(i)], crops, recipe.size).image for i in chosen]
+    return [object_crop(dataset[int(i)], recipe.crops, recipe.image_size).image for i in chosen]
 
 
-def _drawing(discovery, devices):
-    def draw(images):
+def _drawing(
+    discovery: PartDiscovery, devices: Devices
+) -> Callable[[Sequence[np.ndarray]], Image.Image]:
+    def draw(images: Sequence[np.ndarray]) -> Image.Image:
         with trained_segmenter(discovery, devices) as segmenter:
             return contact_sheet([parts.overlay() for parts in segmenter.segment(images)])
 
     return draw
 
 
-def _summary(folder, recipe, devices, seconds, steps):
+def _summary(
+    folder: RunFolder, recipe: Recipe, devices: Devices, seconds: float, steps: int
+) -> dict[str, Any]:
     trained = {
         "output": str(folder.path),
         "segmenter": str(folder.segmenter),

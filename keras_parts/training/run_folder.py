@@ -1,9 +1,9 @@
-"""The folder of a run: what was asked for, with what, what came of it.
+"""The folder of a run: its settings, its log and its result.
 
 config.json       settings, seed, versions
-metrics.jsonl     one line an interval: step, losses, learning rate, images/s, skipped steps
+metrics.jsonl     one line per log interval: step, losses, learning rate, images/s, skipped steps
 curves.png        the losses over the steps
-samples/          pictures of segmented samples, one an interval
+samples/          sample sheets: segmented images, several times in a run
 checkpoints/      to resume from
 segmenter/        the trained segmenter
 """
@@ -14,19 +14,36 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from keras_parts import __version__
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_write
+from keras_parts.training.recipes import translate_settings
+
+FORMAT = 2
+"""Of config.json. Format 1 had no field "format", and other names of settings."""
 
 _DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",)}
 
 
 class RunFolder:
-    """Paths and files of one run. `create` makes one, the constructor opens what is there."""
+    """Paths and files of one run. `create` makes a folder; the constructor opens one.
+
+    Args:
+        path: the folder.
+
+    Example:
+        >>> from keras_parts.training import RunFolder
+        >>> run = RunFolder.create("runs/first")
+        >>> run.log({"step": 10, "loss": 0.5})
+        >>> run.metrics()
+        [{'step': 10, 'loss': 0.5}]
+    """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
@@ -36,88 +53,136 @@ class RunFolder:
         self.samples = self.path / "samples"
         self.checkpoints = self.path / "checkpoints"
         self.segmenter = self.path / "segmenter"
+        self._created: list[Path] = []
 
     @classmethod
-    def create(
-        cls, path: str | os.PathLike, overwrite: bool = False, resume: bool = False
-    ) -> "RunFolder":
-        """Make the folder of a new run, or open that of a run to be resumed.
-
-        Files that are no part of a run are left alone.
+    def create(cls, path: str | os.PathLike, *, overwrite: bool = False) -> "RunFolder":
+        """Make the folder of a new run. Files that are not part of a run are kept.
 
         Args:
-            path: the folder, made with its parents if need be.
-            overwrite: remove the run that is there.
-            resume: go on with the run that is there.
+            path: the folder; it is made with its parents where they are missing.
+            overwrite: remove the run in the folder.
 
         Raises:
-            ConfigError: it holds a run and neither is asked for, both are, there is no run to
-                resume, or the path is a file.
+            ConfigError: the folder holds a run and `overwrite` is not set, or the path is a file.
         """
         run = cls(path)
-        if overwrite and resume:
-            raise ConfigError("--resume goes on with a run, --overwrite removes it: give one")
-        if run.path.exists() and not run.path.is_dir():
-            raise ConfigError(f"{run.path} is a file: choose another --output")
-        if resume and not run.exists():
-            raise ConfigError(
-                f"{run.path} holds no run to resume: check --output, or drop --resume"
-            )
-        if run.exists() and not (overwrite or resume):
-            raise ConfigError(
-                f"{run.path} holds a run: go on with it (--resume), replace it (--overwrite) or "
-                "choose another --output"
-            )
+        run.check_available(overwrite=overwrite)
         if overwrite:
             run._remove()
-        run.path.mkdir(parents=True, exist_ok=True)
-        run.samples.mkdir(exist_ok=True)
+        run._make_folder()
         return run
 
+    def check_available(self, *, overwrite: bool = False, resume: bool = False) -> None:
+        """Check that a new run can be written to the folder, or the run there can be resumed.
+
+        Raises:
+            ConfigError: it holds a run and neither flag is set, both are set, there is no run to
+                resume, the path is a file, or the folder cannot be written to.
+        """
+        if overwrite and resume:
+            raise ConfigError("--resume continues a run, --overwrite removes it: give one of them")
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{self.path} is a file: choose another --output")
+        if resume and not self.exists():
+            raise ConfigError(
+                f"{self.path} holds no run to resume: check --output, or leave out --resume"
+            )
+        if self.exists() and not (overwrite or resume):
+            raise ConfigError(
+                f"{self.path} holds a run: continue it (--resume), replace it (--overwrite) or "
+                "choose another --output"
+            )
+        parent = next(each for each in (self.path, *self.path.absolute().parents) if each.exists())
+        if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+            raise ConfigError(f"{parent} cannot be written to: choose another --output")
+
+    @contextmanager
+    def removed_if_empty(self) -> Iterator[None]:
+        """If the block fails before the first log line, remove what was written of the run.
+
+        The folder and its parents are removed as well where `create` made them.
+        """
+        try:
+            yield
+        except BaseException:
+            if not self.metrics():
+                for file in (self.config_file, self.metrics_file):
+                    file.unlink(missing_ok=True)
+                for folder in (self.checkpoints, self.segmenter):
+                    shutil.rmtree(folder, ignore_errors=True)
+                for folder in self._created:
+                    with suppress(OSError):  # it holds files that are not part of the run
+                        folder.rmdir()
+            raise
+
     def exists(self) -> bool:
-        """Whether a run has been here."""
+        """Whether the folder holds a run."""
         return any(
             part.exists()
             for part in (self.config_file, self.metrics_file, self.checkpoints, self.segmenter)
         )
 
-    def write_config(self, settings: Mapping, seed: int, data: Mapping | None = None) -> None:
-        """Store the resolved settings (anything JSON can hold), the seed and `environment()`.
+    def write_config(
+        self, settings: Mapping[str, Any], seed: int, data: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the settings, the seed and `environment()` to config.json.
 
-        The user's home folder is written as "~": the folder may be passed on.
+        The home folder of the user is written as "~": the run folder may be passed on.
 
         Args:
-            settings: of the recipe. seed: of all random draws.
-            data: what it is trained on; not compared when the run is resumed.
+            settings: of the recipe, JSON values.
+            seed: of all random draws.
+            data: description of the training data; not compared when the run is resumed.
         """
-        config = {"settings": settings, "seed": seed, "data": data or {}, **environment()}
+        config = {
+            "format": FORMAT,
+            "settings": settings,
+            "seed": seed,
+            "data": data or {},
+            **environment(),
+        }
         with atomic_write(self.config_file, "w") as file:
             json.dump(_storable(config), file, indent=2, allow_nan=False)
             file.write("\n")
 
-    def read_config(self) -> dict:
-        """What `write_config` stored.
+    def read_config(self) -> dict[str, Any]:
+        """The content of config.json. Settings of older versions get today's names.
 
         Raises:
-            DataError: the file is missing or is no JSON.
+            DataError: the file is missing, is not JSON, or was written by a later version.
         """
         try:
-            return json.loads(self.config_file.read_text(encoding="utf-8"))
+            config = json.loads(self.config_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"{self.config_file} cannot be read: {error}") from None
+        written = config.get("format", 1)
+        if written > FORMAT:
+            raise DataError(
+                f"{self.config_file} is of format {written}, this version reads up to {FORMAT}: "
+                "update keras-parts"
+            )
+        if written < 2 and "settings" in config:
+            config["settings"] = translate_settings(config["settings"])
+        return config
 
-    def check_settings(self, settings: Mapping, defaults: Mapping | None = None) -> None:
+    def check_settings(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        complete: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> None:
         """Refuse to resume a run with other settings than it began with.
 
         Args:
             settings: of the run now.
-            defaults: values of settings that there were not yet when the run began.
+            complete: adds to the stored settings those that did not exist when the run began.
 
         Raises:
-            ConfigError: naming every setting that differs, with both values.
+            ConfigError: settings differ; the message lists them, with both values.
         """
-        began = _storable(dict(defaults or {})) | self.read_config()["settings"]
-        now = _storable(dict(settings))
+        began = _flat(_storable(complete(self.read_config()["settings"])))
+        now = _flat(_storable(dict(settings)))
         changed = [
             f"{name} was {began.get(name)!r}, is {now.get(name)!r}"
             for name in sorted(began.keys() | now.keys())
@@ -128,17 +193,17 @@ class RunFolder:
                 f"{self.path} cannot be resumed with other settings: {'; '.join(changed)}"
             )
 
-    def log(self, record: Mapping) -> None:
+    def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl; a number that is not finite becomes null."""
         line = json.dumps(_storable(dict(record)), allow_nan=False)
         with open(self.metrics_file, "a", encoding="utf-8", newline="\n") as file:
             file.write(f"{line}\n")
 
-    def metrics(self) -> list[dict]:
-        """The lines of metrics.jsonl; a last one that was cut short is passed over.
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; an incomplete last line is left out.
 
         Raises:
-            DataError: another line is no JSON.
+            DataError: another line is not JSON.
         """
         if not self.metrics_file.exists():
             return []
@@ -148,30 +213,35 @@ class RunFolder:
             try:
                 records += [json.loads(line)] if line else []
             except ValueError:
-                if number < len(lines):  # a whole line ends with a line feed
+                if number < len(lines):  # a complete line ends with a line feed
                     raise DataError(
-                        f"{self.metrics_file}: line {number} is no JSON: remove it"
+                        f"{self.metrics_file}: line {number} is not JSON: remove it"
                     ) from None
         return records
 
     def rewind(self, step: int) -> None:
-        """Forget the lines after `step`: resuming from its checkpoint writes them again."""
+        """Remove the lines after `step`: resuming from its checkpoint writes them again."""
         kept = [record for record in self.metrics() if record["step"] <= step]
         with atomic_write(self.metrics_file, "w") as file:
             file.writelines(f"{json.dumps(record)}\n" for record in kept)
 
-    def _remove(self):
+    def _make_folder(self) -> None:
+        folders = (self.samples, self.path, *self.path.parents)
+        self._created = [folder for folder in folders if not folder.exists()]
+        self.samples.mkdir(parents=True, exist_ok=True)
+
+    def _remove(self) -> None:
         for part in (self.config_file, self.metrics_file, self.curves_file):
             part.unlink(missing_ok=True)
         for part in (self.samples, self.checkpoints, self.segmenter):
             shutil.rmtree(part, ignore_errors=True)
 
 
-def environment() -> dict:
+def environment() -> dict[str, Any]:
     """Versions and kind of machine that a run depends on; no names of hosts, users or folders.
 
-    "commit" is that of the source tree where the package runs from one, with "+changes" for
-    files that differ from it, else None.
+    "commit" is that of the source tree if the package runs from one, else None; "+changes" is
+    added if files differ from it.
     """
     import keras
     import numpy as np
@@ -191,7 +261,7 @@ def environment() -> dict:
     }
 
 
-def _commit():
+def _commit() -> str | None:
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -210,7 +280,7 @@ def _commit():
     return found[0] + ("+changes" if found[1] else "")
 
 
-def _version(names):
+def _version(names: Iterable[str]) -> str | None:
     for name in names:
         try:
             return metadata.version(name)
@@ -219,8 +289,19 @@ def _version(names):
     return None
 
 
-def _storable(value):
-    """The same for JSON: paths as text, numpy numbers plain, what is not finite as None."""
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _storable(value: Any) -> Any:
+    """A value for JSON: paths as text, numbers of NumPy as plain ones, not finite ones as None."""
     if isinstance(value, Mapping):
         return {str(name): _storable(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

@@ -15,7 +15,7 @@ from tests.small import pictures
 pytestmark = pytest.mark.backend
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/backbones.md"
 SHORT = {
-    "steps=400": "steps=1, batch_size=1, warmup=0, teacher_size=65, loss_size=17",
+    "steps=400": "steps=1, batch_size=1, teacher_size=65, loss_size=17",
     "size=161": "size=65",
     '"toy", "train"': '"toy", "train", count=2, size=65',
 }

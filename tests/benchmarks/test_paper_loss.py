@@ -12,7 +12,7 @@ from keras_parts.backbones.vgg19 import vgg19
 from keras_parts.discovery import model as room
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.discovery.teachers import Teacher
-from keras_parts.discovery.views import ViewSettings
+from keras_parts.discovery.transforms import ViewTransforms
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.ops import resize_aligned, split_background
 from keras_parts.training.recipes import recipe
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.backend
 SIZE = 65  # the maps of the teacher are 16 x 16 and 4 x 4 then
 PAPER = recipe("paper")
 TORCH = keras.config.backend() == "torch"
-STILL = ViewSettings(jitter_first=False, jitter_probability=0.0, grey_probability=0.0)
+STILL = ViewTransforms(jitter_first=False, jitter_probability=0.0, grey_probability=0.0)
 
 
 @pytest.fixture
@@ -57,7 +57,10 @@ def paper_discovery(step):
     )
     segmenter = PartSegmenter(SegmenterConfig(3, "small", size=SIZE))
     return PartDiscovery(
-        segmenter, PAPER.weights, Teacher(network, PAPER.teacher_layers, (0.33, 1.0)), views=STILL
+        segmenter,
+        PAPER.create_losses(),
+        teacher=Teacher(network, PAPER.teacher_layers, (0.33, 1.0)),
+        view_transforms=STILL,
     )
 
 
@@ -97,11 +100,11 @@ def test_the_whole_loss_of_the_paper(plain, monkeypatch):
     }
     losses = discovery.compute_losses(batch, training=False)
     expected = plain.losses(images, foreground)
-    assert [PAPER.weights[name] for name in losses] == list(plain_torch.WEIGHTS.values())
+    assert [PAPER.loss_weights[name] for name in losses] == list(plain_torch.WEIGHTS.values())
     for (name, loss), other in zip(losses.items(), expected.values(), strict=True):
         assert ops.convert_to_numpy(loss) == pytest.approx(float(other), rel=1e-4), name
     if TORCH:
-        total = sum(PAPER.weights[name] * loss for name, loss in losses.items())
+        total = sum(PAPER.loss_weights[name] * loss for name, loss in losses.items())
         compare_gradients(discovery.segmenter, total, plain.loss(images, foreground))
 
 

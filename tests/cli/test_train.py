@@ -31,8 +31,7 @@ def train(monkeypatch):
     calls = []
 
     def fake(
-        recipe, dataset, output, resume=False, overwrite=False, progress=True, split="train",
-        devices=None, hosts=None,
+        recipe, dataset, output, *, resume, overwrite, progress, split, devices, hosts
     ):  # fmt: skip
         calls.append(types.SimpleNamespace(**locals()))
         return SUMMARY
@@ -71,11 +70,11 @@ def test_devices_and_hosts(train):
     assert "--host-index" in result.stderr
 
 
-def test_a_host_that_does_not_write_says_who_does(train, monkeypatch):
+def test_a_host_that_does_not_write_names_the_one_that_does(train, monkeypatch):
     for name in ("steps", "skipped_steps", "loss"):
         monkeypatch.delitem(SUMMARY, name)
     result, _ = train()
-    assert result.stdout == "Trained with the other hosts; the first of them has written runs/x\n"
+    assert result.stdout == "Trained with the other hosts; the first host has written runs/x\n"
 
 
 def test_recipe_by_name(train):
@@ -94,22 +93,23 @@ def test_default_recipe_for_data_sets_without_their_own(train, tmp_path):
 
 def test_options_change_fields_of_the_recipe(train):
     _, call = train(
-        *"-k 7 --steps 90 --batch-size 5 --size 97 --seed 3 --precision mixed_bfloat16".split(),
-        *"--backbone-weights random --set weights.balance=0.5 --set ema=0.9".split(),
-        *"--set views.rotation=30 --output runs/y --resume --quiet".split(),
+        *"-k 7 --steps 90 --batch-size 5 --image-size 97 --seed 3".split(),
+        *"--precision mixed_bfloat16 --backbone-weights random".split(),
+        *"--set loss_weights.balance=0.5 --set ema_momentum=0.9".split(),
+        *"--set view_transforms.rotation=30 --output runs/y --resume --quiet".split(),
     )
     changed = RECIPES["toy"].with_settings(
         {
-            "parts": 7,
+            "num_parts": 7,
             "steps": 90,
             "batch_size": 5,
-            "size": 97,
+            "image_size": 97,
             "seed": 3,
             "precision": "mixed_bfloat16",
             "backbone_weights": "random",
-            "weights.balance": 0.5,
-            "ema": 0.9,
-            "views.rotation": 30,
+            "loss_weights.balance": 0.5,
+            "ema_momentum": 0.9,
+            "view_transforms.rotation": 30,
         }
     )
     assert call.recipe == changed
@@ -139,9 +139,9 @@ def test_a_segmenter_of_the_zoo_to_start_from(train):
     card = zoo.info("toy")
     _, call = train("--init-from", "toy")
     assert call.recipe.init_from == str(zoo.path("toy"))
-    _, call = train("--recipe", "default", "--init-from", "toy", "--size", "97")
-    assert (call.recipe.architecture, call.recipe.parts) == (card.architecture, card.parts)
-    assert (call.recipe.train_from, call.recipe.size) == (None, 97)
+    _, call = train("--recipe", "default", "--init-from", "toy", "--image-size", "97")
+    assert (call.recipe.architecture, call.recipe.num_parts) == (card.architecture, card.parts)
+    assert (call.recipe.train_from, call.recipe.image_size) == (None, 97)
 
 
 def test_another_split(train):
@@ -160,7 +160,7 @@ def test_every_option_for_the_recipe_is_one_of_its_fields_and_has_no_default_of_
     assert others <= set(options)
     changing = set(options) - others
     assert changing <= {field.name for field in fields(Recipe)}
-    assert {"parts", "steps", "seed", "teacher"} <= changing
+    assert {"num_parts", "steps", "seed", "teacher"} <= changing
     assert all(options[name] is None for name in changing)
 
 
@@ -172,7 +172,9 @@ def test_summary_as_json(train):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--parts", "1"], "parts is 1"),
+        (["--parts", "1"], "num_parts is 1"),
+        (["--set", "weights.balance=1"], "now called 'loss_weights.balance'"),
+        (["--set", "loss_weights.balence=1"], "loss_weights.balence: there is no such loss"),
         (["--parts", "many"], "not a valid integer"),
         (["--recipe", "tyo"], "tyo"),
         (["--set", "nosuch=1"], "nosuch"),

@@ -266,5 +266,5 @@ def test_settings_out_of_range(options, words):
               {"erode": 1.5}, {"padding": float("nan")}]
 )  # fmt: skip
 def test_crop_settings_out_of_range(field):
-    with pytest.raises(ConfigError, match=f"{next(iter(field))} must be"):
+    with pytest.raises(ConfigError, match=f"crops.{next(iter(field))} is"):
         CropSettings(**field)

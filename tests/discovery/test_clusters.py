@@ -22,8 +22,8 @@ def crops(images=12, noise=0.05):
         yield features[some].astype("float32"), foreground[some]
 
 
-def test_planted_directions_are_found_whatever_the_image_has_all_over():
-    found = find_clusters(crops(), 12, 3)
+def test_planted_directions_are_found_relative_to_the_mean_of_an_image():
+    found = find_clusters(crops(), 3, num_images=12)
     assert found.shape == (3, CHANNELS) and found.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
     # Relative to the mean of the image a band is its own axis less a third of each.
@@ -35,29 +35,32 @@ def test_planted_directions_are_found_whatever_the_image_has_all_over():
 
 
 def test_features_as_they_are_tell_images_apart():
-    """What an image has all over is far more than what its bands differ by."""
+    """The means of images differ by far more than the bands of one image."""
     (features, foreground), *_ = crops(images=8)
     own = features.mean((1, 2))
     own /= np.linalg.norm(own, axis=1, keepdims=True)
-    found = find_clusters([(features, foreground)], 4, 4, centre=False)
+    found = find_clusters([(features, foreground)], 4, num_images=4, centre_features=False)
     assert sorted((own @ found.T).argmax(1)) == [0, 1, 2, 3]
     assert (own @ found.T).max(1).min() > 0.98
 
 
 def test_the_same_seed_finds_the_same():
-    once, again = (find_clusters(crops(noise=1.0), 12, 4, 2.0, seed=3) for _ in range(2))
+    once, again = (
+        find_clusters(crops(noise=1.0), 4, num_images=12, prominence_exponent=2.0, seed=3)
+        for _ in range(2)
+    )
     np.testing.assert_array_equal(once, again)
 
 
-def test_too_few_places_are_said():
-    with pytest.raises(DataError, match=r"\d+ places of objects for 200 parts"):
-        find_clusters(crops(images=2), 2, 200)
+def test_too_few_positions():
+    with pytest.raises(DataError, match=r"only \d+ positions of objects for 200 parts"):
+        find_clusters(crops(images=2), 200, num_images=2)
 
 
-def test_an_object_smaller_than_a_cell_still_has_a_place():
+def test_an_object_smaller_than_a_cell_still_has_a_position():
     features, foreground = next(iter(crops(images=8)))
     small = np.zeros_like(foreground)
     small[:, 16:18, 16:18] = 1
-    assert np.isfinite(find_clusters([(features, small)], 4, 3)).all()
+    assert np.isfinite(find_clusters([(features, small)], 3, num_images=4)).all()
     with pytest.raises(DataError, match="are the masks empty"):
-        find_clusters([(features, 0 * small)], 4, 3)
+        find_clusters([(features, 0 * small)], 3, num_images=4)

@@ -1,19 +1,22 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_parts.backbones.small import small
-from keras_parts.discovery.model import OBJECTIVES, PartDiscovery
+from keras_parts.discovery.losses import LOSSES, create_losses
+from keras_parts.discovery.model import PartDiscovery
 from keras_parts.discovery.teachers import Teacher
-from keras_parts.discovery.views import ViewSettings
+from keras_parts.discovery.transforms import ViewTransforms
 from keras_parts.errors import ConfigError
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.ops import prominence, resize_aligned
 
 pytestmark = pytest.mark.backend
 SIZE, CELLS = 33, 3
-STILL = ViewSettings(
+STILL = ViewTransforms(
     jitter_first=False, jitter_probability=0.0, grey_probability=0.0, rotation=0.0,
     scale=(1.0, 1.0), shift=0.0, bend=0.0,
 )  # fmt: skip
@@ -30,29 +33,54 @@ def batch(count=4):
     }
 
 
-def discovery(weights=None, **options):
+CENTRES = np.eye(3, 6)
+
+
+def losses_of(weights, centres=CENTRES, decay_steps=1):
+    settings = {"clusters": {"decay_steps": decay_steps}}
+    losses = create_losses(weights, settings)
+    if "clusters" in losses:
+        loss, weight = losses["clusters"]
+        losses["clusters"] = replace(loss, centres=centres), weight
+    return losses
+
+
+def discovery(weights=None, losses=None, **options):
     keras.utils.set_random_seed(0)
     segmenter = PartSegmenter(SegmenterConfig(3, "small", size=SIZE))
-    weights = weights or dict.fromkeys(OBJECTIVES, 1.0)
-    return PartDiscovery(segmenter, weights, **{"clusters": np.eye(3, 6)} | options)
+    losses = losses or losses_of(weights or dict.fromkeys(LOSSES, 1.0))
+    return PartDiscovery(segmenter, losses, **options)
 
 
 def test_every_loss_is_a_finite_scalar_with_a_gradient_into_the_segmenter():
     model = discovery()
     losses = model.compute_losses(batch())
-    assert set(losses) == set(OBJECTIVES)
+    assert set(losses) == set(LOSSES)
     for name, loss in losses.items():
         assert tuple(loss.shape) == () and np.isfinite(float(loss)), name
 
 
 def test_only_weighted_losses_are_computed():
     assert set(discovery({"balance": 1.0}).compute_losses(batch())) == {"balance"}
-    with pytest.raises(ConfigError, match="no loss is named 'colour'"):
-        discovery({"colour": 1.0})
+    with pytest.raises(ConfigError, match="there is no loss 'colour'"):
+        create_losses({"colour": 1.0})
+    with pytest.raises(ConfigError, match="no setting contrastive.heat: .*temperature, positives"):
+        create_losses({"contrastive": 1.0}, {"contrastive": {"heat": 1}})
+    with pytest.raises(ConfigError, match="balance.heat: the loss has no settings"):
+        create_losses({"balance": 1.0}, {"balance": {"heat": 1}})
+    with pytest.raises(ConfigError, match="contrastive.temperature is 0, expected 0.001 to 100"):
+        create_losses({"contrastive": 1.0}, {"contrastive": {"temperature": 0}})
+
+
+def test_a_function_of_the_views_is_a_loss():
+    model = discovery(losses={"brightness": (lambda views: ops.mean(views.lab[..., 0]), 2.0)})
+    losses = model.compute_losses(batch())
+    assert set(losses) == {"brightness"} and model.loss_weights == {"brightness": 2.0}
+    assert 0 < float(losses["brightness"]) < 100
 
 
 def test_views_agree_without_transforms():
-    model = discovery(views=STILL, loss_size=17)
+    model = discovery(view_transforms=STILL, loss_size=17)
     views = model.make_views(batch())
     assert tuple(views.logits.shape) == (4, 17, 17, 3)
     for first, second in (
@@ -75,8 +103,8 @@ def test_views_differ_with_transforms_and_from_step_to_step():
     assert not np.allclose(first, second)
 
 
-def test_centred_descriptors_forget_what_an_image_has_all_over():
-    model = discovery(views=STILL, centre=True)
+def test_centred_descriptors_do_not_depend_on_the_mean_of_an_image():
+    model = discovery(view_transforms=STILL, centre_features=True)
     plain = batch()
     shifted = plain | {"features": plain["features"] + np.arange(6, dtype="float16")}
     first, second = (
@@ -86,10 +114,10 @@ def test_centred_descriptors_forget_what_an_image_has_all_over():
     assert np.abs(first).max() > 0.01
 
 
-def test_prominent_places_count_for_more():
-    alike = discovery(views=STILL).make_views(batch())
+def test_prominent_positions_have_larger_weights():
+    alike = discovery(view_transforms=STILL).make_views(batch())
     assert alike.weighted_foreground is alike.foreground
-    views = discovery(views=STILL, prominence=2.0).make_views(batch())
+    views = discovery(view_transforms=STILL, prominence_exponent=2.0).make_views(batch())
     weights, foreground = map(ops.convert_to_numpy, (views.weighted_foreground, views.foreground))
     assert np.all(weights[foreground == 0] == 0)
     (features,) = views.feature_maps
@@ -97,12 +125,12 @@ def test_prominent_places_count_for_more():
     np.testing.assert_allclose(weights, foreground * expected, rtol=1e-5)
 
 
-def test_each_layer_of_the_teacher_is_enlarged_directly():
-    """Of 3 x 3 and 10 x 10 cells, which by way of each other make another picture."""
+def test_each_layer_of_the_teacher_is_upsampled_directly():
+    """3 x 3 and 10 x 10 cells: upsampling twice would give other values."""
     network = small(16, ("stage2", "stage4"))
     teacher = Teacher(network, fit=lambda images: resize_aligned(images, (40, 40)))
     weights = {"feature_consistency": 1.0, "contrastive": 1.0}
-    model = discovery(weights, teacher=teacher, clusters=None, centre=True, views=STILL)
+    model = discovery(weights, teacher=teacher, centre_features=True, view_transforms=STILL)
     alone = batch()
     del alone["features"]
     maps = teacher.maps(alone["image"])
@@ -114,14 +142,20 @@ def test_each_layer_of_the_teacher_is_enlarged_directly():
         assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4), name
 
 
-def test_the_teacher_gives_one_map_where_a_loss_needs_all_channels_of_a_place():
+def test_prominence_and_clusters_see_all_channels_of_a_position():
     teacher = Teacher(small(16, ("stage2", "stage4")))
     image = {name: each for name, each in batch().items() if name != "features"}
-    clusters = np.eye(3, teacher.channels)
-    for options in ({"prominence": 1.0, "clusters": None}, {"clusters": clusters}):
-        model = discovery(teacher=teacher, views=STILL, **options)
-        (features,) = model.make_views(image).feature_maps
-        assert tuple(features.shape) == (4, 9, 9, teacher.channels)
+    losses = losses_of({"clusters": 1.0}, np.eye(3, teacher.channels))
+    for exponent, count in ((1.0, 1), (0.0, 2)):
+        model = discovery(
+            losses=losses,
+            teacher=teacher,
+            view_transforms=STILL,
+            prominence_exponent=exponent,
+        )
+        views = model.make_views(image)
+        assert len(views.feature_maps) == count
+        assert tuple(views.compared_features.shape) == (4, 9, 9, teacher.channels)
         assert np.isfinite(float(model.compute_losses(image)["clusters"]))
 
 
@@ -129,7 +163,7 @@ def test_one_pass_of_both_views_is_two_where_the_statistics_are_frozen():
     model = discovery()
     first, second = np.random.default_rng(0).random((2, 3, SIZE, SIZE, 3), "float32")
     model.segmenter.updates_statistics = False
-    together = model._segment(first, second, training=True)
+    together = model.segment_views(first, second, training=True)
     for view, logits in zip((first, second), together, strict=True):
         alone = model.segmenter(view, training=True)
         np.testing.assert_allclose(
@@ -154,10 +188,10 @@ def test_training_lowers_the_loss(jit_compile):
     assert sum(history["skipped_steps"]) == 0
 
 
-def test_a_shift_of_all_features_moves_no_place_to_another_cluster_where_they_are_centred():
+def test_a_shift_of_all_features_changes_no_cluster_where_they_are_centred():
     losses = {}
     for centre in (True, False):
-        model = discovery({"clusters": 1.0}, views=STILL, centre=centre)
+        model = discovery({"clusters": 1.0}, view_transforms=STILL, centre_features=centre)
         for shift in (0, 9):
             moved = batch() | {"features": batch()["features"] + shift * np.eye(6)[0]}
             losses[centre, shift] = float(model.compute_losses(moved, training=False)["clusters"])
@@ -165,13 +199,13 @@ def test_a_shift_of_all_features_moves_no_place_to_another_cluster_where_they_ar
     assert losses[False, 0] != pytest.approx(losses[False, 9], rel=1e-2)
 
 
-def test_the_start_from_clusters_fades_out_and_is_not_of_evaluation():
-    model = discovery({"clusters": 1.0}, views=STILL, start_steps=4)
+def test_the_cluster_loss_decays_with_training_steps_only():
+    model = discovery(losses=losses_of({"clusters": 1.0}, decay_steps=4), view_transforms=STILL)
     whole = float(model.compute_losses(batch(), training=False)["clusters"])
     faded = [float(model.compute_losses(batch())["clusters"]) for _ in range(6)]
     assert whole > 0
     np.testing.assert_allclose(faded, whole * np.array([1, 0.75, 0.5, 0.25, 0, 0]), rtol=1e-4)
     again = float(model.compute_losses(batch(), training=False)["clusters"])
     assert again == 0 and float(model.steps_made) == 6
-    without = discovery({"clusters": 1.0}, clusters=None)
+    without = discovery(losses=losses_of({"clusters": 1.0}, centres=None))
     assert float(without.compute_losses(batch())["clusters"]) == 0

@@ -63,7 +63,7 @@ def test_a_segmenter_is_saved_and_loaded(registered, tmp_path):
 
 
 SMALL = {
-    "parts": 2, "architecture": "plain", "size": 65, "batch_size": 2, "steps": 2, "warmup": 0,
+    "num_parts": 2, "architecture": "plain", "image_size": 65, "batch_size": 2, "steps": 2,
     "loss_size": 17, "train_from": None,
 }  # fmt: skip
 

@@ -122,7 +122,7 @@ def test_a_resumed_run_leaves_what_an_uninterrupted_one_does(tmp_path, run):
     again = RunFolder.create(tmp_path / "again")
     with pytest.raises(KeyboardInterrupt):
         fit(compiled(), [*all_callbacks(again), Stop(step=11)])
-    again = RunFolder.create(again.path, resume=True)
+    again = RunFolder(again.path)
     model, checkpoints = compiled(), Checkpoints(again.checkpoints)
     step, extra = checkpoints.restore(model)
     assert (step, extra) == (9, {"a": 1})

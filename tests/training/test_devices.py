@@ -32,10 +32,10 @@ several = pytest.mark.skipif(BACKEND == "torch", reason="torch trains on one dev
 # the others out of a gradient that is nothing but rounding; no centring, since what it leaves of a
 # descriptor in an untrained network is mostly rounding too.
 SETTINGS = {
-    "parts": 3, "steps": 4, "batch_size": 4, "size": 33, "loss_size": 9, "warmup": 0,
-    "box_jitter": 0.05, "positives": "one", "optimizer": "sgd", "learning_rate": 0.02,
-    "clip_norm": 0.5, "ema": 0.5, "centre": False, "standardise": False,
-    "weights.clusters": 0.5, "start_steps": 3,
+    "num_parts": 3, "steps": 4, "batch_size": 4, "image_size": 33, "loss_size": 9,
+    "warmup_steps": 0, "crops.jitter": 0.05, "contrastive.positives": "one", "optimizer": "sgd",
+    "learning_rate": 0.02, "clip_norm": 0.5, "ema_momentum": 0.5, "centre_features": False,
+    "standardise": False, "loss_weights.clusters": 0.5, "clusters.decay_steps": 3,
 }  # fmt: skip
 
 
@@ -47,11 +47,11 @@ class NoPicture(keras.callbacks.Callback):
 
 
 # The teacher's features out of the cache, which is what most runs train on.
-KEPT = {"box_jitter": 0.0, "standardise": True}
+KEPT = {"crops.jitter": 0.0, "standardise": True}
 
 
 def train(folder, resume=False, pictures=False, kept=False, **options):
-    run._SHEETS = 20  # a checkpoint every two steps
+    run._SHEETS = 2  # a checkpoint every two steps
     if not pictures:
         run.SampleSheet = run.LossCurves = NoPicture
     drawn = data.load("toy", "train", count=6, size=65)

@@ -2,8 +2,16 @@ import json
 
 import pytest
 
-from keras_parts.errors import ConfigError
-from keras_parts.training.recipes import RECIPES, Recipe, parse_setting, recipe
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.training.recipes import (
+    PAPER,
+    RECIPES,
+    Recipe,
+    parse_setting,
+    recipe,
+    recipe_for,
+    translate_settings,
+)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -13,32 +21,61 @@ def test_json_round_trip(name):
 
 
 def test_settings_reach_inside_and_leave_the_rest():
-    chosen = recipe("paper", parts=8, **{"weights.balance": 1.5, "views.hue": 0.1})
-    assert chosen.parts == 8 and chosen.weights["balance"] == 1.5 and chosen.views.hue == 0.1
-    assert chosen.weights["equivariance"] == 5700 and chosen.views.rotation == 60
-    assert "balance" not in recipe("paper").weights
+    chosen = recipe(
+        "paper",
+        num_parts=8,
+        **{
+            "loss_weights.balance": 1.5,
+            "view_transforms.hue": 0.1,
+            "contrastive.temperature": 0.2,
+            "crops.padding": 0.1,
+        },
+    )
+    assert chosen.num_parts == 8 and chosen.loss_weights["balance"] == 1.5
+    assert chosen.view_transforms.hue == 0.1 and chosen.view_transforms.rotation == 60
+    assert chosen.loss_settings["contrastive"] == {"temperature": 0.2, "positives": "all"}
+    assert chosen.loss_weights["equivariance"] == 5700 and "balance" not in PAPER.loss_weights
+    assert (chosen.crops.padding, chosen.crops.jitter) == (0.1, 0.05)
+    loss, weight = chosen.create_losses()["contrastive"]
+    assert (loss.temperature, weight) == (0.2, 2300)
 
 
 def test_the_papers_optimisation():
     paper = recipe("paper")
     assert (paper.optimizer, paper.learning_rate, paper.head_multiplier) == ("sgd", 1e-5, 10)
-    assert (paper.schedule, paper.clip_norm, paper.warmup, paper.ema) == ("polynomial", 5, 0, None)
-    assert (paper.batch_size, paper.size, paper.precision) == (6, 256, "float32")
+    assert (paper.schedule, paper.clip_norm, paper.warmup_steps) == ("polynomial", 5, 0)
+    assert (paper.batch_size, paper.image_size, paper.precision) == (6, 256, "float32")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"parts": 1}, "parts is 1, expected 2 to 64"),
+        ({"num_parts": 1}, "num_parts is 1, expected 2 to 64"),
         ({"part": 4}, "no setting 'part'"),
         ({"steps": 2.5}, "steps is 2.5, expected a whole number"),
         ({"learning_rate": "fast"}, "learning_rate is 'fast', expected a number"),
         ({"optimizer": "lion"}, "optimizer is 'lion', expected one of adam"),
-        ({"weights.contrastive": -1}, "weights.contrastive is -1"),
-        ({"views.scale": (2, 1)}, "views.scale"),
-        ({"steps": 10, "warmup": 10}, "warmup is 10, expected fewer than the 10 steps"),
+        ({"loss_weights.contrastive": -1}, "loss_weights.contrastive is -1"),
+        ({"loss_weights.balence": 1}, "loss_weights.balence: there is no such loss; .* balance"),
+        ({"contrastive.temperature": 0}, "contrastive.temperature is 0, expected 0.001 to 100"),
+        ({"contrastive.positives": "two"}, "positives is 'two', expected one of all, one"),
+        ({"contrastive.heat": 1}, "no setting contrastive.heat: the loss has only temperature"),
+        ({"balance.heat": 1}, "no setting balance.heat: the loss has no settings"),
+        ({"crops.jitter": 0.5}, "crops.jitter is 0.5, expected 0 or more, less than 0.5"),
+        ({"standardise": "yes"}, "standardise is 'yes', expected true or false"),
+        ({"teacher_layers": "block_14"}, "teacher_layers is 'block_14', expected a list of texts"),
+        ({"teacher_turns": (1, 0)}, "teacher_turns is .*expected four weights"),
+        ({"jit_compile": 1}, "jit_compile is 1, expected one of None, True, False"),
+        ({"learning_rate": 0}, "learning_rate is 0, expected more than 0"),
+        ({"weight_decay": 0.1}, "adam has none: set optimizer to adamw"),
+        ({"view_transforms.scale": (2, 1)}, "view_transforms.scale"),
+        ({"steps": 10, "warmup_steps": 10}, "warmup_steps is 10, expected fewer than the 10 steps"),
         ({"steps_per_execution": 0}, "steps_per_execution is 0, expected 1 to"),
-        ({"views.zoom": 1}, "no setting 'views.zoom'"),
+        ({"view_transforms.zoom": 1}, "no setting 'view_transforms.zoom'"),
+        ({"parts": 4}, "the setting 'parts' is now called 'num_parts'"),
+        ({"weights.balance": 1}, "'weights.balance' is now called 'loss_weights.balance'"),
+        ({"start_steps": 1}, "'start_steps' is now called 'clusters.decay_steps'"),
+        ({"views.hue": 0}, "'views.hue' is now called 'view_transforms.hue'"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
@@ -52,8 +89,83 @@ def test_unknown_recipes_are_named():
 
 
 def test_settings_of_the_command_line():
-    assert parse_setting("weights.balance=1.5") == ("weights.balance", 1.5)
+    assert parse_setting("loss_weights.balance=1.5") == ("loss_weights.balance", 1.5)
     assert parse_setting("loss_size=null") == ("loss_size", None)
     assert parse_setting("teacher=vgg19") == ("teacher", "vgg19")
     with pytest.raises(ConfigError, match="name=value"):
         parse_setting("balance")
+
+
+FIRST = {
+    "name": "default", "parts": 8, "size": 161, "weights": {"balance": 0.5, "clusters": 2.0},
+    "centre": False, "prominence": 1.0, "start_steps": 40, "temperature": 0.2, "positives": "one",
+    "views": {"rotation": 30.0, "scale": [0.5, 2.0]}, "padding": 0.1, "box_jitter": 0.01,
+    "mirror": 0.25, "warmup": 5, "ema": 0.9, "teacher_layers": ["block_14"], "steps": 120,
+}  # fmt: skip
+"""Settings as the first version wrote them."""
+
+
+def test_settings_of_the_first_version_are_read():
+    old = Recipe.from_json(FIRST)
+    assert (old.num_parts, old.image_size, old.steps) == (8, 161, 120)
+    assert old.loss_weights == {"balance": 0.5, "clusters": 2.0}
+    assert old.loss_settings["contrastive"] == {"temperature": 0.2, "positives": "one"}
+    assert old.loss_settings["clusters"] == {"decay_steps": 40}
+    assert (old.crops.padding, old.crops.jitter, old.crops.mirror) == (0.1, 0.01, 0.25)
+    assert (old.view_transforms.rotation, old.view_transforms.scale) == (30.0, (0.5, 2.0))
+    assert (old.warmup_steps, old.ema_momentum, old.centre_features) == (5, 0.9, False)
+    assert (old.prominence_exponent, old.teacher_layers) == (1.0, ("block_14",))
+    assert translate_settings(old.to_json()) == old.to_json()
+    with pytest.raises(ConfigError, match="no setting 'colour'"):
+        Recipe.from_json(FIRST | {"colour": 1})
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("steps", [1, 2, 5, 40])
+def test_short_runs_have_a_short_warm_up_and_decay(name, steps):
+    short = recipe(name, steps=steps)
+    assert short.warmup_steps <= steps / 4
+    assert short.loss_settings["clusters"]["decay_steps"] <= max(1, steps / 3)
+
+
+def test_only_short_runs_change_the_warm_up_and_only_where_it_is_not_given():
+    assert recipe("default", steps=240) == RECIPES["default"]
+    assert recipe("toy", steps=1000).warmup_steps == RECIPES["toy"].warmup_steps
+    given = recipe("default", steps=8, warmup_steps=7, **{"clusters.decay_steps": 6})
+    assert (given.warmup_steps, given.loss_settings["clusters"]["decay_steps"]) == (7, 6)
+
+
+def test_recipe_for_a_data_set():
+    assert recipe_for("toy") == RECIPES["toy"]
+    assert recipe_for("cub", settings={"num_parts": 8}) == recipe("default", num_parts=8)
+    assert recipe_for("toy", "paper").name == "paper"
+    with pytest.raises(ConfigError, match="no recipe 'papr'"):
+        recipe_for("toy", "papr")
+
+
+@pytest.fixture
+def segmenter_folder(tmp_path):
+    config = {"parts": 6, "architecture": "small", "output_stride": 16, "size": 97, "fit": "pad"}
+    (tmp_path / "segmenter.json").write_text(json.dumps(config))
+    return tmp_path
+
+
+def test_a_recipe_that_starts_from_a_segmenter(segmenter_folder):
+    chosen = recipe_for("toy", init_from=segmenter_folder)
+    assert chosen.init_from == str(segmenter_folder)
+    assert (chosen.num_parts, chosen.output_stride, chosen.image_size) == (6, 16, 97)
+    other = recipe_for("cub", init_from=segmenter_folder, settings={"num_parts": 3})
+    assert (other.architecture, other.train_from, other.num_parts) == ("small", None, 3)
+    with pytest.raises(DataError, match="segmenter.json: cannot be read"):
+        recipe_for("toy", init_from=segmenter_folder / "none")
+
+
+def test_a_recipe_with_another_teacher(segmenter_folder):
+    chosen = recipe_for("toy", teacher="dinov2", teacher_weights="there")
+    assert (chosen.teacher, chosen.teacher_layers, chosen.teacher_weights) == (
+        "dinov2", (), "there",
+    )  # fmt: skip
+    found = recipe_for("toy", teacher="zoo:mine", find_model={"mine": segmenter_folder}.get)
+    assert (found.teacher, found.teacher_weights) == ("segmenter", str(segmenter_folder))
+    with pytest.raises(ConfigError, match="has weights already"):
+        recipe_for("toy", teacher="zoo:mine", teacher_weights="there")

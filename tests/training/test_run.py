@@ -18,7 +18,7 @@ from keras_parts.discovery.model import PartDiscovery
 from keras_parts.environment import FEATURES_VARIABLE, HOME_VARIABLE
 from keras_parts.errors import ConfigError
 from keras_parts.models.segmenter import PartSegmenter
-from keras_parts.training import run
+from keras_parts.training import build, run
 from keras_parts.training.build import build_segmenter, build_teacher, prepare_batches
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run import train
@@ -28,11 +28,12 @@ from tests.training.stored import stored_weights
 pytestmark = pytest.mark.backend
 BACKEND = keras.config.backend()
 SETTINGS = {
-    "parts": 3, "steps": 8, "batch_size": 2, "size": 65, "loss_size": 17, "warmup": 2, "ema": 0.9,
-    "weights.clusters": 2.0, "start_steps": 6, "prominence": 1.0,
+    "num_parts": 3, "steps": 8, "batch_size": 2, "image_size": 65, "loss_size": 17,
+    "warmup_steps": 2, "ema_momentum": 0.9, "loss_weights.clusters": 2.0,
+    "clusters.decay_steps": 6, "prominence_exponent": 1.0,
 }  # fmt: skip
 
-# Trains in a process that kills itself when the checkpoint of step 4 is there.
+# Trains in a process that kills itself after step 5; the last checkpoint is that of step 4.
 KILLED = """
 import os, signal, sys
 from keras_parts.training import callbacks
@@ -40,12 +41,11 @@ from keras_parts.training import callbacks
 class Killed(callbacks.CheckpointCallback):
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
-        if epoch == 5:
+        if epoch == 4:
             os.kill(os.getpid(), signal.SIGKILL)
 
 from keras_parts.training import run
 run.CheckpointCallback = Killed
-run._SHEETS = 10  # every fourth of the intervals, which are one step each
 from tests.training.test_run import chosen, drawn
 run.train(chosen(), drawn(), sys.argv[1], progress=False)
 """
@@ -74,7 +74,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
     Counted.counts.append(0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "PartDiscovery", Counted)
+        patch.setattr(build, "PartDiscovery", Counted)
         return folder, train(chosen(), drawn(), folder, progress=False)
 
 
@@ -86,10 +86,10 @@ def test_a_run_leaves_all_its_files(finished):
     records = RunFolder(folder).metrics()
     assert [record["step"] for record in records] == list(range(1, 9))
     assert [record["clusters"] > 0 for record in records] == [True] * 6 + [False] * 2
-    assert set(recipe("toy").weights) < set(records[0])
+    assert set(recipe("toy").loss_weights) < set(records[0])
     assert summary["steps"] == 8 and np.isfinite(summary["loss"])
     config = json.loads((folder / "config.json").read_text())
-    assert config["settings"]["parts"] == 3
+    assert config["settings"]["num_parts"] == 3
     assert config["data"] == {
         "dataset": "toy", "split": "train", "images": 7, "categories": 7, "licence": "Apache-2.0",
     }  # fmt: skip
@@ -142,33 +142,38 @@ def test_kept_features_are_of_float32_whatever_the_precision(tmp_path, monkeypat
     kept = {}
     for precision in ("mixed_bfloat16", "float32"):
         monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / precision))
-        with run._precision(precision):
-            batches, teacher, _ = prepare_batches(chosen(precision=precision), drawn(), False)
+        with build.precision_policy(precision):
+            settings = chosen(precision=precision)
+            batches, teacher, _ = prepare_batches(
+                settings, drawn(), build_teacher(settings), progress=False
+            )
         assert teacher is None
         kept[precision] = batches.batch(0)["features"]
     np.testing.assert_array_equal(kept["mixed_bfloat16"], kept["float32"])
-    in_steps = build_teacher(chosen(precision="mixed_bfloat16", box_jitter=0.05))
+    in_steps = build_teacher(chosen(precision="mixed_bfloat16", **{"crops.jitter": 0.05}))
     assert in_steps.network.layers[1].compute_dtype == "bfloat16"
 
 
 def test_without_room_for_features_the_teacher_runs_in_every_step(tmp_path, monkeypatch):
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
     monkeypatch.setenv(FEATURES_VARIABLE, "1e-9")
+    settings = chosen(standardise=False)
+    teacher = build_teacher(settings)
     with pytest.warns(UserWarning, match=f"Raise {FEATURES_VARIABLE}, .* the teacher runs in ev"):
-        batches, teacher, _ = prepare_batches(chosen(standardise=False), drawn(), False)
+        batches, teacher, _ = prepare_batches(settings, drawn(), teacher, progress=False)
     batch = batches.batch(0)
     assert "features" not in batch
     assert tuple(teacher(batch["image"]).shape[:1]) == (2,)
     with pytest.raises(FeaturesTooLarge, match=FEATURES_VARIABLE):
-        prepare_batches(chosen(teacher_size=97), drawn(), False)
+        prepare_batches(chosen(teacher_size=97), drawn(), teacher, progress=False)
 
 
 def test_a_run_is_not_overwritten_or_resumed_with_other_settings(finished):
     folder, _ = finished
     with pytest.raises(ConfigError, match="holds a run"):
         train(chosen(), drawn(), folder, progress=False)
-    with pytest.raises(ConfigError, match="parts was 3, is 4"):
-        train(chosen(parts=4), drawn(), folder, resume=True, progress=False)
+    with pytest.raises(ConfigError, match="num_parts was 3, is 4"):
+        train(chosen(num_parts=4), drawn(), folder, resume=True, progress=False)
 
 
 def values(segmenter):
@@ -181,7 +186,7 @@ def test_another_segmenter_as_the_start(finished):
     same = values(build_segmenter(chosen(init_from=str(start))))
     assert same.keys() == trained.keys()
     assert all((same[name] == trained[name]).all() for name in trained)
-    other = values(build_segmenter(chosen(init_from=str(start), parts=5)))
+    other = values(build_segmenter(chosen(init_from=str(start), num_parts=5)))
     different = {name for name in trained if not np.array_equal(other[name], trained[name])}
     assert different and all("/logits/" in name for name in different)
     with pytest.raises(ConfigError, match="'small', the recipe's is 'efficientnet_lite0'"):
@@ -193,7 +198,7 @@ def test_another_segmenter_as_the_start_and_the_teacher(finished, tmp_path):
     settings = dict(teacher="segmenter", teacher_layers=(), teacher_weights=start, steps=3)
     summary = train(chosen(**settings, init_from=start), drawn(), tmp_path / "run", progress=False)
     assert np.isfinite(summary["loss"])
-    assert summary["clusters"] == 0  # it goes on with the parts that are there
+    assert summary["clusters"] == 0  # the parts of the segmenter are kept
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")

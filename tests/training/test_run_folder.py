@@ -54,13 +54,14 @@ def test_overwrite_removes_the_run_and_nothing_else(run):
 
 
 def test_resume_needs_a_run(tmp_path, run):
-    assert RunFolder.create(run.path, resume=True).read_config()["seed"] == 7
+    RunFolder(run.path).check_available(resume=True)
+    assert RunFolder(run.path).read_config()["seed"] == 7
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(ConfigError, match="no run to resume"):
-            RunFolder.create(path, resume=True)
+            RunFolder(path).check_available(resume=True)
     assert not (tmp_path / "none").exists()
     with pytest.raises(ConfigError, match="give one"):
-        RunFolder.create(run.path, resume=True, overwrite=True)
+        RunFolder(run.path).check_available(resume=True, overwrite=True)
 
 
 def test_a_file_is_no_folder(tmp_path):
@@ -92,12 +93,12 @@ def test_config_tells_what_ran_and_not_where(run):
 
 def test_a_resumed_run_has_the_settings_it_began_with(run):
     run.check_settings({"steps": 5, "weights": {"a": 1.5}, "layers": ["x", "y"]})
-    with pytest.raises(ConfigError, match="steps was 5, is 6; .*weights was"):
+    with pytest.raises(ConfigError, match=r"steps was 5, is 6; weights\.a was 1\.5, is 2\.0"):
         run.check_settings({"steps": 6, "weights": {"a": 2.0}, "layers": ["x", "y"]})
     later = {"steps": 5, "weights": {"a": 1.5}, "layers": ["x", "y"], "new": 1}
-    run.check_settings(later, defaults={"steps": 9, "new": 1})
+    run.check_settings(later, complete=lambda settings: {"steps": 9, "new": 1} | settings)
     with pytest.raises(ConfigError, match="settings: new was 2, is 1"):
-        run.check_settings(later, defaults={"new": 2})
+        run.check_settings(later, complete=lambda settings: {"new": 2} | settings)
     run.config_file.write_text("{")
     with pytest.raises(DataError, match="config.json"):
         run.check_settings({})
@@ -130,3 +131,54 @@ def test_a_broken_line_is_named(run):
     run.metrics_file.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
     with pytest.raises(DataError, match="metrics.jsonl: line 2"):
         run.metrics()
+
+
+def test_config_of_the_first_version_is_read_with_todays_names(run):
+    settings = {"parts": 3, "temperature": 0.2, "box_jitter": 0.0}
+    run.config_file.write_text(json.dumps({"settings": settings, "seed": 1}))
+    assert run.read_config()["settings"] == {
+        "num_parts": 3,
+        "loss_settings": {"contrastive": {"temperature": 0.2}},
+        "crops": {"jitter": 0.0},
+    }
+    run.config_file.write_text(json.dumps({"format": 3, "settings": settings}))
+    with pytest.raises(DataError, match="config.json is of format 3, .* update keras-parts"):
+        run.read_config()
+
+
+def test_a_run_that_logged_nothing_is_removed_with_the_folders_that_it_made(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for folder in ("mine", "made/deep"):
+        run = RunFolder.create(tmp_path / folder)
+        with pytest.raises(KeyboardInterrupt), run.removed_if_empty():
+            run.write_config({}, seed=0)
+            run.checkpoints.mkdir()
+            raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
+def test_what_was_in_the_folder_is_not_removed(tmp_path):
+    (tmp_path / "samples").mkdir()
+    for name in ("notes.txt", "samples/mine.png"):
+        (tmp_path / name).write_text("mine")
+    run = RunFolder.create(tmp_path)
+    with pytest.raises(ValueError), run.removed_if_empty():
+        run.write_config({}, seed=0)
+        raise ValueError
+    assert set(files(run)) == {"notes.txt", "mine.png"}
+
+
+def test_a_run_with_a_log_line_is_kept(tmp_path):
+    run = RunFolder.create(tmp_path)
+    with pytest.raises(ValueError), run.removed_if_empty():
+        run.write_config({}, seed=0)
+        run.log({"step": 1})
+        raise ValueError
+    assert run.exists() and run.metrics() == [{"step": 1}]
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(ConfigError, match="cannot be written to: choose another --output"):
+        RunFolder.create(tmp_path / "run")
+    assert not (tmp_path / "run").exists()

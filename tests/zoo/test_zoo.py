@@ -40,7 +40,7 @@ from keras_parts.zoo.golden import golden_difference
 def make_run(path, seed, parts=3):
     """(run folder, segmenter), as after a training, but untrained."""
     keras.utils.set_random_seed(seed)
-    chosen = recipe("toy", parts=parts, size=65, seed=seed)
+    chosen = recipe("toy", num_parts=parts, image_size=65, seed=seed)
     folder = RunFolder.create(path)
     described = {"dataset": "toy", "split": "fit", "images": 480, "licence": "Apache-2.0"}
     folder.write_config(chosen.to_json(), chosen.seed, described)

@@ -1,0 +1,205 @@
+"""The losses by name, each with its own settings.
+
+Recipes read the settings without Keras: `keras_parts.objectives` is imported by its first use.
+To add a loss, write a class here, add it to `LOSSES`, and give it a weight in a recipe.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras_parts
+from keras_parts.errors import ConfigError
+from keras_parts.settings import Settings, choice, number, whole
+
+if TYPE_CHECKING:
+    from keras_parts.discovery.views import Views
+
+Tensor = Any
+"""A tensor of the running backend."""
+WeightedLosses = Mapping[str, tuple[Callable[["Views"], Tensor], float]]
+"""`{name: (function of the views, weight)}`."""
+
+
+@dataclass(frozen=True)
+class Loss(Settings):
+    """Base of a loss: a frozen dataclass of its settings, called with `Views`.
+
+    Attributes:
+        name: of the loss in recipes, logs and `LOSSES`.
+    """
+
+    name: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        cls.prefix = f"{getattr(cls, 'name', cls.__name__)}."
+
+    def __call__(self, views: "Views") -> Tensor:
+        """The loss of a batch, a float32 scalar."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class FeatureConsistency(Loss):
+    """See `keras_parts.objectives.feature_consistency`; positions are weighted by prominence."""
+
+    name: ClassVar[str] = "feature_consistency"
+
+    def __call__(self, views: "Views") -> Tensor:
+        # Squared distances add up over the channels: each map is upsampled separately.
+        return sum(
+            keras_parts.objectives.feature_consistency(
+                views.logits, views.weighted_foreground, features, reduction="mean"
+            )
+            for features in views.feature_maps
+        )
+
+
+@dataclass(frozen=True)
+class VisualConsistency(Loss):
+    """See `keras_parts.objectives.visual_consistency`, of the image in CIE Lab."""
+
+    name: ClassVar[str] = "visual_consistency"
+
+    def __call__(self, views: "Views") -> Tensor:
+        return keras_parts.objectives.visual_consistency(views.logits, views.foreground, views.lab)
+
+
+@dataclass(frozen=True)
+class Contrastive(Loss):
+    """See `keras_parts.objectives.contrastive`.
+
+    Attributes:
+        temperature: divides the cosine of two descriptors.
+        positives: "all" averages over all positives of an anchor, "one" draws one at random.
+    """
+
+    name: ClassVar[str] = "contrastive"
+    temperature: float = number(0.19, 1e-3, 100)
+    positives: str = choice("all", ("all", "one"))
+
+    def __call__(self, views: "Views") -> Tensor:
+        return keras_parts.objectives.contrastive(
+            views.descriptors, self.temperature, self.positives, views.seed
+        )
+
+
+@dataclass(frozen=True)
+class Equivariance(Loss):
+    """See `keras_parts.objectives.equivariance`."""
+
+    name: ClassVar[str] = "equivariance"
+
+    def __call__(self, views: "Views") -> Tensor:
+        return keras_parts.objectives.equivariance(
+            views.target_logits, views.warped_logits, views.warped_foreground
+        )
+
+
+@dataclass(frozen=True)
+class Foreground(Loss):
+    """See `keras_parts.objectives.foreground_cross_entropy`, the mean of both views."""
+
+    name: ClassVar[str] = "foreground"
+
+    def __call__(self, views: "Views") -> Tensor:
+        first = keras_parts.objectives.foreground_cross_entropy(
+            views.foreground_logits, views.foreground
+        )
+        second = keras_parts.objectives.foreground_cross_entropy(
+            views.warped_foreground_logits, views.warped_foreground
+        )
+        return 0.5 * (first + second)
+
+
+@dataclass(frozen=True)
+class Balance(Loss):
+    """See `keras_parts.objectives.balance`."""
+
+    name: ClassVar[str] = "balance"
+
+    def __call__(self, views: "Views") -> Tensor:
+        return keras_parts.objectives.balance(views.logits, views.foreground)
+
+
+@dataclass(frozen=True)
+class Clusters(Loss):
+    """See `keras_parts.objectives.cluster_cross_entropy`; decays to 0 in the first steps.
+
+    Attributes:
+        decay_steps: number of training steps in which the factor of the loss falls from 1 to 0.
+        centres: `(parts, channels)` of `keras_parts.discovery.find_clusters`; without them the
+            loss is 0.
+    """
+
+    name: ClassVar[str] = "clusters"
+    decay_steps: int = whole(80, 1, 10**8)
+    centres: Any = field(default=None, repr=False, compare=False)
+
+    def __call__(self, views: "Views") -> Tensor:
+        from keras import ops
+
+        if self.centres is None:
+            return ops.zeros(())
+        factor = ops.maximum(0.0, 1.0 - views.step / self.decay_steps)
+        return factor * keras_parts.objectives.cluster_cross_entropy(
+            views.logits, views.foreground, views.compared_features, self.centres
+        )
+
+
+LOSSES: dict[str, type[Loss]] = {
+    loss.name: loss
+    for loss in (
+        FeatureConsistency,
+        VisualConsistency,
+        Contrastive,
+        Equivariance,
+        Foreground,
+        Balance,
+        Clusters,
+    )
+}
+"""Loss name -> class."""
+
+
+def create_losses(
+    weights: Mapping[str, float], settings: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, tuple[Loss, float]]:
+    """The losses of `LOSSES` that have a weight, as `PartDiscovery` takes them.
+
+    Args:
+        weights: `{name: weight}`.
+        settings: `{name: {setting: value}}`; settings that are not given keep their defaults.
+
+    Returns:
+        `{name: (loss, weight)}`.
+
+    Raises:
+        ConfigError: there is no such loss or setting, or a value is outside its range.
+
+    Example:
+        >>> from keras_parts.discovery import create_losses
+        >>> create_losses({"contrastive": 0.75}, {"contrastive": {"temperature": 0.2}})
+        {'contrastive': (Contrastive(temperature=0.2, positives='all'), 0.75)}
+    """
+    settings = settings or {}
+    return {
+        name: (create_loss(name, settings.get(name, {})), float(weight))
+        for name, weight in weights.items()
+    }
+
+
+def create_loss(name: str, settings: Mapping[str, Any]) -> Loss:
+    """A loss of `LOSSES` with its settings.
+
+    Raises:
+        ConfigError: there is no such loss or setting, or a value is outside its range.
+    """
+    if name not in LOSSES:
+        raise ConfigError(f"there is no loss {name!r}; there are {', '.join(LOSSES)}")
+    known = LOSSES[name].names()
+    unknown = [setting for setting in settings if setting not in known]
+    if unknown:
+        listed = f"has only {', '.join(known)}" if known else "has no settings"
+        raise ConfigError(f"there is no setting {name}.{unknown[0]}: the loss {listed}")
+    return LOSSES[name](**settings)
