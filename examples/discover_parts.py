@@ -21,7 +21,7 @@ save_picture(sample_sheet(photographs, 16), "samples.png")
 from keras_parts.training import recipe
 
 STEPS = 480
-settings = recipe("toy", parts=4, steps=STEPS)
+settings = recipe("toy", num_parts=4, steps=STEPS)
 
 # %% Train. The run folder holds the segmenter, its loss curves and pictures of its parts.
 from keras_parts.training import train

@@ -21,7 +21,7 @@ STEPS = 120
 settings = recipe(
     "toy",
     init_from=folder,
-    parts=card.parts,
+    num_parts=card.parts,
     teacher="segmenter",
     teacher_weights=folder,
     teacher_layers=(),

@@ -1,45 +1,55 @@
-"""The standardiser: brings the features of any teacher to a common scale."""
+"""The standardiser: transforms the features of any teacher to a common scale."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from keras import ops
 
+from keras_parts.discovery.views import Tensor
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.ops import reduce_aligned
 
 
 @dataclass(frozen=True, eq=False)
 class Standardiser:
-    """Brings the features of any teacher to a common measure: `(features - mean) @ matrix`.
+    """Transforms the features of a teacher to a common scale: `(features - mean) @ matrix`.
 
     After `fit_standardiser`, the variance of the features within the foreground of an image,
     summed over the channels, is 1 on average: the feature consistency of a single part is 1, and
-    loss weights carry over from one teacher to another.
+    loss weights can be used with another teacher.
 
     Attributes:
         mean: `(channels,)` float32.
         matrix: `(channels, channels)` float32.
 
     Raises:
-        ConfigError: the shapes do not fit, or values are not finite.
+        ConfigError: the shapes do not match, or values are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.discovery import Standardiser
+        >>> standardiser = Standardiser(np.ones(2), 0.5 * np.eye(2))
+        >>> [float(value) for value in standardiser.apply(np.array([3.0, 1.0]))]
+        [1.0, 0.0]
     """
 
     mean: np.ndarray
     matrix: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("mean", "matrix"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), "float32"))
         if self.mean.ndim != 1 or self.matrix.shape != self.mean.shape * 2:
             raise ConfigError(
-                f"standardiser: mean {self.mean.shape} and matrix {self.matrix.shape} do not fit, "
-                "expected (channels,) and (channels, channels)"
+                f"standardiser: mean {self.mean.shape} and matrix {self.matrix.shape} do not "
+                "match, expected (channels,) and (channels, channels)"
             )
         if not (np.isfinite(self.mean).all() and np.isfinite(self.matrix).all()):
             raise ConfigError("standardiser: mean and matrix must be finite")
 
-    def apply(self, features):
+    def apply(self, features: Tensor) -> Tensor:
         """Standardised features.
 
         Args:
@@ -51,24 +61,35 @@ class Standardiser:
         return ops.matmul(ops.cast(features, "float32") - self.mean, self.matrix)
 
 
-def fit_standardiser(crops, noise=None, noise_floor=10.0):
+def fit_standardiser(
+    crops: Iterable[tuple[Tensor, Tensor]],
+    *,
+    noise: np.ndarray | None = None,
+    noise_floor: float = 10.0,
+) -> Standardiser:
     """The `Standardiser` of a training set, in one pass over it and in double precision.
 
-    Every channel gets the same variance. Then, where the noise of the features is known, the
-    directions that are noisier than others are shrunk, to `(noise + floor) ** -1/2` (a whitening
-    of the noise, not of the features): what a teacher says differently of the same place seen
-    another way tells no part from another.
+    Every channel gets the same variance. If the noise of the features is known, the noisier
+    directions are then scaled down, to `(noise + floor) ** -1/2` (this whitens the noise, not the
+    features): how features of one position change with the view does not tell parts apart.
 
-    Every image counts alike, and in it every position as much as it is foreground.
+    All images have equal weight; within an image, positions are weighted by their foreground.
 
     Args:
-        crops: iterable of features `(batch, h, w, channels)` and foregrounds
-            `(batch, height, width, 1)` in [0, 1], not smaller than the features.
+        crops: features `(batch, h, w, channels)` and foregrounds `(batch, height, width, 1)` in
+            [0, 1], not smaller than the features.
         noise: `(channels, channels)` covariance of the noise, see `mirror_noise`; or None.
         noise_floor: the floor, in multiples of the mean noise of a channel.
 
     Raises:
         DataError: there is no foreground, or the features do not vary within it.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.discovery import fit_standardiser
+        >>> features = np.random.default_rng(0).normal(size=(2, 5, 5, 3))
+        >>> fit_standardiser([(features, np.ones((2, 20, 20, 1), "float32"))]).matrix.shape
+        (3, 3)
     """
     moments = _Moments()
     for features, foreground in crops:
@@ -76,13 +97,13 @@ def fit_standardiser(crops, noise=None, noise_floor=10.0):
     mean, covariance = moments.mean, moments.covariance
     variance = np.diag(covariance) if moments.images else np.zeros(1)
     total = variance.sum()
-    # below is what rounding leaves of a constant
+    # The factor covers rounding errors of constant features.
     if not moments.images or not np.isfinite(total) or total <= 1e-12 * np.square(mean).sum():
         raise DataError(
             "standardiser: the features do not vary within the foreground of "
             f"{moments.images} images; are the masks empty?"
         )
-    # What hardly varies is noise: it is kept small, not blown up to the measure of the others.
+    # A channel that hardly varies is noise, and is not scaled up to the variance of the others.
     alive = variance > 1e-6 * total / len(variance)
     matrix = np.diag(np.where(alive, variance, total) ** -0.5)
     if noise is not None:
@@ -90,26 +111,26 @@ def fit_standardiser(crops, noise=None, noise_floor=10.0):
     return Standardiser(mean, matrix / np.sqrt(np.trace(matrix.T @ covariance @ matrix)))
 
 
-def mirror_noise(teacher, crops):
-    """How a teacher's features of objects differ from those of their mirror images.
+def mirror_noise(teacher: Any, crops: Iterable[tuple[Tensor, Tensor]]) -> np.ndarray:
+    """Covariance of the difference between features of objects and of their mirror images.
 
     Args:
         teacher: a `Teacher`.
-        crops: iterable of images `(batch, height, width, 3)`, RGB in [0, 1], and foregrounds
+        crops: images `(batch, height, width, 3)`, RGB in [0, 1], and foregrounds
             `(batch, height, width, 1)` in [0, 1].
 
     Returns:
-        `(channels, channels)` float64: within the foreground of an image, the mean covariance of
-        half the difference, which is the noise in the mean of both.
+        `(channels, channels)` float64: the covariance of half the difference within the foreground
+        of an image, averaged over images. It is the noise of the mean of both.
     """
     moments = _Moments()
     for images, foreground in crops:
-        own, mirrored = teacher.mirrored_pair(ops.convert_to_tensor(images))
-        moments.add(ops.convert_to_numpy(0.5 * (own - mirrored)), foreground)
+        upright, mirrored = teacher.mirrored_pair(ops.convert_to_tensor(images))
+        moments.add(ops.convert_to_numpy(0.5 * (upright - mirrored)), foreground)
     return moments.covariance
 
 
-def _noise_whitening(noise, floor):
+def _noise_whitening(noise: np.ndarray, floor: float) -> np.ndarray:
     """The symmetric matrix `(noise + floor) ** -1/2`, the floor in multiples of the mean noise."""
     values, vectors = np.linalg.eigh(noise)
     values = np.maximum(values, 0)
@@ -119,12 +140,14 @@ def _noise_whitening(noise, floor):
 
 
 class _Moments:
-    """Running mean `(channels,)`, and covariance within the foreground of an image."""
+    """Running mean `(channels,)` over images, and covariance within their foreground."""
 
-    def __init__(self):
-        self.images, self.mean, self.covariance = 0, 0.0, 0.0
+    def __init__(self) -> None:
+        self.images = 0
+        self.mean: Any = 0.0
+        self.covariance: Any = 0.0
 
-    def add(self, features, foreground):
+    def add(self, features: np.ndarray, foreground: Tensor) -> None:
         weights = ops.convert_to_numpy(reduce_aligned(foreground, features.shape[1:3]))
         for image, weight in zip(features, weights, strict=True):
             weight = weight.reshape(-1, 1).astype("float64")

@@ -1,22 +1,25 @@
-"""Frozen perceptual networks, whose features the discovered parts must explain."""
+"""Teachers: frozen networks whose features the discovered parts must explain."""
 
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from os import PathLike
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_parts.backbones.adapters import from_keras_hub
 from keras_parts.backbones.atrous import atrous
+from keras_parts.backbones.backbone import Backbone
 from keras_parts.backbones.dinov2 import dinov2, patch_input
 from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0, load_efficientnet_lite0
 from keras_parts.backbones.small import load_small_weights, small
 from keras_parts.backbones.vgg19 import load_vgg19, vgg19
-from keras_parts.discovery.views import join_maps
+from keras_parts.discovery.views import Tensor, join_maps
 from keras_parts.errors import ConfigError
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.ops import resize_aligned
@@ -26,42 +29,49 @@ from keras_parts.ops import resize_aligned
 class Teacher(keras.Model):
     """A frozen network from images to features.
 
-    `teacher(images)` takes `(batch, height, width, 3)`, RGB in [0, 1], and gives float32
+    `teacher(images)` takes `(batch, height, width, 3)`, RGB in [0, 1], and returns float32
     `(batch, h, w, channels)`: the named layers, each times its scale, side by side along the
-    channels. Layers with a larger stride are enlarged, with aligned corners, to the finest one;
-    `teacher.maps(images)` leaves each at its own resolution.
-    No gradient flows into the network or through it.
+    channels. Coarser layers are upsampled, with aligned corners, to the finest one;
+    `teacher.maps(images)` returns each at its own resolution. The network is not trained, and no
+    gradient flows through it.
 
     Args:
         network: a `Backbone`; its preprocessing is applied to the images.
         layers: names of its outputs, in order; by default all of them.
-        scales: one factor a layer; by default 1.
-        fit: `images -> images`, brings them to a size that the network takes; or None.
-        turns: weight of the features of the image turned by 0, 90, 180 and 270 degrees, turned
-            back and added up; by default only the upright image. What is left is what does not
-            depend on where up is. Other weights than the default need square images.
-        mirror: average the features with those of the mirrored image, mirrored back: features of
-            a mirrored image are then the mirrored features, whatever the network.
+        scales: one factor for each layer; by default 1.
+        resize: `images -> images`, resizes them to a size that the network takes; or None.
+        turns: weights of the features of the image rotated by 0, 90, 180 and 270 degrees; they are
+            rotated back and averaged, so that features depend less on the direction of up. By
+            default only the upright image is used. Other weights need square images.
+        mirror: average the features with those of the mirrored image, mirrored back: the features
+            of a mirrored image are then the mirrored features, whatever the network.
 
     Attributes:
         channels: number of channels of the features.
         layer_names, scales: as given.
-        fingerprint: hex digest of architecture, layers, scales, preprocessing and weights. Caches
-            of features are keyed by it.
 
     Raises:
-        ConfigError: a layer does not exist, or scales do not fit the layers.
+        ConfigError: a layer does not exist, or scales and layers do not match.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.backbones.small import small
+        >>> from keras_parts.discovery import Teacher
+        >>> teacher = Teacher(small(16, ("stage3", "stage4")))
+        >>> teacher(np.zeros((1, 33, 33, 3), "float32")).shape[-1] == teacher.channels
+        True
     """
 
     def __init__(
         self,
-        network,
-        layers=None,
-        scales=None,
-        fit=None,
-        turns=(1.0, 0.0, 0.0, 0.0),
-        mirror=False,
-        **kwargs,
+        network: Backbone,
+        layers: Sequence[str] | None = None,
+        scales: Sequence[float] | None = None,
+        *,
+        resize: Callable[[Tensor], Tensor] | None = None,
+        turns: Sequence[float] = (1.0, 0.0, 0.0, 0.0),
+        mirror: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(name=kwargs.pop("name", f"teacher_{network.name}"), **kwargs)
         self.layer_names = tuple(layers or network.strides)
@@ -87,55 +97,55 @@ class Teacher(keras.Model):
         self.channels = sum(network.channels[name] for name in self.layer_names)
         self.trainable = False
         self.built = True
-        self._fit = fit
-        self._fingerprint = None
+        self._resize = resize
+        self._fingerprint: str | None = None
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         return join_maps(self.maps(images))
 
-    def maps(self, images):
+    def maps(self, images: Tensor) -> list[Tensor]:
         """The same features, each layer at its own resolution.
 
-        Two enlargements one after the other are not one: who enlarges the features further takes
-        these, as the paper does.
+        To upsample features further, start from these, as the paper does: bilinear upsampling in
+        two steps gives another result than in one.
 
         Args:
             images: `(batch, height, width, 3)`, RGB in [0, 1].
 
         Returns:
-            float32 `[(batch, h, w, channels)]`; layers of one resolution that follow each other
-            are one map, side by side along the channels.
+            float32 `[(batch, h, w, channels)]`; successive layers of one resolution are one map,
+            side by side along the channels.
         """
-        own = self._averaged_turns(images)
+        upright = self._averaged_turns(images)
         if not self.mirror:
-            return own
-        other = self._averaged_turns(_mirrored(images))
-        return [0.5 * (one + _mirrored(two)) for one, two in zip(own, other, strict=True)]
+            return upright
+        mirrored = self._averaged_turns(_mirrored(images))
+        return [0.5 * (one + _mirrored(two)) for one, two in zip(upright, mirrored, strict=True)]
 
-    def mirrored_pair(self, images):
+    def mirrored_pair(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the upright images, and of their mirror images, mirrored back.
 
-        Their difference is what the network sees in an object only because of the way it faces.
+        They differ only because of the direction that the object faces.
         """
-        own, other = (join_maps(self._upright(each)) for each in (images, _mirrored(images)))
-        return own, _mirrored(other)
+        upright, mirrored = (join_maps(self._layers(each)) for each in (images, _mirrored(images)))
+        return upright, _mirrored(mirrored)
 
-    def _averaged_turns(self, images):
+    def _averaged_turns(self, images: Tensor) -> list[Tensor]:
         total = sum(self.turns)
         turned = [
             [
                 (weight / total) * _turned(features, -quarters)
-                for features in self._upright(_turned(images, quarters))
+                for features in self._layers(_turned(images, quarters))
             ]
             for quarters, weight in enumerate(self.turns)
             if weight
         ]
         return [sum(maps) for maps in zip(*turned, strict=True)]
 
-    def _upright(self, images):
-        """The scaled layers of the images as they are, those of one resolution joined."""
-        if self._fit:
-            images = self._fit(images)
+    def _layers(self, images: Tensor) -> list[Tensor]:
+        """The scaled layers of images; successive layers of one resolution are joined."""
+        if self._resize:
+            images = self._resize(images)
         outputs = self.network(self.network.preprocessing.apply(images), training=False)
         scaled = [
             scale * ops.cast(ops.stop_gradient(outputs[name]), "float32")
@@ -143,12 +153,16 @@ class Teacher(keras.Model):
         ]
         return [ops.concatenate(list(maps), axis=-1) for _, maps in groupby(scaled, _size)]
 
-    def map_size(self, height, width):
+    def map_size(self, height: int, width: int) -> tuple[int, int]:
         """`(h, w)` of the features of images of `height` x `width` pixels."""
         return tuple(self.compute_output_spec(keras.KerasTensor((1, height, width, 3))).shape[1:3])
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of architecture, layers, scales, preprocessing and weights.
+
+        It is the key of cached features.
+        """
         if self._fingerprint is None:
             settings = {
                 "network": self.network.name,
@@ -168,16 +182,16 @@ class Teacher(keras.Model):
         return self._fingerprint
 
 
-def _size(maps):
+def _size(maps: Tensor) -> tuple[int, ...]:
     return tuple(maps.shape[1:3])
 
 
-def _turned(maps, quarters):
-    """`(batch, height, width, channels)` turned by quarters of a full turn."""
+def _turned(maps: Tensor, quarters: int) -> Tensor:
+    """`(batch, height, width, channels)` rotated by `quarters` times 90 degrees."""
     return ops.rot90(maps, quarters, axes=(1, 2)) if quarters % 4 else maps
 
 
-def _mirrored(maps):
+def _mirrored(maps: Tensor) -> Tensor:
     return ops.flip(maps, axis=2)
 
 
@@ -186,9 +200,9 @@ class _Kind:
     """How a teacher is made.
 
     Attributes:
-        build: `(layers, weights, **options) -> (Backbone, fit)`.
-        layers: by default; none for the last output.
-        scales: of those layers.
+        build: `(layers, weights, **options) -> (Backbone, resize)`.
+        layers: the default layers; none for the last output.
+        scales: of the default layers.
     """
 
     build: Callable
@@ -215,13 +229,14 @@ def _build_vgg19(layers, weights):
 
 
 def _build_dinov2(layers, weights, patches=16):
-    network = dinov2(*([] if weights is None else [weights]), outputs=layers, patches=patches)
+    options = {} if weights is None else {"preset": weights}
+    network = dinov2(**options, outputs=layers, patches=patches)
     return network, lambda images: patch_input(images, patches)
 
 
 def _build_segmenter(layers, weights):
     if weights is None:
-        raise ConfigError("teacher: a segmenter is a folder: give it as the teacher's weights")
+        raise ConfigError("teacher: a segmenter needs its folder as the teacher's weights")
     return PartSegmenter.from_preset(weights).backbone, None
 
 
@@ -248,7 +263,7 @@ def _build_keras_applications(layers, weights, output_stride=16):
 
 
 def _to_multiple_of_16(images):
-    """VGG's poolings drop what is left over: 257 x 257 pixels are brought to 256 x 256."""
+    """VGG's poolings drop the last row of odd sizes: 257 x 257 is resized to 256 x 256."""
     return resize_aligned(images, [max(16, round(side / 16) * 16) for side in images.shape[1:3]])
 
 
@@ -264,17 +279,18 @@ TEACHERS = {
 
 
 def create_teacher(
-    kind,
-    layers=None,
-    weights=None,
-    scales=None,
-    turns=(1.0, 0.0, 0.0, 0.0),
-    mirror=False,
-    **options,
-):
+    kind: str,
+    layers: str | Sequence[str] | None = None,
+    weights: str | PathLike | None = None,
+    *,
+    scales: Sequence[float] | None = None,
+    turns: Sequence[float] = (1.0, 0.0, 0.0, 0.0),
+    mirror: bool = False,
+    **options: Any,
+) -> Teacher:
     """A pretrained teacher.
 
-    | kind | layers | weights | sizes of images | options |
+    | kind | default layers | weights | sizes of images | options |
     |---|---|---|---|---|
     | "efficientnet_lite0" | "block_14" | file or folder | 16 n + 1 a side | `output_stride` (16) |
     | "small" | "stage4" | "toy", in the package | 16 n + 1 a side | `output_stride` (16) |
@@ -284,23 +300,27 @@ def create_teacher(
     | "keras_applications" | the last map, see `atrous` | name of a network, which Keras downloads | 16 n + 1 a side for most | `output_stride` (16) |
     | "segmenter" | its backbone's last output | a segmenter's folder, such as `keras_parts.zoo.path(name)` | as the segmenter's | |
 
-    DINOv2's images are resampled so that the centres of its patches span the image corner to
-    corner (`keras_parts.backbones.dinov2.patch_input`).
+    Images for DINOv2 are resampled so that the centres of its patches span the image from corner
+    to corner (`keras_parts.backbones.dinov2.patch_input`).
 
     Args:
-        kind: as above.
-        layers: names of the network's outputs; the default is above.
-        weights: where the pretrained weights are; by default the weights folder, or KerasHub.
-        scales: one factor a layer; by default the paper's for VGG19's default layers, else 1.
+        kind: a name in the table.
+        layers: names of the network's outputs.
+        weights: location of the pretrained weights; by default the weights folder, or KerasHub.
+        scales: one factor for each layer; by default the paper's for VGG19's default layers, else
+            1.
         turns, mirror: see `Teacher`.
-        options: as above.
-
-    Returns:
-        `Teacher`.
+        options: as in the table.
 
     Raises:
         ConfigError: an argument is unknown or outside its range, or KerasHub is not installed.
-        DataError: the weights are missing or not this network's; the message says what to do.
+        DataError: the weights are missing or belong to another network; the message says what to
+            do.
+
+    Example:
+        >>> from keras_parts.discovery import create_teacher
+        >>> create_teacher("small").layer_names
+        ('stage4',)
     """  # noqa: E501
     if kind not in TEACHERS:
         raise ConfigError(f"teacher: {kind!r} is unknown; there are {', '.join(TEACHERS)}")
@@ -314,6 +334,14 @@ def create_teacher(
     layers = (layers,) if isinstance(layers, str) else tuple(layers or known.layers)
     if scales is None and layers == known.layers:
         scales = known.scales
-    network, fit = known.build(layers, weights, **options)
+    network, resize = known.build(layers, weights, **options)
     layers = layers or tuple(network.strides)[-1:]
-    return Teacher(network, layers, scales, fit, turns, mirror, name=f"teacher_{kind}")
+    return Teacher(
+        network,
+        layers,
+        scales,
+        resize=resize,
+        turns=turns,
+        mirror=mirror,
+        name=f"teacher_{kind}",
+    )

@@ -292,7 +292,7 @@ def _fit_standardiser(recipe: Recipe, batches: Batches, teacher: Teacher) -> Sta
         teacher,
         ((batch["image"], batch["foreground"]) for batch in _first_batches(images, _COMPARED)),
     )
-    return fit_standardiser(measured, noise, recipe.noise_floor)
+    return fit_standardiser(measured, noise=noise, noise_floor=recipe.noise_floor)
 
 
 def _first_batches(batches: Batches, count: int) -> Iterable[dict[str, np.ndarray]]:

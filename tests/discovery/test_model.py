@@ -128,7 +128,7 @@ def test_prominent_positions_have_larger_weights():
 def test_each_layer_of_the_teacher_is_upsampled_directly():
     """3 x 3 and 10 x 10 cells: upsampling twice would give other values."""
     network = small(16, ("stage2", "stage4"))
-    teacher = Teacher(network, fit=lambda images: resize_aligned(images, (40, 40)))
+    teacher = Teacher(network, resize=lambda images: resize_aligned(images, (40, 40)))
     weights = {"feature_consistency": 1.0, "contrastive": 1.0}
     model = discovery(weights, teacher=teacher, centre_features=True, view_transforms=STILL)
     alone = batch()

@@ -31,7 +31,7 @@ def check_teacher(teacher, images):
     return features
 
 
-def test_layers_are_scaled_enlarged_and_joined():
+def test_layers_are_scaled_upsampled_and_joined():
     network = efficientnet_lite0(16, ("block_2", "block_6"))
     teacher = Teacher(network, ("block_6", "block_2"), scales=(0.5, 2.0))
     features = check_teacher(teacher, IMAGES)
@@ -100,7 +100,7 @@ def test_the_backbone_of_a_segmenter(tmp_path):
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(teacher(images)), keras.ops.convert_to_numpy(expected), atol=1e-5
     )
-    with pytest.raises(ConfigError, match="a segmenter is a folder"):
+    with pytest.raises(ConfigError, match="a segmenter needs its folder"):
         create_teacher("segmenter")
 
 
@@ -262,8 +262,8 @@ def test_no_foreground_at_all():
 @pytest.mark.parametrize(
     ("mean", "matrix", "message"),
     [
-        ((0, 0), np.eye(1), "do not fit"),
-        ((0,), (1,), "do not fit"),
+        ((0, 0), np.eye(1), "do not match"),
+        ((0,), (1,), "do not match"),
         ((0, np.nan), np.eye(2), "finite"),
     ],
 )
