@@ -21,7 +21,7 @@ STEPS = 120
 settings = recipe(
     "toy",
     init_from=folder,
-    num_parts=card.parts,
+    num_parts=card.num_parts,
     teacher="segmenter",
     teacher_weights=folder,
     teacher_layers=(),

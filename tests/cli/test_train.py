@@ -140,7 +140,7 @@ def test_a_segmenter_of_the_zoo_to_start_from(train):
     _, call = train("--init-from", "toy")
     assert call.recipe.init_from == str(zoo.path("toy"))
     _, call = train("--recipe", "default", "--init-from", "toy", "--image-size", "97")
-    assert (call.recipe.architecture, call.recipe.num_parts) == (card.architecture, card.parts)
+    assert (call.recipe.architecture, call.recipe.num_parts) == (card.architecture, card.num_parts)
     assert (call.recipe.train_from, call.recipe.image_size) == (None, 97)
 
 
