@@ -190,9 +190,9 @@ def test_keras_applications(tmp_path):
     check_backbone(create, channels, tmp_path, {**strides, "block_15_add": 32})
 
 
+@pytest.mark.integration
+@pytest.mark.backend("tensorflow")
 def test_keras_cv(tmp_path):
-    if os.environ.get("KERAS_BACKEND") not in (None, "tensorflow"):
-        pytest.skip("keras-cv needs TensorFlow")
     keras_cv = pytest.importorskip("keras_cv")
 
     def create():

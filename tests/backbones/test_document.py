@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -60,9 +59,9 @@ def test_keras_hub(tmp_path):
     check_saved("densenet", tmp_path)
 
 
+@pytest.mark.integration
+@pytest.mark.backend("tensorflow")
 def test_keras_cv(tmp_path):
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("keras-cv needs TensorFlow")
     pytest.importorskip("keras_cv")
     with pytest.warns(FutureWarning, match="no longer developed"):
         exec(section("keras-cv"), {})

@@ -9,9 +9,7 @@ from keras_parts.backbones.tensorflow_layers import BatchNormalization, Conv2D
 
 pytestmark = pytest.mark.backend
 
-needs_tensorflow = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="they are Keras' own on other backends"
-)
+needs_tensorflow = pytest.mark.backend("tensorflow")  # on other backends they are Keras' own
 CHANNELS = 5
 
 

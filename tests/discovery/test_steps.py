@@ -225,7 +225,7 @@ def test_losses_must_be_the_declared_scalars(losses, message):
         fit(model, batches(1))
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute")
+@pytest.mark.backend("tensorflow")  # tf.distribute
 def test_two_replicas_take_the_step_of_one():
     """In a process of its own: devices are fixed once TensorFlow has begun."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -67,10 +67,8 @@ def require(format):
         pytest.importorskip(package)
 
 
-@pytest.mark.backend
+@pytest.mark.backend("jax", "torch")  # every other test is on TensorFlow
 def test_exports_from_other_backends(segmenter, tmp_path):
-    if keras.backend.backend() == "tensorflow":
-        pytest.skip("every other test is on TensorFlow")
     options = {"name": "birds", "images": pictures((90, 70), (40, 130))}
     result = export(segmenter, "saved_model", tmp_path / "model", **options)
     assert result.difference < 1e-3 and result.disagreement < 0.01

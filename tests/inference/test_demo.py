@@ -15,6 +15,11 @@ from keras_parts.errors import ConfigError
 from keras_parts.inference import demo
 from keras_parts.results.parts import Parts
 
+BROWSER = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+"""Flags with which Chromium runs as root and contacts no other server."""
 command = importlib.import_module("keras_parts.cli.demo")
 NAMES = ("beak", "wing", "tail")
 
@@ -43,7 +48,7 @@ def photo(tmp_path):
 @pytest.fixture(scope="module")
 def address():
     """Of the page, served by this process."""
-    pytest.importorskip("gradio", reason="the page is an extra: keras-parts[demo]")
+    pytest.importorskip("gradio", reason="pip install -r tests/integrations.txt")
     page = demo.create_page(Halves(), "halves")
     yield demo.serve(page)
     page.close(verbose=False)
@@ -60,6 +65,7 @@ def test_what_is_shown_of_a_photo():
     assert rows[0][2] == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.integration
 def test_through_the_client(address, photo, tmp_path):
     client_of = pytest.importorskip("gradio_client")
     client = client_of.Client(address, verbose=False, analytics_enabled=False)
@@ -76,13 +82,16 @@ def test_through_the_client(address, photo, tmp_path):
         client.predict(client_of.handle_file(tmp_path / "bad.jpg"), api_name="/segment")
 
 
+@pytest.mark.integration
 def test_in_a_browser(address, photo):
     """A photo dropped on the page shows its parts, and nothing is asked of other servers."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="pip install -r tests/integrations.txt"
+    )
     program = shutil.which("chromium") or shutil.which("google-chrome")
     with playwright.sync_playwright() as driver:
         try:
-            browser = driver.chromium.launch(executable_path=program)
+            browser = driver.chromium.launch(executable_path=program, args=BROWSER)
         except playwright.Error as error:
             pytest.skip(f"no browser to test with: {str(error).splitlines()[0]}")
         page, asked = browser.new_page(), []
@@ -104,8 +113,9 @@ def test_without_gradio(monkeypatch):
         demo.create_page(Halves())
 
 
+@pytest.mark.integration
 def test_the_command(monkeypatch):
-    pytest.importorskip("gradio", reason="the page is an extra: keras-parts[demo]")
+    pytest.importorskip("gradio", reason="pip install -r tests/integrations.txt")
     seen = []
 
     def interrupted():

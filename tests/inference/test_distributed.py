@@ -11,12 +11,17 @@ from PIL import Image
 
 from keras_parts.errors import KerasPartsError
 from keras_parts.inference import segment_files
+from keras_parts.inference.distributed import ray_engine
 from tests.inference.doubles import contents, halves, network
 
-pytest.importorskip("ray.data", reason="Ray is an extra that takes half a gigabyte")
-from keras_parts.inference.distributed import ray_engine  # noqa: E402
+pytestmark = pytest.mark.integration
 
 FORMATS = ["indexed", "overlay", "label-studio", "csv", "descriptors-npy"]
+
+
+@pytest.fixture(autouse=True)
+def _ray():
+    pytest.importorskip("ray.data", reason="pip install -r tests/integrations.txt")
 
 
 @pytest.fixture

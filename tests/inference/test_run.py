@@ -280,13 +280,15 @@ def test_a_log_line_that_was_cut_short_does_not_count(photos, tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "anew")
 
 
-def test_a_read_only_folder_is_named(photos, tmp_path):
-    if os.name == "nt" or os.geteuid() == 0:
-        pytest.skip("needs folders that refuse writing")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out").chmod(0o500)
+@pytest.mark.skipif(os.name == "nt", reason="this system has no folders that refuse writing")
+def test_a_read_only_folder_is_named(unprivileged):
+    folders = unprivileged / "in", unprivileged / "out"
+    for folder in folders:
+        folder.mkdir()
+    Image.new("RGB", (30, 20)).save(folders[0] / "a.png")
+    folders[1].chmod(0o500)
     with pytest.raises(KerasPartsError, match=r"out.*results cannot be written"):
-        segment(photos, tmp_path / "out")
+        segment(*folders)
 
 
 def test_a_folder_that_refuses_is_named(photos, tmp_path, monkeypatch):

@@ -430,9 +430,10 @@ def test_cvat_follows_its_schema(output):
         assert not schema.is_valid(content.replace(wrong, right, 1))
 
 
+@pytest.mark.integration
 def test_importers_of_the_tools_themselves(output):
     """Large packages of their own requirements: where they are installed."""
-    pytest.importorskip("datumaro", reason="pip install datumaro label-studio-sdk")
+    pytest.importorskip("datumaro", reason="pip install -r tests/integrations.txt")
     sdk = pytest.importorskip("label_studio_sdk.label_interface")
     from datumaro.components.dataset import Dataset
     from label_studio_sdk.converter.brush import decode_rle

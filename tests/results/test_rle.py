@@ -44,6 +44,7 @@ def test_cvat(name):
     assert inside.any(axis=1)[[0, -1]].all() and inside.any(axis=0)[[0, -1]].all()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", MASKS)
 def test_label_studio_by_its_own_decoder(name):
     brush = pytest.importorskip("label_studio_sdk.converter.brush")

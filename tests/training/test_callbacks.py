@@ -27,9 +27,7 @@ from keras_parts.training.run_folder import RunFolder
 pytestmark = pytest.mark.backend
 
 STEPS, EPOCHS, BATCH_SIZE = 3, 4, 2
-several = pytest.mark.skipif(
-    keras.config.backend() == "torch", reason="Keras makes one step at a time there"
-)
+several = pytest.mark.backend("tensorflow", "jax")  # on PyTorch Keras makes one step at a time
 
 
 class Tiny(TrainStep, keras.Model):
@@ -230,7 +228,7 @@ class Watched(keras.callbacks.Callback):
         jax.config.update("jax_transfer_guard", "disallow" if on else "allow")
 
 
-@pytest.mark.skipif(keras.config.backend() != "jax", reason="JAX can be asked")
+@pytest.mark.backend("jax")  # JAX reports transfers
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_step_waits_for_nothing_of_the_device(run, monkeypatch, waits):
     """With the callbacks of a run; with one that looks at every step's losses it would."""

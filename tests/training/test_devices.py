@@ -25,7 +25,7 @@ from tests.training.stored import stored_weights
 
 pytestmark = pytest.mark.backend
 BACKEND = keras.config.backend()
-several = pytest.mark.skipif(BACKEND == "torch", reason="torch trains on one device")
+several = pytest.mark.backend("tensorflow", "jax")  # PyTorch trains on one device
 
 # Batch statistics, a norm that is clipped, a teacher in the step, random positives, averages: all
 # that could tell a share of a batch from the whole. Plain SGD, since Adam makes steps as large as
@@ -127,7 +127,7 @@ def test_two_devices_train_what_one_does_and_one_goes_on_for_two(one, tmp_path):
     assert_same(folder, one)
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="once is enough: batches differ by a name alone")
+@pytest.mark.backend("jax")  # once is enough: batches differ by a name alone
 def test_two_devices_train_on_kept_features_as_one_does(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_PARTS_HOME", str(tmp_path / "home"))
     train(tmp_path / "one", kept=True)

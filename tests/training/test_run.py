@@ -101,13 +101,13 @@ def test_a_run_leaves_no_threads(finished):
     assert not [each for each in threading.enumerate() if each.name.startswith("keras-parts-data")]
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch compiles nothing here")
+@pytest.mark.backend("tensorflow", "jax")  # PyTorch compiles nothing here
 def test_a_step_is_compiled_once(finished):
     """In eight epochs of `fit`, over a data set that is no whole number of batches."""
     assert Counted.counts[0] == 1
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras makes one step at a time there")
+@pytest.mark.backend("tensorflow", "jax")  # on PyTorch Keras makes one step at a time
 def test_several_steps_an_execution_are_the_same_steps(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_INTERVALS", 4)  # of two steps each
     monkeypatch.setattr(run, "_SHEETS", 2)  # pictures and checkpoints every four
