@@ -1,9 +1,9 @@
-"""All that matters on one GPU in one command: JAX backend, float32 and bfloat16, growing batches.
+"""The key figures of one GPU in one command: JAX, float32 and bfloat16, growing batches.
 
-The peak is that of a product of two square matrices, measured beforehand in the same precision.
-Operations are those that XLA counts in the compiled step, multiplications and additions apart.
-Batches are doubled until images/s grow by less than 5 % or the memory does not suffice. Where
-PyTorch is installed, its plain program makes the paper's step on the same device, for comparison.
+The peak is that of a product of two square matrices, measured first, in the same precision.
+Operations are those that XLA counts in the compiled step, multiplications and additions separately.
+Batches are doubled until images/s grow by less than 5 % or the memory does not suffice. If PyTorch
+is installed, the plain program makes the paper's step on the same device, for comparison.
 
     python benchmarks/gpu.py                                    # less than ten minutes on a GPU
     python benchmarks/gpu.py --size 65 --default-size 65 --batches 2 4 --matrix 512     # on a CPU
@@ -30,7 +30,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def matrix_peak(precision, side):
-    """Operations a second of a product of two square matrices, the best of five runs."""
+    """Operations per second of a product of two square matrices, the best of five runs."""
     import jax
     import jax.numpy as jnp
 
@@ -54,7 +54,7 @@ def matrix_peak(precision, side):
 
 
 def compiled_step(recipe, batch_size):
-    """The compiled step, its state, its batch."""
+    """The compiled step, its state and its batch."""
     import jax
     import keras
     from train_step import random_discovery
@@ -103,7 +103,7 @@ def measured_step(recipe, batch_size, repeats, steps):
 
 
 def work(recipe, settings, repeats, steps):
-    """Answer each batch size with what a step takes, or with the error of it."""
+    """Measure a step at each requested batch size; out of memory is a result as well."""
     from keras_parts.training.recipes import recipe as named
 
     chosen = named(recipe, **settings)
@@ -111,7 +111,7 @@ def work(recipe, settings, repeats, steps):
     def measure(batch_size):
         try:
             return measured_step(chosen, batch_size, repeats, steps)
-        except Exception as error:  # what JAX raises when memory runs out is no class of its own
+        except Exception as error:  # JAX has no exception class for running out of memory
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             return {"error": "out of memory"}
@@ -136,7 +136,7 @@ def main():
         work(**json.loads(options.worker))
         return
 
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # PyTorch needs memory beside it
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # PyTorch needs memory as well
     print_machine()
     device, highest = measured_peaks(options)
     print(f"Device: {device}. Product of {options.matrix} x {options.matrix} matrices: ", end="")

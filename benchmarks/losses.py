@@ -1,12 +1,12 @@
 """Time and peak memory of each loss, forward and backward, beside its materialised form.
 
-The materialised form makes the enlarged features and what every pixel is to every part, (batch,
-parts, channels, height, width), as the definition reads; losses that have no such array have one
-form. Each form of each loss has a process of its own, on the backend that KERAS_BACKEND names, and
-the forms are measured in turns. The gradient is that with respect to the logits; of two forms'
-gradients the largest difference of an element is given, relative to the largest element. Peak
-memory is that of the process less what it held before the first call. A materialised form that
-cannot fit into `--limit` is not tried.
+The materialised form computes the upsampled features and the distance of every pixel to every part,
+(batch, parts, channels, height, width), as in the definition; losses without such an array have
+one form. Each form of each loss runs in its own process, on the backend of KERAS_BACKEND, and the
+processes take turns. The gradient is that with respect to the logits; the table shows the maximum
+difference between the gradients of two forms, relative to the maximum element. Peak memory is that
+of the process less its memory before the first call. A materialised form that cannot fit into
+`--limit` is not tried.
 
     python benchmarks/losses.py                       # batch 6, 256 x 256, 4 parts, 768 channels
     python benchmarks/losses.py --parts 4 8 16 --channels 112 384 768
@@ -44,11 +44,11 @@ FORMS = {
 }
 """Loss -> its forms."""
 _OF_TEACHER = ("feature_consistency", "contrastive")
-_ARRAYS = 3  # of part, channel and pixel that the materialised form keeps for its gradient, or more
+_ARRAYS = 3  # minimum of such arrays that the materialised form keeps for its gradient
 
 
 def package():
-    """`{loss: function of logits, foreground, image and features}`, as the package has them."""
+    """`{loss: function of logits, foreground, image and features}` of the package."""
     from keras_parts.discovery import objectives
     from keras_parts.ops import part_descriptors
 
@@ -75,14 +75,14 @@ def package():
 
 
 def materialised():
-    """The same as their definitions read."""
+    """The same functions, computed as defined."""
     from keras import ops
 
     from keras_parts.discovery import objectives
     from keras_parts.ops import resize_aligned
 
     def means(logits, foreground, features, epsilon):
-        """(batch, parts, channels), by way of every pixel's share in every part; the masks."""
+        """Part descriptors (batch, parts, channels) from pixels at full resolution; the masks."""
         masks = ops.softmax(logits, axis=-1) * foreground
         weighted = masks[..., None] * features[:, :, :, None, :]
         areas = ops.sum(masks, axis=(1, 2))[..., None]
@@ -141,7 +141,7 @@ def gradient_of(function):
 
 
 def tensors(batch, size, parts, channels):
-    """Random logits, foreground, image in Lab and features of an eighth of its size."""
+    """Random logits, foreground, image in Lab, and features of an eighth of its size."""
     from keras import ops
 
     rng = np.random.default_rng(0)
@@ -156,7 +156,7 @@ def tensors(batch, size, parts, channels):
 
 
 def work(form, loss, shapes, gradient):
-    """Answer each request with the loss, seconds and peak bytes; its gradient goes to a file."""
+    """Measure loss, seconds and peak bytes at each request; the gradient goes to a file."""
     from keras import ops
 
     function = gradient_of({PACKAGE: package, MATERIALISED: materialised}[form]()[loss])
@@ -176,7 +176,7 @@ def work(form, loss, shapes, gradient):
 
 
 def measured(loss, shapes, options):
-    """(`{form: answers, or why there are none}`, the gradients' difference, if it is known)."""
+    """(`{form: results, or why there are none}`, the difference of the gradients or None)."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     fits = _ARRAYS * array_bytes(shapes) <= options.limit * 2**30
     with tempfile.TemporaryDirectory() as folder:
@@ -186,25 +186,25 @@ def measured(loss, shapes, options):
             settings = {"form": form, "loss": loss, "shapes": shapes, "gradient": str(file)}
             if form != MATERIALISED or fits:
                 workers[form] = Worker(__file__, settings, backend, options.limit)
-        answers = dict.fromkeys(files, too_large(shapes, options.limit))
+        results = dict.fromkeys(files, too_large(shapes, options.limit))
         for form, found in workers_in_turns(workers, options.repeats).items():
             if found and None not in found:
-                answers[form] = found
+                results[form] = found
             elif not workers[form].short_of_memory:
-                answers[form] = "failed"
+                results[form] = "failed"
         difference = None
         if len(files) > 1 and all(file.exists() for file in files.values()):
             difference = largest_difference(*map(np.load, files.values()))
-    return answers, difference
+    return results, difference
 
 
 def largest_difference(first, second):
-    """Of an element, relative to the largest element."""
+    """Maximum difference of an element, relative to the maximum element."""
     return np.abs(first - second).max() / np.abs(second).max()
 
 
 def array_bytes(shapes):
-    """Of (batch, parts, channels, height, width) in float32."""
+    """Size of an array (batch, parts, channels, height, width) in float32."""
     return 4 * shapes["batch"] * shapes["parts"] * shapes["channels"] * shapes["size"] ** 2
 
 
@@ -214,12 +214,12 @@ def rows(options):
             for channels in options.channels if loss in _OF_TEACHER else (3,):
                 shapes = {"batch": options.batch, "size": options.size}
                 shapes |= {"parts": parts, "channels": channels}
-                answers, difference = measured(loss, shapes, options)
-                for form, of_form in answers.items():
-                    if isinstance(of_form, str):
-                        cells = [of_form, *[""] * 6]
+                results, difference = measured(loss, shapes, options)
+                for form, form_results in results.items():
+                    if isinstance(form_results, str):
+                        cells = [form_results, *[""] * 6]
                     else:
-                        cells = cells_of(of_form, answers[PACKAGE], difference)
+                        cells = cells_of(form_results, results[PACKAGE], difference)
                     yield [loss, parts, channels, form, *cells]
 
 
@@ -227,12 +227,12 @@ def too_large(shapes, limit):
     return f"over {limit:g} GiB: arrays of {array_bytes(shapes) / 2**30:.2g} GiB"
 
 
-def cells_of(answers, base, difference):
-    """Value, difference, times, memory; ratios to the answers of the package."""
-    times, processor, peak = summary(answers)
-    cells = [f"{answers[-1]['loss']:.6g}", "", times.cell(1000, 3), processor.cell(1000, 3)]
+def cells_of(results, base, difference):
+    """Value, difference, times, memory; ratios are relative to the package."""
+    times, processor, peak = summary(results)
+    cells = [f"{results[-1]['loss']:.6g}", "", times.cell(1000, 3), processor.cell(1000, 3)]
     cells += [mebibytes(peak), "1", "1"]
-    if answers is not base:
+    if results is not base:
         if difference is not None:
             cells[1] = f"{difference:.0e}"
         cells[-2:] = ["", ""]
@@ -242,10 +242,10 @@ def cells_of(answers, base, difference):
     return cells
 
 
-def summary(answers):
-    """Times of the clock and of the processor, peak bytes of all calls."""
-    times = [Times(tuple(a[key] for a in answers)) for key in ("seconds", "processor")]
-    return *times, max(answer["bytes"] for answer in answers)
+def summary(results):
+    """Wall-clock times, processor times and peak bytes of all calls."""
+    times = [Times(tuple(a[key] for a in results)) for key in ("seconds", "processor")]
+    return *times, max(answer["bytes"] for answer in results)
 
 
 def main():

@@ -1,12 +1,11 @@
-"""Where the time of a training step goes: the networks' own arithmetic, and all the rest.
+"""Where the time of a training step goes: the networks' arithmetic, and the rest.
 
-"networks, forward and backward" is what no training can go below: the same segmenter on as many
-images, both views (and the teacher, where the recipe runs it in every step), the gradient of a
-loss that costs nothing, and no more. "networks, trained" is a step on that loss, which adds the
-optimiser, clipping, the search for what is not finite, and the averages. What the whole step takes
-beyond the first of them is not of the networks: random transforms, losses, optimiser and
-bookkeeping. All live in one process on the backend that KERAS_BACKEND names, and are measured in
-turns.
+"networks, forward and backward" is the minimum of any training: the same segmenter on as many
+images, both views (and the teacher, if the recipe runs it in every step), and the gradient of a
+loss that takes no time. "networks, trained" is a training step on that loss, which adds the
+optimiser, clipping, the check for numbers that are not finite, and the averages. The remainder of
+the whole step is spent on random transforms, losses, optimiser and bookkeeping. All parts live in
+one process on the backend of KERAS_BACKEND, and take turns.
 
     python benchmarks/step_profile.py
     python benchmarks/step_profile.py --recipe paper --batch 6 --size 128
@@ -15,7 +14,7 @@ turns.
 import argparse
 import os
 
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the command line has it; read on import
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as on the command line; read at import
 
 import keras
 from keras import ops
@@ -27,7 +26,7 @@ from keras_parts.training.recipes import recipe
 
 
 def network_size(discovery, batch):
-    """The networks' outputs in one number, which asks all of their gradients for."""
+    """A scalar that depends on all outputs of the networks, so that all gradients are computed."""
     image = ops.cast(batch["image"], "float32")
     first, second = discovery.segment_views(image, image, training=True)
     size = ops.mean(ops.square(first)) + ops.mean(ops.square(second))
@@ -37,7 +36,7 @@ def network_size(discovery, batch):
 
 
 class Networks(TrainStep, keras.Model):
-    """A discovery model's networks, trained as it trains them, on nothing."""
+    """The networks of a discovery model, trained in the same way on a trivial loss."""
 
     def __init__(self, discovery):
         super().__init__(name="networks")
@@ -111,7 +110,7 @@ def torch_passes(discovery, batch):
 
 
 PASSES = {"tensorflow": tensorflow_passes, "jax": jax_passes, "torch": torch_passes}
-"""Backend -> function of a model and a batch, gives one that makes `count` passes."""
+"""Backend -> function of a model and a batch; it returns one that makes `count` passes."""
 
 
 def steps(model, batch):
@@ -164,7 +163,7 @@ def main():
 
 
 def rows(times):
-    """Of `{part: (wall-clock, processor)}`, first the whole step, last the bare passes."""
+    """Rows for `{part: (wall-clock, processor)}`: first the whole step, last the bare passes."""
     totals = [each.median for each in next(iter(times.values()))]
     for name, measured in times.items():
         shares = [each.median / total for each, total in zip(measured, totals, strict=True)]

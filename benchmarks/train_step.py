@@ -1,22 +1,20 @@
 """Seconds, images/s and peak memory of whole training steps, on every backend that is installed.
 
-Six kinds of step, each in a process of its own that lives beside the others and is measured in
-turns with them:
+Six kinds of step, each in its own process; the processes take turns:
 
-- "plain PyTorch": the paper's step as `plain_torch.py` has it, eager, losses as they are defined;
-- "its networks alone": forward, backward and optimiser of that program without its losses, which
-  no way of computing the losses can go below;
+- "plain PyTorch": the paper's step in `plain_torch.py`, eager, losses computed as defined;
+- "its networks alone": forward, backward and optimiser of that program without its losses: a
+  minimum for any computation of the losses;
 - "their arithmetic": as many multiplications and additions as those networks make (convolutions as
-  they are defined, padding counted in), as products of matrices, of which processors do most a
-  second;
-- "paper": the same step by this package, recipe "paper" (ResNet-50, VGG19 run in every step);
+  defined, padding included), as products of matrices, which processors compute fastest;
+- "paper": the same step in this package, recipe "paper" (ResNet-50, VGG19 runs in every step);
 - "paper, bfloat16": with layers in bfloat16, weights and losses in float32;
-- "default": the default recipe, with the teacher's features out of the cache.
+- "default": the default recipe, with cached teacher features.
 
-Weights and images are random, which no arithmetic here depends on. Processor seconds are those of
-all threads. Peak memory is that of the whole process, from the start of its life; "above libraries"
-is what of it came after the import of the libraries, which takes most of a gigabyte where Keras
-finds many others to import. The last five columns are beside the first row.
+Weights and images are random; the times do not depend on them. Processor seconds are those of all
+threads. Peak memory is that of the whole process since it started; "above libraries" is the share
+after the import of the libraries, which takes most of a gigabyte if Keras finds many others to
+import. The last five columns are relative to the first row.
 
     python benchmarks/train_step.py
     python benchmarks/train_step.py --size 256 --kinds paper plain --backends tensorflow
@@ -56,7 +54,7 @@ NAMES = {
 
 
 def plain_step(program, batch, size, threads):
-    """A function that makes `count` steps of the plain program of that name."""
+    """A function that makes `count` steps of a class of `plain_torch`."""
     import torch
 
     if threads:
@@ -72,7 +70,7 @@ def plain_step(program, batch, size, threads):
 
 
 def products_step(batch, size, threads):
-    """A function that multiplies matrices for as many operations as the networks of a step take."""
+    """A function that multiplies matrices, with as many operations as the networks of a step."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -93,7 +91,7 @@ def products_step(batch, size, threads):
 
 
 def bare_step(program, batch, size):
-    """A function that makes one step of the plain program of that name, on random images."""
+    """A function that makes one step of a class of `plain_torch`, on random images."""
     import plain_torch
     import torch
 
@@ -128,9 +126,9 @@ def package_step(recipe, batch_size):
 
 
 def random_discovery(recipe, batch_size):
-    """The compiled model of a recipe and a batch for it, both without anything learned or seen.
+    """The compiled model of a recipe with random weights, and a random batch for it.
 
-    Where the recipe keeps the teacher's features, the batch has them.
+    The batch has teacher features if the recipe caches them.
     """
     import numpy as np
 
@@ -172,7 +170,7 @@ def random_discovery(recipe, batch_size):
 
 
 def random_teacher(recipe):
-    """The recipe's teacher, without trained weights."""
+    """The teacher of a recipe, with random weights."""
     from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0
     from keras_parts.backbones.small import small
     from keras_parts.backbones.vgg19 import vgg19
@@ -186,7 +184,7 @@ def random_teacher(recipe):
 
 
 def work(kind, batch, size, steps, threads):
-    """Answer each request with the seconds of a step and the process' memory."""
+    """Measure a step at each request: seconds, and memory of the process."""
     import_libraries(kind)
     libraries = peak_of_process()
     if kind in PLAIN:
@@ -269,7 +267,7 @@ def main():
 
 
 def rows(answers, batches):
-    """One a step; ratios to the first of them."""
+    """One row for each kind of step; ratios are relative to the first."""
     base = None
     for name, measured in answers.items():
         if measured is None or None in measured:

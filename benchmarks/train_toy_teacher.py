@@ -1,8 +1,8 @@
-"""Trains the teacher of the `toy` data set: the `small` network, told apart toy species by name.
+"""Trains the teacher of the `toy` data set: the `small` network, to classify species of animals.
 
-It sees labels of species only, never parts, and none of the species of the data set itself: 120
-others. Random crops, mirroring and colour jitter make it look at shapes and textures. Writes the
-weights that ship with the package, in half precision, and prints the checksum to pin in
+It sees labels of species, never of parts, and 120 species that are not in the data set. Random
+crops, mirroring and colour jitter make it depend on shapes and textures. Writes the weights that
+ship with the package, in half precision, and prints their checksum for
 `keras_parts/backbones/small.py`.
 
     KERAS_BACKEND=tensorflow python benchmarks/train_toy_teacher.py --output small_toy.weights.h5
@@ -23,12 +23,12 @@ from keras_parts.data.toy.animals import PALETTE
 from keras_parts.data.toy.dataset import ToyDataset
 from keras_parts.ops import colour_jitter
 
-SPECIES = range(len(PALETTE), len(PALETTE) + 120)  # those of the data set come before
+SPECIES = range(len(PALETTE), len(PALETTE) + 120)  # the species of the data set come first
 CROP = 97
 
 
 class Classifier(keras.Model):
-    """The network with its species head; jitters colours in training."""
+    """The network with a head for species; jitters colours in training."""
 
     def __init__(self, seed):
         super().__init__()
@@ -43,7 +43,7 @@ class Classifier(keras.Model):
 
 
 def batches(dataset, size, rng):
-    """Random crops, 0.4 to 1 of the picture's side, mirrored half of the time."""
+    """Random crops, 0.4 to 1 of the image's side, mirrored with probability 0.5."""
     from PIL import Image
 
     while True:
@@ -62,7 +62,7 @@ def batches(dataset, size, rng):
 
 
 def save_half(network, path):
-    """The layers that every configuration of `small` has, in half precision."""
+    """Write the layers that all configurations of `small` share, in half precision."""
     trained = {layer.name: layer for layer in network.layers}
     shipped = small(outputs=OUTPUTS)
     for layer in shipped.layers:

@@ -1,5 +1,8 @@
 """keras-parts train"""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from keras_parts.cli.data import data_options
@@ -55,9 +58,22 @@ from keras_parts.cli.runtime import import_keras
 )
 @common_options
 def train(
-    data, split, recipe_name, output, resume, overwrite, settings, init_from, teacher,
-    teacher_weights, devices, hosts, host_index, quiet, **fields,
-):  # fmt: skip
+    data: Any,
+    split: str,
+    recipe_name: str | None,
+    output: str | None,
+    resume: bool,
+    overwrite: bool,
+    settings: tuple[str, ...],
+    init_from: str | None,
+    teacher: str | None,
+    teacher_weights: str | None,
+    devices: str | None,
+    hosts: str | None,
+    host_index: int | None,
+    quiet: bool,
+    **fields: Any,
+) -> CommandResult:
     """Discover the parts of the objects in images.
 
     A recipe holds all settings; options change some of them. Training needs no part labels, but a
@@ -78,7 +94,6 @@ def train(
         find_model=zoo.path,
         settings=given(**fields) | dict(map(parse_setting, settings)),
     )
-    hosts = Hosts.parse(hosts, host_index) if hosts else None
     dataset = data(split)
     import_keras()
     from keras_parts.training.run import train as run
@@ -93,12 +108,12 @@ def train(
         progress=not quiet,
         split=split,
         devices=devices,
-        hosts=hosts,
+        hosts=Hosts.parse(hosts, host_index) if hosts else None,
     )
     return CommandResult(summary, _sentence(summary))
 
 
-def _sentence(summary):
+def _sentence(summary: Mapping[str, Any]) -> str:
     if "steps" not in summary:
         return f"Trained with the other hosts; the first host has written {summary['output']}"
     described = (

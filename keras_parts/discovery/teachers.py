@@ -127,7 +127,9 @@ class Teacher(keras.Model):
 
         They differ only because of the direction that the object faces.
         """
-        upright, mirrored = (join_maps(self._layers(each)) for each in (images, _mirrored(images)))
+        upright, mirrored = (
+            join_maps(self._layer_features(each)) for each in (images, _mirrored(images))
+        )
         return upright, _mirrored(mirrored)
 
     def _averaged_turns(self, images: Tensor) -> list[Tensor]:
@@ -135,14 +137,14 @@ class Teacher(keras.Model):
         turned = [
             [
                 (weight / total) * _turned(features, -quarters)
-                for features in self._layers(_turned(images, quarters))
+                for features in self._layer_features(_turned(images, quarters))
             ]
             for quarters, weight in enumerate(self.turns)
             if weight
         ]
         return [sum(maps) for maps in zip(*turned, strict=True)]
 
-    def _layers(self, images: Tensor) -> list[Tensor]:
+    def _layer_features(self, images: Tensor) -> list[Tensor]:
         """The scaled layers of images; successive layers of one resolution are joined."""
         if self._resize:
             images = self._resize(images)

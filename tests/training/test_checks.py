@@ -1,0 +1,121 @@
+"""Wrong settings and data are refused before anything is computed or written."""
+
+from dataclasses import replace
+
+import pytest
+
+from keras_parts import data
+from keras_parts.data.dataset import Subset
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.training import build
+from keras_parts.training.devices import Devices
+from keras_parts.training.recipes import recipe
+from keras_parts.training.run import train
+from keras_parts.training.run_folder import RunFolder
+
+pytestmark = pytest.mark.backend
+SMALL = {"num_parts": 2, "steps": 5, "batch_size": 2, "image_size": 33, "loss_size": 9}
+
+
+def drawn(count=3):
+    return data.load("toy", "train", count=count, size=33)
+
+
+class WithoutMasks(Subset):
+    """Samples of which only the first `masks` have a foreground."""
+
+    def __init__(self, masks):
+        super().__init__(drawn(), range(3))
+        self.masks = masks
+
+    def read(self, index):
+        sample = super().read(index)
+        if index < self.masks:
+            return sample
+        return replace(sample, foreground=None, part_labels=None, keypoints=None, visible=None)
+
+
+@pytest.fixture
+def no_features(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("teacher features were computed")
+
+    monkeypatch.setattr(build, "FeatureCache", refuse)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"architecture": "nosuch"}, ConfigError, "architecture is 'nosuch'.*efficientnet_lite0"),
+        ({"output_stride": 5}, ConfigError, "output_stride is 5, expected one of 8, 16"),
+        ({"image_size": 66}, ConfigError, "size is 66, .*try 65"),
+        ({"train_from": "block_99"}, ConfigError, "no layer belongs to 'block_99'"),
+        ({"backbone_weights": "none.h5"}, DataError, "none.h5"),
+        ({"init_from": "nowhere"}, DataError, "nowhere.*is this a segmenter's folder"),
+        ({"teacher": "smal"}, ConfigError, "teacher is 'smal', .*did you mean 'small'"),
+        ({"teacher_layers": ("stage9",)}, ConfigError, "no output named 'stage9'"),
+        ({"teacher_weights": "none.h5"}, DataError, "none.h5"),
+        ({"teacher": "segmenter"}, ConfigError, "a segmenter needs its folder"),
+        ({"steps": 80, "steps_per_execution": 3}, ConfigError, "does not divide the 2 steps"),
+    ],
+)
+def test_wrong_settings(settings, error, message, no_features, tmp_path):
+    with pytest.raises(error, match=message):
+        train(recipe("toy", **SMALL | settings), drawn(), tmp_path / "run", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "error", "message"),
+    [
+        (WithoutMasks(0), DataError, "sample .* has no foreground: training needs masks"),
+        (Subset(drawn(), ()), DataError, "there are no samples to train on"),
+    ],
+    ids=["no masks", "no samples"],
+)
+def test_wrong_data(dataset, error, message, no_features, tmp_path):
+    with pytest.raises(error, match=message):
+        train(recipe("toy", **SMALL), dataset, tmp_path / "run", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_devices_than_there_are(no_features, tmp_path):
+    with pytest.raises(ConfigError, match="device"):
+        train(recipe("toy", **SMALL), drawn(), tmp_path / "run", devices=99, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_a_run_is_refused_before_networks_are_built(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "PartSegmenter", None)
+    RunFolder.create(tmp_path / "run").write_config({}, seed=0)
+    with pytest.raises(ConfigError, match="holds a run"):
+        train(recipe("toy", **SMALL), drawn(), tmp_path / "run", progress=False)
+
+
+def test_data_that_fail_later_leave_no_folder(tmp_path):
+    with pytest.raises(DataError, match="has no foreground"):
+        train(recipe("toy", **SMALL), WithoutMasks(1), tmp_path / "made/run", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_fails_before_its_first_log_line_leaves_no_folder(monkeypatch, tmp_path):
+    def fail(*_, **__):
+        assert (tmp_path / "made/run/config.json").is_file()
+        raise MemoryError
+
+    monkeypatch.setattr(Devices, "fit", fail)
+    with pytest.raises(MemoryError):
+        train(recipe("toy", **SMALL), drawn(), tmp_path / "made/run", progress=False)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "made/run").mkdir(parents=True)
+    (tmp_path / "made/run/notes.txt").write_text("mine")
+    with pytest.raises(MemoryError):
+        train(recipe("toy", **SMALL), drawn(), tmp_path / "made/run", progress=False)
+    assert [path.name for path in (tmp_path / "made/run").iterdir()] == ["notes.txt"]
+
+
+def test_teacher_size_without_effect_is_reported(caplog, no_features, tmp_path):
+    settings = SMALL | {"crops.jitter": 0.05, "teacher_size": 65, "teacher_layers": ("stage9",)}
+    with pytest.raises(ConfigError, match="stage9"):
+        train(recipe("toy", **settings), drawn(), tmp_path / "run", progress=False)
+    assert "teacher_size is 65, but with crops.jitter" in caplog.text
