@@ -124,7 +124,7 @@ def test_unknown_model(segment, picture, tmp_path):
     assert result.exit_code == 4
     assert "no model is called 'nosuch'" in result.stderr
     (tmp_path / "empty").mkdir()
-    assert "holds no segmenter" in segment("in", model="empty").stderr
+    assert "has no segmenter" in segment("in", model="empty").stderr
 
 
 def test_a_second_run_does_not_segment_its_own_results(segment, picture):
