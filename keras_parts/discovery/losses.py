@@ -27,6 +27,23 @@ class Loss(Settings):
 
     Attributes:
         name: of the loss in recipes, logs and `LOSSES`.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from keras import ops
+        >>> from keras_parts.discovery import LOSSES, Loss, create_loss
+        >>> from keras_parts.settings import number
+        >>> @dataclass(frozen=True)
+        ... class Confidence(Loss):
+        ...     name = "confidence"
+        ...     power: float = number(1.0, 0, 8)
+        ...
+        ...     def __call__(self, views):
+        ...         return -ops.mean(ops.max(ops.softmax(views.logits), axis=-1) ** self.power)
+        >>> LOSSES["confidence"] = Confidence
+        >>> create_loss("confidence", {"power": 2.0})
+        Confidence(power=2.0)
+        >>> del LOSSES["confidence"]
     """
 
     name: ClassVar[str]
@@ -194,6 +211,11 @@ def create_loss(name: str, settings: Mapping[str, Any]) -> Loss:
 
     Raises:
         ConfigError: there is no such loss or setting, or a value is outside its range.
+
+    Example:
+        >>> from keras_parts.discovery import create_loss
+        >>> create_loss("contrastive", {"positives": "one"})
+        Contrastive(temperature=0.19, positives='one')
     """
     if name not in LOSSES:
         raise ConfigError(f"there is no loss {name!r}; there are {', '.join(LOSSES)}")

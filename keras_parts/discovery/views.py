@@ -35,6 +35,21 @@ class Views:
             feature of the foreground of their image.
         seed: `keras.random.SeedGenerator` for losses that draw random numbers.
         step: scalar, number of training steps made so far.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts import PartDiscovery, PartSegmenter
+        >>> from keras_parts.models import SegmenterConfig
+        >>> segmenter = PartSegmenter(SegmenterConfig(3, "small", size=33))
+        >>> discovery = PartDiscovery(segmenter, losses={}, loss_size=9)
+        >>> batch = {
+        ...     "image": np.zeros((2, 33, 33, 3), "float32"),
+        ...     "foreground": np.ones((2, 33, 33, 1), "float32"),
+        ...     "features": np.zeros((2, 3, 3, 8), "float32"),
+        ... }
+        >>> views = discovery.make_views(batch)
+        >>> tuple(views.logits.shape), tuple(views.descriptors.shape)
+        ((2, 9, 9, 3), (2, 3, 8))
     """
 
     logits: Tensor

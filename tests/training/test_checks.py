@@ -1,5 +1,6 @@
 """Wrong settings and data are refused before anything is computed or written."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -50,11 +51,11 @@ def no_features(monkeypatch):
         ({"output_stride": 5}, ConfigError, "output_stride is 5, expected one of 8, 16"),
         ({"image_size": 66}, ConfigError, "size is 66, .*try 65"),
         ({"train_from": "block_99"}, ConfigError, "no layer belongs to 'block_99'"),
-        ({"backbone_weights": "none.h5"}, DataError, "none.h5"),
+        ({"backbone_weights": "none.h5"}, ConfigError, "none.h5"),
         ({"init_from": "nowhere"}, DataError, "nowhere.*is this a segmenter's folder"),
         ({"teacher": "smal"}, ConfigError, "teacher is 'smal', .*did you mean 'small'"),
         ({"teacher_layers": ("stage9",)}, ConfigError, "no output named 'stage9'"),
-        ({"teacher_weights": "none.h5"}, DataError, "none.h5"),
+        ({"teacher_weights": "none.h5"}, ConfigError, "none.h5"),
         ({"teacher": "segmenter"}, ConfigError, "a segmenter needs its folder"),
         ({"steps": 80, "steps_per_execution": 3}, ConfigError, "does not divide the 2 steps"),
     ],
@@ -119,3 +120,27 @@ def test_teacher_size_without_effect_is_reported(caplog, no_features, tmp_path):
     with pytest.raises(ConfigError, match="stage9"):
         train(recipe("toy", **settings), drawn(), tmp_path / "run", progress=False)
     assert "teacher_size is 65, but with crops.jitter" in caplog.text
+
+
+def first_version(settings):
+    """Settings as the first version wrote them to config.json."""
+    settings = dict(settings)
+    renamed = {
+        "parts": "num_parts", "size": "image_size", "weights": "loss_weights",
+        "centre": "centre_features", "prominence": "prominence_exponent",
+        "views": "view_transforms", "warmup": "warmup_steps", "ema": "ema_momentum",
+    }  # fmt: skip
+    old = {first: settings.pop(name) for first, name in renamed.items()}
+    crops, losses = settings.pop("crops"), settings.pop("loss_settings")
+    old |= {"padding": crops["padding"], "box_jitter": crops["jitter"], "mirror": crops["mirror"]}
+    old |= losses["contrastive"] | {"start_steps": losses["clusters"]["decay_steps"]}
+    return settings | old
+
+
+@pytest.mark.parametrize("name", ["toy", "default", "paper"])
+def test_the_settings_of_a_run_of_the_first_version_are_compared_by_todays_names(name, tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    settings = first_version(recipe(name, batch_size=2).to_json())
+    folder.config_file.write_text(json.dumps({"settings": settings, "seed": 0}))
+    with pytest.raises(ConfigError, match="other settings: num_parts was [45], is 3$"):
+        train(recipe(name, batch_size=2, num_parts=3), drawn(), folder.path, resume=True)
