@@ -1,14 +1,15 @@
-"""Images/s of a segmenter at several sizes and batches, on every backend that is installed.
+"""Images/s of a segmenter at several sizes and batch sizes, on every installed backend.
 
-- "eager": the network called as it is, operation by operation;
+- "eager": the network called directly, operation by operation;
 - "compiled": the forward pass as `keras-parts segment` runs it;
 - "XLA": the same compiled by XLA (on JAX it always is);
 - "bfloat16": compiled, weights and logits in float32, layers in bfloat16;
-- "image to parts": `PartSegmenter.segment` without drawing, images resized, logits enlarged to
-  the image, in one process and one thread of Python;
-- "ONNX Runtime": what `keras-parts export` writes, which takes and gives the same as the one above.
+- "image to parts": `PartSegmenter.segment`: images resized, logits upsampled to the image, labels
+  computed, nothing drawn, in one process and one Python thread;
+- "ONNX Runtime": the export of `keras-parts export`, with the same inputs and outputs as the line
+  above.
 
-The ways of one backend are measured in turns in one process. Weights are random.
+The variants of a backend are measured in turns in one process. Weights are random.
 
     python benchmarks/inference.py
     python benchmarks/inference.py --architecture resnet50 --sizes 256 --batches 1 8
@@ -35,8 +36,8 @@ from measuring import (
 )
 
 
-def ways(architecture, parts, size, batch, with_onnx):
-    """`{name: function without arguments}`, each of which segments the same batch once."""
+def variants(architecture, num_parts, size, batch, with_onnx):
+    """`{name: function without arguments}`: each function segments the same batch once."""
     import keras
     import numpy as np
     from keras import ops
@@ -45,7 +46,7 @@ def ways(architecture, parts, size, batch, with_onnx):
     from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
     keras.utils.set_random_seed(0)
-    config = SegmenterConfig(parts, architecture, size=size)
+    config = SegmenterConfig(num_parts, architecture, image_size=size)
     segmenter = PartSegmenter(config)
     images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
     floats = images.astype("float32") / 255
@@ -85,11 +86,11 @@ def exported(segmenter, images):
     return lambda: run(images)
 
 
-def work(architecture, parts, repeats, with_onnx):
-    """Answer each size and batch with the seconds of every way."""
+def work(architecture, num_parts, repeats, with_onnx):
+    """Measure the seconds of every variant for each requested size and batch size."""
 
     def measure(request):
-        functions = ways(architecture, parts, request["size"], request["batch"], with_onnx)
+        functions = variants(architecture, num_parts, request["size"], request["batch"], with_onnx)
         for function in functions.values():
             function()
         seconds = {name: [] for name in functions}
@@ -118,14 +119,14 @@ def main():
 
     settings = {
         "architecture": options.architecture,
-        "parts": options.parts,
+        "num_parts": options.parts,
         "repeats": options.repeats,
         "with_onnx": not options.without_onnx and all(map(find_spec, ("onnxruntime", "tf2onnx"))),
     }
     print_machine()
     print(
         f"{options.architecture}, {options.parts} parts; median (range) of {options.repeats} calls "
-        "of each way in turns; beside the compiled forward pass of the same line.\n"
+        "of each variant in turns; processor time relative to the compiled forward pass.\n"
     )
 
     def rows():
@@ -133,31 +134,31 @@ def main():
             worker = Worker(__file__, settings, backend)
             for size in options.sizes:
                 for batch in options.batches:
-                    answer = worker.ask({"size": size, "batch": batch})
-                    yield from lines(backend, size, batch, answer)
+                    measured = worker.ask({"size": size, "batch": batch})
+                    yield from lines(backend, size, batch, measured)
             worker.close()
 
     print_table(
-        ("backend", "size", "batch", "way", "wall-clock ms", "processor ms", "images/s",
+        ("backend", "size", "batch", "variant", "wall-clock ms", "processor ms", "images/s",
          "processor time", "peak MiB so far"),
         rows(),
     )  # fmt: skip
 
 
-def lines(backend, size, batch, answer):
-    if answer is None:
+def lines(backend, size, batch, measured):
+    if measured is None:
         yield backend, size, batch, "failed", *[""] * 5
         return
     times = {
         name: tuple(map(Times, zip(*seconds, strict=True)))
-        for name, seconds in answer["seconds"].items()
+        for name, seconds in measured["seconds"].items()
     }
     base = times["compiled"][1].median
     for name, (wall, processor) in times.items():
         yield (
             backend, size, batch, name, wall.cell(1000, 3), processor.cell(1000, 3),
             f"{batch / wall.median:.1f}", ratio(processor.median, base),
-            mebibytes(answer["bytes"]),
+            mebibytes(measured["bytes"]),
         )  # fmt: skip
 
 

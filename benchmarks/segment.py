@@ -1,14 +1,15 @@
-"""Pictures a second of `segment`, beside the bare network and a plain loop; and its peak memory.
+"""Images/s of `segment`, of the bare network and of a plain loop; and the peak memory of `segment`.
 
-The bare network is the compiled forward pass on tensors that are ready, in the same batches. The
-plain loop opens, segments and saves one picture after the other. Each form has a process of its
-own, over the same drawn pictures (or those of --images), goes over them once to compile and warm
-up, and then in turns with the others; medians count. Processor time is that of all threads: it
-tells more where other programs share the machine. Peak memory is that of the whole process.
+The bare network is the compiled forward pass on prepared inputs, in batches of the same size. The
+plain loop opens, segments and saves the pictures one by one. Each variant has a process of its own
+and the same drawn pictures (or those of --images). It processes all of them once to compile and
+warm up, and then in turns with the others; medians are reported. Processor time is that of all
+threads: it is more reliable where other programs share the machine. Peak memory is that of the
+whole process.
 
     python benchmarks/segment.py                                # toy, 200 pictures of 640 x 480
     python benchmarks/segment.py --model runs/cub --images photos/ --count 64
-    python benchmarks/segment.py --memory 100 2000 --repeats 0  # memory alone
+    python benchmarks/segment.py --memory 100 2000 --repeats 0  # memory only
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 from measuring import Worker, answer_requests, peak_of_process, processor_timed, workers_in_turns
 
 GOAL, GROWTH = 0.85, 0.10
-FORMS = {
+VARIANTS = {
     "forward": "bare forward pass",
     "segment": "`segment`, one format",
     "loop": "plain loop: open, segment, save",
@@ -31,7 +32,7 @@ _DRAWN = 16
 
 
 def draw(folder, count, width, height):
-    """`count` pictures as cameras write them; a few are drawn, and the rest are links to them."""
+    """`count` noisy JPEG pictures: a few are drawn, the rest are links to them."""
     import numpy as np
     from PIL import Image
 
@@ -47,7 +48,7 @@ def draw(folder, count, width, height):
 
 
 def link(folder, count, pictures):
-    """Fill a folder up to `count` pictures."""
+    """Add links to a folder until it has `count` pictures."""
     for index in range(len(list(folder.iterdir())), count):
         source = pictures[index % len(pictures)].resolve()
         (folder / f"{index}{source.suffix}").symlink_to(source)
@@ -59,22 +60,23 @@ def forward(segmenter, pictures, batch_size):
     from keras_parts.images.decoding import read_image
     from keras_parts.models import create_predictor
 
-    network = create_predictor(segmenter, batch_size)
-    shown = {each.resolve() for each in pictures}
-    inputs = {each: network.prepare(read_image(each)).inputs[0] for each in shown}
+    predictor = create_predictor(segmenter, batch_size)
+    files = {each.resolve() for each in pictures}
+    inputs = {each: predictor.prepare(read_image(each)).inputs[0] for each in files}
     inputs = [inputs[each.resolve()] for each in pictures]
     batches = [
         np.stack((inputs[start : start + batch_size] + inputs)[:batch_size])
         for start in range(0, len(inputs), batch_size)
     ]
-    return lambda output: list(map(network.forward, batches))
+    return lambda output: list(map(predictor.forward, batches))
 
 
 def segment(segmenter, pictures, batch_size):
-    from keras_parts.models import create_predictor, segment_files
+    from keras_parts.inference import segment_files
+    from keras_parts.models import create_predictor
 
-    network = create_predictor(segmenter, batch_size)
-    return lambda output: segment_files(network, pictures, output, ["indexed"])
+    predictor = create_predictor(segmenter, batch_size)
+    return lambda output: segment_files(predictor, pictures, output, ["indexed"])
 
 
 def loop(segmenter, pictures, batch_size):
@@ -88,22 +90,22 @@ def loop(segmenter, pictures, batch_size):
 PREPARE = {"forward": forward, "segment": segment, "loop": loop}
 
 
-def serve(form, model, folder, batch_size):
-    """Answer requests with {"seconds", "processor", "bytes"} of one form over all pictures."""
+def serve(variant, model, folder, batch_size):
+    """Measure {"seconds", "processor", "bytes"} of a variant over all pictures, on each request."""
     from keras_parts import zoo
 
-    work = PREPARE[form](zoo.load(model), sorted(Path(folder).iterdir()), batch_size)
+    work = PREPARE[variant](zoo.load(model), sorted(Path(folder).iterdir()), batch_size)
 
-    def answer(_):
+    def measure(_):
         with tempfile.TemporaryDirectory() as output:
             seconds, processor, _ = processor_timed(work, Path(output))
         return {"seconds": seconds, "processor": processor, "bytes": peak_of_process()}
 
-    answer_requests(answer)
+    answer_requests(measure)
 
 
-def worker(form, options, folder):
-    settings = {"form": form, "model": options.model, "folder": str(folder)}
+def worker(variant, options, folder):
+    settings = {"variant": variant, "model": options.model, "folder": str(folder)}
     return Worker(__file__, settings | {"batch_size": options.batch_size})
 
 
@@ -147,15 +149,16 @@ def main():
 
 
 def speed(options, folder):
-    workers = {form: worker(form, options, folder) for form in FORMS}
+    workers = {variant: worker(variant, options, folder) for variant in VARIANTS}
     runs = workers_in_turns(workers, options.repeats)
     print(f"{options.count} pictures, median of {options.repeats}\n")
-    print("| | images a second | of the bare one | processor ms an image | of the bare one |")
+    print("| | images/s | relative to bare | processor ms per image | relative to bare |")
     print("|---|---:|---:|---:|---:|")
     bare = None
-    for form, name in FORMS.items():
+    for variant, name in VARIANTS.items():
         wall, processor = (
-            statistics.median(run[kind] for run in runs[form]) for kind in ("seconds", "processor")
+            statistics.median(run[kind] for run in runs[variant])
+            for kind in ("seconds", "processor")
         )
         bare = bare or (wall, processor)
         print(
@@ -166,7 +169,7 @@ def speed(options, folder):
 
 
 def memory(options, folder):
-    print("| pictures | peak memory of `segment`, MiB | beside the first |")
+    print("| pictures | peak memory of `segment`, MiB | relative to the first |")
     print("|---|---:|---:|")
     first = None
     for count in options.memory:

@@ -11,16 +11,16 @@ from keras_parts.cli.runtime import import_keras
 @click.option("--output", "-o", required=True, metavar="DIR", help="Folder for the segmenter.")
 @common_options
 def convert(checkpoint, output, seed, quiet):
-    """Make a segmenter of a checkpoint released with the paper.
+    """Convert a checkpoint released with the paper to a segmenter.
 
-    CHECKPOINT is a .pth file of the paper's public code. Every --model takes the folder. These
-    networks know no background: evaluate them by the protocols with given masks. Reading the file
-    takes PyTorch; nothing of it is executed.
+    CHECKPOINT is a .pth file of the paper's public code. Every --model takes the folder DIR. These
+    networks predict no background: evaluate them by the protocols with given masks. PyTorch must be
+    installed to read the file; nothing in it is executed.
     """
     import_keras()
     from keras_parts.models.paper_checkpoints import from_released
 
     segmenter = from_released(checkpoint)
     segmenter.save_preset(output)
-    content = {"checkpoint": checkpoint, "output": output, "parts": segmenter.parts}
-    return CommandResult(content, f"A segmenter of {segmenter.parts} parts in {output}")
+    content = {"checkpoint": checkpoint, "output": output, "parts": segmenter.num_parts}
+    return CommandResult(content, f"A segmenter of {segmenter.num_parts} parts in {output}")

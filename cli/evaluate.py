@@ -143,7 +143,7 @@ def evaluate(
     if model:
         runs, segmenter = _measured_models(run, model, seeds, protocols, flip)
         methods.append(runs)
-        parts = segmenter.parts
+        parts = segmenter.num_parts
     if baselines:
         trained = _of_seeds(model, seeds)[0] if model else None
         features = _Features(data.name, trained, teacher, teacher_weights)
@@ -278,7 +278,7 @@ def _measured_models(run, model, seeds, protocols, flip):
         first = first or segmenter
         maps = SegmenterMaps(segmenter, flip)
         report = run(
-            maps, parts=segmenter.parts, protocols=protocols or None, method=method,
+            maps, parts=segmenter.num_parts, protocols=protocols or None, method=method,
             supervision=_MASKS,
         )  # fmt: skip
         reports.append(report)

@@ -13,21 +13,26 @@ from keras_parts.cli.runtime import import_keras, select_backend
     "format_",
     required=True,
     type=click.Choice(["saved_model", "onnx", "litert", "openvino"]),
-    help="What to write.",
+    help="Format of the export.",
 )
 @click.option(
-    "--output", "-o", metavar="PATH", help="File or folder [default: named as the model]."
+    "--output",
+    "-o",
+    metavar="PATH",
+    help="What to write [default: named after the model].",
 )
 @click.option("--quantize", is_flag=True, help="Store the weights in fewer bits.")
-@click.option("--check", "pictures", multiple=True, metavar="FILE", help="Compare on this picture.")
+@click.option(
+    "--check", "pictures", multiple=True, metavar="FILE", help="Compare on this; repeatable."
+)
 @output_options
 def export(model, format_, output, quantize, pictures, quiet):
     """Write a segmenter for ONNX, LiteRT, OpenVINO or as a SavedModel.
 
     The export takes images (uint8 RGB, of any size) and gives labels and probabilities at their
-    pixels; preparing images is inside, and so are the parts' names and colours and the licence.
-    It is compared with the Keras model on drawn pictures, or on those given, and is not written if
-    the two differ. Needs TensorFlow, and the package of the format's runtime.
+    pixels. It contains the resizing of images, the names and colours of the parts, and the licence.
+    It is compared with the Keras model, on drawn pictures or on those of --check, and is not
+    written if the two differ. Needs TensorFlow, and the package of the format's runtime.
     """
     select_backend("tensorflow")
     from keras_parts.exports import FORMATS
@@ -44,16 +49,16 @@ def export(model, format_, output, quantize, pictures, quiet):
         zoo.load(model),
         format_,
         output or name.rpartition("/")[2] + FORMATS[format_].suffix,
-        quantize,
-        name,
-        _licence(model),
-        images or None,
+        quantize=quantize,
+        name=name,
+        licence=_licence(model),
+        images=images or None,
     )
     return CommandResult(result.to_json(), _text(result))
 
 
 def _licence(model):
-    """Of a model of the zoo; other folders have no card."""
+    """Of the weights, from the card of a model of the zoo; "" where there is no card."""
     from keras_parts import zoo
     from keras_parts.errors import KerasPartsError
 
@@ -68,6 +73,6 @@ def _text(result):
     return (
         f"Wrote {result.path}: {result.size / 1e6:.2f} MB{weights} "
         f"({result.share:.0%} of the float32 weights).\n"
-        f"Beside the Keras model: probabilities differ by at most {result.difference:.2g}, "
+        f"Compared with the Keras model: probabilities differ by at most {result.difference:.2g}, "
         f"{result.disagreement:.3%} of the pixels have another label."
     )

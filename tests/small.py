@@ -9,7 +9,7 @@ from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 def small_segmenter():
     """Three parts, untrained."""
     keras.utils.set_random_seed(0)
-    return PartSegmenter(SegmenterConfig(3, "small", size=65))
+    return PartSegmenter(SegmenterConfig(3, "small", image_size=65))
 
 
 def pictures(*sizes):

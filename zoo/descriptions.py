@@ -96,7 +96,7 @@ def create_card(
         IntegrityError: a field does not follow the schema.
     """
     data = config.get("data") or _data_of(test)
-    num_parts = segmenter.parts
+    num_parts = segmenter.num_parts
     texts = _default_texts(data["dataset"], num_parts, data["licence"]) | {**texts}
     configuration = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     card = Card(

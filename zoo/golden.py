@@ -45,13 +45,13 @@ def golden_difference(segmenter: Any, path: str | PathLike[str]) -> float:
         set(layout) == {"image", "logits"}
         and len(image_shape) == len(logits_shape) == 4
         and image_shape[-1] == 3
-        and logits_shape[-1] == 1 + segmenter.parts
+        and logits_shape[-1] == 1 + segmenter.num_parts
         and 33 <= min(image_shape[1:3]) <= max(image_shape[1:3]) <= 513
     )
     if not valid:
         raise IntegrityError(
             f"{path}: holds {layout}, expected an image (1, height, width, 3) and its logits "
-            f"(1, h, w, {1 + segmenter.parts})"
+            f"(1, h, w, {1 + segmenter.num_parts})"
         )
     with h5py.File(Path(path), "r") as file:
         image, expected = file["image"][()], file["logits"][()]

@@ -271,7 +271,7 @@ def _measure(
     progress: bool,
 ) -> Report:
     segmenter = candidate.segmenter
-    return evaluate(segmenter.maps, dataset, segmenter.parts, protocols, train, progress)
+    return evaluate(segmenter.maps, dataset, segmenter.num_parts, protocols, train, progress)
 
 
 def _best(
@@ -298,7 +298,7 @@ def _best(
 def _part_names(
     given: Sequence[str], segmenter: PartSegmenter, report: Report | None
 ) -> tuple[str, ...]:
-    numbers = (f"part {part}" for part in range(1, segmenter.parts + 1))
+    numbers = (f"part {part}" for part in range(1, segmenter.num_parts + 1))
     return tuple(given or segmenter.part_names or names_of_parts(report) or numbers)
 
 

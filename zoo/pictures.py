@@ -33,7 +33,7 @@ def write_picture(segmenter: Any, names: Sequence[str], dataset: Dataset, path: 
     count = min(_MAX_SAMPLES, len(dataset))
     indices = np.linspace(0, len(dataset) - 1, count).astype(int)
     crops = CropSettings(padding=0.05, jitter=0.0)
-    size = segmenter.config.size
+    size = segmenter.config.image_size
     images = [object_crop(dataset[int(index)], crops, size).image for index in indices]
     show_image = dataset.info.licence == _OPEN_LICENCE
     draw = partial(Parts.overlay, legend=False) if show_image else _on_grey

@@ -52,7 +52,7 @@ class PartDiscovery(TrainStep, keras.Model):
         >>> from keras_parts import PartDiscovery, PartSegmenter
         >>> from keras_parts.discovery import create_losses
         >>> from keras_parts.models import SegmenterConfig
-        >>> segmenter = PartSegmenter(SegmenterConfig(3, "small", size=33))
+        >>> segmenter = PartSegmenter(SegmenterConfig(3, "small", image_size=33))
         >>> losses = create_losses({"feature_consistency": 5.0, "balance": 1.0})
         >>> discovery = PartDiscovery(segmenter, losses, loss_size=9)
         >>> batch = {

@@ -1,4 +1,7 @@
-"""`export` for a process on another backend: the folder of a segmenter, and options as JSON."""
+"""`export` in a process of its own, for callers on other backends than TensorFlow.
+
+Arguments: a folder with the segmenter and the images to compare on; the options as JSON.
+"""
 
 import json
 import sys
@@ -10,7 +13,7 @@ from keras_parts.exports import export
 from keras_parts.models.segmenter import PartSegmenter
 
 
-def main(folder, options):
+def main(folder: str, options: str) -> None:
     segmenter = PartSegmenter.from_preset(Path(folder, "segmenter"))
     images = None
     if (path := Path(folder, "images.npz")).is_file():

@@ -1,10 +1,10 @@
-"""A segmenter in the formats of other runtimes: image in, parts out, nothing else to know.
+"""A segmenter in the formats of other runtimes: image in, parts out.
 
-What is written takes images `(batch, height, width, 3)` uint8 RGB of any one size, and gives
-"labels" `(batch, height, width)` uint8 and "probabilities" `(batch, height, width, 1 + parts)`
-float32, 0 being the background: bringing images to the network and logits to the image's pixels is
-inside. So is metadata: names and colours of the parts, licence, versions. After writing, the
-export is run by its own runtime and compared with the Keras model.
+An export takes images `(batch, height, width, 3)` uint8 RGB, all of one size, and gives "labels"
+`(batch, height, width)` uint8 and "probabilities" `(batch, height, width, 1 + parts)` float32, 0
+being the background. Resizing images to the network's input and upsampling logits to the image's
+pixels is inside, and so is metadata: names and colours of the parts, licence, versions. Every
+export is run by its own runtime and compared with the Keras model before it is kept.
 """
 
 import json
@@ -12,20 +12,24 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_parts import __version__
 from keras_parts.errors import ConfigError, KerasPartsError
-from keras_parts.exports.formats import Format, size_of, whole_or_not
+from keras_parts.exports.formats import Format, atomic_output, folder_size
 from keras_parts.exports.litert import LiteRt
 from keras_parts.exports.onnx import Onnx
 from keras_parts.exports.openvino import OpenVino
 from keras_parts.exports.saved_model import SavedModel
+
+Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+"""Images `(batch, height, width, 3)` uint8 RGB -> {"labels", "probabilities"}."""
 
 FORMATS: dict[str, Format] = {
     "saved_model": SavedModel(),
@@ -34,9 +38,10 @@ FORMATS: dict[str, Format] = {
     "openvino": OpenVino(),
 }
 TOLERANCE = {True: 1e-3, False: 3e-2}
-"""Largest difference of a probability from the Keras model's that is let pass, unquantised. Formats
-that compute in float32 only see a few pixels of a photograph, resized, one shade brighter."""
-_SHRUNK = 0.75
+"""Largest allowed difference of a probability from the Keras model's, by `Format.exact`, unless the
+export is quantised. Formats that only compute in float32 resize a few pixels of a photograph to a
+value that is one higher."""
+_MAX_QUANTIZED_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,18 @@ class Export:
     """What was written.
 
     Attributes:
-        path: file or folder. format: its format. size: in bytes.
+        path: file or folder.
+        format: a name out of `FORMATS`.
+        size: in bytes.
         quantized: how weights are stored, or None for float32.
         share: size as a share of the float32 weights'.
         difference: largest difference of a probability from the Keras model's.
-        disagreement: share of the pixels with another label.
+        disagreement: share of the pixels with another label than the Keras model's.
+
+    Example:
+        >>> from keras_parts.exports import Export
+        >>> Export("birds.onnx", "onnx", 1000, None, 0.5, 1e-5, 0.0).to_json()["share"]
+        0.5
     """
 
     path: str
@@ -59,15 +71,16 @@ class Export:
     difference: float
     disagreement: float
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
 
 
 def export(
-    segmenter,
+    segmenter: Any,
     format: str,
-    path: str | PathLike,
+    path: str | PathLike[str],
+    *,
     quantize: bool = False,
     name: str = "",
     licence: str = "",
@@ -76,18 +89,25 @@ def export(
     """Write a segmenter for another runtime, and compare it with the Keras model.
 
     Args:
-        segmenter: a `PartSegmenter`, on any backend: on others than TensorFlow, the work is done
-            in a process on TensorFlow.
+        segmenter: a `PartSegmenter`, on any backend; on others than TensorFlow, a process on
+            TensorFlow does the work.
         format: a name out of `FORMATS`.
-        path: file or folder to write, replaced if it is there.
+        path: file or folder to write; an existing one is replaced.
         quantize: store the weights in fewer bits.
         name, licence: of the model, for the metadata.
         images: `(height, width, 3)` uint8 RGB to compare on; drawn animals when None.
 
     Raises:
-        ConfigError: the format is not known, needs a package, or has nothing to quantise.
-        KerasPartsError: the export fails, does not give what the Keras model gives, or was to be
-            quantised and is no smaller. Nothing is left of it.
+        ConfigError: the format is unknown, needs a package, or cannot be quantised.
+        KerasPartsError: the export fails, differs from the Keras model, or is quantised and no
+            smaller. Nothing is written then.
+
+    Example:
+        >>> from keras_parts import zoo
+        >>> from keras_parts.exports import export
+        >>> written = export(zoo.load("toy"), "saved_model", "toy")  # doctest: +SKIP
+        >>> written.disagreement < 0.01  # doctest: +SKIP
+        True
     """
     import keras
 
@@ -101,44 +121,80 @@ def export(
         options = {"format": format, "path": os.path.abspath(path), "quantize": quantize}
         return _in_tensorflow(segmenter, options | {"name": name, "licence": licence}, images)
 
-    from keras_parts.exports.graph import ImageToParts
-
     images = _drawn_animals() if images is None else images
-    with whole_or_not(path) as unfinished:
-        text = json.dumps(_metadata(segmenter, name, licence))
+    with atomic_output(path) as unfinished:
         try:
-            graph = ImageToParts(segmenter, "float64" if kind.exact else "float32")
-            kind.write(graph, unfinished, text, quantize)
-            run = kind.load(unfinished)
-            difference, disagreement = _compare(segmenter, run, images)
-        except Exception as error:  # of converters and runtimes, each with errors of its own
+            _write(segmenter, kind, unfinished, quantize, _metadata(segmenter, name, licence))
+            difference, disagreement = _compare(segmenter, kind.load(unfinished), images)
+        except Exception as error:  # converters and runtimes raise errors of their own
             raise KerasPartsError(f"export as {format} failed: {error}") from error
-        size = size_of(unfinished.parent)
-        allowed = TOLERANCE[kind.exact]
-        if not quantize and difference > allowed:
-            raise KerasPartsError(
-                f"the {format} export differs from the Keras model by up to {difference:.2g} in "
-                f"probability, {allowed:g} are allowed: nothing was written"
-            )
+        size = folder_size(unfinished.parent)
         share = size / (4 * segmenter.count_params())
-        if quantize and share > _SHRUNK:
-            raise KerasPartsError(
-                f"quantised as {format}, this model still takes {share:.0%} of its float32 "
-                "weights: nothing was written; leave out --quantize"
-            )
+        if quantize:
+            _check_share(format, share)
+        else:
+            _check_difference(format, difference)
     quantized = kind.quantized if quantize else None
     return Export(str(path), format, size, quantized, share, difference, disagreement)
 
 
-def load(format: str, path: str | PathLike):
-    """An export as a function from images `(batch, height, width, 3)` uint8 RGB to `{"labels",
-    "probabilities"}`, run by the format's own runtime; see the module."""
+def load(format: str, path: str | PathLike[str]) -> Run:
+    """An export as a function, computed by the runtime of its format.
+
+    Args:
+        format: a name out of `FORMATS`.
+        path: file or folder of the export.
+
+    Returns:
+        A function from images `(batch, height, width, 3)` uint8 RGB to
+        `{"labels", "probabilities"}`, see `keras_parts.exports.conversion`.
+
+    Example:
+        >>> from keras_parts.exports import load
+        >>> run = load("onnx", "toy.onnx")  # doctest: +SKIP
+        >>> run(images)["labels"].shape  # doctest: +SKIP
+        (1, 480, 640)
+    """
     return FORMATS[format].load(Path(path))
 
 
-def read_metadata(format: str, path: str | PathLike) -> dict:
-    """The metadata inside an export."""
+def read_metadata(format: str, path: str | PathLike[str]) -> dict[str, Any]:
+    """The metadata inside an export.
+
+    Args:
+        format: a name out of `FORMATS`.
+        path: file or folder of the export.
+
+    Example:
+        >>> from keras_parts.exports import read_metadata
+        >>> read_metadata("onnx", "toy.onnx")["parts"][0]["name"]  # doctest: +SKIP
+        'head'
+    """
     return json.loads(FORMATS[format].metadata(Path(path)))
+
+
+def _write(segmenter, kind, path, quantize, metadata):
+    from keras_parts.exports.graph import ImageToParts
+
+    graph = ImageToParts(segmenter, "float64" if kind.exact else "float32")
+    kind.write(graph, path, json.dumps(metadata), quantize)
+
+
+def _check_difference(format, difference):
+    allowed = TOLERANCE[FORMATS[format].exact]
+    if difference > allowed:
+        raise KerasPartsError(
+            f"the {format} export differs from the Keras model by up to {difference:.2g} in "
+            f"probability, {allowed:g} are allowed: nothing was written"
+        )
+
+
+def _check_share(format, share):
+    if share > _MAX_QUANTIZED_SHARE:
+        raise KerasPartsError(
+            f"quantised as {format}, this model still takes {share:.0%} of its float32 "
+            "weights: nothing was written; leave out --quantize"
+        )
 
 
 def _metadata(segmenter, name, licence):
@@ -149,7 +205,7 @@ def _metadata(segmenter, name, licence):
     return {
         "name": name,
         "model_sha256": digest(segmenter),
-        "parts": part_legend(segmenter.part_names or numbered_names(segmenter.parts)),
+        "parts": part_legend(segmenter.part_names or numbered_names(segmenter.num_parts)),
         "input": "images: uint8 (batch, height, width, 3), RGB, upright",
         "outputs": {
             "labels": "uint8 (batch, height, width), 0 = background",
@@ -161,12 +217,10 @@ def _metadata(segmenter, name, licence):
 
 
 def _compare(segmenter, run, images):
-    """(largest difference in probability, share of pixels with other labels)."""
-    from keras_parts.models import create_predictor
-
-    network, largest, differing, pixels = create_predictor(segmenter, batch_size=1), 0.0, 0, 0
+    """(largest difference of a probability, share of the pixels with another label)."""
+    largest, differing, pixels = 0.0, 0, 0
     for image in images:
-        parts, found = network.segment(image), run(image[None])
+        parts, found = segmenter.segment(image), run(image[None])
         gap = np.abs(found["probabilities"][0] - parts.probabilities).max()
         if not np.isfinite(gap):
             raise KerasPartsError("its probabilities are not finite")
@@ -177,7 +231,7 @@ def _compare(segmenter, run, images):
 
 
 def _drawn_animals():
-    """Pictures of several shapes, landscape and portrait, larger and smaller than the input."""
+    """Images of several shapes, landscape and portrait, larger and smaller than the input."""
     from keras_parts.data import load as load_data
 
     animals = [sample.image for sample in load_data("toy", "test", count=3, size=321)]

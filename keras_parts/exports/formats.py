@@ -1,17 +1,21 @@
-"""What every format of an export is."""
+"""What every format of an export implements."""
 
 import importlib.util
 import os
 import shutil
 import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
 
 from keras_parts.errors import ConfigError
 
 INPUT, OUTPUTS = "images", ("labels", "probabilities")
 METADATA = "keras_parts"
-"""What the metadata is called inside an export: a JSON text."""
+"""Name of the metadata inside an export: a JSON text."""
 
 
 class Format:
@@ -19,41 +23,42 @@ class Format:
 
     Attributes:
         suffix: of the path.
-        packages: {module: distribution} to be installed for it.
-        quantized: what `quantize` makes of the weights; None where nothing would shrink.
-        exact: whether it computes in float64 where that matters.
+        packages: {module: distribution} that must be installed.
+        quantized: how `quantize` stores the weights; None where it would save nothing.
+        exact: whether the format computes in float64 where that matters.
     """
 
-    suffix = ""
-    packages: dict[str, str] = {}
-    quantized: str | None = None
-    exact = True
+    suffix: ClassVar[str] = ""
+    packages: ClassVar[dict[str, str]] = {}
+    quantized: ClassVar[str | None] = None
+    exact: ClassVar[bool] = True
 
-    def require(self, name):
-        """Raise ConfigError unless everything is installed."""
-        missing = [pip for module, pip in self.packages.items() if not _is_there(module)]
+    def require(self, name: str) -> None:
+        """Raise ConfigError unless all packages are installed."""
+        missing = [pip for module, pip in self.packages.items() if not _is_installed(module)]
         if missing:
             raise ConfigError(
                 f"format {name} needs {' and '.join(missing)}: pip install "
                 f"'keras-parts[{name.replace('_', '-')}]'"
             )
 
-    def write(self, graph, path: Path, metadata: str, quantize: bool) -> None:
+    def write(self, graph: Any, path: Path, metadata: str, quantize: bool) -> None:
         """Write an `ImageToParts` to a path that does not exist."""
         raise NotImplementedError
 
-    def load(self, path: Path):
+    def load(self, path: Path) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
         """A function from images `(batch, height, width, 3)` uint8 to `{name: array}`."""
         raise NotImplementedError
 
     def metadata(self, path: Path) -> str:
-        """The metadata inside."""
+        """The metadata inside an export."""
         raise NotImplementedError
 
 
 @contextmanager
-def whole_or_not(path: Path):
-    """A new path beside `path`, file or folder, that takes its place at the end of the block."""
+def atomic_output(path: Path) -> Iterator[Path]:
+    """A new path, for a file, a folder or several files, that replaces `path` at the end of the
+    block; nothing is left of it if the block raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent / f".{uuid.uuid4().hex[:12]}"
     folder.mkdir()
@@ -68,12 +73,12 @@ def whole_or_not(path: Path):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder and below."""
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder and its subfolders."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _is_there(module):
+def _is_installed(module):
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:

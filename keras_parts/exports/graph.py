@@ -1,20 +1,22 @@
 """A segmenter as one TensorFlow graph: uint8 images of any size in, parts at their pixels out.
 
-Images are resized to the network's input as `keras_parts.images.geometry` does it, and logits are
-upsampled the same way back. Both are products with matrices that are computed from the image's size
-by plain arithmetic, which every format can express; dedicated resizing operations differ from
-format to format.
+Images are resized to the network's input by the rules of `keras_parts.images.geometry`, and logits
+are upsampled to the image's pixels. Both are products with matrices that are computed from the
+image's size by plain arithmetic, which every format can express; operations for resizing differ
+from format to format.
 """
+
+from typing import Any
 
 import tensorflow as tf
 
 from keras_parts.exports.formats import INPUT
+from keras_parts.images.geometry import MAX_ASPECT, STRIDE
 from keras_parts.models.architectures import architecture_of
 
-_STRIDE = 16
 _WHITE = 255.0
 _UNITS = 2.0**22
-"""Of the weights that Pillow resizes with."""
+"""Pillow rounds the weights of its filters to multiples of 1 / 2^22."""
 
 
 class ImageToParts(tf.Module):
@@ -24,26 +26,27 @@ class ImageToParts(tf.Module):
 
     Args:
         segmenter: a `PartSegmenter`, on the TensorFlow backend.
-        resizing: type to compute the network's input with: in float64 it is Pillow's to the last
-            bit, in float32 one value in some ten thousand is the next whole number.
+        resizing: type in which images are resized: in float64 the network's input is Pillow's to
+            the last bit, in float32 one value in some ten thousand is off by one.
     """
 
-    def __init__(self, segmenter, resizing=tf.float64):
+    def __init__(self, segmenter: Any, resizing: Any = tf.float64):
         super().__init__(name="image_to_parts")
         self.resizing = resizing
         self.segmenter, self.config = segmenter, segmenter.config
         self.aligned = architecture_of(segmenter.config.architecture).aligned_corners
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)])
-    def __call__(self, images):
+    def __call__(self, images: Any) -> dict[str, Any]:
         sides = tf.shape(images)[1], tf.shape(images)[2]
         axes = [self._axis(side, sides) for side in sides]
-        fitted = tf.cast(_fitted(images, *axes, self.resizing), tf.float32)
-        logits = self.segmenter(fitted / _WHITE, training=False)
+        inputs = tf.cast(_resized(images, *axes, self.resizing), tf.float32)
+        logits = self.segmenter(inputs / _WHITE, training=False)
         rows, columns = (
-            axis.back(_length(logits, i), self.aligned) for i, axis in enumerate(axes, start=1)
+            axis.upsampling(_length(logits, i), self.aligned)
+            for i, axis in enumerate(axes, start=1)
         )
-        probabilities = tf.nn.softmax(_multiplied(logits, rows, columns), axis=-1)
+        probabilities = tf.nn.softmax(_upsampled(logits, rows, columns), axis=-1)
         best = 1 + tf.argmax(probabilities[..., 1:], axis=-1, output_type=tf.int32)
         inside = tf.cast(probabilities[..., 0] < 0.5, tf.int32)
         return {
@@ -52,22 +55,24 @@ class ImageToParts(tf.Module):
         }
 
     def _axis(self, side, sides):
-        """How one side of an image comes to the network; see `fit_geometry`."""
-        size, fit = self.config.size, self.config.fit
-        if fit == "stretch":
+        """How one side of an image becomes a side of the input; see `resize_geometry`."""
+        size, mode = self.config.image_size, self.config.resize_mode
+        if mode == "stretch":
             return _Axis(side, tf.constant(size), size)
-        if fit == "pad":
-            longest = tf.maximum(*sides)
-            shorter = 2 * _rounded_ratio(size * (longest - side), 2 * longest)
-            return _Axis(side, tf.maximum(size - shorter, 2 - size % 2), size)
-        shortest = tf.minimum(*sides)
+        longest, shortest = tf.maximum(*sides), tf.minimum(*sides)
+        missing = 2 * _rounded_ratio(size * (longest - side), 2 * longest)
+        padded = tf.maximum(size - missing, 2 - size % 2)
+        if mode == "pad":
+            return _Axis(side, padded, size)
         resized = size + 2 * _rounded_ratio(size * (side - shortest), 2 * shortest)
-        return _Axis(side, resized, size + (resized - size) // _STRIDE * _STRIDE)
+        length = size + (resized - size) // STRIDE * STRIDE
+        is_strip = longest > MAX_ASPECT * shortest
+        return _Axis(side, tf.where(is_strip, padded, resized), tf.where(is_strip, size, length))
 
 
-def frozen(graph):
-    """The concrete function of a graph with its weights as constants: some converters do not find
-    the variables of a Keras model."""
+def frozen(graph: ImageToParts) -> Any:
+    """The concrete function of a graph with its weights as constants, for converters that do not
+    find the variables of a Keras model."""
     from tensorflow.python.framework import convert_to_constants
 
     function = graph.__call__.get_concrete_function()
@@ -75,59 +80,60 @@ def frozen(graph):
 
 
 class _Axis:
-    """One axis of an image: `side` pixels become `resized`, in the middle of `length`."""
+    """One axis of an image: `side` pixels are resized to `resized`, centred in `length`."""
 
     def __init__(self, side, resized, length):
         self.side, self.resized, self.length = side, resized, length
         self.offset = (length - resized) // 2
         self.scale = tf.cast(side, tf.float32) / tf.cast(resized, tf.float32)
 
-    def there(self, kind):
+    def resizing(self, kind):
         """`(length, side)`: weights of the image's pixels at each pixel of the input, in units of
         1 / 2^22, and `(length,)`: 1 inside the image; Pillow's bicubic filter with antialiasing."""
-        place = tf.range(self.length) - self.offset
-        inside = (place >= 0) & (place < self.resized)
-        # In whole numbers: a difference of two large floats would lose what matters.
-        apart = (2 * tf.range(self.side) + 1) * self.resized - (2 * place[:, None] + 1) * self.side
+        target = tf.range(self.length) - self.offset
+        inside = (target >= 0) & (target < self.resized)
+        # Integers, as the difference of two large floats is too inexact.
+        distance = (2 * tf.range(self.side) + 1) * self.resized
+        distance -= (2 * target[:, None] + 1) * self.side
         scale = tf.cast(2 * tf.maximum(self.side, self.resized), kind)
-        weights = _bicubic(tf.cast(apart, kind) / scale)
+        weights = _bicubic(tf.cast(distance, kind) / scale)
         total = tf.reduce_sum(weights, axis=1, keepdims=True)
         one = tf.ones_like(total)
         weights = tf.round(_UNITS * weights / tf.where(inside[:, None], total, one))
         inside = tf.cast(inside, kind)
         return weights * inside[:, None], inside
 
-    def back(self, cells, aligned):
-        """`(side, cells)`: weights of a map's cells at each pixel of the image."""
+    def upsampling(self, size, aligned):
+        """`(side, size)`: weights of the `size` positions of a map at each pixel of the image."""
         pixels = tf.cast(tf.range(self.side), tf.float32)
-        places = (pixels + 0.5) / self.scale - 0.5 + tf.cast(self.offset, tf.float32)
-        length, count = tf.cast(self.length, tf.float32), tf.cast(cells, tf.float32)
+        positions = (pixels + 0.5) / self.scale - 0.5 + tf.cast(self.offset, tf.float32)
+        length, count = tf.cast(self.length, tf.float32), tf.cast(size, tf.float32)
         if aligned:
-            places = places * (count - 1.0) / tf.maximum(length - 1.0, 1.0)
+            positions = positions * (count - 1.0) / tf.maximum(length - 1.0, 1.0)
         else:
-            places = (places + 0.5) * count / length - 0.5
-        places = tf.clip_by_value(places, 0.0, count - 1.0)
-        distance = tf.abs(places[:, None] - tf.cast(tf.range(cells), tf.float32))
+            positions = (positions + 0.5) * count / length - 0.5
+        positions = tf.clip_by_value(positions, 0.0, count - 1.0)
+        distance = tf.abs(positions[:, None] - tf.cast(tf.range(size), tf.float32))
         return tf.maximum(0.0, 1.0 - distance)
 
 
-def _fitted(images, vertical, horizontal, kind):
+def _resized(images, vertical, horizontal, kind):
     """The network's input, `(batch, length, length, 3)`, whole numbers in 0 to 255."""
-    (rows, tall), (columns, wide) = vertical.there(kind), horizontal.there(kind)
-    # Pillow rounds after each axis, the horizontal one first.
+    (rows, tall), (columns, wide) = vertical.resizing(kind), horizontal.resizing(kind)
+    # As `ResizeGeometry.apply`: the width first, and each axis rounded by itself.
     resized = _along_rows(tf.cast(images, kind), columns, tf.shape(images)[1])
     resized = tf.transpose(_rounded(resized), [0, 2, 1, 3])
     resized = _along_rows(resized, rows, horizontal.length)
     resized = tf.transpose(_rounded(resized), [0, 2, 1, 3])
     inside = (tall[:, None] * wide)[None, :, :, None]
-    fitted = resized * inside + _WHITE * (1 - inside)
+    inputs = resized * inside + _WHITE * (1 - inside)
     lengths = vertical.length, horizontal.length
     static = [length if isinstance(length, int) else None for length in lengths]
-    fitted.set_shape([None, *static, 3])
-    return fitted
+    inputs.set_shape([None, *static, 3])
+    return inputs
 
 
-def _multiplied(maps, rows, columns):
+def _upsampled(maps, rows, columns):
     """Maps `(batch, h, w, channels)` at the pixels of an image."""
     maps = tf.transpose(_along_rows(maps, columns, _length(maps, 1)), [0, 2, 1, 3])
     maps = _along_rows(maps, rows, tf.shape(columns)[0])
@@ -144,7 +150,7 @@ def _along_rows(images, weights, height):
 
 
 def _length(maps, axis):
-    """A side of maps: a number where it is known."""
+    """A side of maps: an integer where the graph knows it, or a tensor."""
     return maps.shape[axis] if maps.shape[axis] is not None else tf.shape(maps)[axis]
 
 
@@ -161,7 +167,7 @@ def _rounded(sums):
 
 
 def _rounded_ratio(numerator, denominator):
-    """The whole number nearest to a ratio, the even one of two; exact, unlike floats."""
+    """A ratio of integers, rounded half to even; exact, unlike floats."""
     quotient = numerator // denominator
     twice = 2 * (numerator - quotient * denominator)
     up = (twice > denominator) | ((twice == denominator) & (quotient % 2 == 1))

@@ -7,7 +7,7 @@ from keras_parts.exports.formats import METADATA, Format
 
 class LiteRt(Format):
     """Runs with ai_edge_litert's interpreter, after `resize_tensor_input` to the size of the
-    images; the metadata is a metadata buffer."""
+    images; the metadata is in a metadata buffer."""
 
     suffix = ".tflite"
     packages = {"ai_edge_litert": "ai-edge-litert"}
@@ -20,7 +20,7 @@ class LiteRt(Format):
         from keras_parts.exports.graph import frozen
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on its future name
+            warnings.simplefilter("ignore")  # about its new name
             converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen(graph)])
             if quantize:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -37,7 +37,7 @@ class LiteRt(Format):
             interpreter.allocate_tensors()
             interpreter.set_tensor(given, images)
             interpreter.invoke()
-            # The converter names outputs by their numbers: labels have an axis less.
+            # The converter numbers the outputs; labels are the one with three axes.
             found = (
                 interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()
             )
@@ -62,7 +62,7 @@ def _with_metadata(content, metadata):
     model = flatbuffer_utils.convert_bytearray_to_object(content)
     for graph in model.subgraphs:
         for tensor in graph.tensors:
-            _state_open_sides(tensor)
+            _declare_open_sides(tensor)
     buffer = schema.BufferT()
     buffer.data = list(metadata.encode("utf-8"))
     model.buffers.append(buffer)
@@ -72,9 +72,9 @@ def _with_metadata(content, metadata):
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def _state_open_sides(tensor):
-    """Sides of any length belong into the signature, as 1 into the shape. The converter forgets
-    that for the reshapes that it makes of einsum, and the interpreter refuses the file."""
+def _declare_open_sides(tensor):
+    """Write sides of any length as -1 into the signature and as 1 into the shape: the converter
+    omits this for the reshapes that it makes of einsum, and the interpreter refuses the file."""
     if tensor.shape is not None and any(side < 0 for side in tensor.shape):
         tensor.shapeSignature = list(tensor.shape)
         tensor.shape = [max(1, side) for side in tensor.shape]

@@ -5,16 +5,16 @@ import numpy as np
 from keras_parts.exports.formats import INPUT, METADATA, OUTPUTS, Format
 
 _OPSET = 17
-_LEAST = 1024
-"""Weights of fewer values are not worth quantising."""
+_MIN_VALUES = 1024
+"""Smaller weights are not worth quantising."""
 
 
 class Onnx(Format):
-    """Runs with onnxruntime; the metadata is a custom property."""
+    """Runs with onnxruntime; the metadata is in a custom property."""
 
     suffix = ".onnx"
     packages = {"tf2onnx": "tf2onnx", "onnx": "onnx", "onnxruntime": "onnxruntime"}
-    quantized = "weights of convolutions as int8 with a scale a channel"
+    quantized = "weights of convolutions as int8 with one scale per channel"
 
     def write(self, graph, path, metadata, quantize):
         import onnx
@@ -47,7 +47,7 @@ class Onnx(Format):
 
 
 def _rename(graph):
-    """Give inputs and outputs their names: outputs are told apart by their number of axes."""
+    """Give inputs and outputs their names; labels are the output with three axes."""
     names = {graph.input[0].name: INPUT}
     for value in graph.output:
         axes = len(value.type.tensor_type.shape.dim)
@@ -61,14 +61,14 @@ def _rename(graph):
 
 
 def _quantize(graph):
-    """Store the weights of convolutions as int8, one scale an output channel."""
+    """Store the weights of convolutions as int8, with one scale per output channel."""
     from onnx import helper, numpy_helper
 
     used = {node.input[1] for node in graph.node if node.op_type == "Conv"}
     added = []
     for stored in [each for each in graph.initializer if each.name in used]:
         weights = numpy_helper.to_array(stored)
-        if weights.size < _LEAST:
+        if weights.size < _MIN_VALUES:
             continue
         scale = np.abs(weights).max(axis=tuple(range(1, weights.ndim))) / 127
         scale = np.where(scale == 0, 1, scale).astype(np.float32)

@@ -7,7 +7,7 @@ from keras_parts.exports.formats import METADATA, Format
 
 
 class OpenVino(Format):
-    """Runs with openvino: `NAME.xml` with `NAME.bin` beside it; the metadata is runtime
+    """Runs with openvino: `NAME.xml` with `NAME.bin` beside it; the metadata is in the runtime
     information."""
 
     suffix = ".xml"
@@ -33,7 +33,7 @@ class OpenVino(Format):
     def load(self, path):
         import openvino
 
-        # Of float32 on the CPU, so that what is computed does not depend on the machine.
+        # In float32 on the CPU, so that results do not depend on the machine.
         compiled = openvino.Core().compile_model(
             str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
         )

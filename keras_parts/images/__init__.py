@@ -1,4 +1,4 @@
-"""Picture files and pixels: decoding, how an image fits a network's input, upsampling."""
+"""Picture files and pixels: decoding, resizing to a network's input, upsampling."""
 
 import lazy_loader
 

@@ -10,23 +10,24 @@ from .decoding import (
     read_size,
     to_rgb,
 )
-from .geometry import Fit, fit_geometry, fit_image
-from .upsampling import EnlargedLogits, Patch
+from .geometry import RESIZE_MODES, ResizeGeometry, resize_geometry, resize_image
+from .upsampling import Patch, UpsampledLogits
 
 __all__ = [
-    "EnlargedLogits",
-    "Fit",
     "IMAGE_SUFFIXES",
     "Patch",
     "Picture",
+    "RESIZE_MODES",
+    "ResizeGeometry",
+    "UpsampledLogits",
     "decode_picture",
-    "fit_geometry",
-    "fit_image",
     "has_alpha",
     "read_alpha",
     "read_image",
     "read_labels",
     "read_mask",
     "read_size",
+    "resize_geometry",
+    "resize_image",
     "to_rgb",
 ]

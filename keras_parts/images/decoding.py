@@ -1,13 +1,14 @@
-"""Picture files of any kind in, upright RGB or a mask out; files written whole or not at all.
+"""Decoding: from a picture file of any kind to upright RGB, a mask or labels.
 
-A picture file says more than its pixels: which way up it is shown, what shines through, how many
-bits a value has. Everything is resolved here, so that the rest of the package knows one kind of
-image, (height, width, 3) uint8 RGB as a viewer would show it on a white page.
+A picture file holds more than pixels: an orientation, transparency, a bit depth. All of it is
+resolved here, so that the rest of the package knows one kind of image, `(height, width, 3)` uint8
+RGB as a viewer would show it on a white page.
 """
 
 import io
 import os
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from typing import IO
@@ -21,7 +22,10 @@ IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm"}
     | {".ppm", ".tga", ".tif", ".tiff", ".webp"}
 )
-MAX_PIXELS = 178_956_970  # Pillow's own limit
+Source = str | PathLike[str] | IO[bytes]
+"""Path of a file, or a file opened for reading bytes."""
+MAX_PIXELS = 178_956_970
+"""Of an image, by default; Pillow's own limit."""
 
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -35,22 +39,30 @@ _UPRIGHT = {
 }
 
 
-def read_image(source: str | PathLike | IO[bytes], max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The picture in a file, upright and on white.
+def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The image in a picture file, upright and on white.
 
-    EXIF orientation is applied, alpha and transparent colours are composited on white, 16-bit
-    values are scaled to 8 bits, and of an animation the first frame is taken. Colour profiles are
-    not: CMYK is converted by the plain formula.
+    EXIF orientation is applied, transparent pixels are composited on white, 16-bit values are
+    scaled to 8 bits, and the first frame of an animation is taken. Colour profiles are ignored:
+    CMYK is converted by the plain formula.
 
     Args:
         source: path of a file, or a file opened for reading bytes.
-        max_pixels: refuse larger pictures before decoding them.
+        max_pixels: larger pictures are refused before they are decoded.
 
     Returns:
-        (height, width, 3) uint8 RGB.
+        `(height, width, 3)` uint8 RGB.
 
     Raises:
-        DataError: the file is missing, unreadable, no picture, cut short, damaged or too large.
+        DataError: the file is missing, unreadable, no picture, truncated, damaged or too large.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts.images import read_image
+        >>> Image.new("RGBA", (40, 30), (255, 0, 0, 0)).save("clear.png")
+        >>> image = read_image("clear.png")
+        >>> image.shape, image[0, 0].tolist()
+        ((30, 40, 3), [255, 255, 255])
     """
     with _decoded(source, max_pixels) as picture:
         return to_rgb(picture)
@@ -61,8 +73,18 @@ class Picture:
     """A decoded picture file.
 
     Attributes:
-        image: (height, width, 3) uint8 RGB, as `read_image` gives.
-        remarks: what its user may want to know, such as "holds 12 frames: only the first is used".
+        image: `(height, width, 3)` uint8 RGB, as `read_image` gives.
+        remarks: such as "holds 12 frames: only the first is used".
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> from keras_parts.images import decode_picture
+        >>> file = io.BytesIO()
+        >>> frames = [Image.new("L", (40, 30), grey) for grey in (0, 99, 200)]
+        >>> frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+        >>> decode_picture(file.getvalue(), "moving.gif").remarks
+        ('holds 3 frames: only the first is used',)
     """
 
     image: np.ndarray
@@ -70,67 +92,91 @@ class Picture:
 
 
 def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The picture in the bytes of a file, as `read_image` gives it, and remarks about it.
+    """The image in the bytes of a picture file, as `read_image` gives it, and remarks about it.
 
     Args:
-        content: all of the file.
+        content: all bytes of the file.
         name: of the file, for errors.
-        max_pixels: refuse larger pictures before decoding them.
+        max_pixels: larger pictures are refused before they are decoded.
 
     Raises:
         DataError: as `read_image`.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> from keras_parts.images import decode_picture
+        >>> file = io.BytesIO()
+        >>> Image.new("L", (40, 30)).save(file, "PNG")
+        >>> decode_picture(file.getvalue(), "grey.png").image.shape
+        (30, 40, 3)
     """
     with _decoded(_named(content, name), max_pixels) as picture:
         remarks = _animation(picture)
         return Picture(to_rgb(picture), remarks)
 
 
-def size_of(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """(height, width) as displayed, from the bytes of a picture file, without decoding them.
+def decode_size(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) as displayed, from the header in the bytes of a picture file.
 
     Raises:
         DataError: as `read_size`.
     """
-    return read_size(_named(content, name), max_pixels)
+    return read_size(_named(content, name), max_pixels=max_pixels)
 
 
-def read_alpha(
-    source: str | PathLike | IO[bytes], max_pixels: int = MAX_PIXELS
-) -> np.ndarray | None:
+def read_alpha(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
     """The opacity of a picture, upright.
 
+    Args:
+        source: path of a file, or a file opened for reading bytes.
+        max_pixels: larger pictures are refused before they are decoded.
+
     Returns:
-        (height, width) uint8, 255 where nothing shines through; None if the file has neither an
-        alpha channel nor a transparent colour.
+        `(height, width)` uint8, 255 for opaque pixels; None if the file has neither an alpha
+        channel nor a transparent colour.
 
     Raises:
         DataError: as `read_image`.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts.images import read_alpha
+        >>> Image.new("RGBA", (40, 30), (255, 0, 0, 99)).save("thin.png")
+        >>> int(read_alpha("thin.png").max())
+        99
     """
     with _decoded(source, max_pixels) as picture:
         return _alpha(_upright(picture))
 
 
 def read_mask(
-    source: str | PathLike | IO[bytes],
-    threshold: int | None = None,
-    max_pixels: int = MAX_PIXELS,
+    source: Source, threshold: int | None = None, *, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """The object's mask in a picture file, upright.
+    """The foreground mask in a picture file, upright.
 
-    Indexed: every index but 0. One bit: white. Grey (or colour, by its brightness): above the
-    threshold, which is 127 unless the picture has only the values 0 and 1. Transparent is outside.
+    Foreground is: in an indexed picture, every index but 0; in one of one bit, white; in a grey
+    one (or a coloured one, by its brightness), every value above the threshold, which is 127 unless
+    the picture has only the values 0 and 1. Transparent pixels are background.
 
     Args:
         source: path of a file, or a file opened for reading bytes.
-        threshold: the largest grey value, 0 to 254, that is still outside.
-        max_pixels: refuse larger pictures before decoding them.
+        threshold: the largest grey value, 0 to 254, that is background.
+        max_pixels: larger pictures are refused before they are decoded.
 
     Returns:
-        (height, width) bool.
+        `(height, width)` bool.
 
     Raises:
-        DataError: as `read_image`; or, without a threshold, the largest grey value lies between 2
-            and 127, so that the file is no mask of 0 and 255 but, it seems, one of labels.
+        DataError: as `read_image`; or, without a threshold, the maximum grey value lies between 2
+            and 127, so that the file seems to hold labels and not a mask of 0 and 255.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts.images import read_mask
+        >>> Image.new("1", (40, 30), 1).save("mask.png")
+        >>> bool(read_mask("mask.png").all())
+        True
     """
     with _decoded(source, max_pixels) as picture:
         picture = _upright(picture)
@@ -151,14 +197,25 @@ def read_mask(
         return grey > threshold
 
 
-def read_labels(source: str | PathLike | IO[bytes], max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The labels in a picture file, upright: the indices of a palette, or grey values as they are.
+def read_labels(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The labels in a picture file, upright: the indices of a palette, or unscaled grey values.
+
+    Args:
+        source: path of a file, or a file opened for reading bytes.
+        max_pixels: larger pictures are refused before they are decoded.
 
     Returns:
-        (height, width) uint8.
+        `(height, width)` uint8.
 
     Raises:
         DataError: as `read_image`; or the picture has colours, or a value above 255.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts.images import read_labels
+        >>> Image.new("L", (40, 30), 7).save("labels.png")
+        >>> int(read_labels("labels.png").max())
+        7
     """
     with _decoded(source, max_pixels) as picture:
         picture = _upright(picture)
@@ -173,34 +230,63 @@ def read_labels(source: str | PathLike | IO[bytes], max_pixels: int = MAX_PIXELS
         return labels.astype(np.uint8)
 
 
-def read_size(source: str | PathLike | IO[bytes], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """(height, width) as displayed, from a picture file's header alone.
+def read_size(source: Source, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) as displayed, from the header of a picture file.
+
+    Args:
+        source: path of a file, or a file opened for reading bytes.
+        max_pixels: larger pictures are refused.
 
     Raises:
         DataError: the file is missing, unreadable, no picture or too large; damage behind the
-            header is not seen.
+            header is not noticed.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts.images import read_size
+        >>> Image.new("L", (40, 30)).save("grey.png")
+        >>> read_size("grey.png")
+        (30, 40)
     """
     with _opened(source, max_pixels) as picture:
         width, height = picture.size
-        turned = _orientation(picture) >= 5 and picture.format != "TIFF"  # there Pillow swaps them
-        return (width, height) if turned else (height, width)
+        # Pillow swaps the sides of a TIFF itself.
+        is_turned = _orientation(picture) >= 5 and picture.format != "TIFF"
+        return (width, height) if is_turned else (height, width)
 
 
-def has_alpha(source: str | PathLike | IO[bytes], max_pixels: int = MAX_PIXELS) -> bool:
-    """Whether a picture's header promises an alpha channel or a transparent colour.
+def has_alpha(source: Source, *, max_pixels: int = MAX_PIXELS) -> bool:
+    """Whether a picture has an alpha channel or a transparent colour, by its header.
+
+    Args:
+        source: path of a file, or a file opened for reading bytes.
+        max_pixels: larger pictures are refused.
 
     Raises:
         DataError: as `read_size`.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts.images import has_alpha
+        >>> Image.new("RGBA", (40, 30)).save("clear.png")
+        >>> has_alpha("clear.png")
+        True
     """
     with _opened(source, max_pixels) as picture:
         return picture.has_transparency_data
 
 
 def to_rgb(picture: Image.Image) -> np.ndarray:
-    """(height, width, 3) uint8 RGB of a Pillow image, upright and on white as `read_image` gives.
+    """`(height, width, 3)` uint8 RGB of a Pillow image, upright and on white like `read_image`.
 
     Raises:
-        DataError: the image's mode has no way to RGB, or its file is damaged.
+        DataError: the image's mode cannot be converted to RGB, or its file is damaged.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts.images import to_rgb
+        >>> to_rgb(Image.new("L", (40, 30))).shape
+        (30, 40, 3)
     """
     try:
         picture = _upright(picture)
@@ -208,21 +294,23 @@ def to_rgb(picture: Image.Image) -> np.ndarray:
         plain = picture if picture.mode == "RGB" else _eight_bit(picture).convert("RGB")
         rgb, alpha = np.array(plain), _alpha(picture)
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"image of mode {picture.mode} cannot be made RGB: {error}") from error
+        raise DataError(
+            f"image of mode {picture.mode} cannot be converted to RGB: {error}"
+        ) from error
     if alpha is None:
         return rgb
     alpha = alpha[..., None].astype(np.uint16)
     return ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _named(content, name):
+def _named(content: bytes, name: str) -> IO[bytes]:
     file = io.BytesIO(content)
     file.name = name
     return file
 
 
-def _animation(picture):
-    # A camera's MPO holds previews and other views behind the picture: nothing moves.
+def _animation(picture) -> tuple[str, ...]:
+    # A camera's MPO holds previews and other views after the picture: it is no animation.
     if picture.format == "MPO" or not getattr(picture, "is_animated", False):
         return ()
     kind = "pages" if picture.format == "TIFF" else "frames"
@@ -235,14 +323,15 @@ def _name(source):
     return getattr(source, "name", None) or "the picture"
 
 
-def _file(source):
-    """The open file, and never a path for Pillow: what it maps into memory it may turn wrongly."""
+def _file(source) -> AbstractContextManager[IO[bytes]]:
+    """The open file; given a path, Pillow would map the file into memory, and then it may turn the
+    picture the wrong way."""
     return open(source, "rb") if isinstance(source, str | PathLike) else nullcontext(source)
 
 
 @contextmanager
-def _opened(source, max_pixels):
-    """The picture behind a source, not decoded yet; every error is a DataError with its name."""
+def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
+    """The picture of a source, not decoded yet; every error is a DataError that names it."""
     name = _name(source)
     try:
         with _file(source) as file, Image.open(file) as picture:
@@ -261,17 +350,17 @@ def _opened(source, max_pixels):
     except PermissionError:
         raise DataError(f"{name}: no permission to read this file") from None
     except UnidentifiedImageError:
-        raise DataError(f"{name}: not a picture, or of a kind that is not known") from None
+        raise DataError(f"{name}: not a picture, or of an unknown format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name}: too many pixels: {error}") from None
     except MemoryError:
         raise
-    except Exception as error:  # decoders raise whatever their damaged input leads them to
+    except Exception as error:  # decoders raise errors of any kind on damaged files
         raise DataError(f"{name}: cut short or damaged: {error}") from error
 
 
 @contextmanager
-def _decoded(source, max_pixels):
+def _decoded(source: Source, max_pixels: int) -> Iterator[Image.Image]:
     with _opened(source, max_pixels) as picture:
         picture.load()
         yield picture
@@ -280,18 +369,18 @@ def _decoded(source, max_pixels):
 def _orientation(picture):
     try:
         return int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF data must not cost a good picture
+    except Exception:  # a picture with damaged EXIF data is still a good picture
         return 1
 
 
 def _upright(picture):
-    picture.load()  # turns a TIFF by itself
+    picture.load()  # Pillow turns a TIFF here
     turn = _UPRIGHT.get(_orientation(picture))
     return picture if turn is None else picture.transpose(turn)
 
 
 def _alpha(picture):
-    """(height, width) uint8 opacity, or None."""
+    """`(height, width)` uint8 opacity, or None."""
     if picture.mode.startswith("I;16") and "transparency" in picture.info:
         return np.where(np.array(picture) == picture.info["transparency"], 0, 255).astype(np.uint8)
     if not picture.has_transparency_data:
@@ -300,14 +389,14 @@ def _alpha(picture):
 
 
 def _brightness(picture):
-    """(height, width) uint8 of a mask; one with 16 bits may still hold 0 and 1, or 0 and 255."""
+    """`(height, width)` uint8 of a mask; one of 16 bits may still hold 0 and 1, or 0 and 255."""
     if picture.mode.startswith("I") and (values := np.array(picture)).max() <= 255:
         return values.clip(0).astype(np.uint8)
     return np.array(_eight_bit(picture).convert("RGB").convert("L"))
 
 
 def _eight_bit(picture):
-    """A picture of 8-bit values (or of one bit): Pillow would clip larger ones."""
+    """The picture with 8-bit values (or one bit); Pillow itself would clip larger values."""
     if picture.mode.startswith("I"):
         full = 65535
     elif picture.mode == "F":
@@ -319,7 +408,7 @@ def _eight_bit(picture):
 
 
 def _float_range(picture):
-    """Floating-point files do not say what is white: the least usual range that holds them."""
+    """The smallest usual range that holds all values: floating-point files do not define white."""
     values = np.array(picture)
     if not np.isfinite(values).all():
         raise DataError("some values are not finite: save the picture with 8 or 16 bits")

@@ -1,10 +1,10 @@
-"""How a whole image is brought to a network's input size, and how maps come back to its pixels.
+"""How an image of any size is resized to a network's input, and how points map between the two.
 
 Coordinates are x (right) and y (down) in pixels, (0, 0) the centre of the top-left pixel. Images
-are resized as Pillow does it: sides go to sides, so that pixel x of the image lies at
+are resized as Pillow does it: sides map to sides, so that pixel x of the image lies at
 (x + 0.5) * scale - 0.5. A network's map covers its input in one of two ways: with aligned corners
-(the map's corner values stand at the *centres* of the input's corner pixels, as in networks for
-16 n + 1 pixels) or not (the map's sides are the input's sides).
+(the corner positions of the map lie at the *centres* of the input's corner pixels, as in networks
+for 16 n + 1 pixels) or without (the sides of the map are the sides of the input).
 """
 
 from dataclasses import dataclass
@@ -15,165 +15,167 @@ from PIL import Image
 
 from keras_parts.errors import ConfigError
 
-FitMode = Literal["pad", "stretch", "short"]
-FITS: tuple[str, ...] = get_args(FitMode)
+ResizeMode = Literal["pad", "stretch", "short"]
+RESIZE_MODES: tuple[str, ...] = get_args(ResizeMode)
+STRIDE = 16
+"""The largest output stride of a segmenter: inputs are multiples of it, or multiples plus 1."""
+MAX_ASPECT = 4
+"""Longest side of an image, in short sides, that the mode "short" keeps: longer strips are padded,
+or the network's input could have any length."""
 
 
 @dataclass(frozen=True)
-class Fit:
+class ResizeGeometry:
     """Where an image lies in a network's input.
 
     Args:
-        image_size: (height, width) of the image in pixels.
+        original_size: (height, width) of the image in pixels.
         input_size: (height, width) of the network's input.
-        resized: (height, width) of the resized image.
-        offset: (y, x) of the resized image's top-left pixel in the input; negative where it is
-            cut.
+        resized_size: (height, width) of the resized image.
+        offset: (y, x) of the resized image's top-left pixel in the input; negative where the image
+            is cropped.
+
+    Example:
+        >>> from keras_parts.images import resize_geometry
+        >>> geometry = resize_geometry(60, 90, image_size=33)
+        >>> geometry.resized_size, geometry.offset
+        ((21, 33), (6, 0))
+        >>> geometry.to_input([[44.5, 29.5]])
+        array([[16., 16.]])
     """
 
-    image_size: tuple[int, int]
+    original_size: tuple[int, int]
     input_size: tuple[int, int]
-    resized: tuple[int, int]
+    resized_size: tuple[int, int]
     offset: tuple[int, int]
 
     def apply(self, image: np.ndarray, outside: int = 255) -> np.ndarray:
-        """The network's input, antialiased, with `outside` around the image.
+        """The network's input: the image, resized with antialiasing, with `outside` around it.
 
         Args:
-            image: (height, width, 3) or (height, width) uint8 of the image's size.
+            image: `(height, width, 3)` or `(height, width)` uint8, of `original_size`.
+            outside: value of the pixels beyond the image, 0 to 255.
+
+        Returns:
+            uint8, `input_size` by the channels of the image.
 
         Raises:
             ConfigError: the image has another size.
         """
-        if image.shape[:2] != self.image_size:
-            raise ConfigError(f"this fit is for {self.image_size} pixels, not {image.shape[:2]}")
-        height, width = self.resized
-        # One axis after the other: which one Pillow takes first, and so what is rounded, depends on
-        # its version and the sizes.
+        if image.shape[:2] != self.original_size:
+            raise ConfigError(
+                f"the image has {image.shape[:2]} pixels, but this geometry is for "
+                f"{self.original_size}"
+            )
+        height, width = self.resized_size
+        # The width first, then the height: left to itself, Pillow chooses the order by version and
+        # size, and what is rounded in between depends on it.
         resized = Image.fromarray(image)
         for size in ((width, resized.height), (width, height)):
             resized = resized.resize(size, Image.Resampling.BICUBIC)
         result = np.full((*self.input_size, *image.shape[2:]), outside, np.uint8)
-        shown = np.asarray(resized)[self._overlap(0, -1), self._overlap(1, -1)]
-        result[self._overlap(0, 1), self._overlap(1, 1)] = shown
+        visible = np.asarray(resized)[self._overlap(0, -1), self._overlap(1, -1)]
+        result[self._overlap(0, 1), self._overlap(1, 1)] = visible
         return result
 
-    def restore(self, maps: np.ndarray, aligned_corners: bool = True) -> np.ndarray:
-        """A network's map at the image's own pixels, interpolated bilinearly.
-
-        Pixels of the image that the network did not see have the nearest value that it gave.
-
-        Args:
-            maps: (h, w, channels), the network's answer to `apply`, at any stride.
-            aligned_corners: how the map covers the input, see the top of this module.
-
-        Returns:
-            (height, width, channels) float32.
-        """
-        for axis in (0, 1):
-            cells = maps.shape[axis]
-            places = self._to_input(np.arange(self.image_size[axis]), axis)
-            if aligned_corners:
-                places = places * (cells - 1) / max(self.input_size[axis] - 1, 1)
-            else:
-                places = (places + 0.5) * cells / self.input_size[axis] - 0.5
-            maps = _interpolate(maps, places, axis)
-        return maps
-
     def to_input(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2), x and y in the image, as x and y in the network's input; float64."""
-        x, y = np.moveaxis(np.asarray(points, np.float64), -1, 0)
-        return np.stack([self._to_input(x, 1), self._to_input(y, 0)], axis=-1)
+        """Points `(..., 2)`, x and y in the image, as x and y in the network's input; float64."""
+        original, resized, offset = self._xy()
+        return (np.asarray(points, np.float64) + 0.5) * (resized / original) - 0.5 + offset
 
     def to_image(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2), x and y in the network's input, as x and y in the image; float64."""
-        size, resized, offset = (
-            np.array(pair[::-1], np.float64)
-            for pair in (self.image_size, self.resized, self.offset)
-        )
-        return (np.asarray(points, np.float64) - offset + 0.5) * size / resized - 0.5
+        """Points `(..., 2)`, x and y in the network's input, as x and y in the image; float64."""
+        original, resized, offset = self._xy()
+        return (np.asarray(points, np.float64) - offset + 0.5) * original / resized - 0.5
+
+    def _xy(self):
+        """Original size, resized size and offset in the order x, y; float64."""
+        pairs = (self.original_size, self.resized_size, self.offset)
+        return (np.array(pair[::-1], np.float64) for pair in pairs)
 
     def _overlap(self, axis, sign):
         """Where image and input meet: a slice of the input's pixels (sign 1) or the image's."""
-        length = min(self.resized[axis], self.input_size[axis])
+        length = min(self.resized_size[axis], self.input_size[axis])
         start = max(sign * self.offset[axis], 0)
         return slice(start, start + length)
 
-    def _to_input(self, places, axis):
-        scale = self.resized[axis] / self.image_size[axis]
-        return (places + 0.5) * scale - 0.5 + self.offset[axis]
 
+def resize_geometry(
+    height: int, width: int, image_size: int, resize_mode: str = "pad"
+) -> ResizeGeometry:
+    """How an image of `height` x `width` pixels is resized to a network's input.
 
-def fit_geometry(
-    height: int, width: int, size: int, fit: FitMode = "pad", multiple: int = 16
-) -> Fit:
-    """How an image of `height` x `width` pixels comes to a network that takes `size` pixels.
-
-    Nothing is ever shifted by half a pixel: what is added or cut is the same on both sides, so
-    that a mirrored image has the mirrored input.
+    Nothing is ever shifted by half a pixel: both sides are padded or cropped by the same number of
+    pixels, so that a mirrored image has the mirrored input.
 
     Args:
-        height, width: the image's size in pixels.
-        size: side of the network's input in pixels.
-        fit: "pad" keeps the aspect and fills up to a square; "stretch" makes a square; "short"
-            brings the short side to `size` and cuts the long one down to `size` plus a multiple
-            of `multiple`.
-        multiple: the network's stride, for "short"; even, so that both sides lose the same.
+        height, width: size of the image in pixels.
+        image_size: side of the network's input in pixels.
+        resize_mode: "pad" keeps the aspect ratio and pads to a square; "stretch" makes a square;
+            "short" resizes the short side to `image_size` and crops the long one to `image_size`
+            plus a multiple of `STRIDE`. Images longer than `MAX_ASPECT` short sides are padded in
+            the mode "short" too.
 
     Raises:
-        ConfigError: a size below 1, an odd multiple or a fit that is not known.
+        ConfigError: a size below 1, or an unknown resize mode.
+
+    Example:
+        >>> from keras_parts.images import resize_geometry
+        >>> resize_geometry(100, 150, 64, "short").input_size
+        (64, 96)
+        >>> resize_geometry(100, 1600, 64, "short").input_size
+        (64, 64)
     """
-    if min(height, width, size) < 1:
-        raise ConfigError(f"sizes must be at least 1 pixel, not {height} x {width} to {size}")
-    image_size, square = (height, width), (size, size)
-    if fit == "stretch":
-        return Fit(image_size, square, square, (0, 0))
-    if fit == "pad":
-        scale = size / max(image_size)
-        resized = tuple(_same_parity(side * scale, size) for side in image_size)
-        return _centred(image_size, square, resized)
-    if fit == "short":
-        if multiple < 2 or multiple % 2:
-            raise ConfigError(f"multiple must be even and at least 2, not {multiple}")
-        scale = size / min(image_size)
-        resized = tuple(_same_parity(side * scale, size) for side in image_size)
-        inputs = tuple(size + (side - size) // multiple * multiple for side in resized)
-        return _centred(image_size, inputs, resized)
-    raise ConfigError(f"fit must be one of {', '.join(FITS)}, not {fit!r}")
+    if min(height, width, image_size) < 1:
+        raise ConfigError(f"sizes must be at least 1 pixel, not {height} x {width} to {image_size}")
+    if resize_mode not in RESIZE_MODES:
+        raise ConfigError(
+            f"resize_mode is {resize_mode!r}, expected one of {', '.join(RESIZE_MODES)}"
+        )
+    original, square = (height, width), (image_size, image_size)
+    if resize_mode == "stretch":
+        return ResizeGeometry(original, square, square, (0, 0))
+    if resize_mode == "short" and max(original) <= MAX_ASPECT * min(original):
+        resized = _resized_sides(original, image_size, image_size / min(original))
+        inputs = [image_size + (side - image_size) // STRIDE * STRIDE for side in resized]
+        return _centred(original, (inputs[0], inputs[1]), resized)
+    resized = _resized_sides(original, image_size, image_size / max(original))
+    return _centred(original, square, resized)
 
 
-def fit_image(
-    image: np.ndarray, size: int, fit: FitMode = "pad", multiple: int = 16
-) -> tuple[np.ndarray, Fit]:
-    """An image at a network's input size, and the way back; see `fit_geometry`.
+def resize_image(
+    image: np.ndarray, image_size: int, resize_mode: str = "pad"
+) -> tuple[np.ndarray, ResizeGeometry]:
+    """An image as a network's input, and its geometry; see `resize_geometry`.
 
     Args:
-        image: (height, width, 3) uint8 RGB.
+        image: `(height, width, 3)` uint8 RGB.
+        image_size: side of the network's input in pixels.
+        resize_mode: "pad", "stretch" or "short".
 
     Returns:
-        (input height, input width, 3) uint8 RGB, white where the image does not reach; the `Fit`.
+        `(input height, input width, 3)` uint8 RGB, white beyond the image; the `ResizeGeometry`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.images import resize_image
+        >>> inputs, geometry = resize_image(np.zeros((60, 90, 3), np.uint8), 33)
+        >>> inputs.shape, geometry.original_size
+        ((33, 33, 3), (60, 90))
     """
-    geometry = fit_geometry(*image.shape[:2], size, fit, multiple)
+    geometry = resize_geometry(image.shape[0], image.shape[1], image_size, resize_mode)
     return geometry.apply(image), geometry
 
 
-def _same_parity(side, size):
-    """The whole number nearest to a side that differs from size by an even number, at least 1."""
-    return max(size - 2 * round((size - side) / 2), 2 - size % 2)
+def _resized_sides(original, size, scale) -> tuple[int, int]:
+    """Both sides times `scale`, each rounded to the nearest whole number, at least 1, that differs
+    from `size` by an even number."""
+    height, width = (
+        max(size - 2 * round((size - side * scale) / 2), 2 - size % 2) for side in original
+    )
+    return height, width
 
 
-def _centred(image_size, input_size, resized):
-    offset = tuple((whole - part) // 2 for whole, part in zip(input_size, resized, strict=True))
-    return Fit(image_size, input_size, resized, offset)
-
-
-def _interpolate(maps, places, axis):
-    """Linear interpolation along one axis at fractional places; float32."""
-    places = np.clip(places, 0, maps.shape[axis] - 1)
-    before = places.astype(np.intp)
-    after = np.minimum(before + 1, maps.shape[axis] - 1)
-    share = (places - before).astype(np.float32)
-    share = np.expand_dims(share, tuple(range(1, maps.ndim - axis)))
-    first = np.take(maps, before, axis).astype(np.float32)
-    first += share * (np.take(maps, after, axis).astype(np.float32) - first)
-    return first
+def _centred(original, input_size, resized) -> ResizeGeometry:
+    top, left = ((whole - part) // 2 for whole, part in zip(input_size, resized, strict=True))
+    return ResizeGeometry(original, input_size, resized, (top, left))

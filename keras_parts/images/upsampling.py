@@ -1,30 +1,40 @@
-"""A network's coarse logits at the pixels of an image, enlarged a few rows at a time.
+"""A network's coarse logits at the pixels of an image, upsampled a few rows at a time.
 
-Bilinear enlarging is a product with one sparse matrix an axis. The logits of a photograph at its
-full resolution may fill gigabytes; what is made of them is much smaller and needs a few rows only.
+Bilinear upsampling is a product with one sparse matrix per axis. The logits of a photograph at its
+full resolution may take gigabytes; what is made of them is much smaller and needs only a few rows
+at a time.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
-from keras_parts.images.geometry import Fit
+from keras_parts.images.geometry import ResizeGeometry
 
-_CERTAIN = 1e-3
-"""By how much the background exceeds the parts where no rounding can turn that round."""
+_MARGIN = 1e-3
+"""Logits of the background that exceed those of the parts by this much still do after rounding."""
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """Logits of a rectangle of an image, and how they are spread over its pixels.
+    """Logits of a rectangle of an image, and how they spread over its pixels.
 
     Attributes:
-        logits: `(channels, h, w)` float32, the network's answer.
-        top, left: the rectangle's first row and column in the image.
-        rows: `(height, h)` float32, columns: `(width, w)` float32: weights of the network's cells
-            at each row and column of the rectangle. Over all patches, the weights of a pixel sum
-            to 1.
+        logits: `(1 + parts, h, w)` float32, the network's output.
+        top, left: first row and column of the rectangle in the image.
+        rows: `(height, h)` float32, columns: `(width, w)` float32: weight of each position of the
+            network's map at each row and column of the rectangle. Over all patches, the weights of
+            a pixel sum to 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.images import Patch, resize_geometry
+        >>> geometry = resize_geometry(40, 60, image_size=33)
+        >>> patch = Patch.from_output(np.zeros((3, 3, 5), np.float32), geometry)
+        >>> patch.rows.shape, patch.columns.shape
+        ((40, 3), (60, 3))
     """
 
     logits: np.ndarray
@@ -34,17 +44,27 @@ class Patch:
     columns: np.ndarray
 
     @classmethod
-    def of(cls, logits, fit: Fit, aligned_corners=True, top=0, left=0, fade=None):
-        """The network's answer to `fit.apply(rectangle)`.
+    def from_output(
+        cls,
+        logits: np.ndarray,
+        geometry: ResizeGeometry,
+        *,
+        aligned_corners: bool = True,
+        top: int = 0,
+        left: int = 0,
+        fade: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> "Patch":
+        """The patch of the network's output for `geometry.apply(rectangle)`.
 
         Args:
-            logits: `(h, w, channels)` float32.
-            fit: how the rectangle came to the network.
+            logits: `(h, w, 1 + parts)` float32.
+            geometry: of the rectangle in the network's input.
             aligned_corners: how the map covers the input, see `keras_parts.images.geometry`.
-            fade: (weights of the rectangle's rows, of its columns), or None for ones.
+            top, left: first row and column of the rectangle in the image.
+            fade: weights of the rectangle's rows and of its columns; None for ones.
         """
         rows, columns = (
-            _weights(fit, axis, logits.shape[axis], aligned_corners) for axis in (0, 1)
+            _weights(geometry, axis, logits.shape[axis], aligned_corners) for axis in (0, 1)
         )
         if fade:
             rows, columns = rows * fade[0][:, None], columns * fade[1][:, None]
@@ -53,48 +73,62 @@ class Patch:
 
     @cached_property
     def _object_spans(self):
-        """`(h, 2)` int: the columns of the rectangle that cells of each row of the map reach
-        where the background does not exceed the parts together; from `width` to 0 for none."""
+        """`(h, 2)` int: for each row of the map, the columns (first, last + 1) of the rectangle
+        that are influenced by positions where the background does not exceed all parts together;
+        (width, 0) where there are none."""
         parts = np.logaddexp.reduce(self.logits[1:], axis=0)
-        cells = ~(self.logits[0] > parts + _CERTAIN)
-        width, reached = len(self.columns), self.columns > 0
-        first = np.where(reached.any(axis=0), reached.argmax(axis=0), width)
-        last = np.where(reached.any(axis=0), width - reached[::-1].argmax(axis=0), 0)
-        left = np.where(cells, first, width).min(axis=1)
-        return np.stack([left, np.where(cells, last, 0).max(axis=1)], axis=1)
+        on_object = ~(self.logits[0] > parts + _MARGIN)
+        width, influenced = len(self.columns), self.columns > 0
+        first = np.where(influenced.any(axis=0), influenced.argmax(axis=0), width)
+        last = np.where(influenced.any(axis=0), width - influenced[::-1].argmax(axis=0), 0)
+        left = np.where(on_object, first, width).min(axis=1)
+        return np.stack([left, np.where(on_object, last, 0).max(axis=1)], axis=1)
 
-    def object_columns(self, first, last):
-        """(left, right) in the rectangle: outside, its rows `first` to `last` are background;
-        right is not above left if all of them are."""
-        # Rows and cells follow each other: in between, nothing is left out.
+    def object_columns(self, first: int, last: int) -> tuple[int, int]:
+        """Columns (left, right) of the rectangle outside of which its rows `first` to `last` are
+        background; right is not above left if all of them are."""
+        # Rows of the map follow rows of the image in order: none in between is left out.
         top, bottom = self.rows[first].argmax(), self.rows[last - 1].argmax()
         spans = self._object_spans[max(0, top - 1) : bottom + 2]
         return int(spans[:, 0].min()), int(spans[:, 1].max())
 
 
-class EnlargedLogits:
-    """Logits at the pixels of an image, as an array that is never there as a whole.
+class UpsampledLogits:
+    """Logits at the pixels of an image, as an array that is computed a few rows at a time.
+
+    `numpy.asarray` of it computes all of them: `(height, width, 1 + parts)` float32.
 
     Args:
-        size: (height, width) of the image.
+        size: (height, width) of the image in pixels.
         patches: list of `Patch` that cover it.
 
     Attributes:
-        shape: `(height, width, channels)`.
+        shape: `(height, width, 1 + parts)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.images import Patch, UpsampledLogits, resize_geometry
+        >>> geometry = resize_geometry(40, 60, image_size=33)
+        >>> patch = Patch.from_output(np.ones((3, 3, 5), np.float32), geometry)
+        >>> logits = UpsampledLogits((40, 60), [patch])
+        >>> logits.shape, logits.rows(10, 12).shape
+        ((40, 60, 5), (5, 2, 60))
     """
 
-    def __init__(self, size, patches):
+    def __init__(self, size: tuple[int, int], patches: Sequence[Patch]):
         self.shape = (*size, patches[0].logits.shape[0])
         self._patches = patches
 
     @property
-    def ndim(self):
+    def ndim(self) -> int:
+        """Number of axes, 3."""
         return len(self.shape)
 
-    def rows(self, start, stop, left=0, right=None):
+    def rows(self, start: int, stop: int, left: int = 0, right: int | None = None) -> np.ndarray:
         """Rows `start` to `stop` of the image, columns `left` to `right`:
-        `(channels, rows, columns)` float32."""
-        (_, width, channels), total = self.shape, None
+        `(1 + parts, rows, columns)` float32."""
+        _, width, channels = self.shape
+        total: np.ndarray | None = None
         shape = (channels, stop - start, (width if right is None else right) - left)
         for patch, first, last in self._patches_in(start, stop):
             begin = max(left - patch.left, 0)
@@ -109,14 +143,14 @@ class EnlargedLogits:
                 total = np.zeros(shape, np.float32)
             top, side = first + patch.top - start, begin + patch.left - left
             total[:, top : top + part.shape[1], side : side + part.shape[2]] += part
-        return total
+        return np.zeros(shape, np.float32) if total is None else total
 
-    def object_columns(self, start, stop):
-        """(left, right): outside these columns, rows `start` to `stop` are background for certain.
+    def object_columns(self, start: int, stop: int) -> tuple[int, int]:
+        """Columns (left, right) outside of which rows `start` to `stop` are background for certain.
 
-        A pixel's logits are a mean of some cells' logits. Where the background exceeds the parts
-        together in each of these cells it does so in their mean, as the logarithm of a sum of
-        exponentials is convex.
+        The logits of a pixel are a mean of the logits of some positions. Where the background
+        exceeds the parts together at each of these positions, it does so in their mean, as the
+        logarithm of a sum of exponentials is convex.
         """
         found = [
             (patch.left + left, patch.left + right)
@@ -126,29 +160,31 @@ class EnlargedLogits:
         ] or [(0, 0)]
         return min(left for left, _ in found), max(right for _, right in found)
 
-    def _patches_in(self, start, stop):
-        """(patch, first, last of its rows) of the patches that rows `start` to `stop` meet."""
+    def _patches_in(self, start, stop) -> Iterator[tuple[Patch, int, int]]:
+        """(patch, first, last + 1 of its rows) of the patches that overlap rows `start` to
+        `stop`."""
         for patch in self._patches:
             first, last = max(start - patch.top, 0), min(stop - patch.top, len(patch.rows))
             if first < last:
                 yield patch, first, last
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.moveaxis(self.rows(0, self.shape[0]), 0, -1).astype(dtype or np.float32)
 
 
-@lru_cache(maxsize=16)
-def _weights(fit, axis, cells, aligned_corners):
-    """`(pixels, cells)` float32: linear interpolation between a map's cells at an image's pixels,
-    the nearest cell where the network did not look. Many pictures have the same size."""
-    pixels = np.arange(fit.image_size[axis])
+@lru_cache(maxsize=16)  # many images have the same size
+def _weights(geometry, axis, count, aligned_corners):
+    """`(pixels, count)` float32: weights of linear interpolation between the `count` positions of a
+    map along an axis, at the pixels of an image. Pixels that were cropped take the nearest
+    position."""
+    pixels = np.arange(geometry.original_size[axis])
     points = np.stack([pixels, pixels], axis=-1)
-    places, length = fit.to_input(points)[:, 1 - axis], fit.input_size[axis]
+    positions, length = geometry.to_input(points)[:, 1 - axis], geometry.input_size[axis]
     if aligned_corners:
-        places = places * (cells - 1) / max(length - 1, 1)
+        positions = positions * (count - 1) / max(length - 1, 1)
     else:
-        places = (places + 0.5) * cells / length - 0.5
-    places = np.clip(places, 0, cells - 1)
-    weights = np.maximum(0, 1 - abs(places[:, None] - np.arange(cells))).astype(np.float32)
+        positions = (positions + 0.5) * count / length - 0.5
+    positions = np.clip(positions, 0, count - 1)
+    weights = np.maximum(0, 1 - abs(positions[:, None] - np.arange(count))).astype(np.float32)
     weights.flags.writeable = False
     return weights

@@ -31,7 +31,7 @@ def create_page(segmenter, name: str = ""):
         ConfigError: gradio is not installed.
     """
     gradio = _gradio()
-    legend = part_legend(segmenter.part_names or numbered_names(segmenter.parts))
+    legend = part_legend(segmenter.part_names or numbered_names(segmenter.num_parts))
     colours = {part["name"]: part["colour"] for part in legend}
 
     def show(path):

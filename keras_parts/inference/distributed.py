@@ -21,7 +21,7 @@ from keras_parts.inference.engine import Engine
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import open_output
 from keras_parts.inference.writers import create_writers
-from keras_parts.models.predictor import Predictor
+from keras_parts.models.predictor import PartPredictor
 
 _BATCHES = 4
 """Network batches of pictures that an actor is given at a time."""
@@ -116,7 +116,9 @@ class RayEngine:
 
 
 def ray_engine(
-    make_network: Callable[[], Predictor], address: str | None = None, workers: int | None = None
+    make_network: Callable[[], PartPredictor],
+    address: str | None = None,
+    workers: int | None = None,
 ):
     """What `segment_files` takes as `engine` to work in Ray; see `RayEngine`."""
 

@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image
 
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
-from keras_parts.images.decoding import MAX_PIXELS, decode_picture, size_of
+from keras_parts.images.decoding import MAX_PIXELS, decode_picture, decode_size
 from keras_parts.inference.done import Failure, Outcome
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Unwritable
 from keras_parts.inference.writers import Writer
-from keras_parts.models.predictor import Predictor, Prepared
+from keras_parts.models.predictor import PartPredictor, PreparedImage
 
 _LARGE = 2**23
 """Pixels of a picture that is held no longer than it takes to look at it."""
@@ -40,7 +40,7 @@ class _Item:
     version: str
     sha256: str
     remarks: tuple[str, ...]
-    prepared: Prepared
+    prepared: PreparedImage
     image: np.ndarray | None
     answers: dict[int, Mapping] = field(default_factory=dict)
     failed: bool = False
@@ -66,7 +66,7 @@ class Engine:
 
     def __init__(
         self,
-        network: Predictor,
+        network: PartPredictor,
         writers: list[Writer],
         output,
         threads: int | None = None,
@@ -132,7 +132,7 @@ class Engine:
         try:
             version, content = file.version(), file.read()
             sha256 = hashlib.sha256(content).hexdigest()
-            pixels = math.prod(size_of(content, file.path, self.max_pixels))
+            pixels = math.prod(decode_size(content, file.path, self.max_pixels))
             with self._budget.of(pixels):
                 picture = decode_picture(content, file.path, self.max_pixels)
                 prepared = self.network.prepare(picture.image)
@@ -196,7 +196,7 @@ class Engine:
         try:
             with self._image(item) as image:
                 answers = [item.answers[index] for index in sorted(item.answers)]
-                parts = self.network.parts(item.prepared, answers, image)
+                parts = self.network.combine(item.prepared, answers, image)
                 for writer in self.writers:
                     for name, content in writer.files(parts, item.file).items():
                         self.output.write(name, content)

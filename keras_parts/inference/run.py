@@ -34,7 +34,7 @@ from keras_parts.inference.engine import Engine
 from keras_parts.inference.inputs import ImageFile, find_images, shard
 from keras_parts.inference.output import Unwritable, open_output
 from keras_parts.inference.writers import FORMATS, Labels, create_writers
-from keras_parts.models.predictor import Predictor
+from keras_parts.models.predictor import PartPredictor
 from keras_parts.results.palette import part_legend
 
 LABELS_FILE, FAILURES_FILE, RUN_FILE = "labels.json", "failures.jsonl", "run.json"
@@ -78,7 +78,7 @@ class Summary:
 
 
 def segment_files(
-    network: Predictor,
+    network: PartPredictor,
     inputs: Iterable[ImageFile | str | PathLike],
     output: str | PathLike,
     formats: Sequence[str] = ("indexed", "overlay"),

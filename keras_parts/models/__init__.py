@@ -1,4 +1,4 @@
-"""`PartSegmenter`, its heads, architectures by name, its predictor, the paper's checkpoints."""
+"""`PartSegmenter`, its heads, architectures by name, the predictor, the paper's checkpoints."""
 
 import lazy_loader
 

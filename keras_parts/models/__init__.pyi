@@ -1,7 +1,8 @@
+from . import architectures
 from .architectures import ARCHITECTURES, Architecture
 from .heads import DilatedHead, FusionHead
 from .paper_checkpoints import from_released
-from .predictor import Predictor, create_predictor
+from .predictor import PartPredictor, Predictor, create_predictor
 from .segmenter import PartSegmenter, SegmenterConfig
 
 __all__ = [
@@ -9,9 +10,11 @@ __all__ = [
     "Architecture",
     "DilatedHead",
     "FusionHead",
-    "Predictor",
+    "PartPredictor",
     "PartSegmenter",
+    "Predictor",
     "SegmenterConfig",
-    "from_released",
+    "architectures",
     "create_predictor",
+    "from_released",
 ]

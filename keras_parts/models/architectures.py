@@ -1,7 +1,9 @@
 """What segmenters are put together of: a table of architectures by name, open to one's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
+from typing import Any
 
 import keras
 
@@ -19,28 +21,35 @@ class Architecture:
     """How a segmenter is put together.
 
     Attributes:
-        backbone: `(output_stride, outputs) -> Backbone`, with random weights; both by keyword.
+        backbone: `(output_stride, outputs) -> Backbone` with random weights, called by keyword.
         layers: `{output stride of the logits: (output stride of the backbone, its outputs)}`, for
             8, 16 or both.
-        size: side of the input in pixels.
+        image_size: side of the network's input in pixels.
         head: `(number of logits, name) -> layer` from `{name: (batch, h, w, channels)}` to
             `(batch, h, w, logits)` at the finest stride.
-        load: `(backbone, path)`, puts in the pretrained weights, those of a file where `path` is
+        load: `(backbone, path)`, loads the pretrained weights, those of a file where `path` is
             not None; None if there are no such weights.
-        fit: how an image is brought to the size, see `keras_parts.images.geometry.fit_geometry`.
-        aligned_corners: whether logits are enlarged to the image with aligned corners; `size` is
-            then a multiple of 16 plus 1. The paper does so in training, but not in its evaluation.
+        resize_mode: how an image is resized to the input, see
+            `keras_parts.images.geometry.resize_geometry`.
+        aligned_corners: whether logits are upsampled to the image with aligned corners;
+            `image_size` is then a multiple of 16 plus 1. The paper does so in training, but not in
+            its evaluation.
 
     Raises:
         ConfigError: `layers` has no output stride, or another one than 8 and 16.
+
+    Example:
+        >>> from keras_parts.models import ARCHITECTURES
+        >>> ARCHITECTURES["resnet50"].resize_mode
+        'short'
     """
 
-    backbone: Callable
-    layers: dict[int, tuple[int, tuple[str, ...]]]
-    size: int
-    head: Callable = FusionHead
-    load: Callable | None = None
-    fit: str = "pad"
+    backbone: Callable[..., Any]
+    layers: Mapping[int, tuple[int, Sequence[str]]]
+    image_size: int
+    head: Callable[..., Any] = FusionHead
+    load: Callable[[Any, str | PathLike | None], None] | None = None
+    resize_mode: str = "pad"
     aligned_corners: bool = True
 
     def __post_init__(self):
@@ -67,60 +76,75 @@ ARCHITECTURES = {
             8: (16, ("block_4", "block_10", "block_14")),
             16: (16, ("block_10", "block_14")),
         },
-        size=257,
+        image_size=257,
         load=load_efficientnet_lite0,
     ),
     "resnet50": Architecture(
         resnet50,
         {8: (8, ("stage_4",)), 16: (16, ("stage_4",))},
-        size=256,
+        image_size=256,
         head=DilatedHead,
         load=_load_resnet50,
-        fit="short",
+        resize_mode="short",
         aligned_corners=False,
     ),
     "small": Architecture(
         small,
         {8: (16, ("stage3", "stage4")), 16: (16, ("stage4",))},
-        size=161,
+        image_size=161,
         load=_load_small,
     ),
 }
 """By name; `register` adds to it."""
-_OWN = frozenset(ARCHITECTURES)
+_BUILT_IN = frozenset(ARCHITECTURES)
 
 
-def register(name, backbone, layers, size, **options):
+def register(
+    name: str,
+    backbone: Callable[..., Any],
+    layers: Mapping[int, tuple[int, Sequence[str]]],
+    image_size: int,
+    **options: Any,
+) -> Architecture:
     """Make a backbone of one's own an architecture of segmenters, in this process.
 
-    `SegmenterConfig(architecture=name)`, recipes, and loading what was saved with it work from
-    then on; whoever loads it elsewhere registers it there first. A name may be registered again.
+    From then on, `SegmenterConfig(architecture=name)`, recipes, and loading what was saved with it
+    work; another process that loads it registers it first. A name may be registered again.
 
     Args:
         name: of the architecture; it is saved with segmenters.
-        backbone, layers, size, options: the fields of `Architecture`.
+        backbone, layers, image_size, options: the fields of `Architecture`.
 
     Returns:
         The `Architecture`.
 
     Raises:
         ConfigError: the name is one of the package's own or no text, or a field is wrong.
+
+    Example:
+        >>> from keras_parts.backbones.small import small
+        >>> from keras_parts.models import SegmenterConfig, architectures
+        >>> layers = {16: (16, ("stage4",))}
+        >>> mine = architectures.register("mine", small, layers, image_size=129)
+        >>> SegmenterConfig(4, "mine").image_size
+        129
+        >>> del architectures.ARCHITECTURES["mine"]
     """
-    if not isinstance(name, str) or not name or name in _OWN:
+    if not isinstance(name, str) or not name or name in _BUILT_IN:
         raise ConfigError(
-            f"architecture: name is {name!r}, expected a text other than {', '.join(_OWN)}"
+            f"architecture: name is {name!r}, expected a text other than {', '.join(_BUILT_IN)}"
         )
-    ARCHITECTURES[name] = Architecture(backbone, layers, size, **options)
+    ARCHITECTURES[name] = Architecture(backbone, layers, image_size, **options)
     return ARCHITECTURES[name]
 
 
-def architecture_of(name):
+def architecture_of(name: str) -> Architecture:
     """The `Architecture` of a name.
 
     Raises:
         ConfigError: nothing of this name is registered.
     """
-    if name not in tuple(ARCHITECTURES):  # which anything can be compared with
+    if name not in tuple(ARCHITECTURES):  # a tuple: `name` may be anything, unhashable too
         raise ConfigError(
             f"architecture is {name!r}, which is not registered; there are "
             f"{', '.join(ARCHITECTURES)}. If it is your own, call "

@@ -2,22 +2,27 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_parts.ops import join_background
+from keras_parts.models.saved_config import digest_values
 from keras_parts.ops.pooling import part_sums
+
+if TYPE_CHECKING:
+    from keras_parts.models.segmenter import PartSegmenter
 
 
 class ForwardPass(keras.Model):
-    """A segmenter on uint8 images, with what else of its inside is asked for.
+    """A segmenter on uint8 images, with flip averaging and descriptors where wanted.
 
-    Takes `(batch, height, width, 3)` uint8 RGB at the network's size. Gives "logits"
+    Takes `(batch, height, width, 3)` uint8 RGB of the network's input size. Gives "logits"
     `(batch, h, w, 1 + parts)` float32; with `descriptors`, also "descriptors"
     `(batch, parts, channels)`, the mean of the backbone's deepest features over each part, and
-    "masses" `(batch, parts)`, the parts' probabilities summed.
+    "masses" `(batch, parts)`, the sums of the parts' probabilities.
 
     Args:
         segmenter: a `PartSegmenter`.
@@ -25,40 +30,38 @@ class ForwardPass(keras.Model):
         descriptors: give descriptors and masses.
     """
 
-    def __init__(self, segmenter, flip=False, descriptors=False):
+    def __init__(self, segmenter: "PartSegmenter", *, flip=False, descriptors=False):
         super().__init__(name="forward_pass")
         self.segmenter, self.flip, self.descriptors = segmenter, flip, descriptors
         strides = segmenter.backbone.strides
         self.deepest = max(reversed(strides), key=strides.get)
 
-    def call(self, images):
+    def call(self, images: Any) -> dict[str, Any]:
         images = ops.cast(images, "float32") / 255
-        logits, features = self._logits_and_features(images)
+        logits, features = self.segmenter.logits_and_features(images)
         if self.flip:
-            mirrored, _ = self._logits_and_features(ops.flip(images, axis=2))
-            logits = _mean(logits, ops.flip(mirrored, axis=2))
+            mirrored, _ = self.segmenter.logits_and_features(ops.flip(images, axis=2))
+            logits = _mean_logits(logits, ops.flip(mirrored, axis=2))
         if not self.descriptors:
             return {"logits": logits}
-        sums, masses = part_sums(ops.softmax(logits, axis=-1)[..., 1:], features)
+        parts = ops.softmax(logits, axis=-1)[..., 1:]
+        sums, masses = part_sums(parts, features[self.deepest])
         means = sums / (masses[..., None] + 1e-7)
         return {"logits": logits, "descriptors": means, "masses": masses}
 
-    def _logits_and_features(self, images):
-        inputs = self.segmenter.preprocessing.apply(images)
-        features = self.segmenter.backbone(inputs, training=False)
-        logits = self.segmenter.head(features, training=False)
-        return join_background(logits[..., 1:], logits[..., :1]), features[self.deepest]
 
-
-def compiled(segmenter, flip=False, descriptors=False):
+def compile_forward(
+    segmenter: "PartSegmenter", *, flip: bool = False, descriptors: bool = False
+) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
     """`ForwardPass` as a function of arrays, `forward(images) -> {name: array}`, compiled once
-    for each shape of its input."""
-    return ForwardPass(segmenter, flip, descriptors).predict_on_batch
+    per shape of its input."""
+    return ForwardPass(segmenter, flip=flip, descriptors=descriptors).predict_on_batch
 
 
-def digest(segmenter) -> str:
+def digest(segmenter: "PartSegmenter") -> str:
     """sha256 of a segmenter's configuration and weights, whatever files they came from."""
-    found = hashlib.sha256(json.dumps(segmenter.config.to_json(), sort_keys=True).encode())
+    values = digest_values(segmenter.config.to_json())
+    found = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for weight in segmenter.weights:
         found.update(weight.path.encode())
         found.update(np.ascontiguousarray(ops.convert_to_numpy(weight), "<f4").tobytes())
@@ -75,7 +78,7 @@ def on_gpu() -> bool:
     return any(not name.startswith("cpu") for name in keras.distribution.list_devices())
 
 
-def _mean(logits, mirrored):
+def _mean_logits(logits, mirrored):
     """Logits of the mean probability of two predictions."""
     both = ops.stack([logits, mirrored])
     both = both - ops.logsumexp(both, axis=-1, keepdims=True)

@@ -1,5 +1,8 @@
 """Heads: from a backbone's feature maps to logits at the finest of their strides."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from keras import layers, ops
 
 from keras_parts.backbones.resnet50 import deeplab_head
@@ -7,11 +10,11 @@ from keras_parts.ops import resize_aligned
 
 
 class FusionHead(layers.Layer):
-    """Feature maps of several layers, brought together and refined with a wide field of view.
+    """Feature maps of several layers, summed and refined with a wide field of view.
 
-    Each map goes through a 1x1 convolution to `width` channels and is enlarged, with aligned
-    corners, to the finest map; their sum goes through residual units of a depthwise 5x5 and a 1x1
-    convolution, and a last 1x1 convolution gives the logits.
+    A 1x1 convolution brings each map to `width` channels; with aligned corners, all are upsampled
+    to the finest map and summed. Residual units of a depthwise 5x5 and a 1x1 convolution follow,
+    and a last 1x1 convolution gives the logits.
 
     Input `{name: (batch, h, w, channels)}`, output `(batch, h, w, outputs)` at the finest stride.
 
@@ -19,9 +22,16 @@ class FusionHead(layers.Layer):
         outputs: number of logits.
         width: channels inside.
         units: number of residual units.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.models import FusionHead
+        >>> features = {"fine": np.ones((1, 9, 9, 16)), "coarse": np.ones((1, 5, 5, 32))}
+        >>> tuple(FusionHead(4)(features).shape)
+        (1, 9, 9, 4)
     """
 
-    def __init__(self, outputs, width=128, units=2, **kwargs):
+    def __init__(self, outputs: int, width: int = 128, units: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         self.width = width
         self.projections = {}
@@ -37,17 +47,19 @@ class FusionHead(layers.Layer):
     def _pointwise(self, channels, name):
         return layers.Conv2D(channels, 1, dtype=self.dtype_policy, name=name)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Mapping[str, Any]) -> None:
         for name, shape in sorted(input_shape.items()):
             self.projections[name] = self._pointwise(self.width, f"{name}_projection")
             self.projections[name].build(shape)
         for layer in (*self.spatial, *self.pointwise, self.logits):
             layer.build((*shape[:-1], self.width))
 
-    def call(self, features):
-        finest = max(tuple(maps.shape[1:3]) for maps in features.values())
+    def call(self, features: Mapping[str, Any]) -> Any:
+        finest = [
+            _largest([ops.shape(maps)[axis] for maps in features.values()]) for axis in (1, 2)
+        ]
         projected = (
-            resize_aligned(self.projections[name](maps), finest)
+            _upsampled(self.projections[name](maps), finest)
             for name, maps in sorted(features.items())
         )
         x = ops.relu(ops.cast(sum(projected), self.compute_dtype))
@@ -56,17 +68,54 @@ class FusionHead(layers.Layer):
         return self.logits(x)
 
 
-class DilatedHead(layers.Layer):
-    """The paper's head, `deeplab_head`, on the one feature map that it is given."""
+def _largest(sides):
+    """The largest of the sides of maps, an integer or, where a graph leaves one open, a tensor."""
+    is_known = all(isinstance(side, int) for side in sides)
+    return max(sides) if is_known else ops.max(ops.stack(sides))
 
-    def __init__(self, outputs, **kwargs):
+
+def _upsampled(maps, size):
+    """`resize_aligned` of maps to a size that is not smaller, also where a graph leaves sides open:
+    TensorFlow does so after it has seen a few shapes, and in exports."""
+    sides = ops.shape(maps)[1:3]
+    if all(isinstance(side, int) for side in (*sides, *size)):
+        return resize_aligned(maps, tuple(size))
+    vertical, horizontal = map(_interpolation, sides, size)
+    maps = ops.einsum("Hh,bhwc->bHwc", vertical, ops.cast(maps, "float32"))
+    return ops.einsum("Ww,bhwc->bhWc", horizontal, maps)
+
+
+def _interpolation(count, new_count):
+    """`(new_count, count)` weights of linear interpolation with aligned corners."""
+    last, new_last = (ops.cast(side - 1, "float32") for side in (count, new_count))
+    positions = ops.cast(ops.arange(new_count), "float32") * (last / ops.maximum(new_last, 1.0))
+    distance = ops.abs(positions[:, None] - ops.cast(ops.arange(count), "float32"))
+    return ops.maximum(0.0, 1.0 - distance)
+
+
+class DilatedHead(layers.Layer):
+    """The paper's head, `deeplab_head`, on a single feature map.
+
+    Input `{name: (batch, h, w, channels)}` with one entry, output `(batch, h, w, outputs)`.
+
+    Args:
+        outputs: number of logits.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.models import DilatedHead
+        >>> tuple(DilatedHead(4)({"stage_4": np.ones((1, 9, 9, 32))}).shape)
+        (1, 9, 9, 4)
+    """
+
+    def __init__(self, outputs: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.dilated = deeplab_head(outputs, name="dilated")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Mapping[str, Any]) -> None:
         (shape,) = input_shape.values()
         self.dilated.build(shape)
 
-    def call(self, features):
+    def call(self, features: Mapping[str, Any]) -> Any:
         (maps,) = features.values()
         return self.dilated(maps)

@@ -1,4 +1,4 @@
-"""The checkpoints that were released with the paper's public PyTorch code, as segmenters."""
+"""Checkpoints that were released with the paper's public PyTorch code, as segmenters."""
 
 from os import PathLike
 
@@ -16,38 +16,43 @@ from keras_parts.models.heads import DilatedHead
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
 _BIASES = "layer5.conv2d_list.0.bias"
-_CERTAIN = 100.0
-"""Foreground logit beside which no background is ever the best."""
+_FOREGROUND_LOGIT = 100.0
+"""So large that the background never has the highest probability."""
 
 
 def from_released(path: str | PathLike) -> PartSegmenter:
-    """A segmenter out of a checkpoint of the paper's public code.
+    """The segmenter of a checkpoint of the paper's public code.
 
-    The file is read with `weights_only=True`: nothing of it is executed. Its input convention, BGR
-    means subtracted from RGB, becomes the segmenter's preprocessing. These networks know K parts
-    and no background, which the paper takes from a given mask; the segmenter's is therefore never
-    chosen, see `predicts_background`.
+    The file is read with `weights_only=True`: nothing in it is executed. Its input convention, BGR
+    means subtracted from RGB, becomes the segmenter's preprocessing. These networks predict K parts
+    and no background, which the paper takes from a given mask. The segmenter therefore never
+    predicts background, see `predicts_background`.
 
     Args:
-        path: the `.pth` file, with the weights under `model_state_dict` or by themselves.
+        path: the `.pth` file: the weights, or a dictionary that holds them as `model_state_dict`.
 
     Returns:
-        `PartSegmenter` of the architecture "resnet50" with output stride 8; K is the file's.
+        `PartSegmenter` of the architecture "resnet50" with output stride 8 and the file's K.
 
     Raises:
         DataError: the file is missing, damaged, or the checkpoint of another network.
         ConfigError: PyTorch, which reads the file, is not installed or too old.
+
+    Example:
+        >>> from keras_parts.models import from_released
+        >>> segmenter = from_released("released.pth")  # doctest: +SKIP
+        >>> segmenter.save_preset("segmenter")  # doctest: +SKIP
     """
     arrays = read_arrays(path)
     if _BIASES not in arrays:
         raise DataError(
             f"{path}: no array named {_BIASES!r}: it is no checkpoint of the paper's DeepLab"
         )
-    parts = len(arrays[_BIASES])
+    num_parts = len(arrays[_BIASES])
     segmenter = PartSegmenter(
-        SegmenterConfig(parts, "resnet50", 8, preprocessing=RELEASED_PREPROCESSING)
+        SegmenterConfig(num_parts, "resnet50", 8, preprocessing=RELEASED_PREPROCESSING)
     )
-    head = deeplab_head(parts, name="released_head")
+    head = deeplab_head(num_parts, name="released_head")
     head.build((None, None, None, 2048))
     load_torch_state(segmenter.backbone, arrays, head, source=str(path))
     _fill(segmenter.head.dilated, head)
@@ -55,23 +60,23 @@ def from_released(path: str | PathLike) -> PartSegmenter:
 
 
 def predicts_background(segmenter: PartSegmenter) -> bool:
-    """Whether a segmenter tells objects from background, as all do but those of `from_released`.
+    """Whether a segmenter predicts background, as all do but those of `from_released`.
 
-    What cannot is good for protocols with given masks alone.
+    Those can only be evaluated by protocols with given masks.
     """
     head = getattr(segmenter, "head", None)
     if not isinstance(head, DilatedHead):
         return True
-    return any(np.any(conv.get_weights()[0][..., 0]) for conv in head.dilated.convolutions)
+    return any(bool(np.any(conv.get_weights()[0][..., 0])) for conv in head.dilated.convolutions)
 
 
 def _fill(head: DeepLabHead, released: DeepLabHead) -> None:
-    """The released parts behind a foreground logit that is the same everywhere."""
+    """Copy the released parts, after a foreground logit that is the same everywhere."""
     for number, (conv, theirs) in enumerate(
         zip(head.convolutions, released.convolutions, strict=True)
     ):
         kernel, bias = (np.pad(value, _one_in_front(value)) for value in theirs.get_weights())
-        bias[0] = 0.0 if number else _CERTAIN
+        bias[0] = 0.0 if number else _FOREGROUND_LOGIT
         conv.set_weights([kernel, bias])
 
 

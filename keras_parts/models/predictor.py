@@ -1,121 +1,238 @@
-"""A segmenter as a function of batches of fixed shapes, and the way of an image there and back."""
+"""From an image to its parts: the one path that everything takes which segments images.
+
+An image becomes one or more inputs of the network (`prepare`), the network computes logits for
+batches of inputs of one shape (`predict`), and these become the parts of the image (`combine`).
+"""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from keras_parts.errors import ConfigError
-from keras_parts.images.geometry import Fit, fit_geometry
-from keras_parts.images.upsampling import EnlargedLogits, Patch
+from keras_parts.images.geometry import ResizeGeometry, resize_geometry
+from keras_parts.images.upsampling import Patch, UpsampledLogits
 from keras_parts.results.parts import Parts, numbered_names
 
-_STRIDE = 16
-_BATCHES = {"cpu": (4, 8, 16), "gpu": (8, 16, 32, 64, 128, 256)}
-_GAIN = 1.1
-"""What a batch of the next size must bring to be worth its memory."""
-_LONGEST = 4
-"""Longest side of a network's input, in short sides: beyond that the image is padded, not cut."""
+if TYPE_CHECKING:
+    from keras_parts.models.segmenter import PartSegmenter
+
+Outputs = Mapping[str, np.ndarray]
+"""Of the network for one input: "logits" `(h, w, 1 + parts)` float32, and with descriptors also
+"descriptors" `(parts, channels)` and "masses" `(parts,)`."""
+
+_BATCH_SIZES = {"cpu": (4, 8, 16), "gpu": (8, 16, 32, 64, 128, 256)}
+_MIN_GAIN = 1.1
+"""How much faster a larger batch must be to be worth its memory."""
 _OVERLAP = 4
-"""Neighbouring tiles share one in so many of their pixels."""
+"""Neighbouring tiles overlap by their side divided by this number."""
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class Region:
+    """The rectangle of an image that one input of the network shows.
+
+    Attributes:
+        top, left: first row and column of the rectangle in the image.
+        geometry: of the rectangle in the input.
+        fade: weights of its rows and of its columns in the logits of the whole image.
+    """
+
+    top: int
+    left: int
+    geometry: ResizeGeometry
+    fade: tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
     """An image on its way through the network.
 
     Attributes:
-        size: (height, width) of the image.
-        inputs: what the network is given, one or more `(h, w, 3)` uint8.
-        places: (top, left, `Fit`, fade) of the rectangle of the image that each input shows.
+        size: (height, width) of the image in pixels.
+        inputs: of the network, each `(h, w, 3)` uint8 RGB.
+        regions: of the image, one per input.
     """
 
     size: tuple[int, int]
     inputs: list[np.ndarray]
-    places: list[tuple]
+    regions: list[Region]
+
+
+class PartPredictor(Protocol):
+    """What the engines and the export's check need of a predictor; `Predictor` is one.
+
+    Attributes:
+        names: of the parts.
+        batch_size: largest number of inputs that `predict` takes.
+        tile: side in pixels of the tiles that larger images are cut into, or None.
+        settings: what results depend on, as JSON values.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def tile(self) -> int | None: ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+
+    def prepare(self, image: np.ndarray) -> PreparedImage: ...
+
+    def predict(self, inputs: list[np.ndarray]) -> list[Outputs]: ...
+
+    def combine(
+        self, prepared: PreparedImage, outputs: Sequence[Outputs], image: np.ndarray | None = None
+    ) -> Parts: ...
 
 
 class Predictor:
-    """Prepares images, runs batches of one size a shape, and puts the answers together.
+    """Prepares images, runs the network on batches, and combines its outputs into `Parts`.
 
     Args:
-        forward: `(batch_size, h, w, 3)` uint8 -> `{"logits": (batch_size, h', w', 1 + parts)}`
-            float32, and "descriptors" `(batch_size, parts, channels)` if it gives them.
+        forward: `(batch, h, w, 3)` uint8 -> `{"logits": (batch, h', w', 1 + parts)}` float32, and
+            "descriptors" `(batch, parts, channels)` and "masses" `(batch, parts)` if it gives them.
         names: of the parts.
-        size, fit: of its input, see `keras_parts.images.geometry.fit_geometry`.
-        aligned_corners: how its logits cover the input, see `keras_parts.images.geometry`.
-        batch_size: inputs a call, always; fewer are filled up.
+        image_size, resize_mode: of the network's input, see
+            `keras_parts.images.geometry.resize_geometry`.
+        aligned_corners: how the logits cover the input, see `keras_parts.images.geometry`.
+        batch_size: number of inputs per call; smaller batches are padded.
         tile: side in pixels of the overlapping squares that a larger image is cut into; None
             shows every image as a whole.
-        settings: what else results depend on, for the run's record; JSON values.
+        settings: what else results depend on, for the record of a run; JSON values, or a function
+            that returns them.
+
+    Raises:
+        ConfigError: `batch_size` is below 1, or `tile` below 16.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.models import Predictor
+        >>> def forward(images):
+        ...     return {"logits": np.zeros((len(images), 3, 3, 1 + 2), np.float32)}
+        >>> predictor = Predictor(forward, ("left", "right"), image_size=33)
+        >>> predictor.segment(np.zeros((40, 60, 3), np.uint8)).labels.shape
+        (40, 60)
     """
 
     def __init__(
         self,
-        forward: Callable[[np.ndarray], Mapping[str, np.ndarray]],
-        names: tuple[str, ...],
-        size: int,
-        fit: str = "pad",
+        forward: Callable[[np.ndarray], Outputs],
+        names: Sequence[str],
+        image_size: int,
+        resize_mode: str = "pad",
+        *,
         aligned_corners: bool = True,
         batch_size: int = 8,
         tile: int | None = None,
-        settings: Mapping | None = None,
+        settings: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     ):
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}, expected at least 1")
         if tile is not None and tile < 16:
             raise ConfigError(f"tile is {tile} pixels, expected at least 16")
         self.forward, self.names = forward, tuple(names)
-        self.size, self.fit, self.aligned_corners = size, fit, aligned_corners
+        self.image_size, self.resize_mode = image_size, resize_mode
+        self.aligned_corners = aligned_corners
         self.batch_size, self.tile = batch_size, tile
-        self.settings = {**(settings or {}), "tile": tile}
+        self._settings = settings or {}
 
-    def prepare(self, image: np.ndarray) -> Prepared:
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """What results depend on, for the record of a run; JSON values."""
+        given = self._settings() if callable(self._settings) else self._settings
+        return {**given, "tile": self.tile}
+
+    def prepare(self, image: np.ndarray) -> PreparedImage:
         """The network's inputs for an image `(height, width, 3)` uint8 RGB."""
-        inputs, places = [], []
-        for top, bottom, fade_rows in _tiles(image.shape[0], self.tile):
-            for left, right, fade_columns in _tiles(image.shape[1], self.tile):
-                fit = self._geometry(bottom - top, right - left)
-                inputs.append(fit.apply(image[top:bottom, left:right]))
-                places.append((top, left, fit, (fade_rows, fade_columns)))
-        return Prepared(image.shape[:2], inputs, places)
+        height, width, _ = image.shape
+        inputs, regions = [], []
+        for top, bottom, fade_rows in _tiles(height, self.tile):
+            for left, right, fade_columns in _tiles(width, self.tile):
+                geometry = resize_geometry(
+                    bottom - top, right - left, self.image_size, self.resize_mode
+                )
+                inputs.append(geometry.apply(image[top:bottom, left:right]))
+                regions.append(Region(top, left, geometry, (fade_rows, fade_columns)))
+        return PreparedImage((height, width), inputs, regions)
 
-    def predict(self, inputs: list[np.ndarray]) -> list[Mapping[str, np.ndarray]]:
-        """The network's answers to at most `batch_size` inputs of one shape."""
-        batch = np.stack(inputs + inputs[-1:] * (self.batch_size - len(inputs)))
-        answers = self.forward(batch)
-        return [{name: values[i] for name, values in answers.items()} for i in range(len(inputs))]
+    def predict(self, inputs: list[np.ndarray]) -> list[Outputs]:
+        """The network's outputs for at most `batch_size` inputs of one shape.
 
-    def parts(self, prepared: Prepared, answers: list[Mapping], image=None) -> Parts:
-        """The parts of an image, from the answers to its inputs."""
+        The batch is always padded to `batch_size`, so that the outputs for an input do not depend
+        on the number of others.
+        """
+        return self._predict(inputs, self.batch_size)
+
+    def combine(
+        self, prepared: PreparedImage, outputs: Sequence[Outputs], image: np.ndarray | None = None
+    ) -> Parts:
+        """The parts of an image, from the outputs for its inputs.
+
+        Args:
+            prepared: from `prepare`.
+            outputs: one per input.
+            image: `(height, width, 3)` uint8 RGB for results that show it, or None.
+        """
+        is_tiled = len(outputs) > 1
         patches = [
-            Patch.of(
-                answer["logits"], fit, self.aligned_corners, top, left,
-                fade if len(answers) > 1 else None,
+            Patch.from_output(
+                output["logits"],
+                region.geometry,
+                aligned_corners=self.aligned_corners,
+                top=region.top,
+                left=region.left,
+                fade=region.fade if is_tiled else None,
             )
-            for answer, (top, left, fit, fade) in zip(answers, prepared.places, strict=True)
-        ]  # fmt: skip
-        descriptors = _mean_descriptors(answers) if "descriptors" in answers[0] else None
-        logits = EnlargedLogits(prepared.size, patches)
+            for output, region in zip(outputs, prepared.regions, strict=True)
+        ]
+        descriptors = _mean_descriptors(outputs) if "descriptors" in outputs[0] else None
+        logits = UpsampledLogits(prepared.size, patches)
         return Parts(logits, image, self.names, descriptors=descriptors)
 
     def segment(self, image: np.ndarray) -> Parts:
         """The parts of one image `(height, width, 3)` uint8 RGB."""
-        prepared = self.prepare(image)
-        answers = [self.predict([given])[0] for given in prepared.inputs]
-        return self.parts(prepared, answers, image)
+        return self.segment_all([image])[0]
 
-    def _geometry(self, height, width) -> Fit:
-        fit = self.fit
-        if fit == "short" and max(height, width) > _LONGEST * min(height, width):
-            fit = "pad"  # a strip of film must not become an input of any length
-        return fit_geometry(height, width, self.size, fit, _STRIDE)
+    def segment_all(self, images: Sequence[np.ndarray]) -> list[Parts]:
+        """The parts of images `(height, width, 3)` uint8 RGB of any sizes.
+
+        Inputs of one shape share batches, of the smallest power of two that holds them and at most
+        `batch_size`: the network is compiled for few shapes.
+        """
+        prepared = [self.prepare(image) for image in images]
+        outputs: list[list[Outputs]] = [[{}] * len(each.inputs) for each in prepared]
+        by_shape: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        for number, each in enumerate(prepared):
+            for index, given in enumerate(each.inputs):
+                by_shape.setdefault(given.shape, []).append((number, index))
+        for same in by_shape.values():
+            size = min(self.batch_size, 1 << (len(same) - 1).bit_length())
+            for start in range(0, len(same), size):
+                chosen = same[start : start + size]
+                found = self._predict([prepared[n].inputs[i] for n, i in chosen], size)
+                for (number, index), output in zip(chosen, found, strict=True):
+                    outputs[number][index] = output
+        return [self.combine(*each) for each in zip(prepared, outputs, images, strict=True)]
+
+    def _predict(self, inputs, size) -> list[Outputs]:
+        """Outputs for inputs of one shape, in one batch that is padded to `size`."""
+        batch = np.stack(inputs + inputs[-1:] * (size - len(inputs)))
+        outputs = self.forward(batch)
+        return [{name: values[i] for name, values in outputs.items()} for i in range(len(inputs))]
 
 
 def create_predictor(
-    segmenter,
+    segmenter: "PartSegmenter",
     batch_size: int | str = 8,
+    *,
     flip: bool = False,
     tile: int | None = None,
     descriptors: bool = False,
@@ -124,30 +241,38 @@ def create_predictor(
 
     Args:
         segmenter: the segmenter.
-        batch_size: inputs a call; "auto" tries sizes until a larger one is no faster.
+        batch_size: inputs per call; "auto" tries sizes until a larger one is no faster.
         flip: average the probabilities with those of the mirrored image, at twice the cost.
         tile: see `Predictor`.
-        descriptors: give the mean of the backbone's deepest features over each part, too.
+        descriptors: also compute the mean of the backbone's deepest features over each part.
 
     Raises:
         ConfigError: a number is out of range.
+
+    Example:
+        >>> from keras_parts import data, zoo
+        >>> from keras_parts.models import create_predictor
+        >>> predictor = create_predictor(zoo.load("toy"), batch_size=1)
+        >>> image = data.load("toy", "test", count=1)[0].image
+        >>> predictor.segment(image).labels.shape == image.shape[:2]
+        True
     """
     from keras_parts.models.architectures import architecture_of
-    from keras_parts.models.forward import compiled, digest
+    from keras_parts.models.forward import digest
 
     config = segmenter.config
-    forward = compiled(segmenter, flip, descriptors)
-    if batch_size == "auto":
-        batch_size = fastest_batch(forward, config.size)
+    forward = segmenter.compiled_forward(flip=flip, descriptors=descriptors)
+    if isinstance(batch_size, str):
+        batch_size = fastest_batch_size(forward, config.image_size)
     return Predictor(
         forward,
-        tuple(segmenter.part_names) or numbered_names(segmenter.parts),
-        config.size,
-        config.fit,
-        architecture_of(config.architecture).aligned_corners,
-        batch_size,
-        tile,
-        {
+        segmenter.part_names or numbered_names(segmenter.num_parts),
+        config.image_size,
+        config.resize_mode,
+        aligned_corners=architecture_of(config.architecture).aligned_corners,
+        batch_size=batch_size,
+        tile=tile,
+        settings=lambda: {
             "model_sha256": digest(segmenter),
             "precision": segmenter.dtype_policy.name,
             "flip": flip,
@@ -155,33 +280,39 @@ def create_predictor(
     )
 
 
-def fastest_batch(forward, size: int) -> int:
-    """The smallest batch size that a twice as large one does not beat by a tenth, or that the
-    device's memory still holds."""
+def fastest_batch_size(forward: Callable[[np.ndarray], Outputs], image_size: int) -> int:
+    """The smallest batch size for which a batch twice as large is less than a tenth faster per
+    image, or does not fit into the device's memory.
+
+    Args:
+        forward: see `Predictor`.
+        image_size: side of its input in pixels.
+    """
     from keras_parts.models.forward import on_gpu
 
     best, best_rate = 1, 0.0
-    for count in _BATCHES["gpu" if on_gpu() else "cpu"]:
-        batch = np.zeros((count, size, size, 3), np.uint8)
+    for count in _BATCH_SIZES["gpu" if on_gpu() else "cpu"]:
+        batch = np.zeros((count, image_size, image_size, 3), np.uint8)
         try:
             forward(batch)
             start = time.perf_counter()
             for _ in range(2):
                 forward(batch)
-        except Exception:  # each backend has errors of its own for full memory
+        except Exception:  # each backend raises errors of its own when memory is full
             break
         rate = count / (time.perf_counter() - start)
-        if rate < _GAIN * best_rate:
+        if rate < _MIN_GAIN * best_rate:
             break
         best, best_rate = count, rate
     return best
 
 
-def _tiles(length, tile):
-    """(start, stop, weights) of overlapping stretches of at most `tile` pixels of an axis; the
+def _tiles(length, tile) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(start, stop, weights) of overlapping sections of an axis, of at most `tile` pixels each; the
     weights of a pixel sum to 1."""
     if tile is None or length <= tile:
-        return [(0, length, np.ones(length, np.float32))]
+        yield 0, length, np.ones(length, np.float32)
+        return
     shared = tile // _OVERLAP
     count = -(-(length - shared) // (tile - shared))
     starts = [round(i * (length - tile) / (count - 1)) for i in range(count)]
@@ -194,14 +325,13 @@ def _tiles(length, tile):
     total = np.zeros(length)
     for start, ramp in zip(starts, ramps, strict=True):
         total[start : start + tile] += ramp
-    return [
-        (start, start + tile, (ramp / total[start : start + tile]).astype(np.float32))
-        for start, ramp in zip(starts, ramps, strict=True)
-    ]
+    for start, ramp in zip(starts, ramps, strict=True):
+        yield start, start + tile, (ramp / total[start : start + tile]).astype(np.float32)
 
 
-def _mean_descriptors(answers):
-    """`(parts, channels)`: the tiles' descriptors, weighed by how much of a part each shows."""
-    weights = np.stack([answer["masses"] for answer in answers])[..., None]
-    descriptors = np.stack([answer["descriptors"] for answer in answers])
+def _mean_descriptors(outputs):
+    """`(parts, channels)`: mean of the tiles' descriptors, weighted by the parts' masses in each
+    tile."""
+    weights = np.stack([output["masses"] for output in outputs])[..., None]
+    descriptors = np.stack([output["descriptors"] for output in outputs])
     return ((weights * descriptors).sum(0) / weights.sum(0)).astype(np.float32)

@@ -1,8 +1,12 @@
 """PartSegmenter: from an image to K parts and background. What is saved, shipped and exported."""
 
+import functools
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, fields
+from os import PathLike
 from pathlib import Path
+from typing import Any, overload
 
 import keras
 import numpy as np
@@ -13,15 +17,23 @@ from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_path, atomic_write
 from keras_parts.images.decoding import read_image, to_rgb
-from keras_parts.images.geometry import FITS, fit_image
+from keras_parts.images.geometry import RESIZE_MODES, STRIDE
 from keras_parts.models.architectures import architecture_of
+from keras_parts.models.forward import compile_forward
+from keras_parts.models.predictor import create_predictor
+from keras_parts.models.saved_config import (
+    CONFIG_FILE,
+    FORMAT,
+    WEIGHTS_FILE,
+    current_fields,
+    read_saved_config,
+)
 from keras_parts.ops import join_background
 from keras_parts.results.parts import Parts
 
-_FORMAT = 1
-_CONFIG_FILE, WEIGHTS_FILE = "segmenter.json", "segmenter.weights.h5"
-_BATCH = 16
-_STRIDE = 16
+_BATCH_SIZE = 16
+ImageLike = str | PathLike | Image.Image | np.ndarray
+"""A path, a picture, or a `(height, width, 3)` uint8 RGB array."""
 
 
 @dataclass(frozen=True)
@@ -29,48 +41,58 @@ class SegmenterConfig:
     """All that is needed to build a segmenter, apart from its weights.
 
     Attributes:
-        parts: number of parts K, 2 to 64.
+        num_parts: number of parts K, 2 to 64.
         architecture: a name out of `keras_parts.models.architectures.ARCHITECTURES`.
         output_stride: input pixels between neighbouring logits, 8 or 16.
-        size: side of the network's input in pixels; None takes the architecture's own.
-        fit: how an image is brought to that size, see `keras_parts.images.fit_geometry`; None
-            takes the architecture's own.
+        image_size: side of the network's input in pixels, 33 to 4097; None takes the
+            architecture's own.
+        resize_mode: how an image is resized to the input, see
+            `keras_parts.images.geometry.resize_geometry`; None takes the architecture's own.
         preprocessing: the input convention of the backbone's weights; None takes its own.
-        part_names: one a part, or none.
+        part_names: one per part, or none.
 
     Raises:
         ConfigError: a field is outside its range.
+
+    Example:
+        >>> from keras_parts.models import SegmenterConfig
+        >>> config = SegmenterConfig(4)
+        >>> config.architecture, config.image_size, config.resize_mode
+        ('efficientnet_lite0', 257, 'pad')
     """
 
-    parts: int
+    num_parts: int
     architecture: str = "efficientnet_lite0"
     output_stride: int = 16
-    size: int | None = None
-    fit: str | None = None
+    _: KW_ONLY
+    image_size: int | None = None
+    resize_mode: str | None = None
     preprocessing: Preprocessing | None = None
     part_names: tuple[str, ...] = ()
 
     def __post_init__(self):
         own = architecture_of(self.architecture)
-        object.__setattr__(self, "size", own.size if self.size is None else self.size)
-        object.__setattr__(self, "fit", own.fit if self.fit is None else self.fit)
+        for name in ("image_size", "resize_mode"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(own, name))
         if isinstance(self.part_names, str) or not all(
             isinstance(name, str) for name in self.part_names
         ):
             raise ConfigError(f"segmenter: part_names are {self.part_names!r}, expected texts")
         object.__setattr__(self, "part_names", tuple(self.part_names))
         self._check_choice("output_stride", sorted(own.layers))
-        self._check_choice("fit", FITS)
-        self._check_range("parts", 2, 64)
-        self._check_range("size", 33, 4097)
-        if own.aligned_corners and (self.size - 1) % _STRIDE:
-            nearest = round((self.size - 1) / _STRIDE) * _STRIDE + 1
+        self._check_choice("resize_mode", RESIZE_MODES)
+        self._check_range("num_parts", 2, 64)
+        self._check_range("image_size", 33, 4097)
+        if own.aligned_corners and (self.image_size - 1) % STRIDE:
+            nearest = round((self.image_size - 1) / STRIDE) * STRIDE + 1
             raise ConfigError(
-                f"segmenter: size is {self.size}, but {self.architecture} takes a multiple of "
-                f"{_STRIDE} plus 1, so that features line up with the image: try {nearest}"
+                f"segmenter: image_size is {self.image_size}, but {self.architecture} takes a "
+                f"multiple of {STRIDE} plus 1, so that features line up with the image: try "
+                f"{nearest}"
             )
-        if self.part_names and len(self.part_names) != self.parts:
-            raise ConfigError(f"segmenter: {len(self.part_names)} names for {self.parts} parts")
+        if self.part_names and len(self.part_names) != self.num_parts:
+            raise ConfigError(f"segmenter: {len(self.part_names)} names for {self.num_parts} parts")
 
     def _check_choice(self, name, choices):
         if getattr(self, name) not in choices:
@@ -84,24 +106,28 @@ class SegmenterConfig:
         if not isinstance(value, int) or not low <= value <= high:
             raise ConfigError(f"segmenter: {name} is {value!r}, expected {low} to {high}")
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        values = asdict(self) | {"format": _FORMAT, "part_names": list(self.part_names)}
+        values = asdict(self) | {"format": FORMAT, "part_names": list(self.part_names)}
         if self.preprocessing:
             values["preprocessing"] = self.preprocessing.to_config()
         return values
 
     @classmethod
-    def from_json(cls, values, source=_CONFIG_FILE):
-        """The inverse of `to_json`; unknown, missing or wrong fields raise `ConfigError`."""
+    def from_json(cls, values: Any, source: object = CONFIG_FILE) -> "SegmenterConfig":
+        """The inverse of `to_json`; also takes what earlier versions wrote.
+
+        Args:
+            values: JSON values.
+            source: what errors call the file.
+
+        Raises:
+            ConfigError: unknown, missing or wrong fields.
+        """
+        values = current_fields(values, source)
         names = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or values.get("format") != _FORMAT:
-            raise ConfigError(f"{source}: not a segmenter of format {_FORMAT}")
-        if set(values) != names | {"format"}:
-            raise ConfigError(
-                f"{source}: fields are {sorted(values)}, expected {sorted(names | {'format'})}"
-            )
-        values = {name: values[name] for name in names}
+        if set(values) != names:
+            raise ConfigError(f"{source}: fields are {sorted(values)}, expected {sorted(names)}")
         if values["preprocessing"] is not None:
             values["preprocessing"] = Preprocessing.from_config(values["preprocessing"])
         try:
@@ -113,48 +139,78 @@ class SegmenterConfig:
 class PartSegmenter(keras.Model):
     """Segments images into parts and background.
 
-    Calling it takes images `(batch, height, width, 3)`, RGB in [0, 1] at the network's size, and
-    gives float32 logits `(batch, h, w, 1 + parts)` at the output stride, channel 0 the background
-    (`keras_parts.ops.logits` says how background and parts combine). `segment` and `maps` take
-    pictures of any size.
+    Calling it takes images `(batch, height, width, 3)`, RGB in [0, 1] of the network's input size,
+    and gives float32 logits `(batch, h, w, 1 + parts)` at the output stride, channel 0 the
+    background (`keras_parts.ops.logits` says how background and parts combine). `segment` and
+    `maps` take images of any size.
 
     Args:
         config: a `SegmenterConfig`.
 
     Attributes:
-        config: as given. parts: number of parts. part_names: one a part, or empty.
+        config: as given.
+        num_parts: number of parts K.
+        part_names: one per part, or empty.
         preprocessing: how an image becomes the backbone's input.
         updates_statistics: whether batch normalisation computes with batch statistics in training
             and updates the running ones. False, the default, keeps those of the pretrained network.
+
+    Example:
+        >>> from keras_parts import PartSegmenter
+        >>> from keras_parts.models import SegmenterConfig
+        >>> PartSegmenter(SegmenterConfig(3, "small", image_size=65))
+        <PartSegmenter small, 3 parts, input of 65 pixels>
     """
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: SegmenterConfig, **kwargs: Any):
         super().__init__(name=kwargs.pop("name", "part_segmenter"), **kwargs)
         own = architecture_of(config.architecture)
         self.config = config
-        self.backbone = _backbone(config, *own.layers[config.output_stride])
+        self.backbone = _create_backbone(config, *own.layers[config.output_stride])
         self.preprocessing = config.preprocessing or self.backbone.preprocessing
-        self.head = own.head(1 + config.parts, name="head")
+        self.head = own.head(1 + config.num_parts, name="head")
         self.updates_statistics = False
-        # Functional backbones are built; the head is by its first call.
-        self(np.zeros((1, config.size, config.size, 3), "float32"))
+        # A cached function and no dictionary of models: Keras would take those for layers.
+        self._compiled_forward = functools.cache(functools.partial(compile_forward, self))
+        # Functional backbones are built; the head is built by its first call.
+        self(np.zeros((1, config.image_size, config.image_size, 3), "float32"))
+
+    def __repr__(self) -> str:
+        config = self.config
+        named = f": {', '.join(self.part_names)}" if self.part_names else ""
+        return (
+            f"<PartSegmenter {config.architecture}, {config.num_parts} parts{named}, "
+            f"input of {config.image_size} pixels>"
+        )
 
     @property
-    def parts(self):
-        return self.config.parts
+    def num_parts(self) -> int:
+        """Number of parts K."""
+        return self.config.num_parts
 
     @property
-    def part_names(self):
+    def part_names(self) -> tuple[str, ...]:
+        """One per part, or empty."""
         return self.config.part_names
 
-    def call(self, images, training=False):
+    def call(self, images: Any, training: bool = False) -> Any:
+        logits, _ = self.logits_and_features(images, training=training)
+        return logits
+
+    def logits_and_features(self, images: Any, *, training: bool = False) -> tuple[Any, Any]:
+        """What calling the segmenter gives, and the backbone's `{name: (batch, h, w, channels)}`.
+
+        Args:
+            images: `(batch, height, width, 3)`, RGB in [0, 1] of the network's input size.
+            training: whether dropout and, with `updates_statistics`, batch statistics are used.
+        """
         inputs = self.preprocessing.apply(images)
         features = self.backbone(inputs, training=training and self.updates_statistics)
         logits = self.head(features, training=training)
-        return join_background(logits[..., 1:], logits[..., :1])
+        return join_background(logits[..., 1:], logits[..., :1]), features
 
-    def maps(self, images, flip=False):
-        """Logits at the images' own resolution, enlarged before any decision is taken.
+    def maps(self, images: Sequence[np.ndarray], *, flip: bool = False) -> list[np.ndarray]:
+        """Logits at the pixels of images, upsampled before any decision is taken.
 
         Args:
             images: list of `(height, width, 3)` uint8 RGB, of any sizes.
@@ -163,32 +219,19 @@ class PartSegmenter(keras.Model):
         Returns:
             list of float32 `(height, width, 1 + parts)`, channel 0 the background.
         """
-        fitted = [fit_image(image, self.config.size, self.config.fit, _STRIDE) for image in images]
-        aligned = architecture_of(self.config.architecture).aligned_corners
-        pictures = [picture for picture, _ in fitted]
-        logits = self._predict(pictures)
-        if flip:
-            mirrored = self._predict([picture[:, ::-1] for picture in pictures])
-            logits = [_mean(*pair) for pair in zip(logits, mirrored, strict=True)]
-        return [fit.restore(maps, aligned) for maps, (_, fit) in zip(logits, fitted, strict=True)]
+        predictor = create_predictor(self, _BATCH_SIZE, flip=flip)
+        return [np.asarray(parts.logits) for parts in predictor.segment_all(images)]
 
-    def _predict(self, pictures):
-        """Logits of uint8 inputs, in batches of one size a shape: nothing is compiled twice."""
-        results = [None] * len(pictures)
-        shapes = {picture.shape for picture in pictures}
-        for shape in shapes:
-            same = [i for i, picture in enumerate(pictures) if picture.shape == shape]
-            size = min(_BATCH, 1 << (len(same) - 1).bit_length())
-            for start in range(0, len(same), size):
-                chosen = same[start : start + size]
-                filled = chosen + chosen[-1:] * (size - len(chosen))
-                batch = np.stack([pictures[i] for i in filled]).astype("float32") / 255
-                for i, logits in zip(chosen, self.predict_on_batch(batch), strict=False):
-                    results[i] = logits
-        return results
+    @overload
+    def segment(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> list[Parts]: ...
 
-    def segment(self, images):
-        """Parts of pictures.
+    @overload
+    def segment(self, images: ImageLike) -> Parts: ...
+
+    def segment(
+        self, images: ImageLike | list[ImageLike] | tuple[ImageLike, ...]
+    ) -> Parts | list[Parts]:
+        """The parts of images.
 
         Args:
             images: a path, a `PIL.Image`, a `(height, width, 3)` uint8 RGB array, or a list of
@@ -199,44 +242,47 @@ class PartSegmenter(keras.Model):
 
         Raises:
             DataError: a file is missing, damaged or no picture.
+
+        Example:
+            >>> from keras_parts import data, zoo
+            >>> image = data.load("toy", "test", count=1)[0].image
+            >>> zoo.load("toy").segment(image).names
+            ('head', 'back', 'tail', 'belly and upper legs', 'feet')
         """
         if not isinstance(images, list | tuple):
             return self.segment([images])[0]
-        pixels = [_pixels(image) for image in images]
-        logits = self.maps(pixels)
-        return [
-            Parts(maps, image, self.part_names) for maps, image in zip(logits, pixels, strict=True)
-        ]
+        predictor = create_predictor(self, _BATCH_SIZE)
+        return predictor.segment_all([_pixels(image) for image in images])
 
-    def save_preset(self, folder):
-        """Write configuration and weights to a folder, each file whole or not at all."""
+    def compiled_forward(
+        self, *, flip: bool = False, descriptors: bool = False
+    ) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
+        """The forward pass as a function of uint8 images, compiled once for all who ask for it;
+        see `keras_parts.models.forward.ForwardPass`."""
+        return self._compiled_forward(flip=flip, descriptors=descriptors)
+
+    def save_preset(self, folder: str | PathLike) -> None:
+        """Write configuration and weights to a folder, each file atomically."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / WEIGHTS_FILE) as path:
             self.save_weights(path)
-        with atomic_write(folder / _CONFIG_FILE, "w") as file:
+        with atomic_write(folder / CONFIG_FILE, "w") as file:
             json.dump(self.config.to_json(), file, indent=2)
 
     @classmethod
-    def from_preset(cls, folder):
-        """Read what `save_preset` wrote.
+    def from_preset(cls, folder: str | PathLike) -> "PartSegmenter":
+        """Read what `save_preset` wrote, in this version or an earlier one.
 
-        Only JSON and plain arrays are read; nothing of the files is executed.
+        Only JSON and plain arrays are read; nothing in the files is executed.
 
         Raises:
-            DataError: a file is missing or cannot be read. ConfigError: a field is wrong.
+            DataError: a file is missing or cannot be read.
+            ConfigError: a field is wrong.
         """
         folder = Path(folder)
-        path = folder / _CONFIG_FILE
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise DataError(
-                f"{path}: there is no such file; is this a segmenter's folder?"
-            ) from None
-        except ValueError as error:
-            raise DataError(f"{path}: not JSON: {error}") from None
-        segmenter = cls(SegmenterConfig.from_json(values, source=path))
+        config = read_saved_config(folder) | {"format": FORMAT}
+        segmenter = cls(SegmenterConfig.from_json(config, source=folder / CONFIG_FILE))
         try:
             segmenter.load_weights(folder / WEIGHTS_FILE)
         except (OSError, ValueError, KeyError) as error:
@@ -244,8 +290,8 @@ class PartSegmenter(keras.Model):
         return segmenter
 
 
-def _backbone(config, output_stride, outputs):
-    """The backbone of a configuration; one that is brought may not be what it was said to be."""
+def _create_backbone(config, output_stride, outputs):
+    """The backbone of a configuration; a registered one may not be what its architecture says."""
     create = architecture_of(config.architecture).backbone
     backbone = create(output_stride=output_stride, outputs=outputs)
     if not isinstance(backbone, Backbone):
@@ -261,15 +307,8 @@ def _backbone(config, output_stride, outputs):
     return backbone
 
 
-def _mean(logits, mirrored):
-    """Logits of the mean probability of an image and its mirror image, `(h, w, channels)`."""
-    both = np.stack([logits, mirrored[:, ::-1]])
-    both -= np.logaddexp.reduce(both, axis=-1, keepdims=True)
-    return np.logaddexp.reduce(both, axis=0) - np.log(2)
-
-
 def _pixels(image):
-    """(height, width, 3) uint8 RGB of whatever `segment` takes."""
+    """`(height, width, 3)` uint8 RGB of whatever `segment` takes."""
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
             raise DataError(

@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from keras_parts.errors import ConfigError
 from keras_parts.files import atomic_write
-from keras_parts.images.upsampling import EnlargedLogits
+from keras_parts.images.upsampling import UpsampledLogits
 from keras_parts.results.legend import with_legend
 from keras_parts.results.palette import LARGEST, part_palette
 from keras_parts.results.pictures import save_picture
@@ -31,7 +31,7 @@ class Parts:
 
     Args:
         logits: `(height, width, 1 + parts)` float32; channel 0 is the background. An array, or an
-            `EnlargedLogits`, which needs no memory of that size.
+            `UpsampledLogits`, which needs no memory of that size.
         image: `(height, width, 3)` uint8 RGB, the image in its displayed orientation; None where
             nothing is made that shows it.
         names: one a part; `numbered_names(parts)` when empty.
@@ -43,7 +43,7 @@ class Parts:
         ConfigError: shapes or types that do not fit together.
     """
 
-    logits: np.ndarray | EnlargedLogits
+    logits: np.ndarray | UpsampledLogits
     image: np.ndarray | None = None
     names: tuple[str, ...] = ()
     palette: np.ndarray | None = None

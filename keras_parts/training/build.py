@@ -89,7 +89,10 @@ def segmenter_config(recipe: Recipe) -> SegmenterConfig:
             outside its range.
     """
     return SegmenterConfig(
-        recipe.num_parts, recipe.architecture, recipe.output_stride, recipe.image_size
+        recipe.num_parts,
+        recipe.architecture,
+        recipe.output_stride,
+        image_size=recipe.image_size,
     )
 
 
@@ -267,7 +270,7 @@ def _copy_weights(source: PartSegmenter, target: PartSegmenter) -> None:
 def _keeps_parts(recipe: Recipe) -> bool:
     """Whether the parts of another segmenter, with the same K, are kept."""
     initial = recipe.init_from
-    return initial is not None and PartSegmenter.from_preset(initial).parts == recipe.num_parts
+    return initial is not None and PartSegmenter.from_preset(initial).num_parts == recipe.num_parts
 
 
 def _features_and_foregrounds(

@@ -55,7 +55,7 @@ def paper_discovery(step):
             for values in (layer.weight.permute(2, 3, 1, 0), layer.bias)
         ]
     )
-    segmenter = PartSegmenter(SegmenterConfig(3, "small", size=SIZE))
+    segmenter = PartSegmenter(SegmenterConfig(3, "small", image_size=SIZE))
     return PartDiscovery(
         segmenter,
         PAPER.create_losses(),

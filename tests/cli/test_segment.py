@@ -26,7 +26,9 @@ def fake_predictor(model, batch_size=8, tile=None, **options):
     """What stands for `create_predictor`: a model without Keras, which takes the options."""
     assert model == "fake model"
     batch_size = 8 if batch_size == "auto" else batch_size
-    return Predictor(right_half, ("part 1",), 33, "stretch", True, batch_size, tile, options)
+    return Predictor(
+        right_half, ("part 1",), 33, "stretch", batch_size=batch_size, tile=tile, settings=options
+    )
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def losses_of(weights, centres=CENTRES, decay_steps=1):
 
 def discovery(weights=None, losses=None, **options):
     keras.utils.set_random_seed(0)
-    segmenter = PartSegmenter(SegmenterConfig(3, "small", size=SIZE))
+    segmenter = PartSegmenter(SegmenterConfig(3, "small", image_size=SIZE))
     losses = losses or losses_of(weights or dict.fromkeys(LOSSES, 1.0))
     return PartDiscovery(segmenter, losses, **options)
 

@@ -90,7 +90,7 @@ def test_efficientnet_lite0(test_weights):
 
 
 def test_the_backbone_of_a_segmenter(tmp_path):
-    segmenter = PartSegmenter(SegmenterConfig(3, "small", 8, size=65))
+    segmenter = PartSegmenter(SegmenterConfig(3, "small", 8, image_size=65))
     segmenter.save_preset(tmp_path)
     teacher = create_teacher("segmenter", weights=tmp_path)
     images = np.random.default_rng(0).random((1, 65, 65, 3), "float32")

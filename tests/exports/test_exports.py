@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_parts import exports, zoo
+from keras_parts import zoo
 from keras_parts.errors import ConfigError, KerasPartsError
-from keras_parts.exports import FORMATS, export, load, read_metadata
+from keras_parts.exports import FORMATS, conversion, export, load, read_metadata
 from keras_parts.images.decoding import read_image
-from keras_parts.images.geometry import fit_image
+from keras_parts.images.geometry import RESIZE_MODES, resize_image
 from keras_parts.models import create_predictor
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
@@ -84,7 +84,7 @@ def test_export_equals_the_keras_model(network, exported, name):
         parts, found = network.segment(image), run(image[None])
         assert found["labels"].dtype == np.uint8
         assert found["labels"].shape == (1, *image.shape[:2])
-        tolerance = exports.TOLERANCE[FORMATS[name].exact]
+        tolerance = conversion.TOLERANCE[FORMATS[name].exact]
         np.testing.assert_allclose(found["probabilities"][0], parts.probabilities, atol=tolerance)
         differing = (found["labels"][0] != parts.labels).mean()
         assert differing <= (1e-3 if FORMATS[name].exact else 0.02)
@@ -123,7 +123,7 @@ def test_quantised_exports_are_smaller(segmenter, exported, tmp_path, name):
 
 def test_what_does_not_shrink_is_not_written(segmenter, tmp_path, monkeypatch):
     require("litert")
-    monkeypatch.setattr(exports, "_SHRUNK", 0.01)
+    monkeypatch.setattr(conversion, "_MAX_QUANTIZED_SHARE", 0.01)
     with pytest.raises(KerasPartsError, match="nothing was written; leave out --quantize"):
         images = pictures((90, 70))
         export(segmenter, "litert", tmp_path / "toy.tflite", quantize=True, images=images)
@@ -139,7 +139,7 @@ def test_formats_that_cannot_be_quantised_say_so(segmenter, tmp_path):
 
 def test_an_export_that_differs_is_not_left_there(segmenter, tmp_path, monkeypatch):
     require("saved_model")
-    monkeypatch.setattr(exports, "_compare", lambda *args: (0.5, 0.5))
+    monkeypatch.setattr(conversion, "_compare", lambda *args: (0.5, 0.5))
     (tmp_path / "model").mkdir()
     (tmp_path / "model/older").touch()
     with pytest.raises(KerasPartsError, match="differs from the Keras model by up to 0.5"):
@@ -153,29 +153,28 @@ def test_a_missing_package_is_named(segmenter, tmp_path, monkeypatch):
         export(segmenter, "openvino", tmp_path / "m.xml")
 
 
-@pytest.mark.parametrize("fit", ["pad", "stretch", "short"])
-def test_the_networks_input_is_pillows_to_the_last_bit(fit):
+@pytest.mark.parametrize("mode", RESIZE_MODES)
+def test_the_networks_input_is_pillows_to_the_last_bit(mode):
     require("saved_model")
     import tensorflow as tf
 
-    from keras_parts.exports.graph import ImageToParts, _fitted
+    from keras_parts.exports.graph import ImageToParts, _resized
 
-    graph = ImageToParts(PartSegmenter(SegmenterConfig(2, "small", size=65, fit=fit)))
+    config = SegmenterConfig(2, "small", image_size=65, resize_mode=mode)
+    graph = ImageToParts(PartSegmenter(config))
     for image in pictures((40, 60), (333, 97), (65, 65), (1, 1), (5, 400), (130, 130)):
-        if fit == "short" and max(image.shape[:2]) > 4 * min(image.shape[:2]):
-            continue
         sides = tuple(map(tf.constant, image.shape[:2]))
         axes = [graph._axis(side, sides) for side in sides]
-        found = _fitted(tf.constant(image[None]), *axes, tf.float64)[0]
-        np.testing.assert_array_equal(found, fit_image(image, 65, fit)[0])
+        found = _resized(tf.constant(image[None]), *axes, tf.float64)[0]
+        np.testing.assert_array_equal(found, resize_image(image, 65, mode)[0])
 
 
 def test_the_papers_network_is_exported_too(tmp_path):
     """Its input grows with the image, and its logits do not align with the corners."""
     require("saved_model")
     keras.utils.set_random_seed(0)
-    segmenter = PartSegmenter(SegmenterConfig(2, "resnet50", 16, size=64))
-    images = pictures((90, 70), (40, 130))
+    segmenter = PartSegmenter(SegmenterConfig(2, "resnet50", 16, image_size=64))
+    images = pictures((90, 70), (40, 130), (20, 320))
     result = export(segmenter, "saved_model", tmp_path / "model", images=images)
     assert result.difference < 1e-3
 

@@ -1,4 +1,4 @@
-"""Bringing an image to a network and a map back lands on the same pixels, exactly."""
+"""Resizing an image to a network and upsampling its map lands on the same pixels, exactly."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_parts.errors import ConfigError
-from keras_parts.images.geometry import FITS, fit_geometry, fit_image
+from keras_parts.images.geometry import (
+    MAX_ASPECT,
+    RESIZE_MODES,
+    resize_geometry,
+    resize_image,
+)
+from keras_parts.images.upsampling import Patch, UpsampledLogits
 
 sizes = st.integers(1, 300)
+
+
+def upsampled(maps, geometry, aligned_corners=True):
+    """A network's map at the pixels of the image, `(height, width, channels)`."""
+    patch = Patch.from_output(maps, geometry, aligned_corners=aligned_corners)
+    return np.asarray(UpsampledLogits(geometry.original_size, [patch]))
 
 
 def _ramp(height, width):
@@ -17,41 +29,44 @@ def _ramp(height, width):
     return np.stack([x, y], axis=-1).astype(np.float32)
 
 
-@given(sizes, sizes, st.integers(2, 300), st.sampled_from(FITS))
+@given(sizes, sizes, st.integers(2, 300), st.sampled_from(RESIZE_MODES))
 @settings(deadline=None, max_examples=200)
-def test_image_lies_centred_and_no_less_than_the_fit_says(height, width, size, fit):
-    geometry = fit_geometry(height, width, size, fit)
+def test_image_lies_centred_and_has_the_size_of_its_mode(height, width, size, mode):
+    geometry = resize_geometry(height, width, size, mode)
+    if mode == "short" and max(height, width) > MAX_ASPECT * min(height, width):
+        mode = "pad"
+        assert geometry == resize_geometry(height, width, size, mode)
     for axis in (0, 1):
-        free = geometry.input_size[axis] - geometry.resized[axis]
+        free = geometry.input_size[axis] - geometry.resized_size[axis]
         assert free == 2 * geometry.offset[axis]
-        if fit == "short":
+        if mode == "short":
             assert geometry.input_size[axis] >= size
             assert (geometry.input_size[axis] - size) % 16 == 0
             assert -16 < free <= 0
         else:
             assert geometry.input_size == (size, size)
             assert free >= 0
-    if fit == "pad":
-        assert abs(max(geometry.resized) - size) == 0
-    if fit != "stretch":
-        scale = np.array(geometry.resized) / (height, width)
-        wanted = size / (max if fit == "pad" else min)(height, width)
+    if mode == "pad":
+        assert abs(max(geometry.resized_size) - size) == 0
+    if mode != "stretch":
+        scale = np.array(geometry.resized_size) / (height, width)
+        wanted = size / (max if mode == "pad" else min)(height, width)
         assert (abs(scale * (height, width) - wanted * np.array([height, width])) < 2).all()
 
 
-@given(sizes, sizes, st.integers(2, 300), st.sampled_from(FITS))
+@given(sizes, sizes, st.integers(2, 300), st.sampled_from(RESIZE_MODES))
 @settings(deadline=None, max_examples=100)
-def test_points_come_back(height, width, size, fit):
-    geometry = fit_geometry(height, width, size, fit)
+def test_points_come_back(height, width, size, mode):
+    geometry = resize_geometry(height, width, size, mode)
     points = np.array([[-0.5, -0.5], [0, 0], [width - 0.5, height - 0.5], [width / 3, height / 7]])
     np.testing.assert_allclose(geometry.to_image(geometry.to_input(points)), points, atol=1e-9)
 
 
-@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("mode", RESIZE_MODES)
 @pytest.mark.parametrize("aligned", [True, False])
-def test_restored_coordinates_are_those_of_the_input(fit, aligned):
-    """A map that holds its own coordinates in the input comes back as `to_input` of each pixel."""
-    geometry = fit_geometry(60, 90, 65, fit)
+def test_upsampled_coordinates_are_those_of_the_input(mode, aligned):
+    """A map of coordinates in the input is upsampled to `to_input` of each pixel."""
+    geometry = resize_geometry(60, 90, 65, mode)
     rows, columns = geometry.input_size
     h, w = (rows + 3) // 4, (columns + 3) // 4
     maps = _ramp(h, w)
@@ -59,7 +74,7 @@ def test_restored_coordinates_are_those_of_the_input(fit, aligned):
         maps *= ((columns - 1) / (w - 1), (rows - 1) / (h - 1))
     else:
         maps = (maps + 0.5) * (columns / w, rows / h) - 0.5
-    restored = geometry.restore(maps, aligned_corners=aligned)
+    restored = upsampled(maps, geometry, aligned)
     wanted = geometry.to_input(_ramp(60, 90))
     edge = 4  # beyond the map's outermost centres there is nothing to interpolate
     seen = ((wanted >= edge) & (wanted <= np.array([columns, rows]) - 1 - edge)).all(axis=-1)
@@ -68,46 +83,46 @@ def test_restored_coordinates_are_those_of_the_input(fit, aligned):
     np.testing.assert_allclose(restored[seen], wanted[seen], atol=1e-3)
 
 
-def test_restoring_at_the_inputs_own_resolution_undoes_an_identity():
+def test_upsampling_a_map_of_the_images_size_changes_nothing():
     maps = np.random.default_rng(0).normal(size=(33, 33, 5)).astype(np.float32)
-    geometry = fit_geometry(33, 33, 33)
-    np.testing.assert_array_equal(geometry.restore(maps), maps)
-    np.testing.assert_array_equal(geometry.restore(maps, aligned_corners=False), maps)
+    geometry = resize_geometry(33, 33, 33)
+    np.testing.assert_array_equal(upsampled(maps, geometry), maps)
+    np.testing.assert_array_equal(upsampled(maps, geometry, False), maps)
 
 
 def test_values_outside_the_map_are_the_nearest():
-    geometry = fit_geometry(20, 100, 17, "short", multiple=16)
-    assert geometry.input_size == (17, 81) and geometry.offset == (0, -2)
-    restored = geometry.restore(_ramp(17, 81))
+    geometry = resize_geometry(25, 100, 17, "short")
+    assert geometry.input_size == (17, 65) and geometry.offset == (0, -2)
+    restored = upsampled(_ramp(17, 65), geometry)
     np.testing.assert_allclose(restored[:, 0, 0], 0)
-    np.testing.assert_allclose(restored[:, -1, 0], 80)
+    np.testing.assert_allclose(restored[:, -1, 0], 64)
 
 
-@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("mode", RESIZE_MODES)
 @pytest.mark.parametrize("shape", [(40, 71), (71, 40), (64, 64), (3, 100)])
-def test_mirrored_image_has_the_mirrored_input(fit, shape):
+def test_mirrored_image_has_the_mirrored_input(mode, shape):
     image = np.random.default_rng(1).integers(0, 256, (*shape, 3)).astype(np.uint8)
-    straight, _ = fit_image(image, 49, fit)
-    flipped, _ = fit_image(np.ascontiguousarray(image[:, ::-1]), 49, fit)
+    straight, _ = resize_image(image, 49, mode)
+    flipped, _ = resize_image(np.ascontiguousarray(image[:, ::-1]), 49, mode)
     assert abs(straight[:, ::-1].astype(int) - flipped).max() <= 1
 
 
-@pytest.mark.parametrize("fit", FITS)
-def test_a_drawn_dot_lands_where_to_input_says(fit):
+@pytest.mark.parametrize("mode", RESIZE_MODES)
+def test_a_drawn_dot_lands_where_to_input_says(mode):
     image = np.zeros((90, 150, 3), np.uint8)
     y, x = np.mgrid[:90, :150]
     centre = np.array([61.3, 40.8])
     image[:] = 255 * np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / 50)[..., None]
-    small, geometry = fit_image(image, 65, fit)
+    small, geometry = resize_image(image, 65, mode)
     weight = small[..., 0] * (small[..., 0] < 255.0)  # without the white border
     grid = _ramp(*weight.shape)
     found = (grid * weight[..., None]).sum(axis=(0, 1)) / weight.sum()
     np.testing.assert_allclose(found, geometry.to_input(centre), atol=0.05)
 
 
-def test_padding_is_white_and_grey_masks_fit_too():
+def test_padding_is_white_and_grey_masks_are_resized_too():
     image = np.zeros((10, 20, 3), np.uint8)
-    padded, geometry = fit_image(image, 40)
+    padded, geometry = resize_image(image, 40)
     assert (padded[:10] == 255).all() and (padded[30:] == 255).all() and (padded[10:30] == 0).all()
     mask = geometry.apply(np.full((10, 20), 200, np.uint8), outside=0)
     assert mask.shape == (40, 40) and (mask[10:30] == 200).all() and mask[:10].max() == 0
@@ -118,14 +133,13 @@ def test_padding_is_white_and_grey_masks_fit_too():
     [
         ((0, 5, 10), "at least 1"),
         ((5, 5, 10, "zoom"), "pad, stretch, short"),
-        ((5, 5, 10, "short", 5), "even"),
     ],
 )
 def test_bad_settings_are_named(arguments, words):
     with pytest.raises(ConfigError, match=words):
-        fit_geometry(*arguments)
+        resize_geometry(*arguments)
 
 
-def test_a_fit_refuses_another_image():
-    with pytest.raises(ConfigError, match="another|this fit"):
-        fit_geometry(5, 6, 10).apply(np.zeros((6, 5, 3), np.uint8))
+def test_a_geometry_refuses_an_image_of_another_size():
+    with pytest.raises(ConfigError, match="is for \\(5, 6\\)"):
+        resize_geometry(5, 6, 10).apply(np.zeros((6, 5, 3), np.uint8))

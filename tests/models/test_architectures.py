@@ -44,14 +44,14 @@ def table():
 
 @pytest.fixture
 def registered():
-    return architectures.register("plain", plain, LAYERS, size=65, load=load_halves)
+    return architectures.register("plain", plain, LAYERS, image_size=65, load=load_halves)
 
 
 def test_a_segmenter_is_saved_and_loaded(registered, tmp_path):
     segmenter = PartSegmenter(SegmenterConfig(3, "plain", output_stride=8))
     images = pictures((50, 40))
     (logits,) = segmenter.maps(images)
-    assert logits.shape == (50, 40, 4) and segmenter.config.size == registered.size
+    assert logits.shape == (50, 40, 4) and segmenter.config.image_size == registered.image_size
     segmenter.save_preset(tmp_path)
     (again,) = PartSegmenter.from_preset(tmp_path).maps(images)
     np.testing.assert_allclose(np.asarray(again), np.asarray(logits), atol=1e-5)
@@ -82,7 +82,7 @@ def test_pretrained_weights_are_those_that_it_loads(registered):
     for weights, value in (("pretrained", 0.5), ("some.h5", 0.25)):
         backbone = build_segmenter(recipe("toy", **SMALL, backbone_weights=weights)).backbone
         assert (keras.ops.convert_to_numpy(backbone.weights[0]) == value).all()
-    architectures.register("plain", plain, LAYERS, size=65)
+    architectures.register("plain", plain, LAYERS, image_size=65)
     with pytest.raises(ConfigError, match="plain was registered without `load`"):
         build_segmenter(recipe("toy", **SMALL, backbone_weights="pretrained"))
     build_segmenter(recipe("toy", **SMALL, backbone_weights="random"))
@@ -100,14 +100,14 @@ def test_pretrained_weights_are_those_that_it_loads(registered):
 def test_what_cannot_be_registered(change, message):
     with pytest.raises(ConfigError, match=message):
         architectures.register(
-            **{"name": "plain", "backbone": plain, "layers": LAYERS, "size": 65} | change
+            **{"name": "plain", "backbone": plain, "layers": LAYERS, "image_size": 65} | change
         )
 
 
 def test_backbones_that_are_not_what_was_said():
-    architectures.register("plain", lambda **_: keras.Sequential(), LAYERS, size=65)
+    architectures.register("plain", lambda **_: keras.Sequential(), LAYERS, image_size=65)
     with pytest.raises(ConfigError, match="backbone of plain is a Sequential, expected a Backbone"):
         PartSegmenter(SegmenterConfig(2, "plain"))
-    architectures.register("plain", plain, {8: (16, ("fourth",))}, size=65)
+    architectures.register("plain", plain, {8: (16, ("fourth",))}, image_size=65)
     with pytest.raises(ConfigError, match="gives maps of strides {'fourth': 16}, expected 8"):
         PartSegmenter(SegmenterConfig(2, "plain", output_stride=8))

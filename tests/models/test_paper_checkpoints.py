@@ -29,7 +29,7 @@ def test_a_converted_checkpoint_computes_what_the_network_did(reference, tmp_pat
     result = CliRunner().invoke(main, ["convert", str(path), "-o", str(tmp_path / "segmenter")])
     assert result.exit_code == 0 and "5 parts" in result.stdout
     segmenter = PartSegmenter.from_preset(tmp_path / "segmenter")
-    assert segmenter.parts == 5 and not predicts_background(segmenter)
+    assert segmenter.num_parts == 5 and not predicts_background(segmenter)
     # what was given to the network is the image with the means of BGR taken from RGB
     images = (reference["network_input"].transpose(0, 2, 3, 1) + MEANS) / 255
     logits = np.asarray(segmenter(images.astype("float32")))

@@ -1,10 +1,14 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_parts.errors import ConfigError
-from keras_parts.models import create_predictor
+from keras_parts.images.geometry import RESIZE_MODES, resize_image
+from keras_parts.models import PartSegmenter, SegmenterConfig, create_predictor
 from keras_parts.models.forward import digest
+from keras_parts.ops import split_background
+from keras_parts.results.parts import Parts
 from tests.small import pictures, small_segmenter
 
 pytestmark = pytest.mark.backend
@@ -17,34 +21,105 @@ def segmenter():
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_parts_are_those_of_the_segmenter(segmenter, flip):
-    network = create_predictor(segmenter, batch_size=2, flip=flip)
-    assert network.names == ("part 1", "part 2", "part 3")
+    predictor = create_predictor(segmenter, batch_size=2, flip=flip)
+    assert predictor.names == ("part 1", "part 2", "part 3")
     for image in pictures((40, 60), (100, 30)):
         (wanted,) = segmenter.maps([image], flip=flip)
-        parts = network.segment(image)
+        parts = predictor.segment(image)
         np.testing.assert_allclose(np.asarray(parts.logits), wanted, atol=2e-3)
-        assert (parts.labels == network.segment(image).labels).all()
+        assert (parts.labels == predictor.segment(image).labels).all()
 
 
-def test_an_answer_does_not_depend_on_the_rest_of_its_batch(segmenter):
-    network = create_predictor(segmenter, batch_size=4)
-    inputs = [network.prepare(image).inputs[0] for image in pictures((40, 60), (65, 65), (9, 9))]
-    together = network.predict(inputs)
+@pytest.fixture(scope="module")
+def strips():
+    """Photographs of 16:1, 1600 x 200 and ordinary sizes: smooth, so that labels form regions."""
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
+    sizes = [(20, 320), (320, 20), (200, 1600), (90, 70), (65, 97)]
+    smooth = Image.Resampling.BICUBIC
+    return [np.asarray(Image.fromarray(coarse).resize(size[::-1], smooth)) for size in sizes]
+
+
+CONFIGS = {
+    **{
+        mode: SegmenterConfig(3, "small", 16, image_size=65, resize_mode=mode)
+        for mode in RESIZE_MODES
+    },
+    "the paper's": SegmenterConfig(3, "resnet50", 16, image_size=64),
+}
+
+
+def decided_segmenter(config, image):
+    """A segmenter with random weights: each label is somewhere in an image, and few are close."""
+    segmenter, rng = PartSegmenter(config), np.random.default_rng(0)
+    for weight in segmenter.head.weights:
+        scale = 3 / np.sqrt(np.prod(weight.shape[:-1]) or 1)
+        weight.assign(rng.normal(scale=scale, size=weight.shape))
+    inputs, _ = resize_image(image, config.image_size, config.resize_mode)
+    parts, foreground = split_background(segmenter(inputs[None].astype("float32") / 255))
+    values = keras.ops.convert_to_numpy(keras.ops.concatenate([foreground, parts], axis=-1))
+    *_, bias = (each for each in segmenter.head.weights if each.shape == values.shape[-1:])
+    bias.assign(keras.ops.convert_to_numpy(bias) - np.median(values, axis=(0, 1, 2)))
+    return segmenter
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_path_gives_the_same_labels(name, strips):
+    segmenter = decided_segmenter(CONFIGS[name], strips[3])
+    wanted = [create_predictor(segmenter, batch_size=1).segment(image).labels for image in strips]
+    assert any(len(np.unique(labels)) > 2 for labels in wanted)
+    for parts, labels in zip(segmenter.segment(strips), wanted, strict=True):
+        np.testing.assert_array_equal(parts.labels, labels)
+    for logits, labels in zip(segmenter.maps(strips), wanted, strict=True):
+        np.testing.assert_array_equal(Parts(logits).labels, labels)
+    if keras.backend.backend() == "tensorflow":
+        from keras_parts.exports.graph import ImageToParts
+
+        graph = ImageToParts(segmenter)
+        for image, labels in zip(strips, wanted, strict=True):
+            np.testing.assert_array_equal(graph(image[None])["labels"][0].numpy(), labels)
+
+
+@pytest.mark.parametrize("architecture", ["small", "resnet50"])
+def test_inputs_of_many_shapes(architecture):
+    """What is compiled for one shape of input computes nothing else for another."""
+    keras.utils.set_random_seed(0)
+    side = {"small": 65, "resnet50": 64}[architecture]
+    config = SegmenterConfig(3, architecture, 8, image_size=side, resize_mode="short")
+    segmenter = PartSegmenter(config)
+    for image in pictures((65, 65), (65, 130), (140, 65), (65, 200)):
+        inputs, _ = resize_image(image, side, "short")
+        expected = segmenter(inputs[None].astype("float32") / 255)
+        (output,) = create_predictor(segmenter, batch_size=1).predict([inputs])
+        np.testing.assert_allclose(
+            output["logits"], keras.ops.convert_to_numpy(expected)[0], atol=2e-3
+        )
+
+
+def test_one_compiled_pass_serves_all_predictors(segmenter):
+    first, second = (create_predictor(segmenter, batch_size=size) for size in (1, 2))
+    assert first.forward is second.forward
+    assert create_predictor(segmenter, flip=True).forward is not first.forward
+
+
+def test_outputs_do_not_depend_on_the_rest_of_its_batch(segmenter):
+    predictor = create_predictor(segmenter, batch_size=4)
+    inputs = [predictor.prepare(image).inputs[0] for image in pictures((40, 60), (65, 65), (9, 9))]
+    together = predictor.predict(inputs)
     for index in (0, 2):
-        (alone,) = network.predict([inputs[index]])
+        (alone,) = predictor.predict([inputs[index]])
         np.testing.assert_array_equal(alone["logits"], together[index]["logits"])
 
 
 def test_descriptors_are_means_of_features_over_parts(segmenter):
     (image,) = pictures((65, 65))
-    network = create_predictor(segmenter, batch_size=1, descriptors=True)
-    (answer,) = network.predict(network.prepare(image).inputs)
+    predictor = create_predictor(segmenter, batch_size=1, descriptors=True)
+    (output,) = predictor.predict(predictor.prepare(image).inputs)
     inputs = segmenter.preprocessing.apply(image[None].astype("float32") / 255)
     features = segmenter.backbone(inputs)
     channels = max(maps.shape[-1] for maps in features.values())
-    assert answer["descriptors"].shape == (3, channels)
-    parts = network.segment(image)
-    np.testing.assert_allclose(parts.descriptors, answer["descriptors"], rtol=1e-5)
+    assert output["descriptors"].shape == (3, channels)
+    parts = predictor.segment(image)
+    np.testing.assert_allclose(parts.descriptors, output["descriptors"], rtol=1e-5)
     low = min(keras.ops.convert_to_numpy(maps).min() for maps in features.values())
     high = max(keras.ops.convert_to_numpy(maps).max() for maps in features.values())
     assert low - 1e-4 <= parts.descriptors.min() <= parts.descriptors.max() <= high + 1e-4

@@ -6,13 +6,16 @@ import pytest
 from keras import ops
 from PIL import Image
 
+from keras_parts import zoo
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.models.architectures import ARCHITECTURES
+from keras_parts.models.forward import digest
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.results.parts import Parts
 from tests.small import pictures, small_segmenter
 
 pytestmark = pytest.mark.backend
+TOY_DIGEST = "f62a31e1fb234f9546244f33ca4197c1f4a28dfffb599f43b2c6631df44dab29"
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,7 @@ def segmenter():
 @pytest.mark.parametrize("output_stride", [8, 16])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_logits_at_the_output_stride(architecture, output_stride):
-    config = SegmenterConfig(4, architecture, output_stride, size=65)
+    config = SegmenterConfig(4, architecture, output_stride, image_size=65)
     logits = PartSegmenter(config)(np.zeros((2, 65, 65, 3), "float32"))
     side = 64 // output_stride + 1
     assert tuple(logits.shape) == (2, side, side, 5)
@@ -82,6 +85,31 @@ def test_preset_round_trip(segmenter, tmp_path):
     )
 
 
+def test_what_earlier_versions_wrote_is_read(segmenter, tmp_path):
+    before = digest(segmenter)
+    segmenter.save_preset(tmp_path)
+    path = tmp_path / "segmenter.json"
+    values = json.loads(path.read_text())
+    assert values["format"] == 2 and values["num_parts"] == 3 and values["resize_mode"] == "pad"
+    for name, old in (("num_parts", "parts"), ("image_size", "size"), ("resize_mode", "fit")):
+        values[old] = values.pop(name)
+    path.write_text(json.dumps(values | {"format": 1}))
+    again = PartSegmenter.from_preset(tmp_path)
+    assert again.config == segmenter.config and digest(again) == before
+    path.write_text(json.dumps(values | {"format": 3}))
+    with pytest.raises(ConfigError, match="not a segmenter of format 1 or 2"):
+        PartSegmenter.from_preset(tmp_path)
+
+
+def test_the_digest_is_that_of_the_first_version():
+    assert digest(zoo.load("toy")) == TOY_DIGEST
+
+
+def test_repr_names_what_it_is(segmenter):
+    assert repr(segmenter) == "<PartSegmenter small, 3 parts, input of 65 pixels>"
+    assert "head, back, tail" in repr(zoo.load("toy"))
+
+
 def test_damaged_presets_are_named(segmenter, tmp_path):
     with pytest.raises(DataError, match="segmenter.json: there is no such file"):
         PartSegmenter.from_preset(tmp_path)
@@ -102,25 +130,25 @@ def test_damaged_presets_are_named(segmenter, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"parts": 1}, "parts is 1"),
+        ({"num_parts": 1}, "num_parts is 1"),
         ({"architecture": "vgg"}, "architecture is 'vgg'"),
-        ({"size": 256}, "try 257"),
-        ({"size": 8}, "size is 8"),
+        ({"image_size": 256}, "try 257"),
+        ({"image_size": 8}, "image_size is 8"),
         ({"output_stride": 4}, "output_stride is 4"),
-        ({"fit": "crop"}, "fit is 'crop'"),
+        ({"resize_mode": "crop"}, "resize_mode is 'crop'"),
         ({"part_names": ("head",)}, "1 names for 4 parts"),
     ],
 )
 def test_bad_settings_are_named(fields, message):
     with pytest.raises(ConfigError, match=message):
-        SegmenterConfig(**{"parts": 4} | fields)
+        SegmenterConfig(**{"num_parts": 4} | fields)
 
 
 def test_float32_logits_under_mixed_precision():
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        logits = PartSegmenter(SegmenterConfig(3, "small", size=65))(np.zeros((1, 65, 65, 3)))
+        logits = PartSegmenter(SegmenterConfig(3, "small", image_size=65))(np.zeros((1, 65, 65, 3)))
         assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     finally:
         keras.config.set_dtype_policy(policy)

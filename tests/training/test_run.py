@@ -94,7 +94,7 @@ def test_a_run_leaves_all_its_files(finished):
         "dataset": "toy", "split": "train", "images": 7, "categories": 7, "licence": "Apache-2.0",
     }  # fmt: skip
     assert config["versions"]["backend"] == keras.config.backend()
-    assert PartSegmenter.from_preset(folder / "segmenter").parts == 3
+    assert PartSegmenter.from_preset(folder / "segmenter").num_parts == 3
 
 
 def test_a_run_leaves_no_threads(finished):

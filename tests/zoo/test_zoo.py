@@ -45,7 +45,7 @@ def make_run(path, seed, parts=3):
     described = {"dataset": "toy", "split": "fit", "images": 480, "licence": "Apache-2.0"}
     folder.write_config(chosen.to_json(), chosen.seed, described)
     folder.log({"step": 300, "loss": 1.0})
-    segmenter = PartSegmenter(SegmenterConfig(parts, "small", size=65))
+    segmenter = PartSegmenter(SegmenterConfig(parts, "small", image_size=65))
     segmenter.save_preset(folder.segmenter)
     return folder.path, segmenter
 

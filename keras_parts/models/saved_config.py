@@ -1,0 +1,65 @@
+"""The configuration file of a saved segmenter, read without Keras; older formats are translated."""
+
+import json
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from keras_parts.errors import ConfigError, DataError
+
+FORMAT = 2
+CONFIG_FILE, WEIGHTS_FILE = "segmenter.json", "segmenter.weights.h5"
+_NAMES_IN_FORMAT_1 = {"num_parts": "parts", "image_size": "size", "resize_mode": "fit"}
+
+
+def read_saved_config(folder: str | PathLike) -> dict[str, Any]:
+    """The fields of the `SegmenterConfig` in a folder that `PartSegmenter.save_preset` wrote, as
+    JSON values, whatever version wrote them.
+
+    Raises:
+        DataError: the file is missing or not JSON.
+        ConfigError: the file is no segmenter's, or of a later format.
+
+    Example:
+        >>> from keras_parts import zoo
+        >>> from keras_parts.models.saved_config import read_saved_config
+        >>> read_saved_config(zoo.path("toy"))["num_parts"]
+        5
+    """
+    path = Path(folder, CONFIG_FILE)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file; is this a segmenter's folder?") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
+    return current_fields(values, source=path)
+
+
+def current_fields(values: Any, source: object = CONFIG_FILE) -> dict[str, Any]:
+    """The content of a configuration file, with the names that its fields have today.
+
+    Args:
+        values: JSON values, of format 1 or 2.
+        source: what errors call the file.
+
+    Raises:
+        ConfigError: not a segmenter's configuration, or of a later format.
+    """
+    found = values.get("format") if isinstance(values, dict) else None
+    if found not in (1, FORMAT):
+        raise ConfigError(f"{source}: not a segmenter of format 1 or {FORMAT}")
+    fields = {name: value for name, value in values.items() if name != "format"}
+    if found == 1:
+        today = {old: name for name, old in _NAMES_IN_FORMAT_1.items()}
+        fields = {today.get(name, name): value for name, value in fields.items()}
+    return fields
+
+
+def digest_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON values of a configuration under the names of format 1, so that the digest of a model
+    stays what earlier versions wrote into their results."""
+    return {_NAMES_IN_FORMAT_1.get(name, name): value for name, value in values.items()} | {
+        "format": 1
+    }
