@@ -40,7 +40,7 @@ class Views:
         >>> import numpy as np
         >>> from keras_parts import PartDiscovery, PartSegmenter
         >>> from keras_parts.models import SegmenterConfig
-        >>> segmenter = PartSegmenter(SegmenterConfig(3, "small", size=33))
+        >>> segmenter = PartSegmenter(SegmenterConfig(3, "small", image_size=33))
         >>> discovery = PartDiscovery(segmenter, losses={}, loss_size=9)
         >>> batch = {
         ...     "image": np.zeros((2, 33, 33, 3), "float32"),
