@@ -5,27 +5,22 @@ that it starts from. No other weights are needed.
 """
 
 # %% The model to start from, and the photographs
-import keras_parts
-from keras_parts import data
+from keras_parts import data, zoo
 
 MODEL = "toy"
-folder = str(keras_parts.zoo.path(MODEL))
-card = keras_parts.zoo.info(MODEL)
+print(MODEL, "has the parts", zoo.info(MODEL).part_names)
 photographs = data.load("folder", "all", data_dir="photos", masks="masks")
-print(MODEL, "has the parts", card.part_names)
 
-# %% Start from its weights, and take its backbone as the teacher
-from keras_parts.training import recipe, train
+# %% Start from its weights, with its backbone as the teacher
+from keras_parts.training import recipe_for, train
 
 STEPS = 120
-settings = recipe(
-    "toy",
-    init_from=folder,
-    num_parts=card.num_parts,
-    teacher="segmenter",
-    teacher_weights=folder,
-    teacher_layers=(),
-    steps=STEPS,
+settings = recipe_for(
+    "folder",
+    init_from=MODEL,
+    teacher=f"zoo:{MODEL}",
+    find_model=zoo.path,
+    settings={"steps": STEPS},
 )
 train(settings, photographs, "runs/refined", overwrite=True)
 
@@ -33,6 +28,6 @@ train(settings, photographs, "runs/refined", overwrite=True)
 from keras_parts.results import contact_sheet, save_picture
 
 images = [sample.image for sample in photographs[:4]]
-models = [keras_parts.zoo.load(name) for name in (MODEL, "runs/refined")]
+models = [zoo.load(name) for name in (MODEL, "runs/refined")]
 overlays = [parts.overlay() for model in models for parts in model.segment(images)]
 save_picture(contact_sheet(overlays, columns=len(images)), "before_and_after.png")
