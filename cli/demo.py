@@ -9,13 +9,16 @@ from keras_parts.cli.runtime import import_keras, select_backend
 
 
 @click.command()
-@click.option("--model", required=True, help="A name of `zoo list`, or the folder of a run.")
+@click.option("--model", required=True, help="A name of `zoo list`, or a run folder.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0: of all."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen at; 0.0.0.0 makes the page available to other machines.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="[default: the first free from 7860]")
 @click.option("--open", "in_browser", is_flag=True, help="Open the page in a browser.")
-def demo(model, host, port, in_browser):
+def demo(model: str, host: str, port: int | None, in_browser: bool) -> None:
     """Serve a page that shows the parts of a photo dropped on it.
 
     The page runs on this machine, and photos stay there. Ctrl-C ends it.
@@ -37,6 +40,6 @@ def demo(model, host, port, in_browser):
         page.close(verbose=False)
 
 
-def _wait():
-    """Until Ctrl-C."""
+def _wait() -> None:
+    """Wait for Ctrl-C."""
     threading.Event().wait()

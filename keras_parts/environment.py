@@ -5,6 +5,7 @@ What the package sets for the libraries below it (`KERAS_BACKEND` and the like) 
 """
 
 import os
+import re
 from pathlib import Path
 
 from keras_parts.errors import ConfigError
@@ -23,6 +24,7 @@ OFFLINE_VARIABLE = "KERAS_PARTS_OFFLINE"
 """1 forbids every network request."""
 
 _DEFAULT_FEATURES_GIB = "100"
+_WORKER_VARIABLES = re.compile("KERAS_|JAX_|TF_|XLA_")
 
 
 def cache_folder() -> Path:
@@ -109,3 +111,9 @@ def visible_gpus() -> list[str] | None:
 def tensorflow_log_level() -> str | None:
     """`$TF_CPP_MIN_LOG_LEVEL`: which messages of TensorFlow the user wants; None if not set."""
     return os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+
+
+def worker_variables() -> dict[str, str]:
+    """All variables that configure the package and its backends, for a process on another
+    machine."""
+    return {name: value for name, value in os.environ.items() if _WORKER_VARIABLES.match(name)}

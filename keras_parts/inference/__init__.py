@@ -1,4 +1,4 @@
-"""Segmenting many picture files: find them, decode, segment in batches, write the results."""
+"""Segment many picture files: find them, decode, predict in batches, write the results."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-from .done import Failure
+from .done_log import Failure
 from .inputs import ImageFile, find_images
 from .run import Summary, recorded_batch_size, segment_files
 from .writers import FORMATS

@@ -1,7 +1,8 @@
-"""A page on this machine where one drops a photo and sees its parts."""
+"""A page on this machine that shows the parts of a photo dropped on it."""
 
 import math
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -9,23 +10,38 @@ from PIL import Image
 from keras_parts.errors import ConfigError, KerasPartsError
 from keras_parts.images.decoding import decode_picture
 from keras_parts.results.palette import part_legend
-from keras_parts.results.parts import numbered_names
+from keras_parts.results.parts import Parts, numbered_names
 
-LONGEST = 1280
-"""Longest side in pixels that photos are shown at, and segmented at: as large as a screen."""
-_KEPT = (3600, 3600)
-"""Seconds between two looks at what photos left on the disk, and how old that may become."""
+MAX_SIDE = 1280
+"""Longer side in pixels to which larger photos are downsampled, about that of a screen."""
+_DELETE_CACHE = (3600, 3600)
+"""Seconds between two removals of photos from the disk, and the age at which they are removed."""
 _COLUMNS = ("part", "share of the object (%)", "probability")
 
+Shown = tuple[np.ndarray, list[tuple[np.ndarray, str]]]
+"""An image `(height, width, 3)` uint8, and (mask `(height, width)` float32, name) of its parts."""
 
-def create_page(segmenter, name: str = ""):
-    """The page of a segmenter, as a `gradio.Blocks`; `launch` of it serves it.
 
-    It asks nothing of other servers, and reports nothing to any.
+class Segmenter(Protocol):
+    """The attributes of a `PartSegmenter` that the page needs."""
+
+    @property
+    def num_parts(self) -> int: ...
+
+    @property
+    def part_names(self) -> tuple[str, ...]: ...
+
+    def segment(self, images: Any, /) -> Parts: ...
+
+
+def create_page(segmenter: Segmenter, name: str = "") -> Any:
+    """The page of a segmenter, a `gradio.Blocks`; `serve` serves it.
+
+    It makes no requests to other servers.
 
     Args:
         segmenter: a `PartSegmenter`.
-        name: what to call it on the page.
+        name: of the model on the page.
 
     Raises:
         ConfigError: gradio is not installed.
@@ -34,7 +50,7 @@ def create_page(segmenter, name: str = ""):
     legend = part_legend(segmenter.part_names or numbered_names(segmenter.num_parts))
     colours = {part["name"]: part["colour"] for part in legend}
 
-    def show(path):
+    def show(path: str | None) -> tuple[Shown | None, list[list[Any]]]:
         if path is None:
             return None, []
         try:
@@ -43,9 +59,11 @@ def create_page(segmenter, name: str = ""):
             raise gradio.Error(str(error)) from error
         for remark in picture.remarks:
             gradio.Info(f"The file {remark}.")
-        return found(segmenter, picture.image)
+        return show_parts(segmenter, picture.image)
 
-    with gradio.Blocks(title="keras-parts", analytics_enabled=False, delete_cache=_KEPT) as page:
+    with gradio.Blocks(
+        title="keras-parts", analytics_enabled=False, delete_cache=_DELETE_CACHE
+    ) as page:
         gradio.Markdown(f"# Parts: {name}" if name else "# Parts")
         photo = gradio.File(label="Photo", file_types=["image"], type="filepath", height=120)
         parts = gradio.AnnotatedImage(color_map=colours, label="Parts")
@@ -54,16 +72,19 @@ def create_page(segmenter, name: str = ""):
     return page
 
 
-def serve(page, host: str = "127.0.0.1", port: int | None = None) -> str:
-    """Serve a page until this process ends or `page.close()`; returns its address.
+def serve(page: Any, host: str = "127.0.0.1", port: int | None = None) -> str:
+    """Serve a page until this process ends or `page.close()` is called.
 
     Args:
         page: from `create_page`.
-        host: the address to listen at; others than this machine's own need "0.0.0.0".
+        host: address to listen at; "0.0.0.0" makes the page available to other machines.
         port: None for the first free one from 7860.
 
+    Returns:
+        The address of the page.
+
     Raises:
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
     theme = _gradio().themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     _, address, _ = page.launch(
@@ -78,31 +99,34 @@ def serve(page, host: str = "127.0.0.1", port: int | None = None) -> str:
     return address
 
 
-def found(segmenter, image: np.ndarray):
-    """What the page shows of an image `(height, width, 3)` uint8 RGB.
+def show_parts(segmenter: Segmenter, image: np.ndarray) -> tuple[Shown, list[list[Any]]]:
+    """The image, the parts' masks and the table that the page shows.
+
+    Args:
+        segmenter: a `PartSegmenter`.
+        image: `(height, width, 3)` uint8 RGB.
 
     Returns:
-        ((image, [(mask `(height, width)` float32, name), ...]), rows of the table): of the parts
-        that the image shows.
+        ((image, [(mask, name), ...]), rows of the table), for the parts in the image.
     """
-    shown = Image.fromarray(image)
-    shown.thumbnail((LONGEST, LONGEST))
-    parts = segmenter.segment(shown)
+    picture = Image.fromarray(image)
+    picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    parts = segmenter.segment(picture)
     masks = [
         ((parts.labels == label).astype(np.float32), name)
         for label, name in enumerate(parts.names, start=1)
         if parts.areas[label - 1]
     ]
-    whole = max(1, parts.areas.sum())
+    object_area = max(1, parts.areas.sum())
     rows = [
-        [name, round(100 * float(area / whole), 1), round(float(score), 3)]
+        [name, round(100 * float(area / object_area), 1), round(float(score), 3)]
         for name, area, score in zip(parts.names, parts.areas, parts.scores, strict=True)
         if not math.isnan(score)
     ]
-    return (np.asarray(shown), masks), rows
+    return (np.asarray(picture), masks), rows
 
 
-def _gradio():
+def _gradio() -> Any:
     try:
         import gradio
     except ImportError:

@@ -1,40 +1,68 @@
-"""From picture files to results: decoding threads -> batches -> the network -> writing threads.
+"""From picture files to results: decoding threads -> batches -> predictor -> writing threads.
 
-What is held at a time does not grow with the number of pictures or their size: a few small
-pictures, and a fixed number of pixels of large ones, which are read again to write their results.
+Memory does not grow with the number or the size of the pictures: a few small pictures are in
+memory, and a fixed number of pixels of large ones, which are read again when their results are
+written.
 """
 
 import hashlib
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Condition
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
 from keras_parts.images.decoding import MAX_PIXELS, decode_picture, decode_size
-from keras_parts.inference.done import Failure, Outcome
+from keras_parts.inference.done_log import Failure, Outcome
 from keras_parts.inference.inputs import ImageFile
-from keras_parts.inference.output import Unwritable
+from keras_parts.inference.output import Output, OutputError
 from keras_parts.inference.writers import Writer
-from keras_parts.models.predictor import PartPredictor, PreparedImage
+from keras_parts.models.predictor import Outputs, PartPredictor, PreparedImage
 
-_LARGE = 2**23
-"""Pixels of a picture that is held no longer than it takes to look at it."""
-_AT_ONCE = 2**26
-"""Pixels that all threads together look at: some ten bytes each."""
+_LARGE_PICTURE = 2**23
+"""Pixels of a picture that is too large to stay in memory until its results are written."""
+_MAX_ACTIVE_PIXELS = 2**26
+"""Pixels that all threads process at the same time; each takes some ten bytes."""
+
+OnOutcome = Callable[[Outcome], None]
+"""Called with each outcome as soon as its results are written, in any thread."""
+
+
+class PictureEngine(Protocol):
+    """Segments pictures and writes their results; `Engine` and `RayEngine` do."""
+
+    def run(
+        self, files: Iterable[ImageFile], on_outcome: OnOutcome
+    ) -> Generator[Outcome, None, None]:
+        """Yield the outcome of each picture."""
+
+
+class EngineFactory(Protocol):
+    """Makes an engine for a run, as `Engine` itself does."""
+
+    def __call__(
+        self,
+        predictor: PartPredictor,
+        writers: Sequence[Writer],
+        output: Output,
+        *,
+        threads: int | None,
+        max_pixels: int,
+    ) -> PictureEngine: ...
 
 
 @dataclass(eq=False)
 class _Item:
-    """One picture between reading and writing."""
+    """A picture between reading and writing."""
 
     file: ImageFile
     version: str
@@ -42,23 +70,28 @@ class _Item:
     remarks: tuple[str, ...]
     prepared: PreparedImage
     image: np.ndarray | None
-    answers: dict[int, Mapping] = field(default_factory=dict)
+    outputs: dict[int, Outputs] = field(default_factory=dict)
     failed: bool = False
 
     @property
-    def is_complete(self):
-        return len(self.answers) == len(self.prepared.inputs)
+    def is_complete(self) -> bool:
+        return len(self.outputs) == len(self.prepared.inputs)
+
+
+_Batch = list[tuple[_Item, int]]
+"""Items and the index of one of their inputs."""
 
 
 class Engine:
-    """Segments pictures and writes their results.
+    """Segments pictures on this machine and writes their results.
 
     Args:
-        network: the segmenter.
-        writers: one a format, of the same output.
-        output: the folder of the results, see `keras_parts.inference.output`.
-        threads: for decoding, and as many for writing; None for one a core, 8 at most.
-        max_pixels: larger pictures are refused.
+        predictor: from `keras_parts.models.create_predictor`.
+        writers: one for each format.
+        output: the output folder.
+        threads: number of decoding threads, and of writing threads; None for one per processor
+            core, at most 8.
+        max_pixels: larger pictures fail.
 
     Raises:
         ConfigError: fewer than one thread.
@@ -66,146 +99,153 @@ class Engine:
 
     def __init__(
         self,
-        network: PartPredictor,
-        writers: list[Writer],
-        output,
+        predictor: PartPredictor,
+        writers: Sequence[Writer],
+        output: Output,
+        *,
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
-    ):
+    ) -> None:
         threads = min(8, os.cpu_count() or 1) if threads is None else threads
         if threads < 1:
-            raise ConfigError(f"threads is {threads}, expected at least 1")
-        self.network, self.writers, self.output = network, writers, output
+            raise ConfigError(
+                f"threads is {threads}, expected at least 1", setting="threads", value=threads
+            )
+        self.predictor, self.writers, self.output = predictor, writers, output
         self.threads, self.max_pixels = threads, max_pixels
         self._needs_image = any(writer.needs_image for writer in writers)
-        self._budget = _Budget(_AT_ONCE)
+        self._budget = _PixelBudget(_MAX_ACTIVE_PIXELS)
 
     def run(
-        self, files: Iterable[ImageFile], remember: Callable[[Outcome], None]
-    ) -> Iterator[Outcome]:
-        """What became of each picture.
+        self, files: Iterable[ImageFile], on_outcome: OnOutcome
+    ) -> Generator[Outcome, None, None]:
+        """Yield the outcome of each picture.
 
         Args:
             files: the pictures.
-            remember: called with each outcome as soon as its results are whole, in any thread:
-                what waits here to be yielded is already safe.
+            on_outcome: called with each outcome as soon as its results are written, in any thread;
+                an outcome may be yielded later.
 
         Raises:
-            Unwritable: results cannot be written at all.
+            OutputError: no results can be written.
         """
-        Image.init()  # loads all formats: begun in several threads at once, it fails in some
+        Image.init()  # loads all formats; Pillow fails if several threads do it at the same time
         with ExitStack() as stack:
-            stack.enter_context(_one_thread_a_product())
-            readers, writers = (
-                stack.enter_context(_Pool(self.threads)) for _ in ("reading", "writing")
-            )
-            writing: deque[Future] = deque()
+            stack.enter_context(_single_threaded_products())
+            readers = stack.enter_context(_Pool(self.threads))
+            writers = stack.enter_context(_Pool(self.threads))
+            writing: deque[Future[Outcome]] = deque()
             for item in self._segmented(self._read(files, readers)):
                 if isinstance(item, Outcome):
-                    remember(item)
+                    on_outcome(item)
                     yield item
                     continue
-                writing.append(writers.submit(self._finish, item, remember))
-                while writing and (writing[0].done() or len(writing) > self._ahead):
+                writing.append(writers.submit(self._finish, item, on_outcome))
+                while writing and (writing[0].done() or len(writing) > self._max_waiting):
                     yield writing.popleft().result()
             while writing:
                 yield writing.popleft().result()
 
     @property
-    def _ahead(self):
-        """Pictures read before they are needed, and written behind, at most."""
-        # The tiles of a picture are many times what the picture itself is brought down to.
-        return self.threads + (0 if self.network.tile else self.network.batch_size)
+    def _max_waiting(self) -> int:
+        """Maximum number of pictures that wait for the predictor, and for a writing thread."""
+        # All tiles of a picture have many more pixels than the downsampled picture.
+        return self.threads + (0 if self.predictor.tile else self.predictor.batch_size)
 
-    def _read(self, files, readers):
+    def _read(self, files: Iterable[ImageFile], readers: "_Pool") -> Iterator[_Item | Outcome]:
         """Items, or outcomes of failed pictures, in order."""
-        files, pending = iter(files), deque()
+        remaining, pending = iter(files), deque[Future[_Item | Outcome]]()
         while True:
-            for file in islice(files, self._ahead - len(pending)):
-                pending.append(readers.submit(self._item, file))
+            for file in islice(remaining, self._max_waiting - len(pending)):
+                pending.append(readers.submit(self._read_item, file))
             if not pending:
                 return
             yield pending.popleft().result()
 
-    def _item(self, file):
+    def _read_item(self, file: ImageFile) -> _Item | Outcome:
         version = sha256 = ""
         try:
             version, content = file.version(), file.read()
             sha256 = hashlib.sha256(content).hexdigest()
             pixels = math.prod(decode_size(content, file.path, self.max_pixels))
-            with self._budget.of(pixels):
+            with self._budget.reserve(pixels):
                 picture = decode_picture(content, file.path, self.max_pixels)
-                prepared = self.network.prepare(picture.image)
+                prepared = self.predictor.prepare(picture.image)
         except (KerasPartsError, OSError, MemoryError) as error:
             return _failed(file, version, sha256, "read", error)
-        kept = picture.image if self._needs_image and pixels < _LARGE else None
-        return _Item(file, version, sha256, picture.remarks, prepared, kept)
+        image = picture.image if self._needs_image and pixels < _LARGE_PICTURE else None
+        return _Item(file, version, sha256, picture.remarks, prepared, image)
 
-    def _segmented(self, items):
-        """Items with all their answers, as soon as these are there, and outcomes as they come.
+    def _segmented(self, items: Iterable[_Item | Outcome]) -> Iterator[_Item | Outcome]:
+        """Items as soon as they have all their outputs, and outcomes of failed pictures.
 
-        Inputs wait in a bucket a shape until a batch is full.
+        Inputs of the same shape wait until they fill a batch.
         """
-        buckets, waiting, size = {}, 0, self.network.batch_size
+        buckets: dict[tuple[int, ...], _Batch] = {}
+        waiting, size = 0, self.predictor.batch_size
         for item in items:
             if isinstance(item, Outcome):
                 yield item
                 continue
-            for index, given in enumerate(item.prepared.inputs):
-                buckets.setdefault(given.shape, []).append((item, index))
+            for index, network_input in enumerate(item.prepared.inputs):
+                buckets.setdefault(network_input.shape, []).append((item, index))
                 waiting += 1
                 fullest = max(buckets, key=lambda shape: len(buckets[shape]))
-                # With inputs of many shapes, none may wait for ever.
+                # Inputs of rare shapes must not wait until the end of the run.
                 if len(buckets[fullest]) == size or waiting > 4 * size:
                     batch = buckets.pop(fullest)
                     waiting -= len(batch)
-                    yield from self._answered(batch)
+                    yield from self._predicted(batch)
         for batch in buckets.values():
-            yield from self._answered(batch)
+            yield from self._predicted(batch)
 
-    def _answered(self, batch):
-        """The items of a batch that lack no answer any more; when the network fails, its inputs
-        are tried one by one."""
+    def _predicted(self, batch: _Batch) -> Iterator[_Item | Outcome]:
+        """Predict a batch, and yield the items that have all their outputs then.
+
+        If the predictor fails, each input is predicted alone, and the failing ones are reported.
+        """
         batch = [(item, index) for item, index in batch if not item.failed]
         if not batch:
             return
         try:
-            answers = self.network.predict([item.prepared.inputs[i] for item, i in batch])
-        except Exception as error:  # whatever the network's library raises
+            outputs = self.predictor.predict([item.prepared.inputs[i] for item, i in batch])
+        except Exception as error:  # the backends raise many kinds
             if len(batch) > 1:
-                for one in batch:
-                    yield from self._answered([one])
+                for single in batch:
+                    yield from self._predicted([single])
                 return
             item = batch[0][0]
             item.failed = True
             yield _failed(item.file, item.version, item.sha256, "segment", error)
             return
-        for (item, index), answer in zip(batch, answers, strict=True):
-            item.answers[index], item.prepared.inputs[index] = answer, None
+        for (item, index), output in zip(batch, outputs, strict=True):
+            item.outputs[index] = output
+            item.prepared.inputs[index] = np.empty(0)  # frees memory
             if item.is_complete:
                 yield item
 
-    def _finish(self, item, remember):
+    def _finish(self, item: _Item, on_outcome: OnOutcome) -> Outcome:
         outcome = self._write(item)
-        remember(outcome)
+        on_outcome(outcome)
         return outcome
 
-    def _write(self, item):
-        """The outcome of an item, all of whose results are written."""
-        written, records = [], {}
+    def _write(self, item: _Item) -> Outcome:
+        """Write all results of an item."""
+        written: list[str] = []
+        records: dict[str, Any] = {}
         try:
             with self._image(item) as image:
-                answers = [item.answers[index] for index in sorted(item.answers)]
-                parts = self.network.combine(item.prepared, answers, image)
+                outputs = [item.outputs[index] for index in sorted(item.outputs)]
+                parts = self.predictor.combine(item.prepared, outputs, image)
                 for writer in self.writers:
                     for name, content in writer.files(parts, item.file).items():
                         self.output.write(name, content)
                         written.append(name)
                     if writer.merged:
                         records[writer.name] = writer.record(parts, item.file)
-        except Unwritable:
+        except OutputError:
             raise
-        except Exception as error:  # an encoder's own, such as a picture too large for JPEG
+        except Exception as error:  # of an encoder, such as a picture too large for JPEG
             for name in written:
                 self.output.remove(name)
             return _failed(item.file, item.version, item.sha256, "write", error)
@@ -219,53 +259,58 @@ class Engine:
         )
 
     @contextmanager
-    def _image(self, item):
-        """The image to make results with, if they need one."""
-        with self._budget.of(math.prod(item.prepared.size)):
+    def _image(self, item: _Item) -> Iterator[np.ndarray | None]:
+        """The image, if a writer needs it; a large one is read again."""
+        with self._budget.reserve(math.prod(item.prepared.size)):
             if item.image is None and self._needs_image:
                 content = item.file.read()
                 if hashlib.sha256(content).hexdigest() != item.sha256:
-                    raise DataError(f"{item.file.path}: changed while it was segmented")
+                    path = item.file.path
+                    raise DataError(f"{path}: changed while it was segmented", path=path)
                 yield decode_picture(content, item.file.path, self.max_pixels).image
             else:
                 yield item.image
 
 
-class _Budget:
-    """Lets threads look at so many pixels at a time, or at a single picture that has more."""
+class _PixelBudget:
+    """Limits the pixels that all threads process at a time; a larger picture is processed alone."""
 
-    def __init__(self, pixels):
-        self._pixels, self._used, self._change = pixels, 0, Condition()
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels, self._reserved, self._change = max_pixels, 0, Condition()
 
     @contextmanager
-    def of(self, pixels):
-        """Wait until a picture of so many pixels has its turn, which ends with the block."""
+    def reserve(self, pixels: int) -> Iterator[None]:
+        """Wait until the pixels of a picture are available; the block then has them."""
         with self._change:
-            self._change.wait_for(lambda: not self._used or self._used + pixels <= self._pixels)
-            self._used += pixels
+            self._change.wait_for(
+                lambda: not self._reserved or self._reserved + pixels <= self._max_pixels
+            )
+            self._reserved += pixels
         try:
             yield
         finally:
             with self._change:
-                self._used -= pixels
+                self._reserved -= pixels
                 self._change.notify_all()
 
 
 class _Pool(ThreadPoolExecutor):
-    """Threads that, when something goes wrong, end what they have begun and begin nothing more."""
+    """Threads that, after an error, finish their current tasks and discard the others."""
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.shutdown(cancel_futures=kind is not None)
-        return False
 
 
-def _failed(file, version, sha256, stage, error):
+def _failed(
+    file: ImageFile, version: str, sha256: str, stage: str, error: BaseException
+) -> Outcome:
     failure = Failure(file.path, stage, type(error).__name__, str(error))
     return Outcome(file.relative, version, sha256, failure=failure)
 
 
-def _one_thread_a_product():
-    """Products of small matrices, one in each writing thread, must not share their threads."""
+def _single_threaded_products() -> AbstractContextManager[Any]:
+    """Restrict products of matrices to the thread that computes them: each writing thread computes
+    small ones, which would compete for OpenBLAS' own threads."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(internal_api="openblas").limit(limits=1)

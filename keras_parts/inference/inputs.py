@@ -1,4 +1,4 @@
-"""Which pictures to segment, and what the results of each are called."""
+"""Find the pictures to segment, and name the results of each."""
 
 import csv
 import os
@@ -7,7 +7,7 @@ import stat
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from os import PathLike
@@ -21,18 +21,23 @@ _MAGIC = re.compile(r"[*?[]")
 _HIDDEN = re.compile(r"(^|/)\.")
 _MANIFESTS = (".csv", ".parquet")
 _COLUMNS = ("image", "path", "file", "file_name", "filename", "filepath", "uri", "url")
-"""What a manifest's column of pictures may be called, the first that it has."""
+"""Names of a manifest's column of pictures; the first one that it has is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """One picture to segment.
+    """A picture to segment.
 
     Attributes:
-        root: the folder that all pictures of the job lie in, absolute, or an address.
-        relative: where the picture lies in it, with forward slashes; unique in the job.
-        result: `relative` as its results are called, without a suffix of their own. That is
-            `relative` less its suffix, or all of it where two pictures differ in nothing else.
+        root: the folder of all pictures of the run, absolute, or an address.
+        relative: path of the picture in `root`, with forward slashes; unique in the run.
+        result: name of its results, to which a format adds its suffix: `relative` without its
+            suffix, or with it if two pictures differ in the suffix alone.
+
+    Example:
+        >>> from keras_parts.inference import ImageFile
+        >>> ImageFile("/photos", "birds/1.jpg", "birds/1").path
+        '/photos/birds/1.jpg'
     """
 
     root: str
@@ -41,16 +46,16 @@ class ImageFile:
 
     @property
     def path(self) -> str:
-        """The picture file: a path or an address."""
+        """Path or address of the picture."""
         if is_address(self.root):
             return f"{self.root}/{self.relative}"
         return os.path.join(self.root, *self.relative.split("/"))
 
     def read(self) -> bytes:
-        """All of the file.
+        """The content of the file.
 
         Raises:
-            DataError: it is missing, unreadable or no file.
+            DataError: it is missing, unreadable or not a file.
         """
         if is_address(self.root):
             return read_address(self.path)
@@ -58,40 +63,55 @@ class ImageFile:
             with open(self.path, "rb") as file:
                 return file.read()
         except IsADirectoryError:
-            raise DataError(f"{self.path}: this is a folder, not a picture file") from None
+            raise DataError(
+                f"{self.path}: this is a folder, expected a picture file", path=self.path
+            ) from None
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be read: {error.strerror}") from None
+            raise DataError(
+                f"{self.path}: cannot be read: {error.strerror}", path=self.path
+            ) from None
 
     def version(self) -> str:
-        """What changes when the file does, known without reading it.
+        """A text that changes when the file does, from its size and date.
 
         Raises:
-            DataError: it is missing or no file.
+            DataError: it is missing or not a file.
         """
         if is_address(self.root):
             return version_of(self.path)
         try:
-            about = os.stat(self.path)
+            status = os.stat(self.path)
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be read: {error.strerror}") from None
-        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, a device never ends
-            kind = "a folder" if stat.S_ISDIR(about.st_mode) else "no plain file"
-            raise DataError(f"{self.path}: this is {kind}, not a picture file")
-        return f"{about.st_size} {about.st_mtime_ns}"
+            raise DataError(
+                f"{self.path}: cannot be read: {error.strerror}", path=self.path
+            ) from None
+        if not stat.S_ISREG(status.st_mode):  # a pipe may block, a device may never end
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a plain file"
+            raise DataError(f"{self.path}: this is {kind}, expected a picture file", path=self.path)
+        return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def shard(files: list[ImageFile], which: str) -> list[ImageFile]:
-    """The `i`-th of `n` shares of a job, "i/n" with i from 1.
+def select_shard(files: Sequence[ImageFile], shard: str) -> list[ImageFile]:
+    """The pictures of one shard of a run.
 
-    A picture's share depends on its place alone: others may come or go.
+    The shard of a picture depends on its relative path alone, so that it does not change if other
+    pictures are added or removed.
+
+    Args:
+        files: all pictures.
+        shard: "i/n" for the i-th of n shards, from 1.
 
     Raises:
-        ConfigError: `which` is not of that form.
+        ConfigError: `shard` is not of that form.
     """
-    match = re.fullmatch(r"(\d+)/(\d+)", which)
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
     index, count = map(int, match.groups()) if match else (0, 0)
     if not 1 <= index <= count:
-        raise ConfigError(f"shard is {which!r}, expected i/n with i from 1 to n, such as 1/4")
+        raise ConfigError(
+            f"shard is {shard!r}, expected i/n with i from 1 to n, such as 1/4",
+            setting="shard",
+            value=shard,
+        )
     return [
         file
         for file in files
@@ -100,42 +120,50 @@ def shard(files: list[ImageFile], which: str) -> list[ImageFile]:
 
 
 def find_images(
-    paths: Iterable[str | PathLike], exclude: Iterable[str | PathLike] = ()
+    paths: Iterable[str | PathLike[str]], *, exclude: Iterable[str | PathLike[str]] = ()
 ) -> list[ImageFile]:
-    """The pictures behind files, folders, patterns, lists and manifests, each once, in natural
-    order.
+    """The pictures in files, folders, patterns, lists and manifests, each once, in natural order.
 
-    A folder gives all files in it and below with a suffix of `IMAGE_SUFFIXES`; a pattern (`*`,
-    `?`, `[...]`, and `**` for any folders) those that it or a folder that it names holds. A file
-    named by itself is taken whatever its suffix. Hidden files and folders are left out unless
-    they are named, and a folder that links lead to twice is read once.
+    A folder contributes all files in it and below with a suffix of `IMAGE_SUFFIXES`; a pattern
+    (`*`, `?`, `[...]`, and `**` for any folders) those that it matches, or that are in a folder
+    that it matches. A file given by name is taken whatever its suffix. Hidden files and folders are
+    omitted unless they are given by name. A folder that is linked twice is read once.
 
-    `@list.txt` is a list of pictures, one a line (or each ended by a zero byte, as `find -print0`
-    writes them), and "-" the same on standard input; relative paths start at the working folder.
-    A CSV or Parquet file is a manifest: a column named image, path, file, file_name, filename,
-    filepath, uri or url holds pictures; relative paths start at the manifest's own folder. What is
-    listed is not looked at until it is read.
+    `@list.txt` is a list of pictures, one in each line (or each terminated by a zero byte, as
+    `find -print0` writes them), and "-" is such a list on standard input; its relative paths begin
+    at the working folder. A CSV or Parquet file is a manifest: its column image, path, file,
+    file_name, filename, filepath, uri or url has the pictures; its relative paths begin at the
+    folder of the manifest. Whether the files of a list or manifest exist is not checked here.
 
     Files, folders, patterns and manifests may be addresses that fsspec knows, such as
     s3://bucket/photos.
 
     Args:
-        paths: what to segment. What exists by that very name is not a pattern.
-        exclude: folders to leave out, such as the one results are written to.
+        paths: of the pictures. An existing path is never a pattern.
+        exclude: folders to omit, such as the output folder.
 
     Returns:
-        The files, `img2` before `img10`. Empty if folders, patterns and lists hold none.
+        The files, `img2` before `img10`; empty if the folders, patterns and lists are empty.
 
     Raises:
-        DataError: a path that is no pattern does not exist, or a list cannot be read.
+        DataError: a path that is not a pattern does not exist, or a list cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.inference import find_images
+        >>> for name in ("img10.jpg", "img2.jpg", "notes.txt"):
+        ...     Path(name).touch()
+        >>> [file.relative for file in find_images(["."])]
+        ['img2.jpg', 'img10.jpg']
     """
-    exclude = [os.fspath(path) for path in exclude]
-    excluded = {_identity(path) for path in exclude if os.path.exists(path)}
-    found, roots, seen = {}, [], set(excluded)
-    for path in map(os.fspath, paths):
-        for root, files in _expanded(path, seen, exclude):
+    excluded = [os.fspath(path) for path in exclude]
+    seen = {_identity(path) for path in excluded if os.path.exists(path)}
+    found: set[str] = set()
+    roots: list[str] = []
+    for path in paths:
+        for root, files in _expand(os.fspath(path), seen, excluded):
             roots.append(root)
-            found.update((_joined(root, file), None) for file in files)
+            found.update(_join(root, file) for file in files)
     root = _common_folder(roots)
     relative = sorted((_relative(path, root) for path in found), key=_natural)
     return [
@@ -144,70 +172,75 @@ def find_images(
     ]
 
 
-def _expanded(path, seen, exclude):
-    """(folder, files in it relative to it) of one argument, one or more."""
+_Found = tuple[str, list[str]]
+"""(folder, pictures in it, relative to it)."""
+
+
+def _expand(path: str, seen: set[tuple[int, int]], exclude: Sequence[str]) -> list[_Found]:
+    """The pictures of one argument."""
     if not path:
         raise DataError("an input path is empty")
     if path == "-":
-        return _listed(sys.stdin.buffer.read(), os.getcwd())
+        return _expand_list(sys.stdin.buffer.read(), os.getcwd())
     if path.startswith("@") and not os.path.lexists(path):
-        return _listed(_list_bytes(path[1:]), os.getcwd())
+        return _expand_list(_read_list(path[1:]), os.getcwd())
     if path.lower().endswith(_MANIFESTS):
-        return _manifest(path)
+        return _expand_manifest(path)
     if is_address(path):
         return [_expand_address(path, exclude)]
-    return [_expand(path, seen)]
+    return [_expand_path(path, seen)]
 
 
-def _listed(content, start):
+def _expand_list(content: bytes, folder: str) -> list[_Found]:
+    """The pictures of a list whose relative paths begin at `folder`."""
     separator = b"\0" if b"\0" in content else b"\n"
     lines = [os.fsdecode(line.rstrip(b"\r")) for line in content.split(separator)]
-    return [_named_file(line, start) for line in lines if line.strip()]
+    return [_named_file(line, folder) for line in lines if line.strip()]
 
 
-def _named_file(path, start):
+def _named_file(path: str, folder: str) -> _Found:
     if is_address(path):
-        folder, name = path.rsplit("/", 1)
-        return folder, [name]
-    folder, name = os.path.split(os.path.normpath(os.path.join(start, path)))
-    return folder, [name]
+        parent, name = path.rsplit("/", 1)
+    else:
+        parent, name = os.path.split(os.path.normpath(os.path.join(folder, path)))
+    return parent, [name]
 
 
-def _list_bytes(path):
+def _read_list(path: str) -> bytes:
     if is_address(path):
         return read_address(path)
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: the list cannot be read: {error.strerror}") from error
+        raise DataError(f"{path}: the list cannot be read: {error.strerror}", path=path) from error
 
 
-def _manifest(path):
-    """What the rows of a CSV or Parquet file name."""
+def _expand_manifest(path: str) -> list[_Found]:
+    """The pictures in the rows of a CSV or Parquet file."""
     rows = _parquet_column(path) if path.lower().endswith(".parquet") else _csv_column(path)
-    start = path.rsplit("/", 1)[0] if is_address(path) else os.path.dirname(os.path.abspath(path))
-    return [_below(row, start) for row in rows]
+    folder = path.rsplit("/", 1)[0] if is_address(path) else os.path.dirname(os.path.abspath(path))
+    return [_row_file(row, folder) for row in rows]
 
 
-def _below(row, start):
-    if is_address(start) and not is_address(row):
-        row = f"{start}/{row}"
-    return _named_file(row, start)
+def _row_file(row: str, folder: str) -> _Found:
+    if is_address(folder) and not is_address(row):
+        row = f"{folder}/{row}"
+    return _named_file(row, folder)
 
 
-def _csv_column(path):
-    text = _list_bytes(path).decode("utf-8-sig", "surrogateescape")
+def _csv_column(path: str) -> list[str]:
+    text = _read_list(path).decode("utf-8-sig", "surrogateescape")
     rows = csv.DictReader(text.splitlines(keepends=True))
     column = _column(rows.fieldnames or [], path)
     paths = []
     for row in rows:
         if not row[column]:
-            raise DataError(f"{path}: line {rows.line_num} has no {column}")
+            raise DataError(f"{path}: line {rows.line_num} has no {column}", path=path)
         paths.append(row[column])
     return paths
 
 
-def _parquet_column(path):
+def _parquet_column(path: str) -> list[str]:
     try:
         import pyarrow as arrow
         from pyarrow import parquet
@@ -216,82 +249,89 @@ def _parquet_column(path):
             f"{path}: Parquet files need pyarrow: pip install 'keras-parts[formats]'"
         ) from None
     try:
-        file = parquet.ParquetFile(arrow.BufferReader(_list_bytes(path)))
+        file = parquet.ParquetFile(arrow.BufferReader(_read_list(path)))
         column = _column(file.schema_arrow.names, path)
         paths = file.read([column])[column].to_pylist()
     except arrow.ArrowException as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
+        raise DataError(f"{path}: cannot be read as Parquet: {error}", path=path) from error
     if not all(isinstance(each, str) and each for each in paths):
-        raise DataError(f"{path}: column {column} holds something else than paths")
+        raise DataError(f"{path}: column {column} has values that are not paths", path=path)
     return paths
 
 
-def _column(names, path):
+def _column(names: Sequence[str], path: str) -> str:
     column = next((name for name in _COLUMNS if name in names), None)
     if column is None:
         raise DataError(
             f"{path}: no column of pictures among {', '.join(names) or 'none'}; "
-            f"expected one called {', '.join(_COLUMNS)}"
+            f"expected one called {', '.join(_COLUMNS)}",
+            path=path,
         )
     return column
 
 
-def _expand_address(address, exclude):
-    """(folder, files in it) of an address: of a file, a folder or a pattern."""
-    system, path = file_system(address)
-    start = "file:///" if address.startswith("file:") else address.partition("://")[0] + "://"
-    try:
-        if _MAGIC.search(path) and not system.exists(path):
-            fixed = path[: _MAGIC.search(path).start()].rpartition("/")[0]
-            files, root = [file for file in system.glob(path) if _is_name(file)], fixed
-        elif system.isdir(path):
-            files, root = [file for file in system.find(path) if _is_name(file)], path.rstrip("/")
-        elif system.exists(path):
-            files, root = [path], path.rpartition("/")[0]
-        else:
-            raise DataError(f"{address}: there is no such file or folder")
-    except DataError:
-        raise
-    except Exception as error:  # each kind of store has errors of its own
-        raise DataError(f"{address}: cannot be listed: {error}") from error
-    found = [start + file.lstrip("/") for file in files]
-    root = start + root.lstrip("/")
+def _expand_address(address: str, exclude: Sequence[str]) -> _Found:
+    """The pictures at the address of a file, a folder or a pattern."""
+    scheme = "file:///" if address.startswith("file:") else address.partition("://")[0] + "://"
+    root, files, name = _list_address(address)
+    root = scheme + root.lstrip("/")
+    found = [scheme + file.lstrip("/") for file in files]
     outside = [
         file
         for file in found
         if not any(file.startswith(folder.rstrip("/") + "/") for folder in exclude)
     ]
     below = [file.removeprefix(root).lstrip("/") for file in outside]
-    named = path.rpartition("/")[2]
-    return root, [file for file in below if file == named or not _HIDDEN.search(file)]
+    return root, [file for file in below if file == name or not _HIDDEN.search(file)]
 
 
-def _is_name(path):
+def _list_address(address: str) -> tuple[str, list[str], str]:
+    """(root, files, last component) of an address, as paths of its file system."""
+    system, path = file_system(address)
+    name = path.rpartition("/")[2]
+    pattern = _MAGIC.search(path)
+    try:
+        if pattern and not system.exists(path):
+            root = path[: pattern.start()].rpartition("/")[0]
+            return root, [file for file in system.glob(path) if _has_image_suffix(file)], name
+        if system.isdir(path):
+            files = [file for file in system.find(path) if _has_image_suffix(file)]
+            return path.rstrip("/"), files, name
+        if system.exists(path):
+            return path.rpartition("/")[0], [path], name
+    except Exception as error:  # each kind of storage raises other errors
+        raise DataError(f"{address}: cannot be listed: {error}", path=address) from error
+    raise DataError(f"{address}: there is no such file or folder", path=address)
+
+
+def _has_image_suffix(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
-def _expand(path, seen):
-    """(folder, files in it relative to it) of a file, a folder or a pattern."""
+def _expand_path(path: str, seen: set[tuple[int, int]]) -> _Found:
+    """The pictures of a file, a folder or a pattern on this machine."""
     absolute = os.path.abspath(path)
     if os.path.isdir(absolute):
         return absolute, _walk(absolute, seen)
     if os.path.lexists(absolute):
         return os.path.split(absolute)[0], [os.path.basename(absolute)]
     if not _MAGIC.search(path):
-        raise DataError(f"{path}: there is no such file or folder")
+        raise DataError(f"{path}: there is no such file or folder", path=path)
     parts = Path(absolute).parts
-    fixed = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
-    root, pattern = os.path.join(*parts[:fixed]), parts[fixed:]
-    return root, _walk(root, seen, pattern)
+    first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
+    root = os.path.join(*parts[:first])
+    return root, _walk(root, seen, pattern=parts[first:])
 
 
-def _walk(folder, seen, pattern=()):
-    """Picture files below a folder that match a pattern, relative to it.
+def _walk(folder: str, seen: set[tuple[int, int]], *, pattern: Sequence[str] = ()) -> list[str]:
+    """Pictures below a folder that match a pattern, relative to it.
 
-    Folders in `seen`, and those that were found before, are not entered: no loop, nothing twice.
+    Folders in `seen` are not entered, and each folder is entered once: links cannot form a loop.
     """
-    pending, files = [(folder, ())], []
-    # Matching may enter a folder for one deep file only: the next argument may want the rest.
+    pending: list[tuple[str, tuple[str, ...]]] = [(folder, ())]
+    files: list[str] = []
+    # With a pattern, a folder may be entered for some of its files; the next argument may match
+    # others.
     seen = set(seen) if pattern else seen
     while pending:
         path, parts = pending.pop()
@@ -299,7 +339,7 @@ def _walk(folder, seen, pattern=()):
             identity = _identity(path)
             entries = [] if identity in seen else list(os.scandir(path))
         except OSError as error:
-            raise DataError(f"{path}: cannot be listed: {error.strerror}") from error
+            raise DataError(f"{path}: cannot be listed: {error.strerror}", path=path) from error
         seen.add(identity)
         for entry in sorted(entries, key=lambda entry: _natural(entry.name), reverse=True):
             below = (*parts, entry.name)
@@ -312,34 +352,43 @@ def _walk(folder, seen, pattern=()):
     return files
 
 
-def _is_picture(entry):
-    # A broken link counts, to be reported; a pipe does not: reading it would wait forever.
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    # A broken link is included, to be reported; a pipe is not, because reading it may block.
     readable = entry.is_file() or entry.is_symlink()
-    return readable and os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+    return readable and _has_image_suffix(entry.name)
 
 
-def _matches(parts, pattern, partly=False):
-    """Whether a pattern matches a path or a folder above it; `partly`: or something below it."""
+def _matches(parts: Sequence[str], pattern: Sequence[str], *, partly: bool = False) -> bool:
+    """Whether a pattern matches a path or a folder above it.
+
+    Args:
+        parts: of the path.
+        pattern: its components; empty matches everything.
+        partly: whether a match of something below the path counts.
+    """
     if not pattern:
         return True
     if not parts:
         return partly
     if pattern[0] == "**":
-        return _matches(parts, pattern[1:], partly) or _matches(parts[1:], pattern, partly)
-    return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:], partly)
+        return _matches(parts, pattern[1:], partly=partly) or _matches(
+            parts[1:], pattern, partly=partly
+        )
+    return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:], partly=partly)
 
 
-def _identity(path):
+def _identity(path: str) -> tuple[int, int]:
+    """Device and number of a file, which are the same for all links to it."""
     status = os.stat(path)
     return status.st_dev, status.st_ino
 
 
-def _joined(root, file):
+def _join(root: str, file: str) -> str:
     return f"{root}/{file}" if is_address(root) else os.path.join(root, file)
 
 
-def _common_folder(folders):
-    folders = set(folders)
+def _common_folder(roots: Iterable[str]) -> str:
+    folders = set(roots)
     if not folders:
         return os.getcwd()
     kinds = {folder.partition("://")[0] if is_address(folder) else "" for folder in folders}
@@ -351,41 +400,41 @@ def _common_folder(folders):
         return f"{kind}://{os.path.commonpath(paths)}"
     except ValueError as error:
         raise DataError(
-            "the inputs lie on several drives or kinds of storage: segment those of each apart"
+            "the inputs are on several drives or kinds of storage: segment each in its own run"
         ) from error
 
 
-def _relative(path, root):
+def _relative(path: str, root: str) -> str:
     if is_address(root):
         return path[len(root) :].lstrip("/")
     return os.path.relpath(path, root).replace(os.sep, "/")
 
 
-def _natural(path):
-    """A text that sorts numbers by value, ignoring case, and folders before what their names
-    begin; one text a path, as a million of them are held."""
+def _natural(path: str) -> str:
+    """A sort key: numbers by value, without case, and a folder before names that begin with its
+    name. A single text, because there may be a million paths."""
     folded = path.casefold().replace("/", "\0")
     numbered = re.sub(r"\d+", _by_value, folded)
     return f"{numbered}\0\0{path}"
 
 
-def _by_value(digits):
+def _by_value(digits: re.Match[str]) -> str:
     number = str(int(digits[0]))
     return f"0{len(number):04d}{number}"
 
 
-def _result_names(relative):
-    """Paths without suffix where that is unique, else with it: a.jpg and a.png both have results.
+def _result_names(relative: Sequence[str]) -> list[str]:
+    """The paths without their suffix, or with it if two would be equal (a.jpg and a.png).
 
-    A name kept whole may be another's name without suffix (a.jpg beside a.jpg.png), so that the
-    other is kept whole as well, until all differ.
+    A path with its suffix may equal another one without (a.jpg and a.jpg.png); the other one then
+    keeps its suffix too, until all names differ.
     """
     names = [os.path.splitext(path)[0] for path in relative]
     while True:
         count = Counter(names)
-        whole = [
+        distinct = [
             path if count[name] > 1 else name for path, name in zip(relative, names, strict=True)
         ]
-        if whole == names:
+        if distinct == names:
             return names
-        names = whole
+        names = distinct

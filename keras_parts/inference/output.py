@@ -1,115 +1,165 @@
-"""The folder that results go to, on a disk or at an address: every file whole or not at all."""
+"""The folder for results, on a disk or at an address; every file is written atomically."""
 
 import errno
 import os
 import shutil
 import uuid
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from threading import Lock
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from keras_parts.errors import KerasPartsError
 from keras_parts.inference.addresses import file_system, is_address
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 UNFINISHED = ".unfinished"
-"""Where files lie while they are written: what a killed run leaves is found there and nowhere
-else."""
-_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
-"""Errors that the next file would meet as well."""
-
-_OPEN_FILES = 32
+"""Folder of files that are being written; a killed run leaves incomplete files only here."""
+_FATAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+"""Errors that would occur for the next file too."""
+_MAX_OPEN_FILES = 32
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
-"""Kinds of storage where the only folder to make would be a bucket, of a mistyped name say."""
+"""Kinds of storage where making a folder would make a bucket, possibly of a mistyped name."""
 
 
-class Unwritable(KerasPartsError):
-    """Results cannot be written at all: the disk is full, or the folder refuses."""
+class OutputError(KerasPartsError):
+    """No results can be written: the disk is full, or the folder refuses."""
 
 
-def open_output(path: str | PathLike, owner: str):
+class Log(Protocol):
+    """A file to which lines are appended."""
+
+    def append(self, line: bytes) -> None:
+        """Append a line, which contains no line feed."""
+
+    def close(self) -> None:
+        """Flush all lines."""
+
+
+class Output(Protocol):
+    """An output folder. Names of files are relative, with forward slashes.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    path: Any
+
+    def prepare(self) -> None:
+        """Make the folder, and check that files can be written to it.
+
+        Raises:
+            OutputError: they cannot.
+            KerasPartsError: another process with the same owner is writing to it.
+        """
+
+    def close(self) -> None:
+        """Release the folder, and remove unfinished files."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file atomically; it replaces an older one.
+
+        Raises:
+            OutputError: no file can be written.
+            OSError: this file cannot be written.
+        """
+
+    def create(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """Open a file for writing; it appears under its name at the end of the block."""
+
+    def log(self, name: str) -> Log:
+        """A new file of lines."""
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+    def names(self, folder: str) -> list[str]:
+        """The content of a folder ("" for this one), sorted; empty if it does not exist."""
+
+    def open(self, name: str) -> Any:
+        """Open a file for reading bytes."""
+
+    def line_at(self, name: str, offset: int) -> bytes:
+        """The line of a file that begins at `offset`."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it exists."""
+
+
+def open_output(path: str | PathLike[str], owner: str) -> Output:
     """The output folder at a path or address.
 
     Args:
-        path: made when the first file is written.
-        owner: a name that no other process writing there has.
+        path: created with the first file.
+        owner: a name that no other process writing to the folder has.
     """
     return RemoteOutput(path, owner) if is_address(path) else LocalOutput(path, owner)
 
 
 class LocalOutput:
-    """A folder on a file system. Names are relative, with forward slashes.
+    """An output folder on a file system; see `Output`."""
 
-    Attributes:
-        path: the folder.
-    """
-
-    def __init__(self, path, owner):
+    def __init__(self, path: str | PathLike[str], owner: str) -> None:
         self.path = Path(path)
         self._unfinished = self.path / UNFINISHED / owner
-        self._folders, self._reading, self._lock = set(), {}, None
-        self._placing = Lock()  # no folder goes while a file is put into it
+        self._folders: set[Path] = set()
+        self._open_files: dict[str, IO[bytes]] = {}
+        self._lock: BaseFileLock | None = None
+        # A folder must not be removed as empty just before a file is moved into it.
+        self._folder_lock = Lock()
 
-    def prepare(self):
-        """Make the folder, take it for this owner, and remove what killed ones left.
-
-        Raises:
-            Unwritable: it cannot be made. KerasPartsError: the owner is at work in another process.
-        """
-        with self._refusals(self.path):
+    def prepare(self) -> None:
+        with self._output_errors(self.path):
             self._unfinished.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self._unfinished)
+            self._lock = _try_lock(self._unfinished)
             if self._lock is None:
                 raise KerasPartsError(
                     f"{self.path}: another process is writing these results: wait for it, or "
-                    "choose another --output"
+                    "choose another --output",
+                    path=self.path,
                 )
             self._clear()
             self._unfinished.mkdir()
-            with open(self._unfinished / "probe", "wb"):  # a folder may be there and refuse files
+            with open(self._unfinished / "probe", "wb"):  # the folder may exist but be read-only
                 pass
 
-    def close(self):
-        """Give the folder back and leave nothing unfinished in it."""
-        for file in self._reading.values():
+    def close(self) -> None:
+        for file in self._open_files.values():
             file.close()
-        self._reading.clear()
+        self._open_files.clear()
         if self._lock:
             self._clear()
-            _unlocked(self._unfinished, self._lock)
+            _unlock(self._unfinished, self._lock)
             self._lock = None
-            with suppress(OSError):  # others are at work
+            with suppress(OSError):  # not empty: another process is writing
                 self._unfinished.parent.rmdir()
 
-    def _clear(self):
-        """Remove what this owner, and others that are not at work any more, left unfinished."""
+    def _clear(self) -> None:
+        """Remove unfinished files of this owner, and of processes that are no longer running."""
         shutil.rmtree(self._unfinished, ignore_errors=True)
         for folder in self._unfinished.parent.iterdir():
-            if folder.is_dir() and (lock := _locked(folder)):
+            if folder.is_dir() and (lock := _try_lock(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
-                _unlocked(folder, lock)
+                _unlock(folder, lock)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, in place of an older one.
-
-        Raises:
-            Unwritable: the disk is full or the folder refuses. OSError: this file cannot be
-                written.
-        """
         with self.create(name) as file:
             file.write(content)
 
     @contextmanager
-    def create(self, name: str):
-        """A file opened for writing bytes; it is there under its name when the block ends."""
+    def create(self, name: str) -> Iterator[IO[bytes]]:
         target, unfinished = self.path / name, self._unfinished / uuid.uuid4().hex
-        with self._refusals(target):
+        with self._output_errors(target):
             try:
                 with open(unfinished, "wb") as file:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
-                with self._placing:
+                with self._folder_lock:
                     if target.parent not in self._folders:
                         target.parent.mkdir(parents=True, exist_ok=True)
                         self._folders.add(target.parent)
@@ -117,41 +167,36 @@ class LocalOutput:
             finally:
                 unfinished.unlink(missing_ok=True)
 
-    def log(self, name: str):
-        """A new file of lines; see `LocalLog`."""
-        with self._refusals(self.path / name):
+    def log(self, name: str) -> "LocalLog":
+        with self._output_errors(self.path / name):
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            return LocalLog(self.path / name, self._refusals)
+            return LocalLog(self.path / name, self._output_errors)
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
         return os.path.exists(self.path / name)
 
     def names(self, folder: str) -> list[str]:
-        """What lies directly in a folder ("" for all of it), sorted; nothing if there is none."""
         try:
             return sorted(_below(folder, name) for name in os.listdir(self.path / folder))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def open(self, name: str):
-        """A file opened for reading bytes."""
+    def open(self, name: str) -> IO[bytes]:
         return open(self.path / name, "rb")
 
     def line_at(self, name: str, offset: int) -> bytes:
-        """The line of a file that begins at `offset`."""
-        if name not in self._reading:
-            if len(self._reading) == _OPEN_FILES:
-                self._reading.pop(next(iter(self._reading))).close()
-            self._reading[name] = open(self.path / name, "rb")
-        self._reading[name].seek(offset)
-        return self._reading[name].readline()
+        if name not in self._open_files:
+            if len(self._open_files) == _MAX_OPEN_FILES:
+                self._open_files.pop(next(iter(self._open_files))).close()
+            self._open_files[name] = open(self.path / name, "rb")
+        self._open_files[name].seek(offset)
+        return self._open_files[name].readline()
 
     def remove(self, name: str) -> None:
-        """Remove a file, and its folder when that is empty; nothing if there is none."""
+        """Remove a file, if it exists, and its folders if they are empty then."""
         path = self.path / name
         path.unlink(missing_ok=True)
-        with self._placing:
+        with self._folder_lock:
             for folder in path.parents:
                 if folder == self.path or not folder.is_dir() or any(folder.iterdir()):
                     return
@@ -159,21 +204,22 @@ class LocalOutput:
                 self._folders.discard(folder)
 
     @contextmanager
-    def _refusals(self, path):
+    def _output_errors(self, path: Path) -> Iterator[None]:
+        """Turn errors that would occur for the next file too into an `OutputError`."""
         try:
             yield
         except OSError as error:
-            if error.errno in _UNWRITABLE or path == self.path:
+            if error.errno in _FATAL_ERRORS or path == self.path:
                 text = f"{path}: results cannot be written: {error.strerror}"
-                raise Unwritable(text) from error
+                raise OutputError(text, path=path) from error
             raise
 
 
-def _below(folder, name):
+def _below(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _locked(folder):
+def _try_lock(folder: Path) -> "BaseFileLock | None":
     """The lock on a folder of unfinished files, or None if another process has it."""
     from filelock import FileLock, Timeout
 
@@ -185,83 +231,73 @@ def _locked(folder):
     return lock
 
 
-def _unlocked(folder, lock):
+def _unlock(folder: Path, lock: "BaseFileLock") -> None:
     Path(f"{folder}.lock").unlink(missing_ok=True)
     lock.release()
 
 
 class LocalLog:
-    """Lines that are on their way to the disk when `append` returns: a killed process loses none.
+    """A log whose lines are written unbuffered, so that a killed process loses none.
 
-    A line that was cut short (a full disk, a power cut) is one without a line feed.
+    A truncated line (full disk, power failure) is one without a line feed.
     """
 
-    def __init__(self, path, refusals):
-        self._path, self._refusals = path, refusals
+    def __init__(self, path: Path, output_errors: Any) -> None:
+        self._path, self._output_errors = path, output_errors
         self._file = open(path, "xb", buffering=0)
 
     def append(self, line: bytes) -> None:
-        """Add a line, which holds no line feed."""
-        with self._refusals(self._path):
+        with self._output_errors(self._path):
             rest = memoryview(line + b"\n")
             while rest:
                 rest = rest[self._file.write(rest) :]
 
-    def close(self):
-        """Have all lines on the disk."""
-        with self._refusals(self._path):
+    def close(self) -> None:
+        with self._output_errors(self._path):
             os.fsync(self._file.fileno())
             self._file.close()
 
 
 class RemoteOutput:
-    """A folder at an address. Stores of objects make each file whole or not at all themselves."""
+    """An output folder at an address; see `Output`. Object storage itself writes atomically."""
 
-    def __init__(self, path, owner):
+    def __init__(self, path: str, owner: str) -> None:
         self.path = path.rstrip("/")
         self._system, self._root = file_system(self.path)
         self._has_folders = self.path.partition("://")[0] not in _WITHOUT_FOLDERS
-        self._reading = {}
+        self._contents: dict[str, bytes] = {}
 
-    def prepare(self):
-        """Find out whether files can be written there."""
+    def prepare(self) -> None:
         self.write(f"{UNFINISHED}/probe", b"")
         self.remove(f"{UNFINISHED}/probe")
 
-    def close(self):
-        """Nothing is left to be done."""
+    def close(self) -> None:
+        """Nothing to release."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, in place of an older one.
-
-        Raises:
-            Unwritable: the store refuses.
-        """
         path = self._at(name)
         try:
             self._make_folder(path)
             self._system.pipe_file(path, content)
-        except Exception as error:  # each kind of store has errors of its own
-            raise Unwritable(f"{self.path}/{name}: results cannot be written: {error}") from error
+        except Exception as error:  # each kind of storage raises other errors
+            text = f"{self.path}/{name}: results cannot be written: {error}"
+            raise OutputError(text, path=f"{self.path}/{name}") from error
 
     @contextmanager
-    def create(self, name: str):
-        """A file opened for writing bytes; it is there under its name when the block ends."""
+    def create(self, name: str) -> Iterator[IO[bytes]]:
         path = self._at(name)
         self._make_folder(path)
         with self._system.transaction, self._system.open(path, "wb") as file:
             yield file
 
-    def log(self, name: str):
-        """A new file of lines; see `RemoteLog`."""
+    def log(self, name: str) -> "RemoteLog":
         return RemoteLog(self, name)
 
     def exists(self, name: str) -> bool:
-        """Taken for granted: asking for each file would take longer than writing it."""
+        """Always true: a request for each file would take longer than writing it."""
         return True
 
     def names(self, folder: str) -> list[str]:
-        """What lies directly in a folder ("" for all of it), sorted; nothing if there is none."""
         self._system.invalidate_cache()
         try:
             found = self._system.ls(self._at(folder).rstrip("/"), detail=False)
@@ -269,62 +305,57 @@ class RemoteOutput:
             return []
         return sorted(_below(folder, path.rstrip("/").rpartition("/")[2]) for path in found)
 
-    def open(self, name: str):
-        """A file opened for reading bytes."""
+    def open(self, name: str) -> Any:
         return self._system.open(self._at(name), "rb")
 
     def line_at(self, name: str, offset: int) -> bytes:
-        """The line of a file that begins at `offset`."""
-        if name not in self._reading:
-            if len(self._reading) == _OPEN_FILES:
-                self._reading.pop(next(iter(self._reading)))
-            self._reading[name] = self._system.cat_file(self._at(name))
-        content = self._reading[name]
+        if name not in self._contents:
+            if len(self._contents) == _MAX_OPEN_FILES:
+                self._contents.pop(next(iter(self._contents)))
+            self._contents[name] = self._system.cat_file(self._at(name))
+        content = self._contents[name]
         return content[offset : content.index(b"\n", offset) + 1]
 
     def remove(self, name: str) -> None:
-        """Remove a file; nothing if there is none."""
-        try:
+        with suppress(FileNotFoundError):
             self._system.rm_file(self._at(name))
-        except FileNotFoundError:
-            pass
 
-    def _make_folder(self, path):
+    def _make_folder(self, path: str) -> None:
         if self._has_folders:
             self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
 
-    def _at(self, name):
+    def _at(self, name: str) -> str:
         return f"{self._root}/{name}"
 
 
 class RemoteLog:
-    """Lines that reach the store a few at a time, as files of their own: objects cannot grow.
+    """A log in several files, each with some lines: objects in a storage cannot grow.
 
-    Each file begins with the first line of all. A killed process loses the last few lines, whose
-    pictures are segmented again.
+    Each file begins with the first line of the log. A killed process loses the last few lines,
+    whose pictures are segmented again.
     """
 
-    AT_A_TIME = 64
+    LINES_PER_FILE = 64
 
-    def __init__(self, output, name):
+    def __init__(self, output: RemoteOutput, name: str) -> None:
         self._output, (self._stem, self._suffix) = output, os.path.splitext(name)
-        self._head, self._lines, self._written = None, [], 0
+        self._head = b""
+        self._lines: list[bytes] = []
+        self._files = 0
 
     def append(self, line: bytes) -> None:
-        """Add a line, which holds no line feed."""
-        if self._head is None:
+        if not self._head:
             self._head = line + b"\n"
             return
         self._lines.append(line + b"\n")
-        if len(self._lines) == self.AT_A_TIME:
+        if len(self._lines) == self.LINES_PER_FILE:
             self._flush()
 
-    def close(self):
-        """Have all lines in the store."""
+    def close(self) -> None:
         if self._lines:
             self._flush()
 
-    def _flush(self):
-        name = f"{self._stem}.{self._written:06d}{self._suffix}"
+    def _flush(self) -> None:
+        name = f"{self._stem}.{self._files:06d}{self._suffix}"
         self._output.write(name, b"".join([self._head, *self._lines]))
-        self._lines, self._written = [], self._written + 1
+        self._lines, self._files = [], self._files + 1

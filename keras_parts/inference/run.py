@@ -1,61 +1,53 @@
-"""A run: which pictures are still to be segmented, what became of each, and the files of all.
+"""Segment picture files into a folder, resuming a previous run of the same settings.
 
-    run.json          settings, model, versions, counts, timing
-    labels.json       what labels mean
-    done/             the done log
-    failures.jsonl    pictures without results
-    FORMAT/...        results of each picture
-    coco.json, ...    results of all pictures
-
-A run that ended early, however, is gone on with by starting it again: what is finished stays.
-Of several shards, the one that finds everything finished writes the files of all.
+Finished pictures are kept when an interrupted run is started again. Of several shards, the one
+that finishes last writes the files of all pictures.
 """
 
-import hashlib
-import json
-import platform
-import re
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from os import PathLike
+from typing import Any
 
 from tqdm import tqdm
 
-from keras_parts import __version__
-from keras_parts.errors import ConfigError, DataError, KerasPartsError
+from keras_parts.errors import ConfigError, KerasPartsError
 from keras_parts.images.decoding import MAX_PIXELS
-from keras_parts.inference.done import FOLDER, Done, DoneLog, Failure
-from keras_parts.inference.engine import Engine
-from keras_parts.inference.inputs import ImageFile, find_images, shard
-from keras_parts.inference.output import Unwritable, open_output
-from keras_parts.inference.writers import FORMATS, Labels, create_writers
+from keras_parts.inference.done_log import DoneLog, Failure, Outcome
+from keras_parts.inference.engine import Engine, EngineFactory, PictureEngine
+from keras_parts.inference.inputs import ImageFile, find_images, select_shard
+from keras_parts.inference.output import OutputError, open_output
+from keras_parts.inference.results_folder import (
+    RUN_FILE,
+    ResultsFolder,
+    RunRecord,
+    run_records,
+)
+from keras_parts.inference.writers import create_writers
 from keras_parts.models.predictor import PartPredictor
-from keras_parts.results.palette import part_legend
-
-LABELS_FILE, FAILURES_FILE, RUN_FILE = "labels.json", "failures.jsonl", "run.json"
-_RUN_FILES = re.compile(r"run(-\d+-of-\d+)?\.json")
-_SHARD_FAILURES = re.compile(r"failures-\d+-of-\d+\.jsonl")
-_FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of a run.
+    """The counts of a run.
 
     Attributes:
-        found: pictures of this run, or of this shard.
-        done, failed: of these, numbers of pictures that were segmented now, and that were not.
-        kept: pictures that had been segmented before.
-        complete: whether the whole run, all shards, is finished and its files of all pictures
-            written.
+        found: number of pictures of this run, or of this shard.
+        done, failed: numbers of pictures that this run segmented, and that failed.
+        kept: number of pictures that a previous run segmented.
+        complete: whether all shards are finished and the files of all pictures are written.
         seconds: wall-clock time.
-        output: the folder of the results.
+        output: the output folder.
         formats: the formats written.
+
+    Example:
+        >>> from keras_parts.inference import Summary
+        >>> summary = Summary(8, 6, 0, 2, True, 3.0, "out", ("indexed",))
+        >>> summary.images_per_second
+        2.0
     """
 
     found: int
@@ -68,23 +60,24 @@ class Summary:
     formats: tuple[str, ...]
 
     @property
-    def images_per_second(self):
+    def images_per_second(self) -> float:
+        """Pictures that this run segmented, per second."""
         return self.done / self.seconds if self.seconds else 0.0
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         values = asdict(self) | {"formats": list(self.formats)}
         return values | {"images_per_second": round(self.images_per_second, 3)}
 
 
 def segment_files(
-    network: PartPredictor,
-    inputs: Iterable[ImageFile | str | PathLike],
-    output: str | PathLike,
+    predictor: PartPredictor,
+    inputs: Iterable[ImageFile | str | PathLike[str]],
+    output: str | PathLike[str],
     formats: Sequence[str] = ("indexed", "overlay"),
     *,
     model: str = "",
-    which_shard: str | None = None,
+    shard: str | None = None,
     max_failures: int | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -93,219 +86,149 @@ def segment_files(
     progress: bool = False,
     on_failure: Callable[[Failure], None] | None = None,
     on_remark: Callable[[str, str], None] | None = None,
-    arguments: Mapping | None = None,
-    engine: Callable = Engine,
+    arguments: Mapping[str, Any] | None = None,
+    engine: EngineFactory = Engine,
 ) -> Summary:
     """Segment picture files into a folder.
 
-    Every file is written whole or not at all. A picture that cannot be read, segmented or written
-    is a line of `failures.jsonl` and stops nothing. When the folder holds results of the same run,
-    only what is missing, has changed or had failed is done.
+    Every file is written atomically. A picture that cannot be read, segmented or written is
+    reported in `failures.jsonl`, and the run continues. If the folder has results of the same
+    settings, only pictures that are missing, have changed or failed are segmented.
 
     Args:
-        network: from `create_predictor(segmenter)`.
-        inputs: what `find_images` gave, or paths for it.
-        output: a folder or an address, made if need be.
-        formats: names out of `FORMATS`.
-        model: what the network is called in the results.
-        which_shard: "i/n" for the i-th of n shares of the pictures.
-        max_failures: stop when there are more; None never stops.
-        overwrite: remove the results of another run that are there.
-        dry_run: do nothing but count.
-        threads: for decoding, and as many for writing; None for one a core, 8 at most.
+        predictor: from `keras_parts.models.create_predictor`.
+        inputs: pictures from `find_images`, or paths for it.
+        output: a folder or an address, created if necessary.
+        formats: names from `FORMATS`.
+        model: name of the model in the results.
+        shard: "i/n" for the i-th of n shards of the pictures.
+        max_failures: stop after more failures; None never stops.
+        overwrite: remove the results of another run first.
+        dry_run: count the pictures only.
+        threads: number of decoding threads, and of writing threads; None for one per processor
+            core, at most 8.
         max_pixels: larger pictures fail.
-        progress: show a bar with the time left on stderr.
-        on_failure: called with each `Failure` as it happens.
-        on_remark: called with (path, remark) of pictures that there is something to say about.
-        arguments: what the user asked for, for run.json; JSON values.
-        engine: what does the work, made as `Engine` is.
+        progress: show a progress bar on stderr.
+        on_failure: called with each `Failure`.
+        on_remark: called with (path, remark) for each remark about a picture.
+        arguments: of the user, for run.json; JSON values.
+        engine: makes the engine, as `Engine` does.
 
     Raises:
-        ConfigError: a setting is out of range, or the folder holds results of another run.
-        DataError: a path among the inputs does not exist.
-        KerasPartsError: results cannot be written at all (disk full, no permission), another
-            process is writing them, or there were too many failures.
+        ConfigError: a setting is out of range, or the folder has results of another run.
+        DataError: an input path does not exist.
+        KerasPartsError: no results can be written (disk full, no permission), another process is
+            writing them, or there were too many failures.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts import data, inference, models, zoo
+        >>> Image.fromarray(data.load("toy", "test", count=1)[0].image).save("animal.png")
+        >>> predictor = models.create_predictor(zoo.load("toy"), batch_size=1)
+        >>> inference.segment_files(predictor, ["animal.png"], "segmented", ["indexed"]).done
+        1
     """
     started = time.time()
     writers = create_writers(formats)
-    files = list(inputs)
-    if not all(isinstance(file, ImageFile) for file in files):
-        files = find_images(files, exclude=[output])
-    chosen = shard(files, which_shard) if which_shard else files
-    if overwrite and which_shard:
-        raise ConfigError("one shard must not overwrite what the others write: remove the folder")
-    share = which_shard.replace("/", "-of-") if which_shard else ""
-    folder = open_output(output, share or "all")
-    settings = {"model": model, "names": list(network.names), "formats": list(formats)}
-    run = _Run(folder, settings | {"max_pixels": max_pixels} | network.settings, share)
+    files = _image_files(inputs, output)
+    if overwrite and shard:
+        raise ConfigError(
+            "a shard must not overwrite the results of the other shards: remove the folder",
+            setting="overwrite",
+        )
+    chosen = select_shard(files, shard) if shard else files
+    shard_name = shard.replace("/", "-of-") if shard else ""
+    opened = open_output(output, shard_name or "all")
+    settings = {"model": model, "names": list(predictor.names), "formats": list(formats)}
+    settings |= {"max_pixels": max_pixels} | {**predictor.settings}
+    folder = ResultsFolder(opened, settings, shard_name)
     if not overwrite:
-        run.check()
+        folder.check_configuration()
     if dry_run:
-        missing = chosen if overwrite else run.missing(chosen)
-        return _summary(_Tally(chosen, missing), output, formats)
-    work = engine(network, writers, folder, threads, max_pixels)
-    folder.prepare()
-    with closing(folder):
+        missing = chosen if overwrite else folder.missing(chosen)
+        return _summary(_Counts(chosen, missing), output, formats)
+    chosen_engine = engine(predictor, writers, opened, threads=threads, max_pixels=max_pixels)
+    opened.prepare()
+    with closing(opened):
         if overwrite:
-            run.forget()
-        tally = _Tally(chosen, run.missing(chosen), max_failures, on_failure, on_remark)
-        record = _Record(run, arguments, network.batch_size, started)
-        record.write("running", tally)
-        run.write_labels(network.names)
+            folder.remove_results()
+        counts = _Counts(chosen, folder.missing(chosen), max_failures, on_failure, on_remark)
+        record = RunRecord(folder, arguments, predictor.batch_size, started)
+        record.write("running", counts)
+        folder.write_labels(predictor.names)
         complete, status = False, "interrupted"
         try:
-            run.work(work, tally, progress)
+            _segment_missing(chosen_engine, folder, counts, progress)
             status = "complete"
         except KerasPartsError:
             status = "stopped"
             raise
         finally:
-            with suppress(Unwritable):  # there is an error to be told already
-                complete = run.end(files, writers, model, merge=status == "complete")
-                record.write(status, tally)
-                if complete and share:
-                    record.write(status, run.tally(files), RUN_FILE)
-    return _summary(tally, output, formats, complete, time.time() - started)
+            with suppress(OutputError):  # another error is being raised
+                complete = folder.finish(files, writers, model, merge=status == "complete")
+                record.write(status, counts)
+                if complete and shard:
+                    record.write(status, _total_counts(folder, files), RUN_FILE)
+    return _summary(counts, output, formats, complete, time.time() - started)
 
 
-def recorded_batch_size(output: str | PathLike) -> int | None:
-    """The batch size of the run in a folder, if there is one: with another, the last digits of
-    results may differ."""
-    return next((record["batch_size"] for _, record in _records(open_output(output, ""))), None)
+def recorded_batch_size(output: str | PathLike[str]) -> int | None:
+    """The batch size of the previous run in a folder; None if there is none.
+
+    With another batch size, results may differ in their last digits.
+
+    Args:
+        output: a folder or an address.
+
+    Example:
+        >>> from keras_parts.inference import recorded_batch_size
+        >>> recorded_batch_size("no such folder") is None
+        True
+    """
+    records = run_records(open_output(output, ""))
+    return next((record["batch_size"] for _, record in records), None)
 
 
-class _Run:
-    """A run as its folder knows it."""
-
-    def __init__(self, output, configuration, share):
-        self.output, self.configuration, self.share = output, configuration, share
-        text = json.dumps(configuration, sort_keys=True)
-        self.digest = hashlib.sha256(text.encode()).hexdigest()
-
-    def check(self):
-        """Raise ConfigError if the folder holds results of another run."""
-        for name, record in _records(self.output):
-            earlier = record["configuration"]
-            differing = [
-                f"{key} was {json.dumps(earlier.get(key))}, is {json.dumps(value)}"
-                for key, value in self.configuration.items()
-                if earlier.get(key) != value
-            ]
-            if differing:
-                raise ConfigError(
-                    f"{self.output.path} holds results of another run ({name}): "
-                    f"{'; '.join(differing)}. Choose another --output, or replace them "
-                    "(--overwrite)"
-                )
-
-    def forget(self):
-        """Remove what earlier runs wrote, and nothing else."""
-        for outcome in Done(self.output, None).outcomes():
-            for name in outcome.files:
-                self.output.remove(name)
-        written = [LABELS_FILE, FAILURES_FILE, *self.output.names(FOLDER)]
-        for name, record in _records(self.output):
-            written.append(name)
-            for known in set(record["configuration"]["formats"]) & set(FORMATS):
-                written += FORMATS[known][0].merged
-        for name in [*written, *self._failures_of_shards()]:
-            self.output.remove(name)
-
-    def missing(self, files):
-        """The pictures that have no results, or whose files have changed since."""
-        done = Done(self.output, self.digest)
-        return [file for file in files if not self._is_done(file, done.get(file))]
-
-    def _is_done(self, file, outcome):
-        if outcome is None or outcome.failure or not all(map(self.output.exists, outcome.files)):
-            return False
-        try:
-            if file.version() == outcome.version:
-                return True
-            return hashlib.sha256(file.read()).hexdigest() == outcome.sha256
-        except DataError:
-            return False
-
-    def write_labels(self, names):
-        """Write what labels mean: `{"background": 0, "parts": [{"label": 1, "name": ...,
-        "colour": "#rrggbb"}, ...]}`."""
-        self._write_json(LABELS_FILE, {"background": 0, "parts": part_legend(names)})
-
-    def work(self, engine, tally, progress):
-        """Segment what is missing and remember what became of each picture."""
-        log = DoneLog(self.output, f"{time.time_ns()}-{uuid.uuid4().hex[:8]}", self.digest)
-        bar = tqdm(
-            total=tally.found, initial=tally.kept, unit="image", disable=not progress, smoothing=0.1
-        )
-        with closing(log), bar, closing(engine.run(tally.missing, log.append)) as outcomes:
-            for outcome in outcomes:
-                bar.update()
-                tally.add(outcome)
-
-    def end(self, files, writers, model, merge):
-        """Write what is known of all pictures; returns whether the whole run is finished."""
-        done = Done(self.output, self.digest)
-        if not merge or not done.knows_all(files):
-            suffix = f"-{self.share}" if self.share else ""
-            self._write_failures(f"failures{suffix}.jsonl", done, files)
-            return False
-        labels = Labels(tuple(self.configuration["names"]), model)
-        for writer in writers:
-            if writer.merged:
-                writer.merge(_Records(done, files, writer.name), labels, self.output)
-        self._write_failures(FAILURES_FILE, done, files)
-        for name in self._failures_of_shards():
-            self.output.remove(name)
-        return True
-
-    def tally(self, files):
-        """The counts of all shards together."""
-        done = Done(self.output, self.digest)
-        tally = _Tally(files, files)
-        for file in files:
-            tally.count(done.get(file))
-        return tally
-
-    def _write_failures(self, name, done, files):
-        lines = [
-            json.dumps(asdict(outcome.failure)) + "\n"
-            for outcome in map(done.get, files)
-            if outcome and outcome.failure
-        ]
-        if lines:
-            self.output.write(name, "".join(lines).encode())
-        else:
-            self.output.remove(name)
-
-    def _failures_of_shards(self):
-        return [name for name in self.output.names("") if _SHARD_FAILURES.fullmatch(name)]
-
-    def _write_json(self, name, value):
-        self.output.write(name, (json.dumps(value, indent=2) + "\n").encode())
+def _image_files(
+    inputs: Iterable[ImageFile | str | PathLike[str]], output: str | PathLike[str]
+) -> list[ImageFile]:
+    given = list(inputs)
+    files = [each for each in given if isinstance(each, ImageFile)]
+    if len(files) == len(given):
+        return files
+    paths = [each.path if isinstance(each, ImageFile) else each for each in given]
+    return find_images(paths, exclude=[output])
 
 
-class _Tally:
-    """Counts pictures, tells of what is remarkable, and stops after too many failures."""
+class _Counts:
+    """Counts pictures, reports failures and remarks, and stops after too many failures."""
 
-    def __init__(self, files, missing, max_failures=None, on_failure=None, on_remark=None):
+    def __init__(
+        self,
+        files: Sequence[ImageFile],
+        missing: Sequence[ImageFile],
+        max_failures: int | None = None,
+        on_failure: Callable[[Failure], None] | None = None,
+        on_remark: Callable[[str, str], None] | None = None,
+    ) -> None:
         self.found, self.missing, self.kept = len(files), missing, len(files) - len(missing)
         self.done = self.failed = 0
         self._max_failures = max_failures
         self._on_failure, self._on_remark = on_failure, on_remark
 
     @property
-    def remaining(self):
+    def remaining(self) -> int:
         return self.found - self.kept - self.done - self.failed
 
-    def count(self, outcome):
+    def count(self, outcome: Outcome) -> None:
         """Count an outcome."""
         if outcome.failure:
             self.failed += 1
         else:
             self.done += 1
 
-    def add(self, outcome):
-        """Count an outcome and tell of it; raises KerasPartsError after too many failures."""
+    def report(self, outcome: Outcome) -> None:
+        """Count an outcome and report it; raise KerasPartsError after too many failures."""
         self.count(outcome)
         if self._on_remark:
             for remark in outcome.remarks:
@@ -319,80 +242,34 @@ class _Tally:
             )
 
 
-class _Record:
-    """run.json: what was asked for, with what, and how far it came."""
-
-    def __init__(self, run, arguments, batch_size, started):
-        self._run, self._started = run, started
-        self._head = {
-            "format": _FORMAT,
-            "configuration": run.configuration,
-            "batch_size": batch_size,
-            "shard": run.share or None,
-            "arguments": dict(arguments or {}),
-            "versions": _versions(),
-            "platform": {"system": platform.system(), "machine": platform.machine()},
-        }
-
-    def write(self, status, tally, name=None):
-        """Write it: "running", "complete", "stopped" or "interrupted"."""
-        seconds = time.time() - self._started
-        counts = {
-            "found": tally.found,
-            "done": tally.done,
-            "failed": tally.failed,
-            "kept": tally.kept,
-            "remaining": tally.remaining,
-        }
-        timing = {
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),
-            "seconds": round(seconds, 3),
-            "images_per_second": round(tally.done / seconds, 3) if seconds else None,
-        }
-        name = name or (f"run-{self._run.share}.json" if self._run.share else RUN_FILE)
-        rest = {"status": status, "counts": counts, "timing": timing}
-        self._run._write_json(name, self._head | rest)
+def _total_counts(folder: ResultsFolder, files: Sequence[ImageFile]) -> _Counts:
+    """The counts of all shards together."""
+    counts = _Counts(files, files)
+    for outcome in folder.outcomes(files):
+        counts.count(outcome)
+    return counts
 
 
-class _Records:
-    """(picture, record of one format) of all pictures with results, as often as one asks."""
-
-    def __init__(self, done, files, name):
-        self._done, self._files, self._name = done, files, name
-
-    def __iter__(self):
-        for file, outcome in self._done.outcomes_of(self._files):
-            if not outcome.failure:
-                yield file, outcome.records[self._name]
-
-
-def _records(output):
-    """(name, content) of the run files in a folder."""
-    for name in filter(_RUN_FILES.fullmatch, output.names("")):
-        with output.open(name) as file:
-            content = file.read()
-        try:
-            record = json.loads(content)
-            known = record["format"] == _FORMAT
-        except (ValueError, KeyError, TypeError):
-            known = False
-        if not known:
-            raise ConfigError(
-                f"{output.path}: {name} is not from this version of keras-parts: choose another "
-                "--output"
-            )
-        yield name, record
+def _segment_missing(
+    engine: PictureEngine, folder: ResultsFolder, counts: _Counts, progress: bool
+) -> None:
+    """Segment the missing pictures and log the outcome of each."""
+    log = DoneLog(folder.output, f"{time.time_ns()}-{uuid.uuid4().hex[:8]}", folder.digest)
+    bar = tqdm(
+        total=counts.found, initial=counts.kept, unit="image", disable=not progress, smoothing=0.1
+    )
+    with closing(log), bar, closing(engine.run(counts.missing, log.append)) as outcomes:
+        for outcome in outcomes:
+            bar.update()
+            counts.report(outcome)
 
 
-def _summary(tally, output, formats, complete=False, seconds=0.0):
-    counts = (tally.found, tally.done, tally.failed, tally.kept)
-    return Summary(*counts, complete, seconds, str(output), tuple(formats))
-
-
-def _versions():
-    versions = {"keras_parts": __version__, "python": platform.python_version()}
-    backend = sys.modules["keras"].config.backend() if "keras" in sys.modules else None
-    for name in ("numpy", "pillow", "keras", backend):
-        with suppress(metadata.PackageNotFoundError, TypeError, ValueError):
-            versions[name] = metadata.version(name)
-    return versions | {"backend": backend}
+def _summary(
+    counts: _Counts,
+    output: str | PathLike[str],
+    formats: Sequence[str],
+    complete: bool = False,
+    seconds: float = 0.0,
+) -> Summary:
+    numbers = (counts.found, counts.done, counts.failed, counts.kept)
+    return Summary(*numbers, complete, seconds, str(output), tuple(formats))

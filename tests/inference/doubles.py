@@ -1,4 +1,4 @@
-"""A network without Keras, for tests of everything around it."""
+"""A predictor without Keras, for tests of everything around it."""
 
 import numpy as np
 
@@ -7,15 +7,15 @@ from keras_parts.models import Predictor
 
 def halves(images):
     """Part 1 in the left half of the input, part 2 in the right one, none where it is black."""
-    answers = []
+    outputs = []
     for image in images:
         labels = np.where(np.arange(image.shape[1]) < image.shape[1] // 2, 1, 2)
         labels = labels * (image.sum(-1) > 0)
-        answers.append(9 * np.eye(3, dtype=np.float32)[labels])
-    return {"logits": np.stack(answers), **_described(images)}
+        outputs.append(9 * np.eye(3, dtype=np.float32)[labels])
+    return {"logits": np.stack(outputs), **_descriptors(images)}
 
 
-def _described(images):
+def _descriptors(images):
     means = images.mean((1, 2), dtype=np.float64).astype(np.float32)
     return {
         "descriptors": np.stack([means, 2 * means], axis=1),
@@ -23,13 +23,13 @@ def _described(images):
     }
 
 
-def network(forward=halves, size=33, **options):
+def predictor(forward=halves, size=33, **options):
     """A `Predictor` of two parts."""
     return Predictor(forward, ("left", "right"), size, **options)
 
 
 def contents(output):
-    """Name -> bytes of everything in a folder but the run's own notes."""
+    """Name -> content of all files in a folder but the run's own logs."""
     return {
         path.relative_to(output).as_posix(): path.read_bytes()
         for path in sorted(output.rglob("*"))

@@ -1,4 +1,4 @@
-"""The page: through its library's client, and as a browser shows it."""
+"""The page, through gradio's client and in a browser."""
 
 import importlib
 import shutil
@@ -27,7 +27,7 @@ NAMES = ("beak", "wing", "tail")
 class Halves:
     """A segmenter without Keras: beak on the left, wing on the right, never a tail."""
 
-    parts, part_names = 3, NAMES
+    num_parts, part_names = 3, NAMES
 
     def segment(self, image):
         width, height = image.size
@@ -47,16 +47,16 @@ def photo(tmp_path):
 
 @pytest.fixture(scope="module")
 def address():
-    """Of the page, served by this process."""
+    """Address of the page, served by this process."""
     pytest.importorskip("gradio", reason="pip install -r tests/integrations.txt")
     page = demo.create_page(Halves(), "halves")
     yield demo.serve(page)
     page.close(verbose=False)
 
 
-def test_what_is_shown_of_a_photo():
+def test_contents_of_the_page():
     image = np.zeros((1000, 2600, 3), np.uint8)
-    (shown, masks), rows = demo.found(Halves(), image)
+    (shown, masks), rows = demo.show_parts(Halves(), image)
     assert shown.shape == (492, 1280, 3)
     assert [name for _, name in masks] == ["beak", "wing"]
     assert all(mask.shape == (492, 1280) for mask, _ in masks)
@@ -84,7 +84,7 @@ def test_through_the_client(address, photo, tmp_path):
 
 @pytest.mark.integration
 def test_in_a_browser(address, photo):
-    """A photo dropped on the page shows its parts, and nothing is asked of other servers."""
+    """A photo dropped on the page shows its parts, and no other server receives a request."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="pip install -r tests/integrations.txt"
     )
@@ -94,15 +94,15 @@ def test_in_a_browser(address, photo):
             browser = driver.chromium.launch(executable_path=program, args=BROWSER)
         except playwright.Error as error:
             pytest.skip(f"no browser to test with: {str(error).splitlines()[0]}")
-        page, asked = browser.new_page(), []
+        page, requested = browser.new_page(), []
         page.set_default_timeout(300_000)
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requested.append(request.url))
         page.goto(address)
         page.locator("input[type=file]").first.set_input_files(photo)
         page.get_by_role("button", name="beak").wait_for()
         assert page.get_by_role("button", name="wing").is_visible()
         assert page.get_by_text("50").count() >= 2
-        elsewhere = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+        elsewhere = [url for url in requested if not url.startswith((address, "data:", "blob:"))]
         assert elsewhere == []
         browser.close()
 

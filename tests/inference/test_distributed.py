@@ -1,4 +1,4 @@
-"""In Ray's actors: the same files, even when one of them is killed."""
+"""Ray's actors write the same files, even if one of them is killed."""
 
 import functools
 import os
@@ -12,7 +12,7 @@ from PIL import Image
 from keras_parts.errors import KerasPartsError
 from keras_parts.inference import segment_files
 from keras_parts.inference.distributed import ray_engine
-from tests.inference.doubles import contents, halves, network
+from tests.inference.doubles import contents, halves, predictor
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +37,7 @@ def many(tmp_path):
 
 
 def killed_once(images, marker):
-    """The double's forward pass; the first process that comes here a second time is killed."""
+    """The double's forward pass; the first process that calls it a second time is killed."""
     if not marker.exists():
         marker.touch()
     elif not marker.with_suffix(".killed").exists():
@@ -47,7 +47,7 @@ def killed_once(images, marker):
 
 
 def make(marker):
-    return network(functools.partial(killed_once, marker=marker), batch_size=2)
+    return predictor(functools.partial(killed_once, marker=marker), batch_size=2)
 
 
 def refuse():
@@ -55,29 +55,29 @@ def refuse():
 
 
 def test_a_run_with_an_actor_killed_equals_one_on_this_machine(many, tmp_path):
-    segment_files(network(batch_size=2), [many], tmp_path / "one", FORMATS)
+    segment_files(predictor(batch_size=2), [many], tmp_path / "one", FORMATS)
     marker = Path(tmp_path, "marker")
     summary = segment_files(
-        network(batch_size=2), [many], tmp_path / "ray", FORMATS,
+        predictor(batch_size=2), [many], tmp_path / "ray", FORMATS,
         engine=ray_engine(functools.partial(make, marker), workers=2),
     )  # fmt: skip
     assert marker.with_suffix(".killed").exists()
     assert summary.complete and (summary.done, summary.failed) == (24, 1)
     assert contents(tmp_path / "ray") == contents(tmp_path / "one")
-    again = segment_files(network(batch_size=2), [many], tmp_path / "ray", FORMATS)
+    again = segment_files(predictor(batch_size=2), [many], tmp_path / "ray", FORMATS)
     assert again.kept == 24
 
 
 def test_an_actor_that_cannot_start_is_an_error(many, tmp_path):
     with pytest.raises(KerasPartsError, match="no such model here"):
         segment_files(
-            network(), [many], tmp_path / "out", ["csv"], engine=ray_engine(refuse, workers=1)
+            predictor(), [many], tmp_path / "out", ["csv"], engine=ray_engine(refuse, workers=1)
         )
 
 
 def test_a_cluster_that_is_not_there_is_an_error(many, tmp_path):
     with pytest.raises(KerasPartsError, match="Ray does not start"):
         segment_files(
-            network(), [many], tmp_path / "out", ["csv"],
+            predictor(), [many], tmp_path / "out", ["csv"],
             engine=ray_engine(refuse, address="auto"),
         )  # fmt: skip

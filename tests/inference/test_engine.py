@@ -11,14 +11,13 @@ from keras_parts.errors import ConfigError, DataError, KerasPartsError
 from keras_parts.inference import Failure, engine, find_images, segment_files
 from keras_parts.inference.writers.overlay import OverlayWriter
 from keras_parts.models import Predictor
-from keras_parts.models import predictor as network
-from tests.inference.doubles import contents, halves
-from tests.inference.doubles import network as fake
+from keras_parts.models import predictor as predictors
+from tests.inference.doubles import contents, halves, predictor
 
 
 def segment(photos, output, forward=halves, batch_size=8, tile=None, **options):
     return segment_files(
-        fake(forward, batch_size=batch_size, tile=tile), [photos], output, **options
+        predictor(forward, batch_size=batch_size, tile=tile), [photos], output, **options
     )
 
 
@@ -82,12 +81,12 @@ def test_bad_files_are_reported_and_skipped(photos, tmp_path):
     assert "indexed/cut.png" not in contents(tmp_path / "out")
 
 
-def test_results_inside_the_input_folder_are_no_inputs(photos):
+def test_results_inside_the_input_folder_are_not_inputs(photos):
     segment(photos, photos / "out")
     assert segment(photos, photos / "out").found == 3
 
 
-def test_names_with_anything_in_them(photos, tmp_path):
+def test_unusual_names(photos, tmp_path):
     source = photos / "a.png"
     names = ["mit Leerzeichen ü", "鳥.photo.v2", "q'\"#%&", "n" * 250, "new\nline"]
     for name in names:
@@ -97,7 +96,7 @@ def test_names_with_anything_in_them(photos, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
-def test_names_that_are_no_unicode(photos, tmp_path):
+def test_names_that_are_not_unicode(photos, tmp_path):
     for name in (b"caf\xe9.png", b"bad\xff.png"):
         target = os.fsencode(photos) + b"/" + name
         with open(target, "wb") as file:
@@ -109,12 +108,12 @@ def test_names_that_are_no_unicode(photos, tmp_path):
     assert segment(photos, tmp_path / "out").kept == 4
 
 
-def test_a_picture_that_breaks_the_network_costs_only_itself(photos, tmp_path):
+def test_a_picture_on_which_the_predictor_fails_fails_alone(photos, tmp_path):
     Image.new("RGB", (40, 40), (1, 2, 3)).save(photos / "odd.png")
 
     def fails_on_odd(images):
         if (images[:, 16, 16] == (1, 2, 3)).all(-1).any():
-            raise RuntimeError("shape is not to my liking")
+            raise RuntimeError("cannot process this shape")
         return halves(images)
 
     for tile in (None, 24):
@@ -123,10 +122,10 @@ def test_a_picture_that_breaks_the_network_costs_only_itself(photos, tmp_path):
         assert (summary.done, summary.failed) == (3, 1)
         failure = json.loads((output / "failures.jsonl").read_text())
         assert failure["path"].endswith("odd.png") and failure["stage"] == "segment"
-        assert failure["message"] == "shape is not to my liking"
+        assert failure["message"] == "cannot process this shape"
 
 
-def test_a_picture_that_cannot_be_written_costs_only_itself(photos, tmp_path, monkeypatch):
+def test_a_picture_that_cannot_be_written_fails_alone(photos, tmp_path, monkeypatch):
     content = OverlayWriter.content
 
     def fails_on_b(writer, parts):
@@ -139,7 +138,7 @@ def test_a_picture_that_cannot_be_written_costs_only_itself(photos, tmp_path, mo
     assert (summary.done, summary.failed) == (2, 1)
     failure = json.loads((tmp_path / "out/failures.jsonl").read_text())
     assert failure["stage"] == "write" and failure["error"] == "ValueError"
-    # Half of its results would look like all of them.
+    # An incomplete set of results must not look complete.
     assert not [name for name in contents(tmp_path / "out") if "/b." in name]
 
 
@@ -154,7 +153,7 @@ def test_batches_have_one_shape_and_size(photos, tmp_path):
     assert shapes == [(2, 33, 33, 3)] * 2
 
 
-def test_inputs_of_many_shapes_go_through_few(photos, tmp_path):
+def test_few_network_inputs_have_different_shapes(photos, tmp_path):
     rng = np.random.default_rng(0)
     for index in range(30):
         size = (*rng.integers(20, 200, 2), 3)
@@ -173,7 +172,7 @@ def test_inputs_of_many_shapes_go_through_few(photos, tmp_path):
     assert max(max(side) for side in sides) <= 4 * 33 and len(sides) <= 15
 
 
-def test_the_network_runs_in_the_calling_thread(photos, tmp_path):
+def test_the_predictor_runs_in_the_calling_thread(photos, tmp_path):
     threads = set()
 
     def forward(images):
@@ -184,8 +183,8 @@ def test_the_network_runs_in_the_calling_thread(photos, tmp_path):
     assert threads == {threading.current_thread()}
 
 
-def test_few_pictures_are_held_at_a_time(photos, tmp_path, monkeypatch):
-    """Whatever the number of files: those read ahead, a batch, and those being written."""
+def test_few_pictures_are_in_memory(photos, tmp_path, monkeypatch):
+    """Those waiting for the predictor, a batch, and those being written."""
     for index in range(60):
         (photos / f"copy{index}.png").write_bytes((photos / "a.png").read_bytes())
     lock, held, most = threading.Lock(), 0, 0
@@ -212,9 +211,9 @@ def test_few_pictures_are_held_at_a_time(photos, tmp_path, monkeypatch):
     assert most <= (4 + 2) + 4 + (4 + 2 + 1)
 
 
-def test_large_pictures_are_read_again_instead_of_held(photos, tmp_path, monkeypatch):
+def test_large_pictures_are_read_again_when_written(photos, tmp_path, monkeypatch):
     segment(photos, tmp_path / "small")
-    monkeypatch.setattr(engine, "_LARGE", 60 * 80)
+    monkeypatch.setattr(engine, "_LARGE_PICTURE", 60 * 80)
     read, kept = [], []
     decode, original = engine.decode_picture, engine._Item.__init__
 
@@ -222,26 +221,26 @@ def test_large_pictures_are_read_again_instead_of_held(photos, tmp_path, monkeyp
         read.append(name.rpartition("in/")[2])
         return decode(content, name, limit)
 
-    def remembered(item, *args):
+    def noted_item(item, *args):
         original(item, *args)
         kept.append((item.file.relative, item.image is None))
 
     monkeypatch.setattr(engine, "decode_picture", noted)
-    monkeypatch.setattr(engine._Item, "__init__", remembered)
+    monkeypatch.setattr(engine._Item, "__init__", noted_item)
     segment(photos, tmp_path / "large", threads=3)
     assert sorted(read) == ["a.png", "a.png", "b.png", "b.png", "sub/a.png"]
     assert sorted(kept) == [("a.png", True), ("b.png", True), ("sub/a.png", False)]
     assert contents(tmp_path / "small") == contents(tmp_path / "large")
 
 
-@pytest.mark.parametrize(("at_once", "most"), [(1, 1), (2 * 80 * 90, 2), (10**6, 4)])
-def test_so_many_pixels_are_looked_at_by_all_threads(tmp_path, monkeypatch, at_once, most):
+@pytest.mark.parametrize(("budget", "most"), [(1, 1), (2 * 80 * 90, 2), (10**6, 4)])
+def test_pixels_processed_at_a_time_are_limited(tmp_path, monkeypatch, budget, most):
     folder = tmp_path / "in"
     folder.mkdir()
     for index in range(12):
         Image.new("RGB", (90, 80)).save(folder / f"{index}.png")
-    monkeypatch.setattr(engine, "_AT_ONCE", at_once)
-    monkeypatch.setattr(engine, "_LARGE", 1)
+    monkeypatch.setattr(engine, "_MAX_ACTIVE_PIXELS", budget)
+    monkeypatch.setattr(engine, "_LARGE_PICTURE", 1)
     lock, inside, seen = threading.Lock(), 0, []
     together, decode = threading.Barrier(most, timeout=60), engine.decode_picture
 
@@ -260,9 +259,9 @@ def test_so_many_pixels_are_looked_at_by_all_threads(tmp_path, monkeypatch, at_o
     assert summary.done == 12 and max(seen) == most
 
 
-def test_a_large_picture_that_changes_meanwhile_fails(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "_LARGE", 1)
-    monkeypatch.setattr(engine.Engine, "_ahead", 1)
+def test_a_large_picture_that_changes_before_it_is_written_fails(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_LARGE_PICTURE", 1)
+    monkeypatch.setattr(engine.Engine, "_max_waiting", 1)
 
     def forward(images):
         if not (tmp_path / "swapped").exists():
@@ -282,8 +281,8 @@ def test_results_do_not_depend_on_batches_and_threads(photos, tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_tiles_see_more_and_join_without_a_seam(tmp_path):
-    """A network that tells brightness: in tiles it resolves what it cannot see as a whole."""
+def test_tiles_resolve_more_and_join_without_a_seam(tmp_path):
+    """Parts by brightness: tiles resolve stripes that the downsampled image does not."""
     y, x = np.mgrid[:96, :128]
     stripes = (x // 4 + y // 4) % 2 == 0
 
@@ -293,19 +292,19 @@ def test_tiles_see_more_and_join_without_a_seam(tmp_path):
 
     image = np.where(stripes, 255, 0).astype(np.uint8)[..., None].repeat(3, -1)
     wanted = np.where(stripes, 1, 2)
-    whole = fake(brightness, 17).segment(image).labels
-    tiles = fake(brightness, 33, tile=32, batch_size=4).segment(image).labels
+    whole = predictor(brightness, 17).segment(image).labels
+    tiles = predictor(brightness, 33, tile=32, batch_size=4).segment(image).labels
     assert (whole == wanted).mean() < 0.75
     assert (tiles == wanted).mean() > 0.9
     flat = np.full((70, 90, 3), 77, np.uint8)
-    logits = np.asarray(fake(brightness, 33, tile=24, batch_size=2).segment(flat).logits)
+    logits = np.asarray(predictor(brightness, 33, tile=24, batch_size=2).segment(flat).logits)
     np.testing.assert_allclose(logits[..., 1], 77 - 127.5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("length", [5, 16, 17, 31, 40, 100])
 def test_weights_of_tiles_sum_to_one(length):
     total, starts = np.zeros(length), []
-    for start, stop, weights in network._tiles(length, 16):
+    for start, stop, weights in predictors._tiles(length, 16):
         assert weights.min() > 0 and stop - start == min(16, length)
         total[start:stop] += weights
         starts.append(start)
@@ -317,7 +316,7 @@ def test_remarks_on_animations(photos, tmp_path):
     frames = [Image.new("RGB", (30, 20), (i, 50, 50)) for i in (10, 90, 200)]
     frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:])
     remarks = []
-    summary = segment(photos, tmp_path / "out", on_remark=lambda *said: remarks.append(said))
+    summary = segment(photos, tmp_path / "out", on_remark=lambda *remark: remarks.append(remark))
     assert summary.failed == 0
     assert remarks == [("moving.gif", "holds 3 frames: only the first is used")]
 
@@ -336,8 +335,8 @@ def test_nothing_to_do(tmp_path):
         ({"batch_size": 0}, "batch_size is 0"),
         ({"threads": 0}, "threads is 0"),
         ({"tile": 3}, "tile is 3"),
-        ({"which_shard": "0/4"}, "shard is '0/4'"),
-        ({"which_shard": "1/4", "overwrite": True}, "one shard must not"),
+        ({"shard": "0/4"}, "shard is '0/4'"),
+        ({"shard": "1/4", "overwrite": True}, "a shard must not"),
     ],
 )
 def test_bad_options(photos, tmp_path, options, message):
@@ -356,9 +355,9 @@ def test_pictures_above_the_limit_fail(photos, tmp_path):
     assert (summary.done, summary.failed) == (2, 1)
 
 
-def test_lists_of_files_are_taken_as_they_are(photos, tmp_path):
+def test_image_files_as_inputs(photos, tmp_path):
     files = find_images([photos])
-    summary = segment_files(fake(), iter(files[:2]), tmp_path / "out", ["indexed"])
+    summary = segment_files(predictor(), iter(files[:2]), tmp_path / "out", ["indexed"])
     assert summary.found == 2
 
 
@@ -368,7 +367,7 @@ def test_output_that_cannot_be_a_folder(photos, tmp_path):
         segment(photos, tmp_path / "out")
 
 
-def _nasty(folder):
+def _unusual_files(folder):
     """Sixty files of every kind: name -> whether it can be segmented."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (24, 32, 3), np.uint8)
@@ -449,10 +448,10 @@ def _nasty(folder):
 
 @pytest.mark.filterwarnings("ignore:Palette images with Transparency")
 @pytest.mark.skipif(sys.platform == "win32", reason="names and links")
-def test_a_zoo_of_nasty_files(tmp_path):
+def test_damaged_and_unusual_files(tmp_path):
     folder, output = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
-    good, bad = _nasty(folder)
+    good, bad = _unusual_files(folder)
     assert len(good) + len(bad) >= 60
     formats = ["indexed", "overlay", "csv"]
     summary = segment(folder, output, batch_size=4, formats=formats)

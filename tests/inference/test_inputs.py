@@ -9,7 +9,7 @@ from keras_parts.inference import find_images
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """Make empty files below a working directory."""
+    """Create empty files in a temporary working folder."""
 
     def make(*names):
         for name in names:
@@ -89,19 +89,19 @@ def test_a_pattern_does_not_hide_files_from_the_next(tree):
     assert relative(find_images(["in/*/*.jpg", "in"])) == ["deep/1.jpg", "deep/2.png"]
 
 
-def test_what_exists_is_not_a_pattern(tree):
+def test_an_existing_path_is_not_a_pattern(tree):
     tree("in/photo[1].jpg", "in/photo1.jpg", "odd*/a.jpg", "oddly/b.jpg")
     assert relative(find_images(["in/photo[1].jpg"])) == ["photo[1].jpg"]
     assert relative(find_images(["odd*"])) == ["a.jpg"]
 
 
-def test_results_of_twins_keep_the_suffix(tree):
+def test_results_keep_the_suffix_of_pictures_with_the_same_name(tree):
     tree("in/a.jpg", "in/a.png", "in/b.jpg", "in/c.x.jpg")
     results = [file.result for file in find_images(["in"])]
     assert results == ["a.jpg", "a.png", "b", "c.x"]
 
 
-def test_results_stay_unique_when_a_name_is_anothers_whole_name(tree):
+def test_result_names_are_unique_when_a_suffix_is_part_of_another_name(tree):
     tree("in/a.jpg", "in/a.png", "in/a.jpg.png")
     results = [file.result for file in find_images(["in"])]
     assert sorted(results) == ["a.jpg", "a.jpg.png", "a.png"]
@@ -149,7 +149,7 @@ def test_strange_names(tree):
     assert all(os.path.isfile(file.path) for file in files)
 
 
-def test_nothing_gives_nothing(tree):
+def test_empty_inputs(tree):
     tree("in/readme.md")
     assert find_images(["in"]) == []
     assert find_images([]) == []
@@ -159,7 +159,7 @@ def test_nothing_gives_nothing(tree):
 def test_lists_of_paths(tree, monkeypatch):
     tree("in/1.jpg", "in/sub/2.jpg", "lists/x.txt")
     Path("lists/x.txt").write_bytes(b"in/sub/2.jpg\r\n\nin/1.jpg\nin/gone.jpg")
-    # What is listed is not looked at: one that is missing fails when it is read.
+    # Listed files are not checked: a missing one fails when it is read.
     assert relative(find_images(["@lists/x.txt"])) == ["1.jpg", "gone.jpg", "sub/2.jpg"]
     with pytest.raises(DataError, match=r"gone\.txt: the list cannot be read"):
         find_images(["@gone.txt"])
@@ -241,7 +241,7 @@ def test_addresses(tree):
         store.rm("/photos", recursive=True)
 
 
-def test_addresses_of_no_known_kind():
+def test_addresses_of_unknown_kinds():
     pytest.importorskip("fsspec")
     with pytest.raises(ConfigError, match="nosuch"):
         find_images(["nosuch://a/b.jpg"])

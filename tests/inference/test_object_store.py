@@ -4,7 +4,7 @@ import pytest
 
 from keras_parts.errors import KerasPartsError
 from keras_parts.inference import segment_files
-from tests.inference.doubles import contents, network
+from tests.inference.doubles import contents, predictor
 
 pytestmark = pytest.mark.integration
 FORMATS = ["indexed", "csv"]
@@ -32,17 +32,17 @@ def store():
 def test_results_in_a_bucket_equal_those_on_a_disk(photos, tmp_path, store):
     for path in photos.rglob("*.png"):
         store.pipe_file(f"bucket/in/{path.relative_to(photos)}", path.read_bytes())
-    segment_files(network(), [photos], tmp_path / "out", FORMATS)
-    summary = segment_files(network(), ["s3://bucket/in"], "s3://bucket/out", FORMATS)
+    segment_files(predictor(), [photos], tmp_path / "out", FORMATS)
+    summary = segment_files(predictor(), ["s3://bucket/in"], "s3://bucket/out", FORMATS)
     assert summary.complete and summary.done == 3
     store.invalidate_cache()
     for name, content in contents(tmp_path / "out").items():
         assert store.cat_file(f"bucket/out/{name}") == content, name
-    assert segment_files(network(), ["s3://bucket/in"], "s3://bucket/out", FORMATS).kept == 3
+    assert segment_files(predictor(), ["s3://bucket/in"], "s3://bucket/out", FORMATS).kept == 3
 
 
 def test_a_missing_bucket_is_an_error_and_is_not_created(photos, store):
     with pytest.raises(KerasPartsError, match="nosuch/out"):
-        segment_files(network(), [photos], "s3://nosuch/out", FORMATS)
+        segment_files(predictor(), [photos], "s3://nosuch/out", FORMATS)
     store.invalidate_cache()
     assert not store.exists("nosuch")

@@ -1,4 +1,4 @@
-"""Results at an address: the same job, the same files."""
+"""Results at an address are the same files as on a disk."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from keras_parts.errors import KerasPartsError
 from keras_parts.inference import output, recorded_batch_size, segment_files
 from keras_parts.inference.output import RemoteLog
-from tests.inference.doubles import contents, network
+from tests.inference.doubles import contents, predictor
 
 fsspec = pytest.importorskip("fsspec")
 FORMATS = ["indexed", "cutouts", "label-studio", "csv"]
@@ -32,11 +32,11 @@ def remote(store):
 
 def test_results_at_an_address_are_those_on_a_disk(photos, tmp_path, store):
     (photos / "bad.png").touch()
-    segment_files(network(), [photos], tmp_path / "out", FORMATS)
-    summary = segment_files(network(), [photos], "memory://bucket/out", FORMATS)
+    segment_files(predictor(), [photos], tmp_path / "out", FORMATS)
+    summary = segment_files(predictor(), [photos], "memory://bucket/out", FORMATS)
     assert summary.complete and (summary.done, summary.failed) == (3, 1)
     assert remote(store) == contents(tmp_path / "out")
-    assert segment_files(network(), [photos], "memory://bucket/out", FORMATS).kept == 3
+    assert segment_files(predictor(), [photos], "memory://bucket/out", FORMATS).kept == 3
     assert recorded_batch_size("memory://bucket/out") == 8
 
 
@@ -46,50 +46,50 @@ def test_inputs_at_an_address(photos, tmp_path, store):
     store.pipe_file("/bucket/in/bad.jpg", b"")
     failures = []
     summary = segment_files(
-        network(), ["memory://bucket/in"], tmp_path / "out", FORMATS, on_failure=failures.append
+        predictor(), ["memory://bucket/in"], tmp_path / "out", FORMATS, on_failure=failures.append
     )
     assert summary.done == 3 and failures[0].path == "memory://bucket/in/bad.jpg"
-    segment_files(network(), [photos], tmp_path / "local", FORMATS)
+    segment_files(predictor(), [photos], tmp_path / "local", FORMATS)
     (tmp_path / "out/failures.jsonl").unlink()
     assert contents(tmp_path / "out") == contents(tmp_path / "local")
 
 
-def test_an_interrupted_job_at_an_address_goes_on(photos, store, monkeypatch):
-    monkeypatch.setattr(RemoteLog, "AT_A_TIME", 1)
+def test_an_interrupted_run_at_an_address_resumes(photos, store, monkeypatch):
+    monkeypatch.setattr(RemoteLog, "LINES_PER_FILE", 1)
     with pytest.raises(KerasPartsError, match="stopped"):
         (photos / "a.jpg").touch()
         segment_files(
-            network(batch_size=1), [photos], "memory://bucket/out", FORMATS, max_failures=0
+            predictor(batch_size=1), [photos], "memory://bucket/out", FORMATS, max_failures=0
         )
     (photos / "a.jpg").unlink()
-    summary = segment_files(network(), [photos], "memory://bucket/out", FORMATS)
+    summary = segment_files(predictor(), [photos], "memory://bucket/out", FORMATS)
     assert summary.complete and summary.found == 3
     record = json.loads(store.cat_file("/bucket/out/run.json"))
     assert record["status"] == "complete"
 
 
 def test_overwriting_at_an_address(photos, store):
-    segment_files(network(), [photos], "memory://bucket/out", FORMATS)
-    segment_files(network(), [photos], "memory://bucket/out", ["csv"], overwrite=True)
+    segment_files(predictor(), [photos], "memory://bucket/out", FORMATS)
+    segment_files(predictor(), [photos], "memory://bucket/out", ["csv"], overwrite=True)
     assert set(remote(store)) == {"labels.json", "parts.csv"}
 
 
-def test_a_store_that_refuses(photos, store, monkeypatch):
+def test_a_storage_that_refuses(photos, store, monkeypatch):
     def refuse(*args, **options):
         raise PermissionError("no such key")
 
     monkeypatch.setattr(type(store), "pipe_file", refuse)
     with pytest.raises(KerasPartsError, match="bucket/out.*results cannot be written: no such key"):
-        segment_files(network(), [photos], "memory://bucket/out", FORMATS)
+        segment_files(predictor(), [photos], "memory://bucket/out", FORMATS)
 
 
-def test_buckets_are_not_made(photos, store, monkeypatch):
-    """The name of one may be mistyped."""
+def test_buckets_are_not_created(photos, store, monkeypatch):
+    """The name may be mistyped."""
 
     def refuse(*args, **options):
-        raise AssertionError("a bucket is made")
+        raise AssertionError("a bucket is created")
 
     monkeypatch.setattr(output, "file_system", lambda path: (store, path.replace("s3:/", "")))
     monkeypatch.setattr(type(store), "makedirs", refuse)
-    assert segment_files(network(), [photos], "s3://bucket/out", FORMATS).complete
+    assert segment_files(predictor(), [photos], "s3://bucket/out", FORMATS).complete
     assert "parts.csv" in remote(store)

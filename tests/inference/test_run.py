@@ -1,4 +1,4 @@
-"""Nothing that was finished is lost, and what is gone on with ends as if never disturbed."""
+"""Finished pictures are kept, and a resumed run writes the same files as an undisturbed one."""
 
 import errno
 import json
@@ -15,18 +15,18 @@ from PIL import Image
 
 from keras_parts.errors import ConfigError, KerasPartsError
 from keras_parts.inference import find_images, output, recorded_batch_size, segment_files
-from keras_parts.inference.inputs import shard
-from tests.inference.doubles import contents, halves, network
+from keras_parts.inference.inputs import select_shard
+from tests.inference.doubles import contents, halves, predictor
 
 FORMATS = ["indexed", "overlay", "cutouts", "label-studio", "cvat", "csv", "descriptors-npy"]
 
 
 def segment(photos, folder, forward=halves, formats=FORMATS, tile=None, **options):
-    return segment_files(network(forward, tile=tile), [photos], folder, formats, **options)
+    return segment_files(predictor(forward, tile=tile), [photos], folder, formats, **options)
 
 
 def outputs(folder):
-    """Results, without logs and what a killed run left unfinished."""
+    """Names of the results, without logs and unfinished files."""
     kinds = (".unfinished/", "done/")
     return {name for name in contents(folder) if "/" in name and not name.startswith(kinds)}
 
@@ -45,7 +45,7 @@ def many(tmp_path):
     return folder
 
 
-def test_a_second_run_does_nothing_again(photos, tmp_path):
+def test_a_second_run_segments_nothing_again(photos, tmp_path):
     segment(photos, tmp_path / "out")
     before = contents(tmp_path / "out")
     calls = []
@@ -54,7 +54,7 @@ def test_a_second_run_does_nothing_again(photos, tmp_path):
     assert not calls and contents(tmp_path / "out") == before
 
 
-def test_only_what_is_missing_changed_or_new_is_done(photos, tmp_path):
+def test_only_missing_changed_and_new_pictures_are_segmented(photos, tmp_path):
     folder = tmp_path / "out"
     (photos / "bad.png").touch()
     segment(photos, folder)
@@ -67,8 +67,8 @@ def test_only_what_is_missing_changed_or_new_is_done(photos, tmp_path):
     Image.new("RGB", (20, 10), (9, 9, 9)).save(photos / "bad.png")
     assert segment(photos, folder).done == 1
     assert not (folder / "failures.jsonl").exists()
-    segment(photos, tmp_path / "anew")
-    assert contents(folder) == contents(tmp_path / "anew")
+    segment(photos, tmp_path / "again")
+    assert contents(folder) == contents(tmp_path / "again")
 
 
 def test_files_of_all_pictures_follow_the_inputs(photos, tmp_path):
@@ -91,14 +91,14 @@ def test_results_of_another_run_are_not_mixed(photos, tmp_path):
     assert set(contents(folder)) == {"mine.txt", "labels.json", "parts.csv"}
 
 
-def test_run_files_that_are_not_ours_are_left_alone(photos, tmp_path):
+def test_run_files_of_other_programs_are_kept(photos, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/run.json").write_text('{"epochs": 3}')
-    with pytest.raises(ConfigError, match=r"run\.json is not from"):
+    with pytest.raises(ConfigError, match=r"run\.json was not written by"):
         segment(photos, tmp_path / "out")
 
 
-def test_run_file_tells_what_was_done_with_what(photos, tmp_path):
+def test_run_file_records_settings_and_counts(photos, tmp_path):
     (photos / "bad.png").touch()
     segment(photos, tmp_path / "out", model="birds", arguments={"paths": ["in"]})
     record = json.loads((tmp_path / "out/run.json").read_text())
@@ -131,39 +131,37 @@ def test_too_many_failures_stop_the_run(many, tmp_path):
     assert record["status"] == "stopped" and record["counts"]["failed"] == 2
     assert len((tmp_path / "out/failures.jsonl").read_text().splitlines()) == 2
     assert segment(many, tmp_path / "out", max_failures=3).complete
-    segment(many, tmp_path / "anew")
-    assert contents(tmp_path / "out") == contents(tmp_path / "anew")
+    segment(many, tmp_path / "again")
+    assert contents(tmp_path / "out") == contents(tmp_path / "again")
 
 
 def test_shards_are_disjoint_and_stable(many):
     files = find_images([many])
-    shares = [shard(files, f"{i}/4") for i in range(1, 5)]
+    shares = [select_shard(files, f"{i}/4") for i in range(1, 5)]
     assert sorted(file.relative for share in shares for file in share) == sorted(
         file.relative for file in files
     )
     assert all(shares)
     fewer = [file for file in files if file.relative != shares[0][0].relative]
-    assert [shard(fewer, f"{i}/4") for i in range(2, 5)] == shares[1:]
+    assert [select_shard(fewer, f"{i}/4") for i in range(2, 5)] == shares[1:]
 
 
 def test_four_shards_equal_one_run(many, tmp_path):
     segment(many, tmp_path / "one")
-    summaries = [
-        segment(many, tmp_path / "four", which_shard=f"{index}/4") for index in (3, 1, 4, 2)
-    ]
+    summaries = [segment(many, tmp_path / "four", shard=f"{index}/4") for index in (3, 1, 4, 2)]
     assert [summary.complete for summary in summaries] == [False, False, False, True]
     assert sum(summary.found for summary in summaries) == 43
     assert contents(tmp_path / "four") == contents(tmp_path / "one")
     record = json.loads((tmp_path / "four/run.json").read_text())
     assert record["counts"]["done"] == 40 and record["counts"]["failed"] == 3
-    # Any of them again, or all together, find nothing left to do.
-    assert segment(many, tmp_path / "four", which_shard="2/4").kept > 0
+    # Running a shard or all of them again segments nothing.
+    assert segment(many, tmp_path / "four", shard="2/4").kept > 0
     assert segment(many, tmp_path / "four").kept == 40
     assert contents(tmp_path / "four") == contents(tmp_path / "one")
 
 
 def work(photos, folder, pause, options):
-    """`segment`, with a pause before each batch is answered."""
+    """`segment`, with a pause before each batch."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def slow(images):
@@ -191,27 +189,27 @@ def start():
 
 def test_shards_at_the_same_time(many, tmp_path, start):
     segment(many, tmp_path / "one")
-    processes = [start(many, tmp_path / "four", which_shard=f"{i}/4") for i in range(1, 5)]
+    processes = [start(many, tmp_path / "four", shard=f"{i}/4") for i in range(1, 5)]
     for process in processes:
         process.join(120)
         assert process.exitcode == 0
     assert contents(tmp_path / "four") == contents(tmp_path / "one")
 
 
-def test_killed_at_ten_moments_and_gone_on_with(many, tmp_path, start):
-    segment(many, tmp_path / "whole")
+def test_killed_at_ten_moments_and_resumed(many, tmp_path, start):
+    segment(many, tmp_path / "undisturbed")
     draw, kills, folders, finished = random.Random(0), 0, [], set()
     while kills < 10:
         if not finished:
             folders.append(tmp_path / f"killed{len(folders)}")
         process = start(many, folders[-1], pause=0.1)
-        # While it looks around, segments, writes or merges: a whole run takes longer.
+        # During listing, segmenting, writing or merging: a complete run takes longer.
         time.sleep(draw.uniform(0, 0.5))
         process.kill()
         process.join()
         assert process.exitcode in (0, -signal.SIGKILL)
         if process.exitcode == 0:
-            finished = set()  # the next one is killed from the beginning on
+            finished = set()  # the next run begins with an empty folder
             continue
         kills += 1
         for path in (folders[-1] / "indexed").rglob("*.png"):
@@ -221,10 +219,10 @@ def test_killed_at_ten_moments_and_gone_on_with(many, tmp_path, start):
     for folder in folders:
         summary = segment(many, folder)
         assert summary.complete and summary.done + summary.kept == 40
-        assert contents(folder) == contents(tmp_path / "whole")
+        assert contents(folder) == contents(tmp_path / "undisturbed")
 
 
-def test_interrupted_and_gone_on_with(many, tmp_path, start):
+def test_interrupted_and_resumed(many, tmp_path, start):
     process = start(many, tmp_path / "out", pause=0.3)
     while process.is_alive() and len(list((tmp_path / "out/indexed").glob("*.png"))) < 4:
         time.sleep(0.02)
@@ -237,8 +235,8 @@ def test_interrupted_and_gone_on_with(many, tmp_path, start):
     assert not (tmp_path / "out/parts.csv").exists()
     summary = segment(many, tmp_path / "out")
     assert summary.kept >= max(1, record["counts"]["done"])
-    segment(many, tmp_path / "anew")
-    assert contents(tmp_path / "out") == contents(tmp_path / "anew")
+    segment(many, tmp_path / "again")
+    assert contents(tmp_path / "out") == contents(tmp_path / "again")
 
 
 def test_two_processes_do_not_write_the_same_results(photos, tmp_path):
@@ -250,7 +248,7 @@ def test_two_processes_do_not_write_the_same_results(photos, tmp_path):
     assert segment(photos, tmp_path / "out").complete
 
 
-def test_a_disk_that_fills_up_stops_the_run_and_loses_nothing(many, tmp_path, monkeypatch):
+def test_a_full_disk_stops_the_run_and_finished_pictures_are_kept(many, tmp_path, monkeypatch):
     replace, written = os.replace, []
 
     def full(source, target):
@@ -266,22 +264,22 @@ def test_a_disk_that_fills_up_stops_the_run_and_loses_nothing(many, tmp_path, mo
     monkeypatch.undo()
     assert json.loads((tmp_path / "out/run.json").read_text())["status"] == "stopped"
     assert segment(many, tmp_path / "out").kept > 0
-    segment(many, tmp_path / "anew")
-    assert contents(tmp_path / "out") == contents(tmp_path / "anew")
+    segment(many, tmp_path / "again")
+    assert contents(tmp_path / "out") == contents(tmp_path / "again")
 
 
-def test_a_log_line_that_was_cut_short_does_not_count(photos, tmp_path):
+def test_a_truncated_log_line_is_ignored(photos, tmp_path):
     segment(photos, tmp_path / "out")
     (log,) = (tmp_path / "out/done").iterdir()
     log.write_bytes(log.read_bytes()[:-20])
     summary = segment(photos, tmp_path / "out")
     assert (summary.done, summary.kept) == (1, 2)
-    segment(photos, tmp_path / "anew")
-    assert contents(tmp_path / "out") == contents(tmp_path / "anew")
+    segment(photos, tmp_path / "again")
+    assert contents(tmp_path / "out") == contents(tmp_path / "again")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no folders that refuse writing")
-def test_a_read_only_folder_is_named(unprivileged):
+def test_the_error_names_a_read_only_folder(unprivileged):
     folders = unprivileged / "in", unprivileged / "out"
     for folder in folders:
         folder.mkdir()
@@ -291,7 +289,7 @@ def test_a_read_only_folder_is_named(unprivileged):
         segment(*folders)
 
 
-def test_a_folder_that_refuses_is_named(photos, tmp_path, monkeypatch):
+def test_the_error_names_a_folder_that_refuses(photos, tmp_path, monkeypatch):
     def refuses(path, *args, **options):
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
@@ -303,6 +301,6 @@ def test_a_folder_that_refuses_is_named(photos, tmp_path, monkeypatch):
 def test_a_picture_that_vanishes_fails_alone(photos, tmp_path):
     files = find_images([photos])
     (photos / "b.png").unlink()
-    summary = segment_files(network(), files, tmp_path / "out", ["indexed"])
+    summary = segment_files(predictor(), files, tmp_path / "out", ["indexed"])
     assert (summary.done, summary.failed) == (2, 1)
     assert "b.png" in (tmp_path / "out/failures.jsonl").read_text()

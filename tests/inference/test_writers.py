@@ -17,8 +17,8 @@ from keras_parts.inference.writers import Labels, create_writers
 from keras_parts.results.parts import Parts
 
 LABELS = Labels(("head", "tail & <wing>", "leg"), "birds")
-OF_ONE = [name for name, (kind, _) in FORMATS.items() if not kind.merged]
-OF_ALL = [name for name in FORMATS if name not in OF_ONE]
+PER_PICTURE = [name for name, (kind, _) in FORMATS.items() if not kind.merged]
+MERGED = [name for name in FORMATS if name not in PER_PICTURE]
 
 
 def some_parts(seed=0, size=(33, 21), image=True):
@@ -30,7 +30,7 @@ def some_parts(seed=0, size=(33, 21), image=True):
     return Parts(logits.astype(np.float32), pixels, LABELS.names, descriptors=descriptors)
 
 
-def nothing(size=(5, 4)):
+def no_parts(size=(5, 4)):
     """Parts of an image without an object."""
     logits = np.zeros((*size, 4), np.float32) + np.array([9, 0, 0, 0], np.float32)
     image = np.zeros((*size, 3), np.uint8)
@@ -50,13 +50,13 @@ def output(tmp_path):
 
 
 def write(name, output, pictures):
-    """Write {file name: parts} with one format; the folder's files."""
+    """Write {file name: parts} in a format; returns the files of the folder."""
     (writer,) = create_writers([name])
     records = []
     for path, parts in pictures.items():
         for target, content in writer.files(parts, file(path)).items():
             output.write(target, content)
-        # Records go through JSON on their way.
+        # A run stores records as JSON.
         records.append((file(path), json.loads(json.dumps(writer.record(parts, file(path))))))
     if writer.merged:
         writer.merge(records, LABELS, output)
@@ -82,27 +82,27 @@ def test_contract(name, output):
         "a.v1/b.c.jpg": some_parts(0),
         "a.v1/ü 鳥 'q\" &<x>\n.png": some_parts(1, (7, 40)),
         "caf\udce9.png": some_parts(2),
-        "empty.png": nothing(),
-        "pixel.png": nothing((1, 1)),
+        "empty.png": no_parts(),
+        "pixel.png": no_parts((1, 1)),
     }
     first = write(name, output, pictures)
-    assert kind.about
+    assert kind.description
     if kind.merged:
         assert set(first) == set(kind.merged)
     else:
         assert all(each.startswith(f"{name}/") for each in first)
         assert any(each.startswith(f"{name}/a.v1/b.c") for each in first)
-    # The same again gives the same bytes, whatever lay there.
+    # Writing again replaces older files by the same bytes.
     for each in first:
         (output.path / each).write_bytes(b"older")
     assert write(name, output, pictures) == first
-    # No pictures at all are no reason to fail.
+    # A run without pictures succeeds.
     (writer,) = create_writers([name])
     writer.merge([], LABELS, output)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_only_formats_that_say_so_need_the_image(name):
+def test_formats_that_need_the_image(name):
     (writer,) = create_writers([name])
     parts = some_parts(image=False)
     if writer.needs_image:
@@ -113,8 +113,8 @@ def test_only_formats_that_say_so_need_the_image(name):
         writer.record(parts, file("a.png"))
 
 
-@pytest.mark.parametrize("name", OF_ONE)
-def test_a_failed_write_leaves_what_was_there(name, output, monkeypatch):
+@pytest.mark.parametrize("name", PER_PICTURE)
+def test_a_failed_write_keeps_the_previous_file(name, output, monkeypatch):
     first = write(name, output, {"a.png": some_parts()})
 
     def full(descriptor):
@@ -128,11 +128,11 @@ def test_a_failed_write_leaves_what_was_there(name, output, monkeypatch):
         assert (output.path / each).read_bytes() == content
 
 
-def test_unknown_doubled_and_no_formats():
+def test_unknown_repeated_and_no_formats():
     for formats, words in ((["mp3"], "mp3; choose from indexed"), ([], "none given")):
         with pytest.raises(ConfigError, match=words):
             create_writers(formats)
-    with pytest.raises(ConfigError, match="names one twice"):
+    with pytest.raises(ConfigError, match="has one twice"):
         create_writers(["csv", "csv"])
 
 
@@ -182,7 +182,7 @@ def test_soft_holds_the_probabilities(output):
 
 def test_cutouts_hold_the_parts_pixels(output):
     parts = some_parts()
-    files = write("cutouts", output, {"a.png": parts, "empty.png": nothing()})
+    files = write("cutouts", output, {"a.png": parts, "empty.png": no_parts()})
     assert sorted(files) == ["cutouts/a/1.png", "cutouts/a/2.png"]
     with Image.open(io.BytesIO(files["cutouts/a/2.png"])) as picture:
         pixels = np.asarray(picture)
@@ -195,7 +195,7 @@ def test_cutouts_hold_the_parts_pixels(output):
 def test_coco_is_read_back_by_pycocotools(output):
     coco = pytest.importorskip("pycocotools.coco")
     parts = some_parts()
-    write("coco", output, {"sub/a.png": parts, "empty.png": nothing()})
+    write("coco", output, {"sub/a.png": parts, "empty.png": no_parts()})
     found = coco.COCO(str(output.path / "coco.json"))
     images = found.loadImgs(found.getImgIds())
     assert [image["file_name"] for image in images] == ["sub/a.png", "empty.png"]
@@ -289,13 +289,13 @@ TASKS = {
         },
     },
 }  # fmt: skip
-"""What Label Studio asks of imported tasks with brush predictions."""
+"""Schema of Label Studio for imported tasks with brush predictions."""
 
 
 def test_label_studio_tasks_follow_their_schema(output):
     jsonschema = pytest.importorskip("jsonschema")
     parts = some_parts(size=(300, 260))
-    files = write("label-studio", output, {"a.png": parts, "empty.png": nothing()})
+    files = write("label-studio", output, {"a.png": parts, "empty.png": no_parts()})
     tasks = json.loads(files["label-studio.json"])
     jsonschema.validate(tasks, TASKS)
     assert [task["data"]["image"] for task in tasks] == ["a.png", "empty.png"]
@@ -422,7 +422,7 @@ def test_cvat_follows_its_schema(output):
     pictures = {
         "a.png": some_parts(),
         "ü 鳥 'q\" &<x>\n\x01.png": some_parts(1),
-        "e.png": nothing(),
+        "e.png": no_parts(),
     }
     content = write("cvat", output, pictures)["cvat.xml"].decode()
     schema.validate(content)
@@ -450,7 +450,7 @@ def test_importers_of_the_tools_themselves(output):
         np.testing.assert_array_equal(pixels[..., 3] == 255, parts.labels == label)
 
     write("cvat", output, {"sub/a.png": parts})
-    picture = output.path / "images/sub/a.png"  # which the importer wants to see
+    picture = output.path / "images/sub/a.png"  # which the importer reads
     picture.parent.mkdir(parents=True)
     Image.fromarray(parts.image).save(picture)
     (item,) = Dataset.import_from(str(output.path / "cvat.xml"), "cvat")
@@ -462,7 +462,7 @@ def test_importers_of_the_tools_themselves(output):
 
 def test_cvat_masks_decode_to_the_labels(output):
     parts = some_parts()
-    (content,) = write("cvat", output, {"a.png": parts, "empty.png": nothing()}).values()
+    (content,) = write("cvat", output, {"a.png": parts, "empty.png": no_parts()}).values()
     root = ElementTree.fromstring(content)
     assert root.findtext("version") == "1.1"
     labels = [label.findtext("name") for label in root.iterfind("meta/task/labels/label")]
@@ -486,7 +486,7 @@ def test_cvat_masks_decode_to_the_labels(output):
 def test_tables_agree(output):
     parquet = pytest.importorskip("pyarrow.parquet")
     parts = some_parts()
-    pictures = {"a.png": parts, "empty.png": nothing(), 'b "x",\n.png': some_parts(3)}
+    pictures = {"a.png": parts, "empty.png": no_parts(), 'b "x",\n.png': some_parts(3)}
     write("parquet", output, pictures)
     content = write("csv", output, pictures)["parts.csv"].decode()
     rows = list(csv.DictReader(io.StringIO(content, newline="")))
@@ -506,7 +506,7 @@ def test_tables_agree(output):
 def test_descriptors_agree(output):
     parquet = pytest.importorskip("pyarrow.parquet")
     parts = some_parts()
-    pictures = {"a.png": parts, "empty.png": nothing(), "b.png": some_parts(3)}
+    pictures = {"a.png": parts, "empty.png": no_parts(), "b.png": some_parts(3)}
     write("descriptors", output, pictures)
     files = write("descriptors-npy", output, pictures)
     vectors = np.load(io.BytesIO(files["descriptors.npy"]))
@@ -520,7 +520,7 @@ def test_descriptors_agree(output):
     np.testing.assert_array_equal([row["vector"] for row in table], vectors)
 
 
-def test_descriptors_travel_unchanged():
+def test_descriptors_are_stored_exactly():
     (writer,) = create_writers(["descriptors-npy"])
     record = writer.record(some_parts(), file("a.png"))
     vectors = np.frombuffer(base64.b64decode(record["vectors"]), "<f4").reshape(2, 5)

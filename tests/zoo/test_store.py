@@ -84,7 +84,7 @@ def test_damage_that_cannot_be_mended(entry):
         store.fetch(card, [], progress=False)
 
 
-def test_places_are_tried_in_order(entry, server, tmp_path):
+def test_locations_are_tried_in_order(entry, server, tmp_path):
     card, location = entry
     make_entry(server.root / "damaged", FILES)
     (server.root / "damaged" / "segmenter.weights.h5").write_bytes(WEIGHTS[:-1] + b"x")

@@ -221,19 +221,19 @@ def test_missing_file(tmp_path):
 
 
 def test_truncated_at_any_place_never_passes(weights):
-    whole = weights.read_bytes()
-    for length in range(0, len(whole) - 1, 397):
-        weights.write_bytes(whole[:length])
+    content = weights.read_bytes()
+    for length in range(0, len(content) - 1, 397):
+        weights.write_bytes(content[:length])
         with pytest.raises(IntegrityError):
             check_weights_file(weights)
 
 
 def test_damage_anywhere_raises_nothing_else(weights):
     """Bytes all over the file flipped, one at a time: sound, or an IntegrityError."""
-    whole = weights.read_bytes()
-    for place in range(0, len(whole), 101):
-        damaged = bytearray(whole)
-        damaged[place] ^= 0xFF
+    content = weights.read_bytes()
+    for position in range(0, len(content), 101):
+        damaged = bytearray(content)
+        damaged[position] ^= 0xFF
         weights.write_bytes(damaged)
         try:
             check_weights_file(weights, SHAPES)

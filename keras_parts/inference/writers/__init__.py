@@ -1,9 +1,10 @@
-"""The formats of results: a table of writers, one file each."""
+"""The formats of results: one writer each, and a table of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from keras_parts.errors import ConfigError
-from keras_parts.inference.writers.base import Labels, Writer, written_text
+from keras_parts.inference.writers.base import Labels, Writer, valid_text
 from keras_parts.inference.writers.coco import CocoWriter
 from keras_parts.inference.writers.cutouts import CutoutsWriter
 from keras_parts.inference.writers.cvat import CvatWriter
@@ -14,9 +15,9 @@ from keras_parts.inference.writers.overlay import OverlayWriter
 from keras_parts.inference.writers.soft import SoftWriter
 from keras_parts.inference.writers.table import CsvWriter, ParquetWriter
 
-__all__ = ["FORMATS", "Labels", "Writer", "create_writers", "written_text"]
+__all__ = ["FORMATS", "Labels", "Writer", "create_writers", "valid_text"]
 
-FORMATS: dict[str, tuple[type[Writer], dict]] = {
+FORMATS: Mapping[str, tuple[type[Writer], Mapping[str, Any]]] = {
     "indexed": (IndexedWriter, {"suffix": ".png"}),
     "overlay": (OverlayWriter, {"suffix": ".jpg"}),
     "overlay-webp": (OverlayWriter, {"suffix": ".webp"}),
@@ -32,20 +33,29 @@ FORMATS: dict[str, tuple[type[Writer], dict]] = {
     "descriptors": (DescriptorsWriter, {}),
     "descriptors-npy": (NumpyDescriptorsWriter, {}),
 }
-"""Format -> its writer and what the writer is made with."""
+"""Format -> its writer and the writer's arguments."""
 
 
 def create_writers(formats: Sequence[str]) -> list[Writer]:
     """A writer for each format.
 
     Raises:
-        ConfigError: no formats, an unknown one, one twice, or one that needs a missing package.
+        ConfigError: no formats, an unknown one, one given twice, or one whose package is missing.
+
+    Example:
+        >>> from keras_parts.inference.writers import create_writers
+        >>> [writer.name for writer in create_writers(["indexed", "csv"])]
+        ['indexed', 'csv']
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ConfigError(
-            f"formats: {', '.join(unknown) or 'none given'}; choose from {', '.join(FORMATS)}"
+            f"formats: {', '.join(unknown) or 'none given'}; choose from {', '.join(FORMATS)}",
+            setting="formats",
+            value=list(formats),
         )
     if len(set(formats)) < len(formats):
-        raise ConfigError(f"formats: {', '.join(formats)} names one twice")
+        raise ConfigError(
+            f"formats: {', '.join(formats)} has one twice", setting="formats", value=list(formats)
+        )
     return [FORMATS[name][0](name, **FORMATS[name][1]) for name in formats]

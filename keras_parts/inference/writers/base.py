@@ -1,42 +1,59 @@
-"""What a format is: files for each picture, or a record for each and one file for all."""
+"""The interface of a format: files for each picture, or a record for each and files for all."""
 
 import importlib.util
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from keras_parts.errors import ConfigError
 from keras_parts.inference.inputs import ImageFile
+from keras_parts.inference.output import Output
 from keras_parts.results.parts import Parts
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What all pictures of a run share: the parts' names and the model's."""
+    """The names of the parts and of the model, the same for all pictures of a run."""
 
     names: tuple[str, ...]
     model: str = ""
 
 
+Records = Iterable[tuple[ImageFile, Any]]
+"""(picture, its record) in the order of the pictures; may be iterated several times."""
+
+
 class Writer:
-    """A format of results. Everything it makes depends on the parts and the picture's name only,
-    so that the same run gives the same bytes in whatever order and on however many machines.
+    """A format of results.
+
+    The results depend on the parts and the picture's name alone, so that a run writes the same
+    bytes in any order of the pictures and on any number of machines.
+
+    A subclass implements `files`, or `record` and `merge`.
+
+    Args:
+        name: of the format.
 
     Attributes:
-        about: one line for users.
-        merged: the files of all pictures together, such as "coco.json"; none if each has its own.
-        needs_image: whether parts must come with their image.
-        needs_descriptors: whether they must come with descriptors.
-        packages: what has to be installed, beside the package's own dependencies.
+        description: one line for users.
+        merged: names of the files for all pictures, such as "coco.json"; empty if each picture has
+            its own files.
+        needs_image: whether `parts` must have the image.
+        needs_descriptors: whether `parts` must have descriptors.
+        packages: required packages that the package itself does not depend on.
+
+    Raises:
+        ConfigError: a required package is not installed.
     """
 
-    about = ""
+    description = ""
     merged: tuple[str, ...] = ()
     needs_image = False
     needs_descriptors = False
     packages: tuple[str, ...] = ()
 
-    def __init__(self, name: str):
+    def __init__(self, name: str) -> None:
         self.name = name
         missing = [package for package in self.packages if not importlib.util.find_spec(package)]
         if missing:
@@ -45,32 +62,39 @@ class Writer:
             )
 
     def files(self, parts: Parts, file: ImageFile) -> dict[str, bytes]:
-        """Name in the output folder -> content, of the picture's own files."""
+        """The picture's own files: name in the output folder -> content."""
         return {}
 
-    def record(self, parts: Parts, file: ImageFile):
-        """What the file of all pictures is to know of this one; JSON values."""
+    def record(self, parts: Parts, file: ImageFile) -> Any:
+        """The picture's record for the files of all pictures; JSON values."""
         return None
 
-    def merge(self, records: Iterable[tuple[ImageFile, object]], labels: Labels, output) -> None:
-        """Write the files of all pictures.
+    def merge(self, records: Records, labels: Labels, output: Output) -> None:
+        """Write the files of all pictures, those in `merged`.
 
         Args:
-            records: (picture, its record) in the order of the pictures; may be iterated again.
+            records: of all pictures.
             labels: of the run.
-            output: the folder, see `keras_parts.inference.output`.
+            output: the output folder.
         """
 
 
 class PictureWriter(Writer):
-    """One file a picture, in a folder of the format's name."""
+    """A format with one file for each picture, in a folder of the format's name.
 
-    def __init__(self, name, suffix):
+    A subclass implements `content`.
+
+    Args:
+        name: of the format.
+        suffix: of its files.
+    """
+
+    def __init__(self, name: str, suffix: str) -> None:
         super().__init__(name)
         self.suffix = suffix
 
-    def files(self, parts, file):
-        # Appended: a result's own name may hold dots.
+    def files(self, parts: Parts, file: ImageFile) -> dict[str, bytes]:
+        # Not `with_suffix`: the name of a result may contain dots.
         return {f"{self.name}/{file.result}{self.suffix}": self.content(parts)}
 
     def content(self, parts: Parts) -> bytes:
@@ -78,13 +102,13 @@ class PictureWriter(Writer):
         raise NotImplementedError
 
 
-def written_text(path: str) -> str:
-    """A path as valid Unicode: bytes that are none are written \\xNN."""
+def valid_text(path: str) -> str:
+    """A path as valid Unicode; other bytes become \\xNN."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def json_list(items: Iterable) -> Iterator[bytes]:
-    """A JSON list in pieces, one item a line, of any length."""
+def json_list(items: Iterable[Any]) -> Iterator[bytes]:
+    """A JSON list of any length in pieces, with one item in each line."""
     separator = "[\n"
     for item in items:
         yield f"{separator}{json.dumps(item, separators=(',', ':'))}".encode()

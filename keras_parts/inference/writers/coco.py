@@ -1,20 +1,27 @@
 """COCO's format for instances and keypoints."""
 
 import json
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from keras_parts.inference.writers.base import Writer, json_list, written_text
+from keras_parts.inference.inputs import ImageFile
+from keras_parts.inference.output import Output
+from keras_parts.inference.writers.base import Labels, Records, Writer, json_list, valid_text
+from keras_parts.results.parts import Parts
 
 
 class CocoWriter(Writer):
-    about = "COCO (JSON): masks as run lengths, one annotation a part; keypoints at their centres"
+    description = (
+        "COCO (JSON): run-length masks, one annotation for each part; keypoints at their centres"
+    )
     merged = ("coco.json",)
     packages = ("pycocotools",)
 
-    def record(self, parts, file):
+    def record(self, parts: Parts, file: ImageFile) -> Any:
         width, height = parts.size
         return {"width": width, "height": height, "annotations": parts.coco()}
 
-    def merge(self, records, labels, output):
+    def merge(self, records: Records, labels: Labels, output: Output) -> None:
         head = {
             "info": {"description": f"parts found by {labels.model or 'keras-parts'}"},
             "licenses": [],
@@ -28,22 +35,22 @@ class CocoWriter(Writer):
             file.write(b"\n}\n")
 
 
-def _categories(names):
+def _categories(names: Sequence[str]) -> list[dict[str, Any]]:
     parts = [
         {"id": label, "name": name, "supercategory": "part"}
         for label, name in enumerate(names, start=1)
     ]
-    whole = {"id": 1 + len(names), "name": "object", "supercategory": "object"}
-    return [*parts, whole | {"keypoints": list(names), "skeleton": []}]
+    whole_object = {"id": 1 + len(names), "name": "object", "supercategory": "object"}
+    return [*parts, whole_object | {"keypoints": list(names), "skeleton": []}]
 
 
-def _images(records):
+def _images(records: Records) -> Iterator[dict[str, Any]]:
     for number, (file, record) in enumerate(records, start=1):
         size = {"width": record["width"], "height": record["height"]}
-        yield {"id": number, "file_name": written_text(file.relative), **size}
+        yield {"id": number, "file_name": valid_text(file.relative), **size}
 
 
-def _annotations(records):
+def _annotations(records: Records) -> Iterator[dict[str, Any]]:
     number = 0
     for image, (_, record) in enumerate(records, start=1):
         for annotation in record["annotations"]:

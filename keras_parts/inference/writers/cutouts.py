@@ -1,14 +1,16 @@
 """Each part cut out of its picture."""
 
+from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.writers.base import Writer
+from keras_parts.results.parts import Parts
 from keras_parts.results.pictures import picture_bytes
 
 
 class CutoutsWriter(Writer):
-    about = "each part cut out (PNG, transparent outside): cutouts/PICTURE/LABEL.png"
+    description = "each part cut out (PNG, transparent outside): cutouts/PICTURE/LABEL.png"
     needs_image = True
 
-    def files(self, parts, file):
+    def files(self, parts: Parts, file: ImageFile) -> dict[str, bytes]:
         return {
             f"{self.name}/{file.result}/{label}.png": picture_bytes(picture, ".png")
             for label, picture in parts.cutouts().items()

@@ -1,24 +1,29 @@
 """CVAT's XML for images, version 1.1."""
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 from xml.etree import ElementTree as xml
 
-from keras_parts.inference.writers.base import Writer, written_text
+from keras_parts.inference.inputs import ImageFile
+from keras_parts.inference.output import Output
+from keras_parts.inference.writers.base import Labels, Records, Writer, valid_text
 from keras_parts.results.palette import part_palette
+from keras_parts.results.parts import Parts
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MASK = {"source": "auto", "occluded": "0"}
 
 
 class CvatWriter(Writer):
-    about = "CVAT (XML for images 1.1): one mask a part"
+    description = "CVAT (XML for images 1.1): one mask for each part"
     merged = ("cvat.xml",)
 
-    def record(self, parts, file):
+    def record(self, parts: Parts, file: ImageFile) -> Any:
         width, height = parts.size
         return {"width": width, "height": height, "masks": parts.cvat()}
 
-    def merge(self, records, labels, output):
+    def merge(self, records: Records, labels: Labels, output: Output) -> None:
         with output.create(self.merged[0]) as file:
             file.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
             file.write(b"<version>1.1</version>\n")
@@ -28,7 +33,7 @@ class CvatWriter(Writer):
             file.write(b"</annotations>\n")
 
 
-def _meta(names):
+def _meta(names: Sequence[str]) -> xml.Element:
     meta = xml.Element("meta")
     labels = xml.SubElement(xml.SubElement(meta, "task"), "labels")
     for name, colour in zip(names, part_palette(len(names)), strict=True):
@@ -40,19 +45,20 @@ def _meta(names):
     return meta
 
 
-def _image(number, picture, record):
+def _image(number: int, picture: ImageFile, record: Mapping[str, Any]) -> xml.Element:
+    values = {"id": str(number), "name": _valid(picture.relative)}
     size = {"width": str(record["width"]), "height": str(record["height"])}
-    image = xml.Element("image", id=str(number), name=_valid(picture.relative), **size)
+    image = xml.Element("image", values | size)
     for order, mask in enumerate(record["masks"]):
         values = {name: _valid(str(value)) for name, value in mask.items()}
         xml.SubElement(image, "mask", _MASK | values | {"z_order": str(order)})
     return image
 
 
-def _bytes(element):
+def _bytes(element: xml.Element) -> bytes:
     xml.indent(element)
     return xml.tostring(element, encoding="utf-8") + b"\n"
 
 
-def _valid(text):
-    return _NOT_IN_XML.sub("?", written_text(text))
+def _valid(text: str) -> str:
+    return _NOT_IN_XML.sub("?", valid_text(text))

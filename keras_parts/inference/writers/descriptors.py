@@ -1,26 +1,32 @@
-"""What each part looks like to the network, as a vector: for search and clustering."""
+"""A feature vector of each part, for search and clustering."""
 
 import base64
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from keras_parts.inference.writers.base import Writer, written_text
+from keras_parts.inference.inputs import ImageFile
+from keras_parts.inference.output import Output
+from keras_parts.inference.writers.base import Labels, Records, Writer, valid_text
 from keras_parts.inference.writers.table import write_csv, write_parquet
+from keras_parts.results.parts import Parts
 
 
 class DescriptorsWriter(Writer):
-    about = "part descriptors (Parquet): image, part, name, vector of float32"
-    merged = ("descriptors.parquet",)
+    description = "part descriptors (Parquet): image, part, name, vector of float32"
+    merged: tuple[str, ...] = ("descriptors.parquet",)
     needs_descriptors = True
-    packages = ("pyarrow",)
+    packages: tuple[str, ...] = ("pyarrow",)
 
-    def record(self, parts, file):
+    def record(self, parts: Parts, file: ImageFile) -> Any:
+        assert parts.descriptors is not None
         labels = (np.flatnonzero(parts.areas) + 1).tolist()
         vectors = np.ascontiguousarray(parts.descriptors[parts.areas > 0], "<f4")
         text = base64.b64encode(vectors.tobytes()).decode("ascii")
         return {"parts": labels, "channels": vectors.shape[1], "vectors": text}
 
-    def merge(self, records, labels, output):
+    def merge(self, records: Records, labels: Labels, output: Output) -> None:
         import pyarrow as arrow
 
         schema = arrow.schema(
@@ -40,11 +46,11 @@ class DescriptorsWriter(Writer):
 
 
 class NumpyDescriptorsWriter(DescriptorsWriter):
-    about = "part descriptors (npy, float32 (rows, channels)); whose, in descriptors.csv"
+    description = "part descriptors (npy, float32 (rows, channels)); rows in descriptors.csv"
     merged = ("descriptors.npy", "descriptors.csv")
     packages = ()
 
-    def merge(self, records, labels, output):
+    def merge(self, records: Records, labels: Labels, output: Output) -> None:
         count, channels = 0, 0
         for _, record in records:
             count, channels = count + len(record["parts"]), record["channels"]
@@ -57,10 +63,10 @@ class NumpyDescriptorsWriter(DescriptorsWriter):
         write_csv(rows, ("image", "part", "name"), self.merged[1], output)
 
 
-def _vectors(record):
+def _vectors(record: Mapping[str, Any]) -> np.ndarray:
     vectors = np.frombuffer(base64.b64decode(record["vectors"]), "<f4")
     return vectors.reshape(len(record["parts"]), record["channels"])
 
 
-def _row(file, part, labels):
-    return {"image": written_text(file.relative), "part": part, "name": labels.names[part - 1]}
+def _row(file: ImageFile, part: int, labels: Labels) -> dict[str, Any]:
+    return {"image": valid_text(file.relative), "part": part, "name": labels.names[part - 1]}

@@ -1,21 +1,29 @@
 """Label Studio's import format: tasks with predictions."""
 
-from keras_parts.inference.writers.base import Writer, json_list, written_text
+from collections.abc import Sequence
+from typing import Any
+
+from keras_parts.inference.inputs import ImageFile
+from keras_parts.inference.output import Output
+from keras_parts.inference.writers.base import Labels, Records, Writer, json_list, valid_text
 from keras_parts.results.palette import part_palette
+from keras_parts.results.parts import Parts
 
 
 class LabelStudioWriter(Writer):
-    about = "Label Studio: tasks with brush labels (label-studio.json), its labels in a .xml"
+    description = (
+        "Label Studio: tasks with brush labels (label-studio.json), labelling interface (.xml)"
+    )
     merged = ("label-studio.json", "label-studio.xml")
 
-    def record(self, parts, file):
+    def record(self, parts: Parts, file: ImageFile) -> Any:
         return parts.label_studio()
 
-    def merge(self, records, labels, output):
+    def merge(self, records: Records, labels: Labels, output: Output) -> None:
         output.write(self.merged[1], _interface(labels.names))
         tasks = (
             {
-                "data": {"image": written_text(file.relative)},
+                "data": {"image": valid_text(file.relative)},
                 "predictions": [{"model_version": labels.model, "result": result}],
             }
             for file, result in records
@@ -25,8 +33,8 @@ class LabelStudioWriter(Writer):
             file.write(b"\n")
 
 
-def _interface(names):
-    """The labelling interface that the tasks are for."""
+def _interface(names: Sequence[str]) -> bytes:
+    """The labelling interface of the tasks."""
     from xml.etree import ElementTree as xml
 
     view = xml.Element("View")

@@ -1,16 +1,17 @@
-"""Pictures under the parts' colours."""
+"""Pictures with the parts' colours laid over them."""
 
 from keras_parts.inference.writers.base import PictureWriter
+from keras_parts.results.parts import Parts
 from keras_parts.results.pictures import picture_bytes
 
 
 class OverlayWriter(PictureWriter):
-    about = "pictures under the parts' colours, with the parts' names below if they have any"
+    description = "pictures with the parts' colours laid over them, and the parts' names below"
     needs_image = True
 
-    def __init__(self, name, suffix, legend=True):
+    def __init__(self, name: str, suffix: str, *, legend: bool = True) -> None:
         super().__init__(name, suffix)
         self.legend = legend
 
-    def content(self, parts):
+    def content(self, parts: Parts) -> bytes:
         return picture_bytes(parts.overlay(legend=self.legend), self.suffix)

@@ -3,12 +3,13 @@
 import io
 
 from keras_parts.inference.writers.base import PictureWriter
+from keras_parts.results.parts import Parts
 
 
 class SoftWriter(PictureWriter):
-    about = "probabilities (npz): float16 (height, width, 1 + parts), channel 0 the background"
+    description = "probabilities (npz): float16 (height, width, 1 + parts), first the background"
 
-    def content(self, parts):
+    def content(self, parts: Parts) -> bytes:
         file = io.BytesIO()
         parts.write_soft(file)
         return file.getvalue()

@@ -1,31 +1,37 @@
-"""One row a part of each picture."""
+"""Tables with a row for each part of each picture."""
 
 import csv
 import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from keras_parts.inference.writers.base import Writer, written_text
+from keras_parts.inference.inputs import ImageFile
+from keras_parts.inference.output import Output
+from keras_parts.inference.writers.base import Labels, Records, Writer, valid_text
+from keras_parts.results.parts import Parts
 
 COLUMNS = ("image", "part", "name", "x", "y", "area", "x0", "y0", "x1", "y1", "score")
-_ROWS = 2**16
+_Rows = Iterable[dict[str, Any]]
+_ROWS_PER_GROUP = 2**16
 
 
 class CsvWriter(Writer):
-    about = "table of parts (CSV): image, part, name, centre, area, box, score"
-    merged = ("parts.csv",)
+    description = "table of parts (CSV): image, part, name, centre, area, box, score"
+    merged: tuple[str, ...] = ("parts.csv",)
 
-    def record(self, parts, file):
+    def record(self, parts: Parts, file: ImageFile) -> Any:
         return parts.table()
 
-    def merge(self, records, labels, output):
+    def merge(self, records: Records, labels: Labels, output: Output) -> None:
         write_csv(_rows(records), COLUMNS, self.merged[0], output)
 
 
 class ParquetWriter(CsvWriter):
-    about = "table of parts (Parquet): image, part, name, centre, area, box, score"
+    description = "table of parts (Parquet): image, part, name, centre, area, box, score"
     merged = ("parts.parquet",)
     packages = ("pyarrow",)
 
-    def merge(self, records, labels, output):
+    def merge(self, records: Records, labels: Labels, output: Output) -> None:
         import pyarrow as arrow
 
         kinds = {"image": arrow.string(), "name": arrow.string(), "part": arrow.int16()}
@@ -34,34 +40,34 @@ class ParquetWriter(CsvWriter):
         write_parquet(_rows(records), schema, self.merged[0], output)
 
 
-def _rows(records):
+def _rows(records: Records) -> Iterator[dict[str, Any]]:
     for file, rows in records:
         for row in rows:
-            yield {"image": written_text(file.relative), **row}
+            yield {"image": valid_text(file.relative), **row}
 
 
-def write_csv(rows, columns, name, output):
-    """Write an iterator of dictionaries."""
+def write_csv(rows: _Rows, columns: Sequence[str], name: str, output: Output) -> None:
+    """Write rows to a CSV file."""
     with output.create(name) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         table = csv.DictWriter(text, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-        text.detach()  # flushes, and leaves the file open for its owner
+        text.detach()  # flushes, without closing the file
 
 
-def write_parquet(rows, schema, name, output):
-    """Write an iterator of dictionaries, a group of rows at a time."""
+def write_parquet(rows: _Rows, schema: Any, name: str, output: Output) -> None:
+    """Write rows to a Parquet file, a group of rows at a time."""
     import pyarrow as arrow
     from pyarrow import parquet
 
     with output.create(name) as file, parquet.ParquetWriter(file, schema) as writer:
-        for group in _groups(rows, _ROWS):
+        for group in _groups(rows, _ROWS_PER_GROUP):
             writer.write_table(arrow.Table.from_pylist(group, schema))
 
 
-def _groups(rows, size):
-    group = []
+def _groups(rows: _Rows, size: int) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
     for row in rows:
         group.append(row)
         if len(group) == size:
