@@ -23,9 +23,8 @@ from keras_parts.files import atomic_path, atomic_write
 from keras_parts.metrics import (
     BASELINES,
     Runs,
-    SegmenterMaps,
+    SegmenterModel,
     evaluate,
-    remembered,
     teacher_features,
 )
 from keras_parts.results.pictures import contact_sheet
@@ -173,8 +172,8 @@ def measure_ours(name, folder, parts, train, test, options):
     reports = []
     for seed in SEEDS.get(parts, (0,)):
         segmenter = zoo.load(trained_run(name, folder, parts, seed, options))
-        maps = SegmenterMaps(segmenter)
-        reports.append(measured(maps, test, parts, train, "this project"))
+        model = SegmenterModel(segmenter)
+        reports.append(measured(model, test, parts, train, "this project"))
         if len(reports) == 1:
             draw(segmenter, test, options.output / f"{name}-k{parts}-{OURS}.png")
     return Runs(tuple(reports))
@@ -186,7 +185,7 @@ def measure_released(name, parts, train, test, options):
     model = RELEASED[name, parts]
     segmenter = zoo.load(model)
     draw(segmenter, test, options.output / f"{name}-k{parts}-{ZOO}.png")
-    maps = SegmenterMaps(segmenter)
+    maps = SegmenterModel(segmenter)
     return Runs((measured(maps, test, parts, train, f"this project, {model} of the zoo"),))
 
 
@@ -227,34 +226,31 @@ def draw(segmenter, test, path):
 
 def measure_baseline(row, parts, train, test, features):
     baseline = BASELINES[row.baseline]
-    embed, words = features(row.features)
-    maps = baseline(train, parts, seed=0, features=embed)
-    title = baseline.title.format(features=words)
-    return Runs((measured(maps, test, parts, train, title),))
+    named = features(row.features) if row.features else None
+    model = baseline(train, parts, seed=0, features=named and named.extract)
+    title = baseline.title.format(features=named.name if named else "features")
+    return Runs((measured(model, test, parts, train, title),))
 
 
-def measured(maps, test, parts, train, method):
-    return evaluate(maps, test, parts, train=train, split="test", method=method)
+def measured(model, test, parts, train, method):
+    return evaluate(model, test, parts, train=train, split="test", method=method)
 
 
 class Features:
-    """What baselines are given, each kind made when it is first asked for.
+    """The features of each kind that baselines cluster, computed when they are first used.
 
-    Only the last kind is remembered: features of all images take much memory.
+    Only one kind is cached at a time: features of all images take much memory.
     """
 
     def __init__(self, dataset, vit):
         self._dataset, self._vit = dataset, vit
-        self._kind, self._made = None, (None, "")
+        self._kind = self._features = None
 
     def __call__(self, kind):
-        """(features, what to call them)."""
-        if kind is None:
-            return None, ""
         if kind != self._kind:
-            self._made = None
-            self._kind, self._made = kind, self._make(kind)
-        return self._made
+            self._features = None  # before the others take memory
+            self._kind, self._features = kind, self._make(kind)
+        return self._features
 
     def _make(self, kind):
         from keras_parts.discovery.teachers import create_teacher
@@ -265,16 +261,17 @@ class Features:
             settings = SETTINGS.get(self._dataset, ())
             chosen = recipe("default", **dict(map(parse_setting, settings)))
             views = chosen.teacher_views
-        size = chosen.teacher_size or chosen.image_size
+        image_size = chosen.teacher_size or chosen.image_size
         if kind == "vit":
-            network, size = create_teacher("dinov2", weights=self._vit), VIT_SIZE
+            teacher, image_size = create_teacher("dinov2", weights=self._vit), VIT_SIZE
         elif kind == "teacher":
-            network = build_teacher(chosen)
+            teacher = build_teacher(chosen)
         else:
-            network = create_teacher(chosen.teacher, PLAIN_LAYERS)
-        words = f"{network.name.removeprefix('teacher_')} {'+'.join(network.layer_names)}"
-        words = ", ".join(filter(None, (f"{words} at {size} px", " and ".join(views))))
-        return remembered(teacher_features(network, size), megabytes=1500), words
+            teacher = create_teacher(chosen.teacher, PLAIN_LAYERS)
+        return teacher_features(
+            teacher, image_size, name=teacher.name.removeprefix("teacher_"),
+            views=views, show_size=True, max_megabytes=1500,
+        )  # fmt: skip
 
 
 def markdown(options):

@@ -137,10 +137,10 @@ def _load(
 
 def _datasets(load: Any, split: str, protocols: Sequence[str]) -> dict[str, Any]:
     """The data sets for the metrics, with the train split if a protocol fits landmarks on it."""
-    from keras_parts.metrics import fitted_on_train
+    from keras_parts.metrics import needs_train_split
 
     datasets = {"test": load(split)}
-    if split == "test" and fitted_on_train(datasets["test"], protocols or None):
+    if split == "test" and needs_train_split(datasets["test"], protocols):
         datasets["train"] = load("train")
     return datasets
 

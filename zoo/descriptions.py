@@ -153,7 +153,7 @@ def create_evaluation(
     return Evaluation(
         dataset=report.dataset,
         split=split,
-        num_images=report.samples,
+        num_images=report.num_images,
         values=results[best].values,
         titles={name: PROTOCOLS[name].title for name in report.results},
         shares=tuple(round(float(share), 4) for share in report.shares),

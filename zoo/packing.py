@@ -15,8 +15,7 @@ import numpy as np
 from keras_parts.data import Dataset
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_path, atomic_write
-from keras_parts.metrics import evaluate
-from keras_parts.metrics.report import Report
+from keras_parts.metrics import Report, SegmenterModel, evaluate, report_meanings
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.training.run_folder import RunFolder
 from keras_parts.zoo.cards import (
@@ -141,7 +140,7 @@ def pack(
             best, reason = _best(candidates, choices, choose_by)
         reports = [] if test is None else [measure(one, test, protocols) for one in candidates]
         candidate, report = candidates[best], reports[best] if reports else None
-        names = _part_names(part_names, candidate.segmenter, report)
+        names = _part_names(part_names, candidate.segmenter, report, test)
         _write_files(candidate, names, test)
         evaluation = None
         if reports:
@@ -159,55 +158,6 @@ def pack(
         )
         _copy_entry(candidate.files, Path(output), card)
     return card
-
-
-def names_of_parts(report: Report | None) -> tuple[str, ...]:
-    """Names for parts after the landmarks, or the true parts, that each of them covers.
-
-    A part is called after what is most often in it, and after a second one that is there at least
-    half as often; left and right count as one, and equal names are numbered.
-
-    Args:
-        report: of the segmenter, on data with landmarks or part labels; without such: ().
-    """
-    tables = [
-        result
-        for name, result in (report.results.items() if report else ())
-        if name.endswith("-foreground") and result.counts is not None
-    ]
-    if not tables:
-        return ()
-    # Pixels, where there are any, say more than points: their protocols come last.
-    counts, labels = np.asarray(tables[-1].counts), map(_without_side, tables[-1].labels)
-    merged = {}
-    for label, row in zip(labels, counts, strict=True):
-        merged[label] = merged.get(label, 0) + row
-    return tuple(
-        _numbered(
-            [
-                _name({label: row[part] for label, row in merged.items()})
-                for part in range(counts.shape[1])
-            ]
-        )
-    )
-
-
-def _name(counts):
-    first, *others = sorted(counts, key=counts.get, reverse=True)
-    if not counts[first]:
-        return "unused"
-    near = [label for label in others[:1] if 2 * counts[label] >= counts[first]]
-    return " and ".join([first, *near])
-
-
-def _without_side(label):
-    return " ".join(word for word in label.split() if word not in ("left", "right")) or label
-
-
-def _numbered(names):
-    for place, name in enumerate(names):
-        before = names[:place].count(name)
-        yield f"{name} {before + 1}" if before else name
 
 
 def _check_arguments(
@@ -271,7 +221,10 @@ def _measure(
     progress: bool,
 ) -> Report:
     segmenter = candidate.segmenter
-    return evaluate(segmenter.maps, dataset, segmenter.num_parts, protocols, train, progress)
+    return evaluate(
+        SegmenterModel(segmenter), dataset, segmenter.num_parts, protocols, train=train,
+        progress=progress,
+    )  # fmt: skip
 
 
 def _best(
@@ -296,10 +249,14 @@ def _best(
 
 
 def _part_names(
-    given: Sequence[str], segmenter: PartSegmenter, report: Report | None
+    given: Sequence[str], segmenter: PartSegmenter, report: Report | None, test: Dataset | None
 ) -> tuple[str, ...]:
-    numbers = (f"part {part}" for part in range(1, segmenter.num_parts + 1))
-    return tuple(given or segmenter.part_names or names_of_parts(report) or numbers)
+    """The names on the card: given, or the segmenter's, or by what parts cover in the test split;
+    else numbers."""
+    names = tuple(given) or segmenter.part_names
+    if not names and report is not None and test is not None:
+        names = tuple(meaning.name for meaning in report_meanings(report, test.info))
+    return names or tuple(f"part {part}" for part in range(1, segmenter.num_parts + 1))
 
 
 def _write_files(candidate: _Candidate, names: Sequence[str], test: Dataset | None) -> None:

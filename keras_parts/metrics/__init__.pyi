@@ -1,54 +1,65 @@
 from .baselines import (
     BASELINES,
-    CentroidMaps,
+    Baseline,
+    CachedFeatures,
+    CentroidModel,
+    FeatureExtractor,
+    NamedFeatures,
+    NetworkFeatures,
     baseline_named,
     colour_baseline,
     feature_baseline,
     kmeans_baseline,
-    remembered,
-    stretched,
     teacher_features,
 )
-from .bootstrap import intervals
+from .bootstrap import bootstrap_intervals
 from .clustering import ari, nmi
 from .contingency import ContingencyTable
-from .evaluation import evaluate, fitted_on_train
-from .landmarks import landmark_error, soft_centres
-from .meaning import PartMeaning, confusion_picture, part_meanings
-from .protocols import PROTOCOLS, Maps, Protocol, Result
+from .evaluation import Evaluation, evaluate, needs_train_split
+from .landmarks import LandmarkData, landmark_error, soft_centres
+from .meaning import PartMeaning, confusion_picture, part_meanings, report_meanings
+from .part_model import ImageModel, PartModel
+from .protocols import PROTOCOLS, Protocol, Result
 from .published import PUBLISHED, Published, published_values
 from .report import Report, Runs
-from .segmenter_maps import SegmenterMaps
+from .segmenter_model import SegmenterModel
 
 __all__ = [
     "BASELINES",
-    "CentroidMaps",
+    "Baseline",
+    "CachedFeatures",
+    "CentroidModel",
     "ContingencyTable",
-    "Maps",
+    "Evaluation",
+    "FeatureExtractor",
+    "ImageModel",
+    "LandmarkData",
+    "NamedFeatures",
+    "NetworkFeatures",
     "PROTOCOLS",
     "PUBLISHED",
     "PartMeaning",
+    "PartModel",
     "Protocol",
     "Published",
     "Report",
     "Result",
     "Runs",
-    "SegmenterMaps",
+    "SegmenterModel",
     "ari",
     "baseline_named",
+    "bootstrap_intervals",
     "colour_baseline",
     "confusion_picture",
     "evaluate",
     "feature_baseline",
-    "fitted_on_train",
-    "intervals",
     "kmeans_baseline",
     "landmark_error",
+    "needs_train_split",
     "nmi",
     "part_meanings",
     "published_values",
-    "remembered",
+    "report_meanings",
     "soft_centres",
-    "stretched",
     "teacher_features",
 ]

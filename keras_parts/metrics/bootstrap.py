@@ -1,4 +1,4 @@
-"""How sure a figure is: the bootstrap over images.
+"""The bootstrap over images: how much a value depends on which images were measured.
 
 Efron: *Bootstrap Methods: Another Look at the Jackknife*, Annals of Statistics, 1979.
 """
@@ -11,47 +11,64 @@ from keras_parts.errors import ConfigError, DataError
 from keras_parts.metrics.protocols.base import Result
 
 
-def intervals(
-    results: Sequence[Result], level: float = 0.95, draws: int = 1000, seed: int = 0
+def bootstrap_intervals(
+    results: Sequence[Result], *, level: float = 0.95, num_draws: int = 1000, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """How far metrics spread over images drawn with replacement, around what was measured.
+    """Intervals in which metrics lie when images are drawn with replacement.
 
     Every draw takes as many images as there are, the same ones for all runs, and a metric is the
-    mean over the runs. Where the draws' mean differs from the measured value, they are moved onto
-    it: a draw holds only 63 % of the images, the others being repeats, and NMI of fewer different
-    images is higher by itself. What an interval says is how much the choice of test images
-    matters; how much the seed of a training matters is the standard deviation over runs.
+    mean over the runs. The draws are moved so that their mean is the measured value: a draw holds
+    only 63 % of the different images, and NMI of fewer different images is higher. An interval
+    shows how much the choice of test images matters; the standard deviation over runs shows how
+    much the seed of the training matters.
 
     Args:
         results: of one protocol on the same images, one a run.
-        level: share of the draws that lie inside.
-        draws: number of draws.
+        level: share of the draws inside the interval.
+        num_draws: number of draws.
         seed: of the draws.
 
     Returns:
         {metric: (low, high)} in per cent, for the metrics that depend on the images.
 
     Raises:
-        ConfigError: `level` or `draws` is outside its range.
-        DataError: the runs saw different numbers of images.
+        ConfigError: `level` or `num_draws` is outside its range.
+        DataError: the runs were measured on different numbers of images.
+
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> animals = data.load("toy", "test", count=6)
+        >>> model = metrics.colour_baseline(animals, 2)
+        >>> result = metrics.PROTOCOLS["pixels-foreground"](model, animals, 2)
+        >>> low, high = bootstrap_intervals([result], num_draws=20)["FG-NMI"]
+        >>> low <= result.values["FG-NMI"] <= high
+        True
     """
-    if not 0 < level < 1 or draws < 1:
-        raise ConfigError(f"level={level}, draws={draws}: expected 0 < level < 1, draws >= 1")
-    if len({result.samples for result in results}) != 1:
+    if not 0 < level < 1 or num_draws < 1:
+        raise ConfigError(
+            f"level={level}, num_draws={num_draws}: expected 0 < level < 1, num_draws >= 1"
+        )
+    if len({result.num_images for result in results}) != 1:
         raise DataError("runs on different images have no common interval")
-    images = results[0].samples
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(draws):
-        weights = np.bincount(rng.integers(images, size=images), minlength=images)
-        drawn.append([result.by_image(weights) for result in results])
+    draws = _draws(results, num_draws, seed)
     low, high = 50 * (1 - level), 50 * (1 + level)
-    found = {}
-    for metric in drawn[0][0]:
-        means = np.array([np.mean([run[metric] for run in runs]) for runs in drawn])
+    intervals = {}
+    for metric in draws[0][0]:
+        means = np.array([np.mean([run[metric] for run in runs]) for runs in draws])
         means = means[np.isfinite(means)]
         if len(means):
             measured = np.mean([result.values[metric] for result in results])
             bounds = measured + np.percentile(means - means.mean(), [low, high])
-            found[metric] = tuple(map(float, bounds))
-    return found
+            intervals[metric] = (float(bounds[0]), float(bounds[1]))
+    return intervals
+
+
+def _draws(results, num_draws, seed):
+    """`num_draws` times: the values of each run on randomly drawn images."""
+    num_images, rng = results[0].num_images, np.random.default_rng(seed)
+    drawn = []
+    for _ in range(num_draws):
+        indices = rng.integers(num_images, size=num_images)
+        weights = np.bincount(indices, minlength=num_images)
+        drawn.append([result.reweighted(weights) for result in results])
+    return drawn

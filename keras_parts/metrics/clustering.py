@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_parts.errors import DataError
 
 
-def nmi(counts) -> float:
+def nmi(counts: ArrayLike) -> float:
     """Normalised mutual information, `2 I(L; C) / (H(L) + H(C))` (arithmetic mean).
 
     Equal to `sklearn.metrics.normalized_mutual_info_score`, degenerate partitions included: 1 if
@@ -21,6 +22,10 @@ def nmi(counts) -> float:
 
     Raises:
         DataError: `counts` is no such table.
+
+    Example:
+        >>> nmi([[5, 0], [0, 5]]), nmi([[5, 5], [5, 5]])
+        (1.0, 0.0)
     """
     counts = _checked(counts)
     marginals = _entropy(counts.sum(1)) + _entropy(counts.sum(0))
@@ -30,7 +35,7 @@ def nmi(counts) -> float:
     return min(max(2 - 2 * _entropy(counts.ravel()) / marginals, 0.0), 1.0)
 
 
-def ari(counts) -> float:
+def ari(counts: ArrayLike) -> float:
     """Adjusted Rand index (Hubert and Arabie, 1985).
 
     Equal to `sklearn.metrics.adjusted_rand_score`, degenerate partitions included. Pairs are
@@ -40,10 +45,14 @@ def ari(counts) -> float:
         counts: `(labels, clusters)` integers, not negative; rows and columns may be empty.
 
     Returns:
-        A float in [-0.5, 1]: 1 for equal partitions, 0 expected by chance.
+        A float in [-0.5, 1]: 1 for equal partitions, 0 on average for random ones.
 
     Raises:
         DataError: `counts` is no such table.
+
+    Example:
+        >>> ari([[5, 0], [0, 5]]), ari([[5, 5], [0, 0]])
+        (1.0, 0.0)
     """
     counts = _checked(counts)
     total = int(counts.sum())

@@ -1,6 +1,7 @@
-"""The one table that every clustering metric is computed from."""
+"""The table that every clustering metric is computed from."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_parts.errors import ConfigError, DataError
 
@@ -8,7 +9,7 @@ _CHUNK = 1 << 20  # observations counted at once: bounds the memory of an update
 
 
 class ContingencyTable:
-    """How often each label meets each cluster, counted in a stream.
+    """Counts how often each label meets each cluster, batch by batch.
 
     The counts are int64, so they are exact for any number of pixels; the metrics of a whole test
     set are functions of the final `counts` (`keras_parts.metrics.nmi`, `ari`), never the mean of
@@ -20,6 +21,13 @@ class ContingencyTable:
 
     Raises:
         ConfigError: one of the sizes is below 1.
+
+    Example:
+        >>> table = ContingencyTable(2, 3)
+        >>> table.update([0, 0, 1], [2, 2, 0]).counts.tolist()
+        [[0, 0, 2], [1, 0, 0]]
+        >>> table
+        ContingencyTable(2 x 3, 3 observations)
     """
 
     def __init__(self, labels: int, clusters: int):
@@ -34,7 +42,7 @@ class ContingencyTable:
         """`(labels, clusters)` int64, a copy."""
         return self._counts.copy()
 
-    def update(self, labels, clusters) -> "ContingencyTable":
+    def update(self, labels: ArrayLike, clusters: ArrayLike) -> "ContingencyTable":
         """Count observations.
 
         Args:
@@ -46,7 +54,7 @@ class ContingencyTable:
 
         Raises:
             DataError: the arrays differ in shape, are not of integers, or hold an id outside the
-                table. Nothing is counted then.
+                table. Then nothing is counted.
         """
         labels, clusters = np.asarray(labels), np.asarray(clusters)
         if labels.shape != clusters.shape:
@@ -85,7 +93,7 @@ class ContingencyTable:
         self._counts += other._counts
         return self
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         rows, columns = self._counts.shape
         return f"ContingencyTable({rows} x {columns}, {self._counts.sum():,} observations)"
 

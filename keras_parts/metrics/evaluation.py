@@ -1,115 +1,258 @@
-"""`evaluate`: every protocol that a data set allows, in one walk over it."""
+"""`evaluate`: every protocol that a data set allows, in one pass over it."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from keras_parts.data.dataset import Dataset
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.metrics.protocols import PROTOCOLS, Maps, Protocol
+from keras_parts.metrics.baselines import Baseline, NamedFeatures, baseline_named
+from keras_parts.metrics.part_model import ImageFunction, PartModel
+from keras_parts.metrics.protocols import PROTOCOLS, Protocol
 from keras_parts.metrics.protocols.base import score
 from keras_parts.metrics.protocols.partition import ShareScorer
-from keras_parts.metrics.report import Report
+from keras_parts.metrics.report import Report, Runs
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Data and protocols that several models and baselines are measured with.
+
+    Attributes:
+        dataset: the split to measure on.
+        train: the train split, for protocols and baselines that are fitted on it.
+        protocols: names out of `PROTOCOLS`; None or empty for all that the data set's fields allow.
+        split: which split `dataset` is, for tables: published numbers are shown for "test" only.
+            "" if unknown.
+        subset: what was taken of the split, such as "classes=[1]", for tables; "" for all of it.
+        batch_size: maximum number of images that a model is given at once.
+        progress: show a bar with the remaining time on stderr.
+
+    Raises:
+        ConfigError: `batch_size` is below 1.
+
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> train = data.load("toy", "train", count=4)
+        >>> evaluation = Evaluation(data.load("toy", "test", count=4), train=train)
+        >>> (runs,) = evaluation.baselines(["kmeans-colour"], 2)
+        >>> runs.method, runs.num_images
+        ('k-means on Lab colour', 4)
+    """
+
+    dataset: Dataset
+    train: Dataset | None = None
+    protocols: Sequence[str] | None = None
+    split: str = ""
+    subset: str = ""
+    batch_size: int = 16
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+
+    def model(
+        self,
+        model: PartModel | ImageFunction,
+        num_parts: int,
+        *,
+        method: str = "this model",
+        supervision: str = "",
+    ) -> Report:
+        """Measure a model: each image is read once, each view of it segmented once.
+
+        Args:
+            model: a `PartModel`, or a function of images to logits `(height, width, 1 + parts)`.
+            num_parts: K.
+            method: the model's name in tables.
+            supervision: what the model was trained with, for tables, such as "masks".
+
+        Raises:
+            ConfigError: a protocol has an unknown name, or `num_parts` is below 1.
+            DataError: the data set is empty, lacks what a named protocol needs, or allows no
+                protocol; or the model returns anything but logits.
+        """
+        if num_parts < 1:
+            raise ConfigError(f"num_parts must be at least 1, got {num_parts}")
+        name = self.dataset.info.name
+        if len(self.dataset) == 0:
+            raise DataError(f"{name} has no images in this split: nothing to evaluate")
+        chosen, skipped = self._choose(model)
+        scorers = {protocol.name: protocol.scorer(self.dataset, num_parts) for protocol in chosen}
+        shares = ShareScorer(num_parts, view=next(iter(scorers.values())).view)
+        run = functools.partial(
+            score, model, num_parts=num_parts, batch_size=self.batch_size, progress=self.progress
+        )
+        fitted = [scorer.train for scorer in scorers.values() if scorer.train is not None]
+        if fitted and self.train is not None:
+            run(self.train, fitted, title="train")
+        run(self.dataset, [*scorers.values(), shares], title="test")
+        return Report(
+            dataset=name,
+            num_parts=num_parts,
+            num_images=len(self.dataset),
+            results={name: scorer.result() for name, scorer in scorers.items()},
+            shares=shares.shares,
+            skipped=skipped,
+            method=method,
+            masks=self.dataset.masks_from,
+            split=self.split,
+            subset=self.subset,
+            supervision=supervision,
+            notes=self.dataset.notes,
+        )
+
+    def baselines(
+        self,
+        names: Sequence[str],
+        num_parts: int,
+        *,
+        seeds: Sequence[int] = (0,),
+        features: Callable[[], NamedFeatures] | None = None,
+    ) -> Iterator[Runs]:
+        """Fit baselines on the train split and measure each; those that can run none of the
+        protocols are left out.
+
+        Args:
+            names: out of `BASELINES`.
+            num_parts: K.
+            seeds: of the baselines, one run each.
+            features: makes what baselines of features cluster; called for those only.
+
+        Raises:
+            ConfigError: there is no such baseline, or no train split.
+        """
+        if self.train is None:
+            raise ConfigError("baselines are fitted on the train split: give train")
+        for name in names:
+            baseline = baseline_named(name)
+            named = features() if features and baseline.needs_features else None
+            reports = []
+            for seed in seeds:
+                model = baseline(self.train, num_parts, seed, named and named.extract)
+                report = self._of_baseline(model, num_parts, baseline, named)
+                reports += [report] if report else []
+            if reports:
+                yield Runs(tuple(reports))
+
+    def _of_baseline(self, model, num_parts, baseline: Baseline, features) -> Report | None:
+        """The report of the protocols that a baseline can run; None if it can run none."""
+        protocols = None
+        if self.protocols:
+            protocols = [
+                name
+                for name in self.protocols
+                if not _named(name).missing(model, self.dataset, self.train)
+            ]
+            if not protocols:
+                return None
+        title = baseline.title.format(features=features.name if features else "features")
+        return replace(self, protocols=protocols).model(
+            model, num_parts, method=title, supervision=baseline.supervision
+        )
+
+    def _choose(self, model) -> tuple[list[Protocol], dict[str, str]]:
+        """(protocols to run, {name of a skipped protocol: what it lacks})."""
+        asked = [_named(name) for name in self.protocols or ()]
+        candidates = asked or _default_protocols(self.dataset)
+        lacks = {one: one.missing(model, self.dataset, self.train) for one in candidates}
+        chosen = [protocol for protocol, missing in lacks.items() if not missing]
+        skipped = {one.name: missing for one, missing in lacks.items() if missing}
+        reasons = [f"{name} needs {missing}" for name, missing in skipped.items()]
+        if asked and skipped:
+            raise DataError("; ".join(reasons))
+        if not chosen:
+            raise DataError(f"{self.dataset.info.name} allows no protocol: {'; '.join(reasons)}")
+        return chosen, skipped
 
 
 def evaluate(
-    maps: Maps,
+    model: PartModel | ImageFunction,
     dataset: Dataset,
-    parts: int,
+    num_parts: int,
     protocols: Sequence[str] | None = None,
+    *,
     train: Dataset | None = None,
-    progress: bool = True,
     batch_size: int = 16,
+    progress: bool = True,
     method: str = "this model",
     split: str = "",
     subset: str = "",
     supervision: str = "",
 ) -> Report:
-    """Run protocols on a data set; each image is read once, each of its crops segmented once.
+    """Measure a model on a data set: each image is read once, each view of it segmented once.
 
     Args:
-        maps: the model: images `(height, width, 3)` uint8 to logits `(height, width, 1 + parts)`,
-            see `keras_parts.metrics.Maps`; `PartSegmenter.maps` is one.
+        model: a `PartModel` such as `SegmenterModel`, or a function of images
+            `(height, width, 3)` uint8 to logits `(height, width, 1 + parts)`, such as
+            `PartSegmenter.maps`.
         dataset: the split to measure on.
-        parts: K.
-        protocols: names out of `PROTOCOLS`; None for all that the data set's fields allow.
-        train: the train split, for the protocols that fit landmarks on it.
+        num_parts: K.
+        protocols: names out of `PROTOCOLS`; None or empty for all that the data set's fields allow.
+        train: the train split, for protocols that are fitted on it.
+        batch_size: maximum number of images that the model is given at once.
         progress: show a bar with the remaining time on stderr.
-        batch_size: how many images `maps` gets at once.
-        method: the model's name in tables.
-        split: what `dataset` is of its whole, for tables: published numbers stand beside "test"
-            alone. "" if it is not known.
-        subset: what was taken of the split, such as "classes=[1]", for tables; "" for all of it.
-        supervision: what the model was trained with, for tables, such as "masks".
+        method, supervision: see `Evaluation.model`.
+        split, subset: see `Evaluation`.
 
     Raises:
-        ConfigError: a protocol has an unknown name, or `parts` or `batch_size` is below 1.
-        DataError: the data set is empty, lacks what a named protocol needs, or allows none; or
-            `maps` returns something else than logits.
+        ConfigError: a protocol has an unknown name, or `num_parts` or `batch_size` is below 1.
+        DataError: the data set is empty, lacks what a named protocol needs, or allows no protocol;
+            or the model returns anything but logits.
+
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> animals = data.load("toy", "test", count=4)
+        >>> model = metrics.colour_baseline(animals, 2)
+        >>> report = evaluate(model, animals, 2, ["pixels-full-given"], progress=False)
+        >>> sorted(report.values["pixels-full-given"])
+        ['ARI', 'NMI']
     """
-    if parts < 1 or batch_size < 1:
-        raise ConfigError(f"parts and batch_size must be at least 1, got {parts}, {batch_size}")
-    if len(dataset) == 0:
-        raise DataError(f"{dataset.info.name} has no images in this split: nothing to evaluate")
-    if protocols is None:
-        chosen, skipped = _runnable(maps, dataset, train)
-    else:
-        chosen, skipped = [_named(name, maps, dataset, train) for name in protocols], {}
-    if not chosen:
-        reasons = "; ".join(f"{name} needs {missing}" for name, missing in skipped.items())
-        raise DataError(f"{dataset.info.name} allows no protocol: {reasons}")
-    scorers = {protocol.name: protocol.scorer(dataset, parts) for protocol in chosen}
-    fitted = [scorer.train for scorer in scorers.values() if scorer.train is not None]
-    if fitted:
-        score(maps, train, fitted, parts, batch_size, progress, "train")
-    # Shares need no view of their own.
-    shares = ShareScorer(parts, next(iter(scorers.values())).view)
-    score(maps, dataset, [*scorers.values(), shares], parts, batch_size, progress, "test")
-    return Report(
-        dataset=dataset.info.name,
-        parts=parts,
-        samples=len(dataset),
-        results={name: scorer.result() for name, scorer in scorers.items()},
-        shares=shares.shares,
-        skipped=skipped,
-        method=method,
-        masks=dataset.masks_from,
+    evaluation = Evaluation(
+        dataset,
+        train=train,
+        protocols=protocols,
         split=split,
         subset=subset,
-        supervision=supervision,
-        notes=dataset.notes,
+        batch_size=batch_size,
+        progress=progress,
     )
+    return evaluation.model(model, num_parts, method=method, supervision=supervision)
 
 
-def fitted_on_train(dataset: Dataset, protocols: Sequence[str] | None = None) -> bool:
-    """Whether any of the protocols, or of those meant for a data set, fits on the train split."""
-    if protocols is None:
-        chosen = _meant(dataset)
-    else:
+def needs_train_split(dataset: Dataset, protocols: Sequence[str] | None = None) -> bool:
+    """Whether a protocol is fitted on the train split.
+
+    Args:
+        dataset: the split to measure on.
+        protocols: names out of `PROTOCOLS`; None or empty for the default ones of the data set.
+
+    Example:
+        >>> from keras_parts import data
+        >>> needs_train_split(data.load("toy", "test", count=2), ["cub-landmarks-given"])
+        True
+    """
+    if protocols:
         chosen = [PROTOCOLS[name] for name in protocols if name in PROTOCOLS]
+    else:
+        chosen = _default_protocols(dataset)
     return any("train" in protocol.needs for protocol in chosen)
 
 
-def _meant(dataset):
-    """Protocols that run unasked on the data set, if its fields allow."""
+def _default_protocols(dataset: Dataset) -> list[Protocol]:
+    """The protocols for a data set, if its fields allow them."""
     name = dataset.info.name
-    meant = [
+    chosen = [
         protocol
         for protocol in PROTOCOLS.values()
         if not protocol.datasets or name in protocol.datasets
     ]
-    replaced = {protocol.specialises for protocol in meant}
-    return [protocol for protocol in meant if protocol.name not in replaced]
+    replaced = {protocol.specialises for protocol in chosen}
+    return [protocol for protocol in chosen if protocol.name not in replaced]
 
 
-def _runnable(maps, dataset, train):
-    """Protocols meant for the data set that can run, and what the others lack."""
-    lacks = {protocol: protocol.missing(maps, dataset, train) for protocol in _meant(dataset)}
-    chosen = [protocol for protocol, missing in lacks.items() if not missing]
-    return chosen, {protocol.name: missing for protocol, missing in lacks.items() if missing}
-
-
-def _named(name, maps, dataset, train) -> Protocol:
+def _named(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise ConfigError(f"no protocol is called {name!r}: choose from {', '.join(PROTOCOLS)}")
-    if missing := PROTOCOLS[name].missing(maps, dataset, train):
-        raise DataError(f"{name} needs {missing}")
     return PROTOCOLS[name]

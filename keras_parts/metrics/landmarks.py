@@ -4,58 +4,71 @@ Choudhury et al., *Unsupervised Part Discovery from Contrastive Reconstruction* 
 section 4, after Hung et al., *SCOPS* (CVPR 2019).
 """
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_parts.errors import DataError
 
 
-def landmark_error(
-    train_centres,
-    train_landmarks,
-    train_visible,
-    test_centres,
-    test_landmarks,
-    test_visible,
-) -> float:
-    """Mean distance of landmarks regressed from part centres, in per cent.
+class LandmarkData(NamedTuple):
+    """Part centres and landmarks of some samples.
 
-    For each landmark, centres and positions of the training samples that show it are standardised,
-    and a linear regression without intercept maps all part centres to the position. A landmark that
-    no training sample shows has no regression, and is left out of the mean.
+    Attributes:
+        centres: `(samples, parts, 2)` x and y of each part's centre, in a frame such as the
+            object's box, which is 0 to 1; also `(samples, 2 * parts)`.
+        landmarks: `(samples, landmarks, 2)` x and y in the same frame; values of invisible
+            landmarks are ignored.
+        visible: `(samples, landmarks)` bool or 0 and 1.
+
+    Example:
+        >>> import numpy as np
+        >>> data = LandmarkData(np.zeros((5, 4, 2)), np.zeros((5, 15, 2)), np.ones((5, 15), bool))
+        >>> data.visible.shape
+        (5, 15)
+    """
+
+    centres: np.ndarray
+    landmarks: np.ndarray
+    visible: np.ndarray
+
+
+def landmark_error(train: LandmarkData, test: LandmarkData) -> float:
+    """Mean distance of landmarks regressed from part centres, in per cent of the frame.
+
+    For each landmark, the centres and the landmark's coordinates in the training samples that show
+    it are standardised, and a linear regression without intercept maps all part centres to the
+    landmark. A landmark that no training sample shows has no regression, and is left out of the
+    mean.
 
     Args:
-        train_centres, test_centres: `(samples, parts, 2)` x and y of each part, in a frame such as
-            the object's box, which is 0..1; also `(samples, 2 * parts)`.
-        train_landmarks, test_landmarks: `(samples, landmarks, 2)` positions in the same frame;
-            what is not visible may hold anything.
-        train_visible, test_visible: `(samples, landmarks)` bool or 0 and 1.
+        train: what regressions are estimated on.
+        test: what they are tested on.
 
     Returns:
         100 x the L2 distance, averaged over all visible test landmarks.
 
     Raises:
-        DataError: shapes do not fit, a centre or a visible landmark is not finite, or no test
+        DataError: shapes do not agree, a centre or a visible landmark is not finite, or no test
             landmark can be predicted.
+
+    Example:
+        >>> import numpy as np
+        >>> centres = np.random.default_rng(0).random((30, 4, 2))
+        >>> data = LandmarkData(centres, centres[:, :2] / 2, np.ones((30, 2), bool))
+        >>> round(landmark_error(data, data), 6)
+        0.0
     """
-    distances = landmark_distances(
-        train_centres, train_landmarks, train_visible, test_centres, test_landmarks, test_visible
-    ).T
+    distances = landmark_distances(train, test).T
     return float(100 * distances[~np.isnan(distances)].mean())
 
 
-def landmark_distances(
-    train_centres,
-    train_landmarks,
-    train_visible,
-    test_centres,
-    test_landmarks,
-    test_visible,
-) -> np.ndarray:
-    """The distances that `landmark_error` is the mean of.
+def landmark_distances(train: LandmarkData, test: LandmarkData) -> np.ndarray:
+    """The distances whose mean is `landmark_error`.
 
     Args:
-        train_centres, train_landmarks, train_visible, test_centres, test_landmarks, test_visible:
-            as there.
+        train, test: as in `landmark_error`.
 
     Returns:
         `(test samples, landmarks)` float64 L2 distances, NaN where a landmark is not visible or
@@ -64,30 +77,32 @@ def landmark_distances(
     Raises:
         DataError: as `landmark_error`.
     """
-    train = _checked("train", train_centres, train_landmarks, train_visible)
-    test = _checked("test", test_centres, test_landmarks, test_visible)
-    for what, fitted, tested in zip(("centres", "landmarks"), train, test, strict=False):
-        if fitted.shape[1:] != tested.shape[1:]:
-            raise DataError(f"train and test {what}: {fitted.shape} does not fit {tested.shape}")
-    distances = np.full(test[2].shape, np.nan)
-    for landmark in range(train[1].shape[1]):
-        fit, predict = train[2][:, landmark], test[2][:, landmark]
-        if fit.any() and predict.any():
-            predicted = _regress(train[0][fit], train[1][fit, landmark], test[0][predict])
-            error = predicted - test[1][predict, landmark]
-            distances[predict, landmark] = np.linalg.norm(error, axis=-1)
+    train, test = _checked("train", *train), _checked("test", *test)
+    for name in ("centres", "landmarks"):
+        shapes = getattr(train, name).shape, getattr(test, name).shape
+        if shapes[0][1:] != shapes[1][1:]:
+            raise DataError(f"train and test {name}: {shapes[0]} does not match {shapes[1]}")
+    distances = np.full(test.visible.shape, np.nan)
+    for landmark in range(train.landmarks.shape[1]):
+        seen, tested = train.visible[:, landmark], test.visible[:, landmark]
+        if seen.any() and tested.any():
+            predicted = _regress(
+                train.centres[seen], train.landmarks[seen, landmark], test.centres[tested]
+            )
+            error = predicted - test.landmarks[tested, landmark]
+            distances[tested, landmark] = np.linalg.norm(error, axis=-1)
     if np.isnan(distances).all():
         raise DataError("no landmark is visible in both the train and the test samples")
     return distances
 
 
-def soft_centres(logits, foreground=None) -> np.ndarray:
+def soft_centres(logits: ArrayLike, foreground: ArrayLike | None = None) -> np.ndarray:
     """Centre of mass of every part's probability inside the foreground.
 
     Args:
-        logits: `(height, width, parts)` part logits, without the background; they become
-            probabilities by a softmax over the parts.
-        foreground: `(height, width)` mask, bool or weights in 0..1; None for everywhere.
+        logits: `(height, width, parts)` part logits, without the background; a softmax over the
+            parts makes them probabilities.
+        foreground: `(height, width)` mask, bool or weights in [0, 1]; None for everywhere.
 
     Returns:
         `(parts, 2)` float64, x and y in pixels, where (0, 0) is the centre of the top-left pixel.
@@ -95,11 +110,16 @@ def soft_centres(logits, foreground=None) -> np.ndarray:
         is NaN.
 
     Raises:
-        DataError: `logits` is not three-dimensional or the mask's size differs.
+        DataError: `logits` is not three-dimensional or the mask has another size.
+
+    Example:
+        >>> import numpy as np
+        >>> soft_centres(np.zeros((5, 9, 2))).tolist()
+        [[4.0, 2.0], [4.0, 2.0]]
     """
     if np.ndim(logits) != 3:
         raise DataError(f"part logits are (height, width, parts), got {np.shape(logits)}")
-    logits = np.array(np.moveaxis(logits, -1, 0), np.float64, order="C")  # fast to reduce
+    logits = np.array(np.moveaxis(logits, -1, 0), np.float64, order="C")  # fast to sum over
     _, height, width = logits.shape
     mass = np.exp(logits - logits.max(0))
     mass /= mass.sum(0)
@@ -115,12 +135,12 @@ def soft_centres(logits, foreground=None) -> np.ndarray:
     return np.where(alive[:, None], moments / np.where(alive, total, 1)[:, None], midpoint)
 
 
-def _regress(centres, positions, new_centres):
-    """Standardise both sides, regress without intercept, predict `(samples, 2)` positions."""
+def _regress(centres, landmark, new_centres):
+    """Standardise both sides, regress without intercept, predict the landmark, `(samples, 2)`."""
     centre_mean, centre_scale = _standard(centres)
-    mean, scale = _standard(positions)
+    mean, scale = _standard(landmark)
     weights, *_ = np.linalg.lstsq(
-        (centres - centre_mean) / centre_scale, (positions - mean) / scale, rcond=None
+        (centres - centre_mean) / centre_scale, (landmark - mean) / scale, rcond=None
     )
     return (new_centres - centre_mean) / centre_scale @ weights * scale + mean
 
@@ -133,7 +153,7 @@ def _standard(values):
     return mean, np.where(constant, 1.0, np.sqrt(variance))
 
 
-def _checked(split, centres, landmarks, visible):
+def _checked(split, centres, landmarks, visible) -> LandmarkData:
     centres = np.asarray(centres, np.float64)
     landmarks = np.asarray(landmarks, np.float64)
     visible = np.asarray(visible).astype(bool)
@@ -149,5 +169,5 @@ def _checked(split, centres, landmarks, visible):
     if not np.isfinite(centres).all():
         raise DataError(f"{split}: a part centre is not finite")
     if not np.isfinite(landmarks[visible]).all():
-        raise DataError(f"{split}: a visible landmark's position is not finite")
-    return centres, landmarks, visible
+        raise DataError(f"{split}: a visible landmark is not finite")
+    return LandmarkData(centres, landmarks, visible)

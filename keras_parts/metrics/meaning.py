@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,23 +12,31 @@ from keras_parts.data.dataset import DatasetInfo
 from keras_parts.data.sides import other_side, without_side
 from keras_parts.errors import ConfigError
 from keras_parts.metrics.protocols.base import Result
+from keras_parts.metrics.report import Report, Runs
 
-_COVERED = 0.5
-"""A region is covered by a part that gets at least this share of the region's observations."""
-_WORDS = 3  # most labels in a name
+_MIN_COVERED = 0.5
+"""A region is covered by a part that contains at least this share of its observations."""
+_MIN_NAMED = 0.1
+"""Labels below this share of a part do not appear in its name: they do not distinguish it."""
+_MAX_LABELS = 3
+"""Most labels in a name."""
 _UNUSED = "unused"
 
 
 @dataclass(frozen=True)
 class PartMeaning:
-    """One part.
+    """What one part means.
 
     Attributes:
         part: its number, from 1.
         name: readable, unique among the parts: "head", "belly and breast", "some of the skin".
-        covers: (label, share of the label's observations that fall into this part), the labels
-            that have more in this part than in any other, the largest share first.
+        covers: (label, share of the label's observations inside this part) for each label that has
+            more observations in this part than in any other, the largest share first.
         share: of all observations.
+
+    Example:
+        >>> print(PartMeaning(1, "head", (("beak", 0.95),), 0.2))
+        part 1: head (beak 95 %)
     """
 
     part: int
@@ -35,18 +44,27 @@ class PartMeaning:
     covers: tuple[tuple[str, float], ...]
     share: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         if not self.covers:
             return f"part {self.part}: {self.name}"
         covers = ", ".join(f"{label} {100 * share:.0f} %" for label, share in self.covers)
         return f"part {self.part}: {self.name} ({covers})"
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {
+            "part": self.part,
+            "name": self.name,
+            "covers": dict(self.covers),
+            "share": self.share,
+        }
+
 
 def part_meanings(result: Result, info: DatasetInfo) -> tuple[PartMeaning, ...]:
-    """What each part means, by the contingency table of a foreground protocol.
+    """What each part means, judged by the contingency table of a foreground protocol.
 
-    A label belongs to the part that got most of it. Labels of a region of the data set, or the
-    left and the right of a pair, that belong to the same part are called by one name.
+    A label belongs to the part that contains most of its observations. Labels of one region of the
+    data set, or the left and the right one of a pair, that belong to the same part share a name.
 
     Args:
         result: of a protocol whose clusters are the K parts alone.
@@ -54,47 +72,99 @@ def part_meanings(result: Result, info: DatasetInfo) -> tuple[PartMeaning, ...]:
 
     Raises:
         ConfigError: the result has no table, or one with a background.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.data import DatasetInfo
+        >>> from keras_parts.metrics import Result
+        >>> bird = DatasetInfo("bird", landmarks=("beak", "left wing", "right wing"))
+        >>> table = np.array([[9, 1], [0, 8], [2, 6]])
+        >>> result = Result({"FG-NMI": 50.0}, 10, 26, counts=table, labels=bird.landmarks)
+        >>> [meaning.name for meaning in part_meanings(result, bird)]
+        ['beak', 'wings']
     """
     counts = _table(result)
     totals = counts.sum(1)
-    seen = np.flatnonzero(totals)
-    shares = counts[seen] / totals[seen, None]
-    owner = shares.argmax(1)
-    meanings, taken = [], set()
+    observed = np.flatnonzero(totals)
+    shares = counts[observed] / totals[observed, None]
+    owners = shares.argmax(1)
+    names_taken: set[str] = set()
+    meanings = []
     for part in range(counts.shape[1]):
-        mine = sorted(np.flatnonzero(owner == part), key=lambda row: -shares[row, part])
-        covers = [(result.labels[seen[row]], float(shares[row, part])) for row in mine]
-        weights = {result.labels[seen[row]]: int(counts[seen[row], part]) for row in mine}
+        rows = sorted(np.flatnonzero(owners == part), key=lambda row: -shares[row, part])
+        covered = {result.labels[observed[row]]: int(counts[observed[row], part]) for row in rows}
         amounts = dict(zip(result.labels, totals.tolist(), strict=True))
-        name = _name(weights, amounts, info.regions) or _leftover(counts[:, part], result.labels)
+        name = _name(covered, amounts, info.regions) or _partial(counts[:, part], result.labels)
         meanings.append(
             PartMeaning(
                 part=part + 1,
-                name=_unique(name, taken),
-                covers=tuple(covers),
+                name=_unique(name, names_taken),
+                covers=tuple(
+                    (result.labels[observed[row]], float(shares[row, part])) for row in rows
+                ),
                 share=float(counts[:, part].sum() / counts.sum()),
             )
         )
     return tuple(meanings)
 
 
+def naming_result(report: Report | Runs) -> Result | None:
+    """The result that parts are named by: of the last foreground protocol that was run.
+
+    Protocols of pixels follow those of keypoints, since labelled pixels tell more than points.
+    """
+    foreground = [result for result in report.results.values() if result.foreground_only]
+    return foreground[-1] if foreground else None
+
+
+def report_meanings(report: Report | Runs, info: DatasetInfo) -> tuple[PartMeaning, ...]:
+    """What the parts of a model mean: `part_meanings` of its report.
+
+    Args:
+        report: of one run; parts of several runs have no common meaning.
+        info: of the data set that it was measured on.
+
+    Returns:
+        One meaning for each part; empty for several runs, or if no foreground protocol was run.
+
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> animals = data.load("toy", "test", count=4)
+        >>> report = metrics.evaluate(metrics.colour_baseline(animals, 2), animals, 2)
+        >>> [meaning.part for meaning in report_meanings(report, animals.info)]
+        [1, 2]
+    """
+    result = naming_result(report)
+    if result is None or (isinstance(report, Runs) and len(report.reports) > 1):
+        return ()
+    return part_meanings(result, info)
+
+
 def confusion_picture(
-    result: Result, names: Sequence[str] = (), title: str = "", percent: bool = True
+    result: Result, names: Sequence[str] = (), *, title: str = "", percent: bool = True
 ) -> Image.Image:
-    """The contingency table as a picture: a row a label, a column a part, shares of the row.
+    """The contingency table as a picture: a row for each label, a column for each part.
 
     Args:
         result: of any protocol with a table.
         names: of the columns; by default part 1, part 2, ..., after the background where the
             protocol has one.
         title: above the picture.
-        percent: write the shares into the cells.
+        percent: write the share of the label into each cell.
 
     Returns:
         `PIL.Image`, mode RGB.
 
     Raises:
-        ConfigError: the result has no table, or names do not fit its columns.
+        ConfigError: the result has no table, or the names do not match its columns.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.metrics import Result
+        >>> table = np.array([[9, 1], [0, 8]])
+        >>> result = Result({"FG-NMI": 50.0}, 10, 18, counts=table, labels=("beak", "tail"))
+        >>> confusion_picture(result).mode
+        'RGB'
     """
     from matplotlib.figure import Figure
 
@@ -102,7 +172,7 @@ def confusion_picture(
         raise ConfigError("this protocol has no contingency table to draw")
     used = np.flatnonzero(result.counts.sum(1))
     counts = result.counts[used]
-    names = tuple(names) or _columns(result)
+    names = tuple(names) or _column_names(result)
     if len(names) != counts.shape[1]:
         raise ConfigError(f"{len(names)} names for {counts.shape[1]} columns")
     shares = 100 * counts / counts.sum(1, keepdims=True)
@@ -114,54 +184,69 @@ def confusion_picture(
     axes.set_title(title)
     figure.colorbar(image, label="% of the label")
     if percent:
-        for (row, column), share in np.ndenumerate(shares):
-            if share >= 1:
-                colour = "white" if share > 60 else "black"
-                axes.text(
-                    column, row, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=8
-                )
+        _write_shares(axes, shares)
+    return _rendered(figure)
+
+
+def _write_shares(axes, shares):
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 1:
+            colour = "white" if share > 60 else "black"
+            style = {"ha": "center", "va": "center", "color": colour, "fontsize": 8}
+            axes.text(column, row, f"{share:.0f}", **style)
+
+
+def _rendered(figure) -> Image.Image:
     file = io.BytesIO()
     figure.savefig(file, dpi=110, format="png")
     file.seek(0)
     return Image.open(file).convert("RGB")
 
 
-def _columns(result):
-    """Names of the table's columns."""
-    background = () if result.of_parts_alone else ("background",)
+def _column_names(result):
+    background = () if result.foreground_only else ("background",)
     parts = result.counts.shape[1] - len(background)
     return (*background, *(f"part {part + 1}" for part in range(parts)))
 
 
-def _table(result):
+def _table(result: Result) -> np.ndarray:
     if result.counts is None:
         raise ConfigError("this protocol has no contingency table: take a foreground protocol")
-    if not result.of_parts_alone:
-        raise ConfigError("parts get their meaning from a foreground protocol, without background")
+    if not result.foreground_only:
+        raise ConfigError("parts are named by a foreground protocol, without background")
     return result.counts
 
 
-def _name(weights: Mapping[str, int], amounts: Mapping[str, int], regions):
-    """A name for labels with so many observations each in a part; "" for none."""
-    words = dict(weights)
+def _name(
+    covered: Mapping[str, int],
+    amounts: Mapping[str, int],
+    regions: Mapping[str, Sequence[str]],
+) -> str:
+    """A name for a part that contains so many observations of its labels; "" for no labels.
+
+    Args:
+        covered: label to observations in this part.
+        amounts: label to observations in all parts.
+        regions: of the data set.
+    """
+    weights = dict(covered)
     for region, members in regions.items():
-        inside = [label for label in members if label in words]
+        inside = [label for label in members if label in weights]
         amount = sum(amounts.get(label, 0) for label in members)
-        if len(inside) > 1 and sum(words[label] for label in inside) >= _COVERED * amount:
-            words[region] = sum(words.pop(label) for label in inside)
-    for label in list(words):
+        if len(inside) > 1 and sum(weights[label] for label in inside) >= _MIN_COVERED * amount:
+            weights[region] = sum(weights.pop(label) for label in inside)
+    for label in list(weights):
         pair = other_side(label)
-        if pair != label and label in words and pair in words:
-            words[f"{without_side(label)}s"] = words.pop(label) + words.pop(pair)
-    ordered = sorted(words, key=lambda word: -words[word])
-    total = sum(words.values())
-    # what is hardly there does not help to tell the parts apart
-    named = [word for word in ordered if words[word] >= 0.1 * total][:_WORDS]
+        if pair != label and label in weights and pair in weights:
+            weights[f"{without_side(label)}s"] = weights.pop(label) + weights.pop(pair)
+    ordered = sorted(weights, key=lambda label: -weights[label])
+    total = sum(weights.values())
+    named = [label for label in ordered if weights[label] >= _MIN_NAMED * total][:_MAX_LABELS]
     return " and ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
 
 
-def _leftover(counts, labels):
-    """A name for a part that is no label's best: it is some of the label it has most of."""
+def _partial(counts, labels):
+    """A name for a part to which no label belongs: it is some of its most frequent label."""
     return f"some of {labels[counts.argmax()]}" if counts.any() else _UNUSED
 
 

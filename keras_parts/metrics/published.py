@@ -1,5 +1,4 @@
-"""Published results, to be printed beside one's own where data set, split, K and protocol are the
-same.
+"""Published results, printed beside one's own for the same data set, split, K and protocol.
 
 Values are per cent, as in the papers. NMI and ARI are not comparable across K.
 """
@@ -21,20 +20,25 @@ class Published:
     Attributes:
         method: the method's name.
         dataset: the data set's name, as in `keras_parts.data`; a class of it after a slash.
-        parts: K, or None where the method has no parts (the image's midpoint).
+        num_parts: K, or None where the method has no parts (the image's midpoint).
         protocol: the protocol's name, a key of `keras_parts.metrics.PROTOCOLS`.
         metric: the metric's name in that protocol's result.
         value: in per cent.
         supervision: what the method was trained with besides images of one category.
         source: where the number stands.
         note: how the published setting differs from the protocol run here, or "".
-        ablation: a variant of its own method, left out of comparisons unless asked for.
+        ablation: whether it is a variant of a method with something left out.
         split: what it was measured on.
+
+    Example:
+        >>> entry = published_values("cub", 4, "cub-foreground")[0]
+        >>> entry.method, entry.metric, entry.value
+        ('image midpoint', 'FG-NMI', 0)
     """
 
     method: str
     dataset: str
-    parts: int | None
+    num_parts: int | None
     protocol: str
     metric: str
     value: float
@@ -47,8 +51,9 @@ class Published:
 
 def published_values(
     dataset: str | None = None,
-    parts: int | None = None,
+    num_parts: int | None = None,
     protocol: str | None = None,
+    *,
     ablations: bool = False,
     split: str | None = None,
 ) -> list[Published]:
@@ -56,19 +61,24 @@ def published_values(
 
     Args:
         dataset: the data set's name; None for any.
-        parts: K: values of this K, and those of methods that have none; None for any.
+        num_parts: K: values of this K, and those of methods that have none; None for any.
         protocol: the protocol's name; None for any.
-        ablations: also the variants of a method with something left out.
+        ablations: include variants of a method with something left out.
         split: the split's name; None for any.
 
     Returns:
-        The values in the order of the papers' tables; empty if nothing is known.
+        The values in the order of the papers' tables; empty if none are known.
+
+    Example:
+        >>> [entry.value for entry in published_values("cub", 4, "cub-foreground")
+        ...  if entry.method == "SCOPS"]
+        [39.1, 17.9]
     """
     return [
         entry
         for entry in PUBLISHED
         if dataset in (None, entry.dataset)
-        and (parts is None or entry.parts in (None, parts))
+        and (num_parts is None or entry.num_parts in (None, num_parts))
         and protocol in (None, entry.protocol)
         and split in (None, entry.split)
         and (ablations or not entry.ablation)

@@ -1,15 +1,16 @@
-"""`Report`: what an evaluation found, as numbers, JSON and a table beside published numbers."""
+"""`Report`: what an evaluation measured, as numbers, JSON and a table beside published numbers."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from keras_parts.errors import ConfigError
-from keras_parts.metrics.bootstrap import intervals
+from keras_parts.metrics.bootstrap import bootstrap_intervals
 from keras_parts.metrics.protocols import PROTOCOLS, Result
-from keras_parts.metrics.tables import comparison, measured_data
+from keras_parts.metrics.tables import measured_data, results_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,23 +19,33 @@ class Report:
 
     Attributes:
         dataset: the data set's name.
-        parts: K.
-        samples: number of images in the split.
+        num_parts: K.
+        num_images: number of images in the split.
         results: protocol name to `Result`.
-        shares: `(parts,)` share of each part of the object's pixels; a dead part has 0.
+        shares: `(parts,)` share of each part of the object's pixels; 0 for a dead part.
         skipped: protocol name to what it lacked to run.
         method: the model's name in tables.
         masks: where given masks came from.
-        split: of the data set; "" if it is not known. Published numbers are those of "test".
+        split: of the data set; "" if unknown. Published numbers are those of "test".
         subset: what was taken of the split, such as "classes=[1]"; "" for all of it. Published
-            numbers stand beside all of it alone.
-        supervision: what the model was trained with, such as "masks"; "" if it is not known.
-        notes: what is worth telling of the data, such as what a partial copy lacks.
+            numbers are shown for all of it only.
+        supervision: what the model was trained with, such as "masks"; "" if unknown.
+        notes: remarks on the data, such as what a partial copy lacks.
+
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> animals = data.load("toy", "test", count=4)
+        >>> report = metrics.evaluate(metrics.colour_baseline(animals, 2), animals, 2)
+        >>> report.num_images, sorted(report.values["pixels-foreground"])
+        (4, ['FG-ARI', 'FG-NMI'])
+        >>> print(report.to_table())
+        toy, 4 images, K=2
+        ...
     """
 
     dataset: str
-    parts: int
-    samples: int
+    num_parts: int
+    num_images: int
     results: Mapping[str, Result]
     shares: tuple[float, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
@@ -51,13 +62,13 @@ class Report:
         return {name: dict(result.values) for name, result in self.results.items()}
 
     def to_json(self) -> str:
-        """Everything of the report, contingency tables included, as a JSON object."""
+        """The whole report, contingency tables included, as a JSON object."""
         protocols = {
             name: {
                 "title": PROTOCOLS[name].title,
                 "values": dict(result.values),
-                "samples": result.samples,
-                "observations": result.observations,
+                "samples": result.num_images,
+                "observations": result.num_observations,
                 "shares": list(result.shares),
                 "labels": list(result.labels),
                 "counts": None if result.counts is None else result.counts.tolist(),
@@ -69,8 +80,8 @@ class Report:
             "dataset": self.dataset,
             "split": self.split,
             "subset": self.subset,
-            "parts": self.parts,
-            "samples": self.samples,
+            "parts": self.num_parts,
+            "samples": self.num_images,
             "masks": self.masks,
             "supervision": self.supervision,
             "notes": list(self.notes),
@@ -81,22 +92,22 @@ class Report:
         return json.dumps(content, indent=2)
 
     def to_table(self, *beside: "Report | Runs", width: int = 100) -> str:
-        """The report as plain text: a table a protocol, with published numbers of the same K where
-        the test split was measured.
+        """The report as plain text: a table for each protocol, with published numbers of the same
+        K where the test split was measured.
 
         Args:
             *beside: reports of baselines on the same data with the same K, in their own rows.
-            width: number of columns that descriptions are wrapped at.
+            width: maximum number of characters a line of text.
 
         Raises:
-            ConfigError: a report beside is of another data set, split, subset or K.
+            ConfigError: a report of `beside` has another data set, split, subset or K.
         """
         return Runs((self,)).to_table(*beside, width=width)
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Several runs of one method, which differ in their seed: printed as mean and deviation.
+    """Several runs of one method with different seeds: printed as mean and standard deviation.
 
     Attributes:
         reports: one a run, of the same protocols on the same split.
@@ -104,24 +115,30 @@ class Runs:
         intervals: {protocol: {metric: (low, high)}} in per cent, see `with_intervals`.
 
     Raises:
-        ConfigError: there are no reports, or they do not belong together.
+        ConfigError: there are no reports, or they are not of one method on the same data.
+
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> animals = data.load("toy", "test", count=4)
+        >>> models = [metrics.colour_baseline(animals, 2, seed) for seed in (0, 1)]
+        >>> runs = Runs([metrics.evaluate(model, animals, 2) for model in models])
+        >>> sorted(runs.summary()["pixels-foreground"]["FG-NMI"])
+        ['interval', 'mean', 'std', 'values']
     """
 
     reports: Sequence[Report]
     method: str = ""
     intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.reports:
-            raise ConfigError("there are no runs to put together")
+            raise ConfigError("there are no runs to combine")
         first = self.reports[0]
         object.__setattr__(self, "method", self.method or first.method)
         for other in self.reports:
-            if (_measured(other), other.samples, set(other.results)) != (
-                _measured(first), first.samples, set(first.results)
-            ):  # fmt: skip
+            if _comparable(other) != _comparable(first):
                 raise ConfigError(
-                    f"{other.method} and {first.method} are no runs of one method: they differ in "
+                    f"{other.method} and {first.method} are not runs of one method: they differ in "
                     "data set, split, K, images or protocols"
                 )
 
@@ -138,16 +155,16 @@ class Runs:
         return self.reports[0].subset
 
     @property
-    def parts(self) -> int:
-        return self.reports[0].parts
+    def num_parts(self) -> int:
+        return self.reports[0].num_parts
 
     @property
-    def samples(self) -> int:
-        return self.reports[0].samples
+    def num_images(self) -> int:
+        return self.reports[0].num_images
 
     @property
     def results(self) -> Mapping[str, Result]:
-        """Those of the first run."""
+        """The results of the first run."""
         return self.reports[0].results
 
     @property
@@ -167,20 +184,25 @@ class Runs:
         return self.reports[0].notes
 
     def values(self, protocol: str, metric: str) -> list[float]:
-        """Per cent, one a run; empty where nothing was measured."""
+        """The metric in per cent, one value a run; empty where it was not measured."""
         found = [report.results[protocol].values.get(metric) for report in self.reports]
         return [value for value in found if value is not None]
 
-    def with_intervals(self, level: float = 0.95, draws: int = 1000, seed: int = 0) -> "Runs":
-        """The same with bootstrap intervals over images, see `keras_parts.metrics.intervals`."""
+    def with_intervals(
+        self, *, level: float = 0.95, num_draws: int = 1000, seed: int = 0
+    ) -> "Runs":
+        """A copy with bootstrap intervals over images, see `bootstrap_intervals`."""
+        options = {"num_draws": num_draws, "seed": seed}
         found = {
-            protocol: intervals([one.results[protocol] for one in self.reports], level, draws, seed)
+            protocol: bootstrap_intervals(
+                [report.results[protocol] for report in self.reports], level=level, **options
+            )
             for protocol in self.results
         }
         return Runs(self.reports, self.method, found)
 
-    def summary(self) -> dict[str, dict[str, dict]]:
-        """{protocol: {metric: {"mean", "std", "interval", "values"}}}, std None for one run."""
+    def summary(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """{protocol: {metric: {"mean", "std", "interval", "values"}}}; std is None for one run."""
         return {
             protocol: {
                 metric: {
@@ -196,14 +218,14 @@ class Runs:
         }
 
     def to_json(self) -> str:
-        """The summary, and every run's report, as a JSON object."""
+        """The summary and the report of each run as a JSON object."""
         content = {
             "method": self.method,
             "dataset": self.dataset,
             "split": self.split,
             "subset": self.subset,
-            "parts": self.parts,
-            "samples": self.samples,
+            "parts": self.num_parts,
+            "samples": self.num_images,
             "masks": self.masks,
             "supervision": self.supervision,
             "notes": list(self.notes),
@@ -213,7 +235,7 @@ class Runs:
         return json.dumps(content, indent=2)
 
     def to_table(self, *beside: "Report | Runs", width: int = 100) -> str:
-        """As `Report.to_table`."""
+        """The runs as plain text, see `Report.to_table`."""
         others = [one if isinstance(one, Runs) else Runs((one,)) for one in beside]
         for other in others:
             if _measured(other) != _measured(self):
@@ -221,9 +243,14 @@ class Runs:
                     f"{other.method} was measured on {_measured(other)}: it cannot stand beside "
                     f"{_measured(self)}"
                 )
-        return comparison([self, *others], width)
+        return results_table([self, *others], width=width)
 
 
-def _measured(report):
-    """What must be the same of results that stand side by side."""
-    return f"{measured_data(report)} with K={report.parts}"
+def _measured(report: Report | Runs) -> str:
+    """What must be the same for results in one table."""
+    return f"{measured_data(report)} with K={report.num_parts}"
+
+
+def _comparable(report: Report) -> tuple[str, int, set[str]]:
+    """What must be the same for runs of one method."""
+    return _measured(report), report.num_images, set(report.results)

@@ -1,84 +1,123 @@
-"""Results of several methods as plain text: a table a protocol, with published numbers of the same
-data set, split, K and protocol."""
+"""Results of several methods as plain text: a table for each protocol, with published numbers of
+the same data set, split, K and protocol."""
 
+from __future__ import annotations
+
+import json
 import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_parts.metrics.protocols import PROTOCOLS
 from keras_parts.metrics.published import Published, published_values
 
+if TYPE_CHECKING:
+    from keras_parts.metrics.report import Report, Runs
+
 _MISSING = "-"
+_LOCATIONS = ("data_dir", "masks")
+"""Options of readers that say where files are: they leave no image out."""
 
 
-def comparison(methods, width: int = 100) -> str:
+def results_table(methods: Sequence[Runs], *, width: int = 100) -> str:
     """The table of some methods.
 
     Args:
-        methods: `keras_parts.metrics.Runs`, all of the same data and K, the first one's protocols
-            are shown.
-        width: number of columns that descriptions are wrapped at.
+        methods: all of the same data and K; the protocols of the first one are shown.
+        width: maximum number of characters a line of text.
     """
     first = methods[0]
-    lines = [f"{measured_data(first)}, {first.samples:,} images, K={first.parts}"]
+    lines = [f"{measured_data(first)}, {first.num_images:,} images, K={first.num_parts}"]
     for note in first.notes:
         lines += textwrap.wrap(note, width)
-    for method in methods:
-        shares = np.mean([report.shares for report in method.reports], axis=0)
-        if len(method.reports) == 1:
-            text = "  ".join(f"{100 * share:.1f}" for share in shares)
-            lines.append(f"Parts of {method.method}, % of the object's pixels: {text}")
-        else:  # the parts of different runs are different parts
-            least = [100 * min(report.shares) for report in method.reports]
-            text = "  ".join(f"{share:.1f}" for share in least)
-            lines.append(
-                f"Smallest part of {method.method}, % of the object's pixels, by run: {text}"
-            )
+    lines += map(_shares, methods)
     for name in first.results:
         lines += ["", *_section(name, methods, width)]
     lines += _not_run(first.skipped)
     return "\n".join(lines) + "\n"
 
 
-def measured_data(report) -> str:
-    """For headings: "cub, test split (classes=[1])" of a `Report` or `Runs`."""
+def measured_data(report: Report | Runs) -> str:
+    """For headings: "cub, test split (classes=[1])"."""
     split = f"{report.split} split" if report.split else ""
     subset = f"({report.subset})" if report.subset else ""
     return ", ".join(filter(None, (report.dataset, " ".join(filter(None, (split, subset))))))
 
 
+def describe_subset(options: Mapping[str, Any], dataset: str) -> str:
+    """The options of a data set's reader that may leave images out: "classes=[1], subset=cmr".
+
+    Args:
+        options: of the reader, by name.
+        dataset: the data set's name; an option that it contains, as "pascal_part/horse" contains
+            the class, leaves nothing out.
+    """
+    return ", ".join(
+        f"{option}={value if isinstance(value, str) else json.dumps(value)}"
+        for option, value in options.items()
+        if option not in _LOCATIONS and value not in dataset.split("/")
+    )
+
+
+def _shares(method):
+    """The line about how large the parts of a method are."""
+    if len(method.reports) == 1:
+        shares = "  ".join(f"{100 * share:.1f}" for share in method.reports[0].shares)
+        return f"Parts of {method.method}, % of the object's pixels: {shares}"
+    # Part 1 of one run is not part 1 of another: their shares have no mean.
+    least = "  ".join(f"{100 * min(report.shares):.1f}" for report in method.reports)
+    return f"Smallest part of {method.method}, % of the object's pixels, by run: {least}"
+
+
 def _section(name, methods, width):
-    ours = [method for method in methods if name in method.results]
-    result, protocol = ours[0].results[name], PROTOCOLS[name]
-    first = methods[0]
-    known = published_values(first.dataset, first.parts, name, split=first.split)
-    if first.subset:  # nothing published is of that
-        known = []
-    metrics = [metric for metric in protocol.metrics if any(m.values(name, metric) for m in ours)]
+    """The lines of one protocol."""
+    measured = [method for method in methods if name in method.results]
+    protocol = PROTOCOLS[name]
+    metrics = [
+        metric
+        for metric in protocol.metrics
+        if any(method.values(name, metric) for method in measured)
+    ]
     rows = [("method", *metrics, "trained with", "source")]
-    for method in ours:
-        rows += _own_rows(method, name, metrics, first=method is ours[0])
-    notes = []
-    for (method, supervision, source, note), values in _by_method(known).items():
+    for method in measured:
+        rows += _measured_rows(method, name, metrics, first=method is measured[0])
+    published, notes = _published_rows(methods[0], name, metrics)
+    lines = textwrap.wrap(_title(protocol, measured[0]), width)
+    lines += _aligned([*rows, *published], num_numbers=len(metrics))
+    return lines + [f"[{i}] published on: {note}" for i, note in enumerate(notes, 1)]
+
+
+def _title(protocol, method):
+    result = method.results[protocol.name]
+    title = (
+        f"{protocol.name}: {protocol.title}; {result.num_observations:,} {protocol.observed} of "
+        f"{result.num_images:,} images"
+    )
+    return f"{title}; masks: {method.masks}" if "foreground" in protocol.needs else title
+
+
+def _published_rows(method, protocol, metrics):
+    """(rows, notes): published values of the same data and K; a row refers to its note as [1]."""
+    if method.subset:  # no published values are of a subset
+        return [], []
+    known = published_values(method.dataset, method.num_parts, protocol, split=method.split)
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    for (name, supervision, source, note), values in _by_method(known).items():
         cells = [_number(values.get(metric)) for metric in metrics]
         if set(cells) == {_MISSING}:
             continue
         if note and note not in notes:
             notes.append(note)
-        mark = f" [{notes.index(note) + 1}]" if note else ""
-        rows.append((method + mark, *cells, supervision, source))
-    title = (
-        f"{name}: {protocol.title}; {result.observations:,} {protocol.observed} of "
-        f"{result.samples:,} images"
-    )
-    if "foreground" in protocol.needs:
-        title += f"; masks: {ours[0].masks}"
-    lines = [*textwrap.wrap(title, width), *_aligned(rows, numbers=len(metrics))]
-    return lines + [f"[{i}] published on: {note}" for i, note in enumerate(notes, 1)]
+        reference = f" [{notes.index(note) + 1}]" if note else ""
+        rows.append((name + reference, *cells, supervision, source))
+    return rows, notes
 
 
-def _own_rows(method, name, metrics, first):
+def _measured_rows(method, name, metrics, first):
     runs = len(method.reports)
     title = method.method if runs == 1 else f"{method.method} ({runs} runs)"
     cells = [_mean(method.values(name, metric)) for metric in metrics]
@@ -90,8 +129,8 @@ def _own_rows(method, name, metrics, first):
         yield ("image midpoint", *midpoint, "none", "measured here")
 
 
-def _not_run(skipped):
-    by_reason = {}
+def _not_run(skipped: Mapping[str, str]) -> Iterable[str]:
+    by_reason: dict[str, list[str]] = {}
     for name, reason in skipped.items():
         by_reason.setdefault(reason, []).append(name)
     if by_reason:
@@ -100,8 +139,10 @@ def _not_run(skipped):
         yield f"Not run: {', '.join(names)} {'needs' if len(names) == 1 else 'need'} {reason}"
 
 
-def _by_method(entries: list[Published]):
-    rows = {}
+def _by_method(
+    entries: Sequence[Published],
+) -> dict[tuple[str, str, str, str], dict[str, float]]:
+    rows: dict[tuple[str, str, str, str], dict[str, float]] = {}
     for entry in entries:
         key = (entry.method, entry.supervision, entry.source, entry.note)
         rows.setdefault(key, {})[entry.metric] = entry.value
@@ -127,14 +168,14 @@ def _number(value):
     return str(rounded + 0)  # no "-0.0"
 
 
-def _aligned(rows, numbers):
-    """Rows of cells as lines: `numbers` columns after the first are right-aligned."""
+def _aligned(rows, num_numbers):
+    """Rows of cells as lines: `num_numbers` columns after the first are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         cells = [
-            cell.rjust(width) if 0 < place <= numbers else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if 0 < column <= num_numbers else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  " + "  ".join(cells).rstrip())
     return lines

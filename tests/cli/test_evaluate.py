@@ -71,7 +71,7 @@ def test_table_and_json_agree(evaluate):
 def test_flipping_is_passed_on_and_said(evaluate):
     result = evaluate("--protocol", "pixels-foreground", "--flip", "--json")
     content = json.loads(result.stdout)
-    assert content["flip"] is True and "flipped" in content["method"]
+    assert content["flip"] is True and "flipping" in content["method"]
     assert content["protocols"]["pixels-foreground"]["values"]["FG-NMI"] == 0
 
 
@@ -248,10 +248,10 @@ def test_baselines_alone(evaluate, monkeypatch):
     [
         ((), None, "nothing to measure"),
         (("--baseline=slic",), None, "--parts K"),
-        (("--parts", "3"), "mine", "--parts is for baselines alone"),
+        (("--parts", "3"), "mine", "--parts is for baselines without a model"),
         (("--baseline=nosuch",), "mine", "'nosuch': choose from kmeans-colour"),
         (("--seeds", "0,x"), "mine", "expected numbers such as 0,1,2"),
-        (("--seeds", "0,1"), "mine", "write {seed} where the seed stands"),
+        (("--seeds", "0,1"), "mine", "write {seed} for the seed"),
         (("--name-parts",), "mine", "folder of one run"),
         (("--mask-folder", "nowhere"), "mine", "no such folder for the masks"),
     ],

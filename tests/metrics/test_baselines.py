@@ -7,14 +7,14 @@ from keras_parts.data import Sample
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.metrics import (
     BASELINES,
-    CentroidMaps,
+    CachedFeatures,
+    CentroidModel,
+    NetworkFeatures,
     baseline_named,
     colour_baseline,
     evaluate,
     feature_baseline,
     kmeans_baseline,
-    remembered,
-    stretched,
 )
 from keras_parts.metrics.baselines import (
     SpectralEmbedding,
@@ -23,8 +23,8 @@ from keras_parts.metrics.baselines import (
     slic_baseline,
     spectral_baseline,
 )
-from keras_parts.metrics.baselines.factorisation import additive
-from keras_parts.metrics.baselines.features import lab_maps, positions
+from keras_parts.metrics.baselines.factorisation import non_negative
+from keras_parts.metrics.baselines.features import coordinates, lab_features
 from keras_parts.metrics.protocols import pixels_foreground
 
 COLOURS = np.array([(200, 180, 160), (220, 30, 30), (30, 200, 40), (40, 50, 210)], np.uint8)
@@ -43,7 +43,7 @@ def coloured(drawn):
 def test_lab_of_known_colours():
     colours = np.array([[(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 128, 0)]], np.uint8)
     expected = [(100, 0, 0), (0, 0, 0), (53.24, 80.09, 67.20), (46.23, -51.70, 49.90)]
-    (found,) = lab_maps([colours])
+    (found,) = lab_features([Sample("colours", colours)])
     np.testing.assert_allclose(found[0], expected, atol=0.02)
 
 
@@ -55,7 +55,7 @@ def test_lab_is_that_of_the_losses():
 
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     expected = ops.convert_to_numpy(rgb_to_lab(image.astype("float32") / 255))
-    np.testing.assert_allclose(lab_maps([image])[0], expected, atol=2e-3)
+    np.testing.assert_allclose(lab_features([Sample("random", image)])[0], expected, atol=2e-3)
 
 
 def test_colour_baseline_solves_coloured_parts(coloured):
@@ -65,22 +65,20 @@ def test_colour_baseline_solves_coloured_parts(coloured):
 
 
 def test_colour_baseline_is_reproducible_and_seeded(drawn):
-    image = drawn[0].image
-    (first,), (again,) = (colour_baseline(drawn, 3, seed=1)([image]) for _ in range(2))
-    (other,) = colour_baseline(drawn, 3, seed=2)([image])
+    sample = drawn[0]
+    (first,), (again,) = (colour_baseline(drawn, 3, seed=1).logits([sample]) for _ in range(2))
+    (other,) = colour_baseline(drawn, 3, seed=2).logits([sample])
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert first.shape == (40, 56, 4) and first.dtype == np.float32
 
 
-def coarse_truth(images):
+def coarse_truth(samples):
     """A teacher on a coarse grid with a feature for each part, of any magnitude."""
     maps = []
-    for image in images:
-        rows, columns = (
-            np.linspace(0, side - 1, 15).round().astype(int) for side in image.shape[:2]
-        )
-        labels = image[np.ix_(rows, columns)][..., 0]
+    for sample in samples:
+        rows, columns = (np.linspace(0, side - 1, 15).round().astype(int) for side in sample.size)
+        labels = sample.image[np.ix_(rows, columns)][..., 0]
         maps.append(np.eye(4)[labels] * np.arange(1, 16)[:, None, None])
     return maps
 
@@ -92,15 +90,15 @@ def test_feature_baseline_follows_the_teacher(drawn):
     assert all(share > 0.25 for share in report.shares)
 
 
-def test_stretched_gives_a_network_squares():
+def test_networks_get_squares():
     seen = []
 
     def network(batch):
         seen.append(batch)
         return batch[:, ::16, ::16]
 
-    images = [np.full((8, 30, 3), value, np.uint8) for value in (0, 51, 255)]
-    maps = stretched(network, 33)(images)
+    samples = [Sample(str(v), np.full((8, 30, 3), v, np.uint8)) for v in (0, 51, 255)]
+    maps = NetworkFeatures(network, 33)(samples)
     assert seen[0].shape == (3, 33, 33, 3) and seen[0].dtype == np.float32
     assert [one.shape for one in maps] == [(3, 3, 3)] * 3
     np.testing.assert_allclose([one.mean() for one in maps], [0, 0.2, 1], atol=1e-6)
@@ -118,8 +116,8 @@ def test_baselines_have_no_background_of_their_own(coloured):
 def test_logits_pick_the_nearest_centroid_and_give_posteriors():
     features = np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32)
     centroids = np.random.default_rng(1).normal(size=(4, 3))
-    maps = CentroidMaps(lambda images: [features], centroids, variance=0.5)
-    (logits,) = maps([np.zeros((6, 5, 3), np.uint8)])
+    model = CentroidModel(lambda samples: [features], centroids, variance=0.5)
+    (logits,) = model.logits([Sample("one", np.zeros((6, 5, 3), np.uint8))])
     distance = ((features[..., None, :] - centroids) ** 2).sum(-1)
     np.testing.assert_array_equal(logits[..., 1:].argmax(-1), distance.argmin(-1))
     posterior = np.exp(-distance / (2 * 0.5))
@@ -130,15 +128,15 @@ def test_logits_pick_the_nearest_centroid_and_give_posteriors():
 
 def test_logits_are_resized_with_aligned_corners():
     ramp = np.linspace(0, 1, 3)[None, :, None] * np.ones((2, 1, 1))
-    maps = CentroidMaps(lambda images: [ramp], np.array([[0.0], [1.0]]))
-    (logits,) = maps([np.zeros((4, 9, 3), np.uint8)])
+    model = CentroidModel(lambda samples: [ramp], np.array([[0.0], [1.0]]))
+    (logits,) = model.logits([Sample("one", np.zeros((4, 9, 3), np.uint8))])
     expected = np.broadcast_to(np.linspace(0, 1, 9) - 0.5, (4, 9))
     np.testing.assert_allclose(logits[..., 2] - logits[..., 1], expected, atol=1e-6)
 
 
 def test_baseline_errors(drawn):
-    with pytest.raises(ConfigError, match="images=0"):
-        kmeans_baseline(coarse_truth, drawn, 3, images=0)
+    with pytest.raises(ConfigError, match="max_images=0"):
+        kmeans_baseline(coarse_truth, drawn, 3, max_images=0)
     bare = Sample("bare", drawn[0].image)
     drawn.samples[:] = [bare]
     with pytest.raises(DataError, match="bare: no foreground mask"):
@@ -148,41 +146,40 @@ def test_baseline_errors(drawn):
         colour_baseline(drawn, 3)
 
 
-def test_position_baseline_sees_places(drawn):
-    """Grey animals: only places tell the parts apart, and one can be told by neither."""
+def test_position_baseline_sees_coordinates(drawn):
+    """Grey animals: only coordinates distinguish the parts; colours do not."""
     drawn.samples[:] = [replace(s, image=np.full_like(s.image, 90)) for s in drawn.samples]
     baseline = position_baseline(drawn, 3)
-    assert baseline.takes_samples
     values = pixels_foreground(baseline, drawn, 3).values
-    assert values["FG-NMI"] > 30  # three places in a square are not three strips
+    assert values["FG-NMI"] > 30  # three clusters of a square are not three strips
     blind = colour_baseline(drawn, 3)
     assert pixels_foreground(blind, drawn, 3).values["FG-NMI"] == 0
 
 
-def test_places_are_those_in_the_mask():
+def test_coordinates_are_those_in_the_masks_box():
     mask = np.zeros((6, 9), bool)
     mask[1:5, 2:8] = True
     sample = Sample("one", np.zeros((6, 9, 3), np.uint8), foreground=mask)
-    found = positions(sample)
+    found = coordinates(sample)
     np.testing.assert_allclose(found[1, 2], [0.5 / 6, 0.5 / 4], atol=1e-6)
     np.testing.assert_allclose(found[4, 7], [5.5 / 6, 3.5 / 4], atol=1e-6)
     empty = replace(sample, foreground=np.zeros_like(mask))
-    np.testing.assert_allclose(positions(empty)[0, 0], [0.5 / 9, 0.5 / 6], atol=1e-6)
+    np.testing.assert_allclose(coordinates(empty)[0, 0], [0.5 / 9, 0.5 / 6], atol=1e-6)
 
 
 def test_factors_follow_the_teacher(drawn):
     baseline = factor_baseline(coarse_truth, drawn, 3)
     assert pixels_foreground(baseline, drawn, 3).values["FG-NMI"] > 75
-    (logits,) = baseline([drawn[0].image])
+    (logits,) = baseline.logits([drawn[0]])
     assert logits.shape == (40, 56, 4) and np.isfinite(logits).all()
 
 
-def test_features_of_any_sign_become_additive():
-    np.testing.assert_array_equal(additive(np.array([[1.0, -2.0]])), [[1, 0, 0, 2]])
+def test_features_become_non_negative():
+    np.testing.assert_array_equal(non_negative(np.array([[1.0, -2.0]])), [[1, 0, 0, 2]])
 
 
 def test_spectral_clustering_follows_the_teacher(drawn):
-    baseline = spectral_baseline(coarse_truth, drawn, 3, vectors=300)
+    baseline = spectral_baseline(coarse_truth, drawn, 3, max_vectors=300)
     assert pixels_foreground(baseline, drawn, 3).values["FG-NMI"] > 75
 
 
@@ -202,10 +199,10 @@ def test_superpixels_get_the_same_names_in_all_images(coloured):
     pytest.importorskip("skimage")
     baseline = slic_baseline(coloured, 3)
     assert pixels_foreground(baseline, coloured, 3).values["FG-NMI"] > 60
-    (logits,) = baseline([coloured[0]])
+    (logits,) = baseline.logits([coloured[0]])
     assert logits.shape == (40, 56, 4)
     nothing = replace(coloured[0], foreground=np.zeros(coloured[0].size, bool))
-    assert np.isfinite(baseline([nothing])[0]).all()
+    assert np.isfinite(baseline.logits([nothing])[0]).all()
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -213,7 +210,7 @@ def test_every_baseline_by_name(coloured, name):
     """All take the same arguments, know no background, and are the same for the same seed."""
     if name == "slic":
         pytest.importorskip("skimage")
-    fitted = [BASELINES[name](coloured, 3, 1, lab_maps) for _ in range(2)]
+    fitted = [BASELINES[name](coloured, 3, 1, lab_features) for _ in range(2)]
     reports = [evaluate(maps, coloured, 3, progress=False) for maps in fitted]
     assert reports[0].values == reports[1].values
     assert "background" in reports[0].skipped["pixels-full-model"]
@@ -233,21 +230,21 @@ def test_unknown_baselines_and_missing_features(drawn):
         BASELINES["nmf-features"](drawn, 3)
 
 
-def test_remembered_features_are_asked_for_once():
-    asked = []
+def test_cached_features_are_computed_once():
+    computed = []
 
-    def embed(images):
-        asked.append(len(images))
-        return [np.full((64, 64, 32), image[0, 0, 0] / 3) for image in images]
+    def extract(samples):
+        computed.append(len(samples))
+        return [np.full((64, 64, 32), sample.image[0, 0, 0] / 3) for sample in samples]
 
-    images = [np.full((4, 5, 3), value, np.uint8) for value in range(6)]
-    fresh = embed(images)
-    memory = remembered(embed, megabytes=1)  # four of them
+    samples = [Sample(str(v), np.full((4, 5, 3), v, np.uint8)) for v in range(6)]
+    fresh = extract(samples)
+    cached = CachedFeatures(extract, max_megabytes=1)  # four of them
     for _ in range(2):
-        for one, other in zip(memory([images[0], images[1], images[0]]), fresh, strict=False):
-            np.testing.assert_allclose(one[0, 0, 0], other[0, 0, 0], atol=1e-2)
-            break
-    assert asked == [6, 2, 0]
-    memory(images)
-    memory(images[:1])
-    assert asked[3:] == [4, 1]  # the first one had gone
+        found = cached([samples[0], samples[1], samples[0]])
+        for one, index in zip(found, (0, 1, 0), strict=True):
+            np.testing.assert_allclose(one, fresh[index], atol=1e-2)
+    assert computed == [6, 2, 0]
+    cached(samples)
+    cached(samples[:1])
+    assert computed[3:] == [4, 1]  # the first one was dropped

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.metrics import Runs, evaluate, intervals
+from keras_parts.metrics import Runs, bootstrap_intervals, evaluate
 from keras_parts.metrics.protocols import cub_landmarks, pixels_foreground
 
 
@@ -12,7 +12,7 @@ def test_weights_of_one_give_the_result_itself(drawn, draw_animals, noisy_maps):
     results = list(evaluate(noisy_maps, drawn, 3, progress=False).results.values())
     results.append(cub_landmarks(noisy_maps, draw_animals(12, 1), drawn, 3))
     for result in results:
-        once = result.by_image(np.ones(result.samples, np.int64))
+        once = result.reweighted(np.ones(result.num_images, np.int64))
         for metric, value in once.items():
             assert value == pytest.approx(result.values[metric], abs=1e-9)
 
@@ -23,14 +23,14 @@ def test_weights_count_images_as_often_as_they_say(drawn, noisy_maps):
     weights[[2, 7]] = 1, 3
     drawn.samples[:] = [drawn.samples[i] for i in (2, 7, 7, 7)]
     expected = pixels_foreground(noisy_maps, drawn, 3).values
-    assert result.by_image(weights) == pytest.approx(expected)
+    assert result.reweighted(weights) == pytest.approx(expected)
 
 
 def test_intervals_hold_the_value_and_shrink_with_images(draw_animals, noisy_maps):
     widths = []
     for count in (8, 60):
         result = pixels_foreground(noisy_maps, draw_animals(count), 3)
-        found = intervals([result], draws=200)
+        found = bootstrap_intervals([result], num_draws=200)
         low, high = found["FG-NMI"]
         assert low <= result.values["FG-NMI"] <= high
         widths.append(high - low)
@@ -46,20 +46,27 @@ def test_repeated_images_do_not_shift_an_interval(draw_animals, noisy_maps):
     ]
     result = pixels_foreground(noisy_maps, data, 3)
     draws = [
-        result.by_image(
+        result.reweighted(
             np.bincount(np.random.default_rng(seed).integers(30, size=30), minlength=30)
         )
         for seed in range(50)
     ]
     shift = np.mean([draw["FG-NMI"] for draw in draws]) - result.values["FG-NMI"]
-    low, high = intervals([result], draws=200)["FG-NMI"]
+    low, high = bootstrap_intervals([result], num_draws=200)["FG-NMI"]
     assert shift > 0 and low < result.values["FG-NMI"] < high
 
 
 def test_intervals_are_reproducible_and_nested(drawn, noisy_maps):
     results = [pixels_foreground(noisy_maps, drawn, 3)]
-    wide, narrow = intervals(results, 0.95, 100), intervals(results, 0.5, 100)
-    assert wide == intervals(results, 0.95, 100) != intervals(results, 0.95, 100, seed=1)
+    wide, narrow = (
+        bootstrap_intervals(results, level=0.95, num_draws=100),
+        bootstrap_intervals(results, level=0.5, num_draws=100),
+    )
+    assert (
+        wide
+        == bootstrap_intervals(results, level=0.95, num_draws=100)
+        != bootstrap_intervals(results, level=0.95, num_draws=100, seed=1)
+    )
     assert wide["FG-ARI"][0] <= narrow["FG-ARI"][0] < narrow["FG-ARI"][1] <= wide["FG-ARI"][1]
 
 
@@ -67,16 +74,16 @@ def test_landmark_subsets_that_are_not_drawn_do_not_count(draw_animals, noisy_ma
     names = ("Black footed Albatross", "other")
     train, test = (draw_animals(12, seed, categories=names) for seed in (1, 2))
     test.samples[:] = [test.samples[0], *test.samples[1::2]]  # one of the first class
-    found = intervals([cub_landmarks(noisy_maps, train, test, 3)], draws=50)
+    found = bootstrap_intervals([cub_landmarks(noisy_maps, train, test, 3)], num_draws=50)
     assert all(np.isfinite(bounds).all() for bounds in found.values()) and "001" in found
 
 
 def test_errors(drawn, draw_animals, noisy_maps):
     result = pixels_foreground(noisy_maps, drawn, 3)
     with pytest.raises(ConfigError, match="level=1"):
-        intervals([result], level=1)
+        bootstrap_intervals([result], level=1)
     with pytest.raises(DataError, match="different images"):
-        intervals([result, pixels_foreground(noisy_maps, draw_animals(5), 3)])
+        bootstrap_intervals([result, pixels_foreground(noisy_maps, draw_animals(5), 3)])
 
 
 @pytest.fixture
@@ -89,7 +96,7 @@ def runs(drawn, noisy_maps):
     reports = [
         evaluate(maps(shift), drawn, 3, progress=False, method="ours") for shift in (0, 1, 4)
     ]
-    return Runs(tuple(reports)).with_intervals(draws=50)
+    return Runs(tuple(reports)).with_intervals(num_draws=50)
 
 
 def test_runs_are_put_together(runs):
@@ -108,7 +115,7 @@ def test_runs_are_put_together(runs):
 
 
 def test_runs_that_do_not_belong_together(runs):
-    with pytest.raises(ConfigError, match="no runs to put together"):
+    with pytest.raises(ConfigError, match="no runs to combine"):
         Runs(())
-    with pytest.raises(ConfigError, match="no runs of one method"):
-        Runs((runs.reports[0], replace(runs.reports[1], parts=5)))
+    with pytest.raises(ConfigError, match="not runs of one method"):
+        Runs((runs.reports[0], replace(runs.reports[1], num_parts=5)))

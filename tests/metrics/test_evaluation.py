@@ -10,7 +10,7 @@ from keras_parts.metrics import (
     ContingencyTable,
     colour_baseline,
     evaluate,
-    fitted_on_train,
+    needs_train_split,
     nmi,
 )
 
@@ -31,7 +31,7 @@ def test_all_protocols_that_the_fields_allow(drawn, perfect_maps):
     }
     assert report.skipped == {}
     assert report.values["pixels-full-model"] == {"NMI": 100, "ARI": 100}
-    assert (report.dataset, report.parts, report.samples) == ("drawn", 3, 11)
+    assert (report.dataset, report.num_parts, report.num_images) == ("drawn", 3, 11)
 
 
 def test_what_the_data_lack_is_skipped_with_a_reason(drawn, perfect_maps):
@@ -61,14 +61,14 @@ def test_landmarks_are_not_fitted_on_images_they_are_tested_on(draw_animals, per
     report = evaluate(perfect_maps, test, 3, train=train, progress=False)
     assert "9 are in both splits" in report.skipped["cub-landmarks-given"]
     with pytest.raises(DataError, match="9 are in both splits"):
-        evaluate(perfect_maps, test, 3, ["cub-landmarks-given"], train, progress=False)
+        evaluate(perfect_maps, test, 3, ["cub-landmarks-given"], train=train, progress=False)
 
 
 def test_only_landmarks_are_fitted_on_the_train_split(draw_animals):
-    assert fitted_on_train(draw_animals(2, name="cub")) and not fitted_on_train(draw_animals(2))
+    assert needs_train_split(draw_animals(2, name="cub")) and not needs_train_split(draw_animals(2))
     birds = draw_animals(2, name="cub")
-    assert not fitted_on_train(birds, ["cub-foreground", "pixels-foreground"])
-    assert fitted_on_train(birds, ["cub-foreground", "cub-landmarks-model"])
+    assert not needs_train_split(birds, ["cub-foreground", "pixels-foreground"])
+    assert needs_train_split(birds, ["cub-foreground", "cub-landmarks-model"])
 
 
 def test_samples_are_read_once_and_crops_segmented_once(draw_animals, perfect_maps):
@@ -210,7 +210,7 @@ def test_table_puts_baselines_beside(drawn, perfect_maps):
     assert not any("k-means" in row for row in rows_of(table, "pixels-full-model"))
     assert "Parts of k-means, Lab colour" in table
     with pytest.raises(ConfigError, match="K=2"):
-        report.to_table(replace(colour, parts=2))
+        report.to_table(replace(colour, num_parts=2))
 
 
 def test_table_says_what_was_not_run(drawn, perfect_maps):

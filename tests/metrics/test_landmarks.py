@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_parts.errors import DataError
-from keras_parts.metrics import landmark_error, soft_centres
+from keras_parts.metrics import LandmarkData, landmark_error, soft_centres
 
 
 def problem(rng, train=40, test=25, parts=3, landmarks=5):
@@ -16,8 +16,11 @@ def problem(rng, train=40, test=25, parts=3, landmarks=5):
 
 
 def split(centres, landmarks, visible, train):
-    first = centres[:train], landmarks[:train], visible[:train]
-    return *first, centres[train:], landmarks[train:], visible[train:]
+    arrays = (centres, landmarks, visible)
+    return tuple(
+        LandmarkData(*(array[rows] for array in arrays))
+        for rows in (slice(train), slice(train, None))
+    )
 
 
 def with_scikit_learn(centres, landmarks, visible, train):
@@ -92,12 +95,15 @@ def test_errors_name_what_is_wrong():
     with pytest.raises(DataError, match="no landmark is visible in both"):
         landmark_error(*split(centres, landmarks, np.zeros_like(visible), train))
     with pytest.raises(DataError, match="test: 25 centres for 24"):
-        arrays = split(centres, landmarks, visible, train)
-        landmark_error(*arrays[:4], arrays[4][1:], arrays[5][1:])
+        fitted, tested = split(centres, landmarks, visible, train)
+        landmark_error(
+            fitted,
+            tested._replace(landmarks=tested.landmarks[1:], visible=tested.visible[1:]),
+        )
     with pytest.raises(DataError, match="train and test centres"):
-        landmark_error(*arrays[:3], arrays[3][:, 1:], *arrays[4:])
+        landmark_error(fitted, tested._replace(centres=tested.centres[:, 1:]))
     with pytest.raises(DataError, match="must be"):
-        landmark_error(*arrays[:2], arrays[2][:, 1:], *arrays[3:])
+        landmark_error(fitted._replace(visible=fitted.visible[:, 1:]), tested)
     broken = centres.copy()
     broken[0, 0, 0] = np.nan
     with pytest.raises(DataError, match="train: a part centre is not finite"):

@@ -63,7 +63,7 @@ def test_meanings_of_a_measured_model(drawn, perfect_maps):
 
 def test_confusion_picture_shows_shares():
     counts = [[100, 0], [0, 100], [0, 0], [50, 50], [0, 100], [0, 100]]
-    picture = confusion_picture(result(counts), ("1 head", "2 rest"), "bird")
+    picture = confusion_picture(result(counts), ("1 head", "2 rest"), title="bird")
     assert picture.mode == "RGB" and picture.height > 200
     colours = np.asarray(picture).reshape(-1, 3)
     dark = (np.abs(colours - (8, 48, 107)) < 3).all(-1).mean()  # the end of matplotlib's Blues

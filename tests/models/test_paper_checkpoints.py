@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from keras_parts.cli import main
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.metrics import PROTOCOLS, SegmenterMaps
+from keras_parts.metrics import PROTOCOLS, SegmenterModel
 from keras_parts.models.paper_checkpoints import from_released, predicts_background
 from keras_parts.models.segmenter import PartSegmenter
 from tests.backbones.reference import reference_state
@@ -36,12 +36,12 @@ def test_a_converted_checkpoint_computes_what_the_network_did(reference, tmp_pat
     expected = reference["network_logits"].transpose(0, 2, 3, 1)
     np.testing.assert_allclose(logits[..., 1:], expected, atol=1e-4 * np.abs(expected).max())
     assert logits.argmax(-1).min() > 0  # nowhere is the background the best
-    maps = SegmenterMaps(segmenter)
+    maps = SegmenterModel(segmenter)
     labelled = [SimpleNamespace(part_labels=())]
     assert PROTOCOLS["pixels-full-model"].missing(maps, labelled) == (
         "a model with a background of its own"
     )
-    assert SegmenterMaps(small_segmenter()).background
+    assert SegmenterModel(small_segmenter()).has_background
 
 
 def test_what_is_no_released_checkpoint(tmp_path):

@@ -1,78 +1,86 @@
-"""Deep feature factorisation: a teacher's features as sums of K factors that only add.
+"""Deep feature factorisation: a teacher's features as non-negative sums of K factors.
 
 Collins, Achanta, Susstrunk: *Deep Feature Factorization for Concept Discovery*, ECCV 2018.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from keras_parts.data.dataset import Dataset
-from keras_parts.metrics.baselines.centroids import without_background
-from keras_parts.metrics.baselines.features import Embed, foreground_vectors, resize_aligned
+from keras_parts.data.sample import Sample
+from keras_parts.metrics.baselines.centroids import with_empty_background
+from keras_parts.metrics.baselines.features import FeatureExtractor, at_pixels, foreground_vectors
 
-_SMALL = 1e-6
+_EPSILON = 1e-6
 
 
-class FactorMaps:
-    """A `maps` callable: how much of each factor is in the features at every pixel.
+class FactorModel:
+    """A `PartModel`: the amount of each factor in the features at every pixel.
 
     Args:
-        embed: images to feature maps.
+        extract: the features.
         factors: a fitted `sklearn.decomposition.NMF`.
     """
 
-    background = False
+    has_background = False
 
-    def __init__(self, embed: Embed, factors):
-        self.embed = embed
+    def __init__(self, extract: FeatureExtractor, factors: Any):
+        self.extract = extract
         self._factors = factors
         self._lengths = np.linalg.norm(factors.components_, axis=1)
 
-    def __call__(self, images: list[np.ndarray]) -> list[np.ndarray]:
+    def logits(self, samples: Sequence[Sample]) -> list[np.ndarray]:
         """Logits `(height, width, 1 + parts)` float32; a softmax gives each factor's share."""
-        logits = []
-        for features, image in zip(self.embed(images), images, strict=True):
-            vectors = additive(np.asarray(features, np.float32).reshape(-1, features.shape[-1]))
-            amounts = self._factors.transform(vectors) * self._lengths
-            amounts = amounts.reshape(*features.shape[:2], -1).astype(np.float32)
-            amounts = resize_aligned(amounts, image.shape[:2])
-            logits.append(without_background(np.log(amounts + _SMALL)))
-        return logits
+        return [
+            self._logits(np.asarray(features, np.float32), sample.size)
+            for features, sample in zip(self.extract(samples), samples, strict=True)
+        ]
+
+    def _logits(self, features, size):
+        vectors = non_negative(features.reshape(-1, features.shape[-1]))
+        amounts = self._factors.transform(vectors) * self._lengths
+        amounts = amounts.reshape(*features.shape[:2], -1).astype(np.float32)
+        return with_empty_background(np.log(at_pixels(amounts, size) + _EPSILON))
 
 
 def factor_baseline(
-    features: Embed,
+    extract: FeatureExtractor,
     dataset: Dataset,
-    parts: int,
+    num_parts: int,
     seed: int = 0,
-    images: int = 200,
-    vectors: int = 5_000,
-) -> FactorMaps:
+    *,
+    max_images: int = 200,
+    max_vectors: int = 5_000,
+) -> FactorModel:
     """Non-negative matrix factorisation of a teacher's features in the foreground.
 
-    The paper factorises the features of the test images; here factors are fitted on the train
-    split, as everything else is, and test images are written in them.
+    The paper factorises the features of the test images. Here the factors are estimated on the
+    train split, as for all baselines, and the features of test images are expressed in them.
 
     Args:
-        features: the teacher: images to `(h, w, channels)` maps.
+        extract: the features of the teacher.
         dataset: the train split, with masks; images with a box are cropped to it.
-        parts: K factors.
-        seed: draws vectors.
-        images, vectors: at most so many.
-
-    Returns:
-        A callable for `evaluate` and the protocols.
+        num_parts: K factors.
+        seed: of the chosen vectors.
+        max_images: maximum number of images, evenly spread over the data set.
+        max_vectors: maximum number of vectors in all.
     """
     from sklearn.decomposition import NMF
 
     rng = np.random.default_rng(seed)
-    found = foreground_vectors(features, dataset, rng, images, vectors, least=parts)
-    factors = NMF(parts, init="nndsvda", random_state=seed, max_iter=400, tol=1e-3)
-    factors.fit(additive(found))
-    return FactorMaps(features, factors)
+    vectors = foreground_vectors(
+        extract, dataset, rng, max_images=max_images, max_vectors=max_vectors,
+        min_vectors=num_parts,
+    )  # fmt: skip
+    factors = NMF(num_parts, init="nndsvda", random_state=seed, max_iter=400, tol=1e-3)
+    factors.fit(non_negative(vectors))
+    return FactorModel(extract, factors)
 
 
-def additive(features: np.ndarray) -> np.ndarray:
-    """Features without negative values: channels of any sign become two, above and below zero.
+def non_negative(features: np.ndarray) -> np.ndarray:
+    """Features without negative values: each channel becomes two, its positive and negative part.
 
     Args:
         features: `(vectors, channels)`.

@@ -1,8 +1,11 @@
-"""What baselines cluster: colours, colours with positions, and the features of a teacher."""
+"""What baselines cluster: colours, colours with coordinates, and the features of a teacher."""
 
 import hashlib
+import typing
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,33 +14,66 @@ from keras_parts.data.crops import image_box, mask_box
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.images.geometry import ResizeGeometry
+from keras_parts.images.upsampling import Patch, UpsampledLogits
 from keras_parts.metrics.protocols.base import box_crop, foreground_of
 from keras_parts.ops.lab import lab
-
-Embed = Callable[[list[np.ndarray]], list[np.ndarray]]
-"""RGB images `(height, width, 3)` uint8 to feature maps `(h, w, channels)`, one an image, each
-covering its image with aligned corners; all images may have the same map size, or each its own.
-An attribute `takes_samples = True` says that it takes `Sample`s instead, to see their masks."""
 
 _BICUBIC = Image.Resampling.BICUBIC
 
 
-def lab_maps(images: list[np.ndarray]) -> list[np.ndarray]:
-    """An `Embed`: the Lab colour of every pixel, 3 channels."""
-    return [_lab(image) for image in images]
+class FeatureExtractor(typing.Protocol):
+    """What a baseline clusters: a function or an object that is called with samples.
+
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> animals = data.load("toy", "test", count=4)
+        >>> def brightness(samples):
+        ...     return [sample.image.mean(-1, keepdims=True) for sample in samples]
+        >>> metrics.kmeans_baseline(brightness, animals, 3).centroids.shape
+        (3, 1)
+    """
+
+    def __call__(self, samples: Sequence[Sample], /) -> Sequence[np.ndarray]:
+        """Feature maps `(h, w, channels)`, one for each sample.
+
+        A map covers its image with aligned corners; maps may differ in size.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class NamedFeatures:
+    """Features and what tables call them.
+
+    Attributes:
+        name: such as "efficientnet_lite0 block_14, mirrored".
+        extract: the features.
+    """
+
+    name: str
+    extract: FeatureExtractor
+
+
+def lab_features(samples: Sequence[Sample]) -> list[np.ndarray]:
+    """The Lab colour of every pixel, 3 channels."""
+    return [lab(sample.image.astype(np.float32) / 255) for sample in samples]
 
 
 def colour_and_position(samples: Sequence[Sample]) -> list[np.ndarray]:
-    """An `Embed` that takes samples: Lab, and x and y in the box around the mask (0 to 1), 5
-    channels. Without a mask, or with an empty one, the box is the whole image."""
-    return [np.concatenate([_lab(sample.image), positions(sample)], axis=-1) for sample in samples]
+    """Lab colour, and x and y in the box around the mask (0 to 1), 5 channels."""
+    colours = lab_features(samples)
+    return [
+        np.concatenate([colour, coordinates(sample)], axis=-1)
+        for colour, sample in zip(colours, samples, strict=True)
+    ]
 
 
-colour_and_position.takes_samples = True
+def coordinates(sample: Sample) -> np.ndarray:
+    """`(height, width, 2)` float32: x and y of every pixel in the box around the mask (0 to 1).
 
-
-def positions(sample: Sample) -> np.ndarray:
-    """`(height, width, 2)` float32: x and y of every pixel in the box around the mask."""
+    Without a mask, or with an empty one, the box is the whole image.
+    """
     height, width = sample.size
     box = None if sample.foreground is None else mask_box(sample.foreground)
     box = image_box(height, width) if box is None else box
@@ -45,139 +81,184 @@ def positions(sample: Sample) -> np.ndarray:
     return (np.stack([x, y], axis=-1) - box[:2]) / (box[2:] - box[:2])
 
 
-def _lab(image):
-    return lab(image.astype(np.float32) / 255)
-
-
-def stretched(network: Callable[[np.ndarray], np.ndarray], size: int, batch: int = 16) -> Embed:
-    """An `Embed` out of a network that takes batches of squares, such as a teacher.
+class NetworkFeatures:
+    """Features of a network that takes batches of squares.
 
     Args:
-        network: `(batch, size, size, 3)` float32 RGB in [0, 1] to `(batch, h, w, channels)`; what
-            numpy can take.
-        size: side that every image is stretched to, in pixels.
-        batch: at most so many images at once.
+        network: `(batch, image_size, image_size, 3)` float32 RGB in [0, 1] to
+            `(batch, h, w, channels)`, any array that NumPy can convert.
+        image_size: side in pixels that every image is stretched to.
+        batch_size: maximum number of images at once.
+
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> animals = data.load("toy", "test", count=2)
+        >>> features = metrics.NetworkFeatures(lambda batch: batch[:, ::16, ::16], 33)
+        >>> [one.shape for one in features(animals)]
+        [(3, 3, 3), (3, 3, 3)]
     """
 
-    def embed(images):
-        squares = [Image.fromarray(image).resize((size, size), _BICUBIC) for image in images]
-        maps = []
-        for start in range(0, len(squares), batch):
-            some = np.stack([np.asarray(one) for one in squares[start : start + batch]])
-            maps += list(np.asarray(network(some.astype(np.float32) / 255)))
+    def __init__(
+        self, network: Callable[[np.ndarray], Any], image_size: int, *, batch_size: int = 16
+    ):
+        self._network, self._batch_size = network, batch_size
+        self._size = image_size, image_size
+
+    def __call__(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+        maps: list[np.ndarray] = []
+        for first in range(0, len(samples), self._batch_size):
+            batch = np.stack(
+                [self._square(one) for one in samples[first : first + self._batch_size]]
+            )
+            maps += list(np.asarray(self._network(batch.astype(np.float32) / 255)))
         return maps
 
-    return embed
+    def _square(self, sample):
+        return np.asarray(Image.fromarray(sample.image).resize(self._size, _BICUBIC))
 
 
-def teacher_features(teacher, size: int) -> Embed:
-    """The features of a `keras_parts.discovery.teachers.Teacher`, of images stretched to a square.
+class CachedFeatures:
+    """Features that are computed once for each image and kept in float16.
 
-    Args:
-        teacher: the frozen network.
-        size: side of the square in pixels.
-    """
-    return stretched(teacher.predict_on_batch, size)
-
-
-def remembered(embed: Embed, megabytes: int = 1024) -> Embed:
-    """An `Embed` that answers at once for images that it has seen, in float16.
-
-    Several baselines on the same features, and several protocols on the same crops, cost one pass.
+    Several baselines of the same features, and several protocols on the same crops, then need one
+    pass of the network.
 
     Args:
-        embed: takes images.
-        megabytes: memory for what is kept; what was not asked for longest goes first.
-    """
-    kept, free = OrderedDict(), megabytes * 2**20
+        extract: features that depend on the image alone.
+        max_megabytes: memory for the cache; what was used least recently is dropped first.
 
-    def answer(images):
-        nonlocal free
-        keys = [hashlib.sha256(repr(one.shape).encode() + one.tobytes()).digest() for one in images]
-        unknown = {key: image for key, image in zip(keys, images, strict=True) if key not in kept}
-        found = {key: kept[key] for key in keys if key in kept}
-        for key, features in zip(unknown, embed(list(unknown.values())), strict=True):
-            found[key] = kept[key] = np.asarray(features, np.float16)
-            free -= kept[key].nbytes
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> animals = data.load("toy", "test", count=2)
+        >>> network = metrics.NetworkFeatures(lambda batch: batch[:, ::16, ::16], 33)
+        >>> metrics.CachedFeatures(network)(animals)[0].shape
+        (3, 3, 3)
+    """
+
+    def __init__(self, extract: FeatureExtractor, *, max_megabytes: int = 1024):
+        self._extract = extract
+        self._cached: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self._free = max_megabytes * 2**20
+
+    def __call__(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+        cached = self._cached
+        keys = [_hash(sample.image) for sample in samples]
+        found = {key: cached[key] for key in keys if key in cached}
+        new = {key: one for key, one in zip(keys, samples, strict=True) if key not in found}
+        for key, features in zip(new, self._extract(list(new.values())), strict=True):
+            found[key] = cached[key] = np.asarray(features, np.float16)
+            self._free -= cached[key].nbytes
         for key in keys:
-            kept.move_to_end(key)
-        while free < 0 and len(kept) > 1:
-            free += kept.popitem(last=False)[1].nbytes
+            cached.move_to_end(key)
+        while self._free < 0 and len(cached) > 1:
+            self._free += cached.popitem(last=False)[1].nbytes
         return [found[key].astype(np.float32) for key in keys]
 
-    return answer
+
+def _hash(image):
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
 
 
-def asked(embed: Embed, samples: Sequence[Sample]) -> list[np.ndarray]:
-    """The answer of an `Embed` for samples, whichever of image and sample it takes."""
-    takes_samples = getattr(embed, "takes_samples", False)
-    return embed(list(samples) if takes_samples else [sample.image for sample in samples])
+def teacher_features(
+    teacher: Any,
+    image_size: int,
+    *,
+    name: str,
+    views: Sequence[str] = (),
+    show_size: bool = False,
+    max_megabytes: int = 1024,
+) -> NamedFeatures:
+    """The cached features of a teacher, of images stretched to a square.
+
+    Args:
+        teacher: a `keras_parts.discovery.teachers.Teacher`.
+        image_size: side of the square in pixels.
+        name: of the network, for tables.
+        views: how images are transformed for the teacher, such as "mirrored", for tables.
+        show_size: add the size to the name.
+        max_megabytes: memory for the cache.
+
+    Example:
+        >>> import types
+        >>> from keras_parts import data, metrics
+        >>> teacher = types.SimpleNamespace(layer_names=["block_14"], predict_on_batch=abs)
+        >>> metrics.teacher_features(teacher, 33, name="small", views=["mirrored"]).name
+        'small block_14, mirrored'
+    """
+    title = f"{name} {'+'.join(teacher.layer_names)}"
+    if show_size:
+        title += f" at {image_size} px"
+    title = ", ".join(filter(None, (title, " and ".join(views))))
+    features = NetworkFeatures(teacher.predict_on_batch, image_size)
+    return NamedFeatures(title, CachedFeatures(features, max_megabytes=max_megabytes))
 
 
 def foreground_vectors(
-    embed: Embed,
+    extract: FeatureExtractor,
     dataset: Dataset,
     rng: np.random.Generator,
-    images: int = 200,
-    vectors: int = 20_000,
-    least: int = 1,
+    *,
+    max_images: int = 200,
+    max_vectors: int = 20_000,
+    min_vectors: int = 1,
 ) -> np.ndarray:
-    """Features at places of the foreground, from all over a train split.
+    """Features at positions of the foreground, from all over a train split.
 
     Args:
-        embed: what is drawn from.
+        extract: the features.
         dataset: with masks; images with a box are cropped to it.
-        rng: draws the places.
-        images: at most so many images, evenly spread over the data set.
-        vectors: at most so many vectors in all, the same number an image.
-        least: number of vectors that are needed.
+        rng: chooses the positions.
+        max_images: maximum number of images, evenly spread over the data set.
+        max_vectors: maximum number of vectors in all, the same number an image.
+        min_vectors: number of vectors that are needed.
 
     Returns:
         `(vectors, channels)` float32.
 
     Raises:
-        DataError: an image has no mask, or there are fewer than `least` vectors.
-        ConfigError: `images` or `vectors` is below 1.
+        DataError: an image has no mask, or there are fewer than `min_vectors` vectors.
+        ConfigError: `max_images` or `max_vectors` is below 1.
     """
-    if min(images, vectors, least) < 1:
-        raise ConfigError(f"parts={least}, images={images}, vectors={vectors}: all must be >= 1")
-    places = np.unique(np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round())
-    share = max(vectors // max(len(places), 1), 1)
-    drawn = [_vectors_of(embed, dataset[int(place)], share, rng) for place in places]
-    found = np.concatenate(drawn) if drawn else np.zeros((0, 1), np.float32)
-    if len(found) < least:
-        raise DataError(
-            f"{dataset.info.name}: {len(found)} foreground vectors are too few for {least} parts"
+    if min(max_images, max_vectors, min_vectors) < 1:
+        raise ConfigError(
+            f"num_parts={min_vectors}, max_images={max_images}, max_vectors={max_vectors}: "
+            "all must be >= 1"
         )
-    return found
+    indices = np.linspace(0, len(dataset) - 1, min(max_images, len(dataset))).round()
+    indices = np.unique(indices.astype(int))
+    share = max(max_vectors // max(len(indices), 1), 1)
+    found = [_vectors_of(extract, dataset[int(index)], share, rng) for index in indices]
+    vectors = np.concatenate(found) if found else np.zeros((0, 1), np.float32)
+    if len(vectors) < min_vectors:
+        raise DataError(
+            f"{dataset.info.name}: {len(vectors)} foreground vectors are too few for "
+            f"{min_vectors} parts"
+        )
+    return vectors
 
 
-def _vectors_of(embed, sample, most, rng):
-    """At most `most` vectors `(vectors, channels)` at map places whose pixel is foreground."""
+def _vectors_of(extract, sample, max_vectors, rng):
+    """At most `max_vectors` vectors `(vectors, channels)` whose pixel is foreground."""
     if sample.box is not None:
         sample = box_crop(sample)
     mask = foreground_of(sample)
-    (features,) = asked(embed, [sample])
+    (features,) = extract([sample])
     features = np.asarray(features, np.float32)
     rows, columns = (
-        np.linspace(0, pixels - 1, places).round().astype(int)
-        for pixels, places in zip(mask.shape, features.shape[:2], strict=True)
+        np.linspace(0, pixels - 1, positions).round().astype(int)
+        for pixels, positions in zip(mask.shape, features.shape[:2], strict=True)
     )
     inside = features[mask[np.ix_(rows, columns)]]
-    return inside[rng.choice(len(inside), min(most, len(inside)), replace=False)]
+    return inside[rng.choice(len(inside), min(max_vectors, len(inside)), replace=False)]
 
 
-def resize_aligned(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear resizing of `(h, w, channels)` with aligned corners; the identity at equal size."""
+def at_pixels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Maps `(h, w, channels)` at the pixels of an image, bilinear with aligned corners.
+
+    Returns:
+        `(height, width, channels)` float32; the maps themselves at equal size.
+    """
     if maps.shape[:2] == tuple(size):
         return maps
-    rows, columns = (
-        _interpolation(pixels, places) for pixels, places in zip(size, maps.shape[:2], strict=True)
-    )
-    return np.einsum("yh,hwc,xw->yxc", rows, maps, columns, optimize=True)
-
-
-def _interpolation(pixels, places):
-    """`(pixels, places)` weights of linear interpolation between aligned ends."""
-    position = np.linspace(0, places - 1, pixels)[:, None]
-    return np.maximum(1 - np.abs(position - np.arange(places)), 0).astype(np.float32)
+    geometry = ResizeGeometry(size, size, size, (0, 0))
+    return np.asarray(UpsampledLogits(size, [Patch.from_output(maps, geometry)]))

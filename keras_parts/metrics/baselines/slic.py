@@ -1,11 +1,13 @@
-"""SLIC: every object cut into K superpixels, which are then named alike in all images.
+"""SLIC: every object divided into K superpixels, which are matched to parts across images.
 
 Achanta et al.: *SLIC Superpixels Compared to State-of-the-art Superpixel Methods*, PAMI 2012;
-inside masks after Irving: *maskSLIC*, 2016. Superpixels mean nothing across images: they get the
-part whose colour and place, by k-means over the train split, fit best, each part at most once.
+inside masks after Irving: *maskSLIC*, 2016. Superpixels of different images have no common names:
+each is assigned the part whose colour and coordinates, by k-means over the train split, match it
+best, each part at most once.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,62 +15,52 @@ from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError
 from keras_parts.metrics.baselines.centroids import (
-    CentroidMaps,
+    CentroidModel,
+    normalised,
     position_baseline,
-    prepared,
-    without_background,
+    with_empty_background,
 )
 from keras_parts.metrics.protocols.base import foreground_of
 
-_CERTAIN = 10.0  # the logit of the chosen part
+_CERTAIN = 10.0  # the logit of the assigned part
 _COMPACTNESS = 10.0  # scikit-image's own default
 
 
-class SuperpixelMaps:
-    """A `maps` callable on samples with masks.
+class SuperpixelModel:
+    """A `PartModel` that needs masks.
 
     Args:
-        parts: the parts' colours and places, from `position_baseline`.
+        parts: the parts' colours and coordinates, from `position_baseline`.
     """
 
-    background = False
-    takes_samples = True
+    has_background = False
 
-    def __init__(self, parts: CentroidMaps):
+    def __init__(self, parts: CentroidModel):
         self._parts = parts
 
-    def __call__(self, samples: Sequence[Sample]) -> list[np.ndarray]:
-        """Logits `(height, width, 1 + parts)` float32. Outside the mask, the nearest superpixel's
-        part."""
+    def logits(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+        """Logits `(height, width, 1 + parts)` float32; a pixel outside the mask is assigned the
+        part of the nearest superpixel."""
         return [self._logits(sample) for sample in samples]
 
     def _logits(self, sample):
-        count = len(self._parts.centroids)
-        segments = _superpixels(sample, count)
-        (features,) = self._parts.embed([sample])
-        features = prepared(features, None, self._parts.scale)
-        inside = segments >= 0
-        total = segments.max() + 1
-        sizes = np.bincount(segments[inside], minlength=total)
-        means = np.stack(
-            [
-                np.bincount(segments[inside], channel[inside], total) / sizes
-                for channel in np.moveaxis(features, -1, 0)
-            ],
-            axis=-1,
-        )
-        chosen = _matched(means, self._parts.centroids)
-        parts = chosen[_nearest(segments)]
-        return without_background(_CERTAIN * (parts[..., None] == np.arange(count)))
+        num_parts = len(self._parts.centroids)
+        superpixels = _superpixels(sample, num_parts)
+        (features,) = self._parts.extract([sample])
+        means = _means(normalised(features, None, self._parts.scale), superpixels)
+        parts = _matched(means, self._parts.centroids)[_nearest(superpixels)]
+        return with_empty_background(_CERTAIN * (parts[..., None] == np.arange(num_parts)))
 
 
-def slic_baseline(dataset: Dataset, parts: int, seed: int = 0, **options) -> SuperpixelMaps:
+def slic_baseline(
+    dataset: Dataset, num_parts: int, seed: int = 0, **options: Any
+) -> SuperpixelModel:
     """SLIC superpixels of the masks, K an image.
 
     Args:
         dataset: the train split, with masks.
-        parts: K.
-        seed, options: of `position_baseline`, whose parts name the superpixels.
+        num_parts: K.
+        seed, options: of `position_baseline`, whose parts superpixels are matched to.
 
     Raises:
         ConfigError: scikit-image is not installed.
@@ -76,39 +68,49 @@ def slic_baseline(dataset: Dataset, parts: int, seed: int = 0, **options) -> Sup
     try:
         import skimage.segmentation  # noqa: F401
     except ImportError as error:
-        raise ConfigError("slic takes scikit-image: pip install 'keras-parts[segments]'") from error
-    return SuperpixelMaps(position_baseline(dataset, parts, seed, **options))
+        raise ConfigError("slic needs scikit-image: pip install 'keras-parts[segments]'") from error
+    return SuperpixelModel(position_baseline(dataset, num_parts, seed, **options))
 
 
 def _superpixels(sample, count):
-    """`(height, width)` int: 0, 1, ... inside the mask, -1 outside; an empty mask is all."""
+    """`(height, width)` int: 0, 1, ... inside the mask, -1 outside; the whole image if the mask is
+    empty."""
     from skimage.segmentation import relabel_sequential, slic
 
     mask = foreground_of(sample)
     mask = np.array(mask if mask.sum() > count else np.ones_like(mask))
-    image = np.array(sample.image)  # a copy: compiled code wants arrays that can be written
-    segments = slic(image, count, _COMPACTNESS, mask=mask, start_label=1, channel_axis=-1)
-    return relabel_sequential(segments)[0].astype(int) - 1
+    image = np.array(sample.image)  # a copy: the compiled code needs writable arrays
+    found = slic(image, count, _COMPACTNESS, mask=mask, start_label=1, channel_axis=-1)
+    return relabel_sequential(found)[0].astype(int) - 1
+
+
+def _means(features, superpixels):
+    """`(superpixels, channels)` mean features."""
+    inside, count = superpixels >= 0, superpixels.max() + 1
+    labels = superpixels[inside]
+    sizes = np.bincount(labels, minlength=count)
+    sums = [np.bincount(labels, channel[inside], count) for channel in np.moveaxis(features, -1, 0)]
+    return np.stack([total / sizes for total in sums], axis=-1)
 
 
 def _matched(means, centroids):
-    """The part of each superpixel: one each as far as parts go, then the nearest."""
+    """The part of each superpixel: different parts as far as possible, then the nearest."""
     from scipy.optimize import linear_sum_assignment
 
     distance = ((means[:, None] - centroids) ** 2).sum(-1)
-    chosen = distance.argmin(1)
+    matched = distance.argmin(1)
     superpixels, parts = linear_sum_assignment(distance)
-    chosen[superpixels] = parts
-    return chosen
+    matched[superpixels] = parts
+    return matched
 
 
-def _nearest(segments):
-    """The segment at each pixel or, where there is none, nearest to it."""
+def _nearest(superpixels):
+    """The superpixel at each pixel or, where there is none, the nearest one."""
     from scipy.ndimage import distance_transform_edt
 
-    if (segments >= 0).all():
-        return segments
+    if (superpixels >= 0).all():
+        return superpixels
     rows, columns = distance_transform_edt(
-        segments < 0, return_distances=False, return_indices=True
+        superpixels < 0, return_distances=False, return_indices=True
     )
-    return segments[rows, columns]
+    return superpixels[rows, columns]

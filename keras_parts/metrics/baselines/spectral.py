@@ -2,20 +2,23 @@
 
 Amir, Gandelsman, Bagon, Dekel: *Deep ViT Features as Dense Visual Descriptors*, 2021, find parts
 by clustering such features over the images. The clustering is that of Ng, Jordan, Weiss (*On
-Spectral Clustering*, NIPS 2001), carried over to new images by the Nystrom method (Fowlkes,
-Belongie, Chung, Malik: *Spectral Grouping Using the Nystrom Method*, PAMI 2004).
+Spectral Clustering*, NIPS 2001), extended to new images by the Nystrom method (Fowlkes, Belongie,
+Chung, Malik: *Spectral Grouping Using the Nystrom Method*, PAMI 2004).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_parts.data.dataset import Dataset
-from keras_parts.metrics.baselines.centroids import RESTARTS, CentroidMaps, prepared
-from keras_parts.metrics.baselines.features import Embed, foreground_vectors
+from keras_parts.data.sample import Sample
+from keras_parts.metrics.baselines.centroids import RESTARTS, CentroidModel, normalised
+from keras_parts.metrics.baselines.features import FeatureExtractor, foreground_vectors
 from keras_parts.ops.kmeans import kmeans
 
 
 class SpectralEmbedding:
-    """Coordinates in which clusters of a similarity graph lie apart.
+    """Coordinates in which the clusters of a similarity graph are separate.
 
     Args:
         vectors: `(vectors, channels)`, the graph's nodes. Two are similar by
@@ -37,7 +40,7 @@ class SpectralEmbedding:
         self._projection = axes[:, best] / np.maximum(values[best], 1e-9)
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """`(..., dimensions)` float32 coordinates, of length 1, of `(..., channels)` vectors."""
+        """Coordinates `(..., dimensions)` float32 of length 1 for vectors `(..., channels)`."""
         flat = np.asarray(vectors, np.float64).reshape(-1, vectors.shape[-1])
         similarity = np.exp(-_squared_distances(flat, self._nodes) / self._scale)
         degree = np.maximum(similarity.sum(1, keepdims=True), 1e-300)
@@ -46,37 +49,56 @@ class SpectralEmbedding:
         return found.reshape(*vectors.shape[:-1], -1).astype(np.float32)
 
 
+class SpectralFeatures:
+    """Spectral coordinates of a teacher's features.
+
+    Args:
+        extract: the features of the teacher.
+        centre: `(channels,)` subtracted from features, which are then scaled to length 1.
+        embedding: of such features.
+    """
+
+    def __init__(self, extract: FeatureExtractor, centre: np.ndarray, embedding: SpectralEmbedding):
+        self._extract, self._centre, self._embedding = extract, centre, embedding
+
+    def __call__(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+        maps = self._extract(samples)
+        return [self._embedding(normalised(features, self._centre)) for features in maps]
+
+
 def spectral_baseline(
-    features: Embed,
+    extract: FeatureExtractor,
     dataset: Dataset,
-    parts: int,
+    num_parts: int,
     seed: int = 0,
-    images: int = 200,
-    vectors: int = 1_000,
-) -> CentroidMaps:
+    *,
+    max_images: int = 200,
+    max_vectors: int = 1_000,
+) -> CentroidModel:
     """Spectral clustering of a teacher's features in the foreground of a train split.
 
     Args:
-        features: the teacher, in Amir et al. a vision transformer: images to `(h, w, channels)`.
+        extract: the features of the teacher, in Amir et al. a vision transformer.
         dataset: the train split, with masks; images with a box are cropped to it.
-        parts: K clusters, in K coordinates.
-        seed: draws vectors and starts k-means.
-        images, vectors: at most so many; time grows with the cube of `vectors`.
-
-    Returns:
-        A callable for `evaluate` and the protocols.
+        num_parts: K clusters, in K coordinates.
+        seed: of the chosen vectors and of k-means.
+        max_images: maximum number of images, evenly spread over the data set.
+        max_vectors: maximum number of vectors in all; time grows with its cube.
     """
     rng = np.random.default_rng(seed)
-    found = foreground_vectors(features, dataset, rng, images, vectors, least=parts)
-    centre = found.mean(0)
-    embedding = SpectralEmbedding(prepared(found, centre), parts)
-    coordinates = embedding(prepared(found, centre))
-    clusters = kmeans(coordinates, parts, restarts=RESTARTS, seed=seed)
-
-    def embed(images):
-        return [embedding(prepared(one, centre)) for one in features(images)]
-
-    return CentroidMaps(embed, clusters.centres, clusters.inertia / coordinates.size or 1.0)
+    vectors = foreground_vectors(
+        extract, dataset, rng, max_images=max_images, max_vectors=max_vectors,
+        min_vectors=num_parts,
+    )  # fmt: skip
+    centre = vectors.mean(0)
+    embedding = SpectralEmbedding(normalised(vectors, centre), num_parts)
+    coordinates = embedding(normalised(vectors, centre))
+    clusters = kmeans(coordinates, num_parts, restarts=RESTARTS, seed=seed)
+    return CentroidModel(
+        SpectralFeatures(extract, centre, embedding),
+        clusters.centres,
+        variance=clusters.inertia / coordinates.size or 1.0,
+    )
 
 
 def _squared_distances(one, other):

@@ -1,7 +1,7 @@
 """The benchmark protocols by name; each is usable without a trainer or the evaluation."""
 
 from keras_parts.metrics.protocols import cub, keypoints, pixels
-from keras_parts.metrics.protocols.base import Maps, Protocol, Result, box_crop
+from keras_parts.metrics.protocols.base import Protocol, Result, box_crop
 from keras_parts.metrics.protocols.cub import cub_foreground, cub_full, cub_landmarks
 from keras_parts.metrics.protocols.keypoints import keypoints_foreground, keypoints_full
 from keras_parts.metrics.protocols.pixels import pixels_foreground, pixels_full
@@ -21,7 +21,6 @@ PROTOCOLS: dict[str, Protocol] = {
 
 __all__ = [
     "PROTOCOLS",
-    "Maps",
     "Protocol",
     "Result",
     "box_crop",

@@ -1,7 +1,8 @@
-"""What a protocol is, and the one walk over a data set that feeds all of them."""
+"""What a protocol is, and the loop over a data set that all protocols share."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,27 +12,22 @@ from keras_parts.data.crops import crop, image_box
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
-
-Maps = Callable[[list[np.ndarray]], list[np.ndarray]]
-"""A part segmenter as protocols see it: RGB images `(height, width, 3)` uint8 to float32 logits
-`(height, width, 1 + parts)` at each image's own size, channel 0 the background. How images are
-resized on the way is the model's own preprocessing. An attribute `background = False` says that
-channel 0 means nothing, as for clusterings of the foreground; `takes_samples = True` that it is
-called with `Sample`s instead of images, as baselines are that see the given masks."""
+from keras_parts.metrics.part_model import ImageFunction, PartModel, as_part_model
 
 View = Callable[[Sample], Sample]
+"""What of a sample is segmented: all of it, or a crop."""
 
 
 def whole_image(sample: Sample) -> Sample:
-    """The view of protocols that look at the image as it is."""
+    """The view of protocols that segment the whole image."""
     return sample
 
 
 def box_crop(sample: Sample) -> Sample:
-    """The sample cut to its ground-truth box at its own resolution: no padding, not square.
+    """The sample cropped to its ground-truth box at its own resolution: no padding, not square.
 
-    The box's sides move to the nearest borders of pixels and stay inside the image. A keypoint
-    outside the crop is no longer visible.
+    The box's sides move to the nearest pixel borders inside the image. A keypoint outside the crop
+    is no longer visible.
 
     Raises:
         DataError: the sample has no box, or the box lies outside the image.
@@ -53,28 +49,36 @@ class Result:
     """What a protocol measured on one data set.
 
     Attributes:
-        values: metric name to per cent (x 100 of NMI, ARI or a distance in box sizes).
-        samples: number of images that were seen.
-        observations: number of keypoints or pixels that were counted.
-        shares: `(clusters,)` share of the observations that each cluster got, summing to 1; with a
+        values: metric name to per cent (100 x NMI, ARI or a distance in box sizes).
+        num_images: number of images that were measured.
+        num_observations: number of keypoints or pixels that were counted.
+        shares: `(clusters,)` share of the observations in each cluster, summing to 1; with a
             background, cluster 0 is the background. Empty where nothing is clustered.
         counts: `(labels, clusters)` int64 contingency table behind the values, or None.
         labels: names of the table's rows.
-        by_image: the values as a function of how often each image counts, in the data set's order,
-            for the bootstrap: weights `(samples,)` int64 to {metric: per cent}.
+        reweighted: the values for another weight of each image, for the bootstrap: a function of
+            `(images,)` int64 weights, in the data set's order, to {metric: per cent}.
+
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> animals = data.load("toy", "test", count=4)
+        >>> model = metrics.colour_baseline(animals, 2)
+        >>> result = metrics.PROTOCOLS["pixels-foreground"](model, animals, 2)
+        >>> sorted(result.values), result.num_images, result.foreground_only
+        (['FG-ARI', 'FG-NMI'], 4, True)
     """
 
     values: dict[str, float]
-    samples: int
-    observations: int
+    num_images: int
+    num_observations: int
     shares: tuple[float, ...] = ()
     counts: np.ndarray | None = field(default=None, repr=False)
     labels: tuple[str, ...] = field(default=(), repr=False)
-    by_image: Callable[[np.ndarray], dict[str, float]] | None = field(default=None, repr=False)
+    reweighted: Callable[[np.ndarray], dict[str, float]] | None = field(default=None, repr=False)
 
     @property
-    def of_parts_alone(self) -> bool:
-        """Whether the columns of the table are the K parts, with no background before them."""
+    def foreground_only(self) -> bool:
+        """Whether the table's columns are the K parts, without a background."""
         return self.counts is not None and any(name.startswith("FG-") for name in self.values)
 
 
@@ -82,20 +86,20 @@ class Scorer:
     """Collects what one protocol needs, sample by sample.
 
     Attributes:
-        view: function that gives the part of a sample that the protocol looks at. Scorers with the
-            same view share its logits.
-        train: a scorer that must see the train split before `result` is asked for, or None.
+        view: function that crops a sample to what the protocol looks at. Scorers with the same view
+            share its logits.
+        train: a scorer that is given the train split before `result` is called, or None.
     """
 
     view: View = staticmethod(whole_image)
     train: Scorer | None = None
 
     def add(self, sample: Sample, logits: np.ndarray) -> None:
-        """Take a sample, already in this scorer's view, and its logits."""
+        """Count a sample, already cropped to this scorer's view, with its logits."""
         raise NotImplementedError
 
     def result(self) -> Result:
-        """The values over everything added so far."""
+        """The values over all samples added so far."""
         raise NotImplementedError
 
 
@@ -104,16 +108,24 @@ class Protocol:
     """A named benchmark protocol; call it to run it on its own.
 
     Attributes:
-        name: key in the registry.
-        title: one line for tables: where it looks and what it counts.
-        description: what is computed, exactly, and where it stems from.
-        scorer: `(dataset, parts) -> Scorer`.
+        name: key in `PROTOCOLS`.
+        title: one line for tables: what is segmented and what is counted.
+        description: what exactly is computed, and its source.
+        scorer: `(dataset, num_parts) -> Scorer`.
         needs: what the data must have: fields of `Sample`, "train" for the train split, and
             "background" for a model with a background of its own.
         metrics: names of the values.
-        datasets: names of the data sets that it runs on unasked; empty for all.
-        specialises: the general protocol that it takes the place of on those.
+        datasets: names of the data sets that it runs on by default; empty for all.
+        specialises: name of the general protocol that it replaces on these data sets.
         observed: what is counted, for tables.
+
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> animals = data.load("toy", "test", count=4)
+        >>> model = metrics.colour_baseline(animals, 2)
+        >>> protocol = metrics.PROTOCOLS["keypoints-full-given"]
+        >>> protocol.needs, sorted(protocol(model, animals, 2).values)
+        (('keypoints', 'foreground'), ['ARI', 'NMI'])
     """
 
     name: str
@@ -126,32 +138,42 @@ class Protocol:
     specialises: str = ""
     observed: str = "keypoints"
 
-    def missing(self, maps: Maps, dataset: Dataset, train: Dataset | None = None) -> str:
-        """What the protocol lacks to run, by the first sample of the data; "" if nothing."""
+    def missing(
+        self, model: PartModel | ImageFunction, dataset: Dataset, train: Dataset | None = None
+    ) -> str:
+        """What the protocol lacks to run, judged by the first sample; "" if nothing."""
         first = dataset[0]
         for need in self.needs:
             if need == "train":
-                if train is None:
-                    return "the train split"
-                if common := set(train.ids()).intersection(dataset.ids()):
-                    return f"other images to fit on: {len(common):,} are in both splits"
-                if "foreground" in self.needs and train.masks_from != dataset.masks_from:
-                    return (
-                        f"masks of both splits from one source; to test on: {dataset.masks_from}; "
-                        f"to fit on: {train.masks_from}"
-                    )
+                lacking = self._missing_of_train(dataset, train)
             elif need == "background":
-                if not getattr(maps, "background", True):
-                    return "a model with a background of its own"
-            elif getattr(first, need) is None:
-                return f"{need}, which {dataset.info.name} does not have"
+                own = as_part_model(model).has_background
+                lacking = "" if own else "a model with a background of its own"
+            else:
+                has = getattr(first, need) is not None
+                lacking = "" if has else f"{need}, which {dataset.info.name} does not have"
+            if lacking:
+                return lacking
+        return ""
+
+    def _missing_of_train(self, dataset, train):
+        if train is None:
+            return "the train split"
+        if common := set(train.ids()).intersection(dataset.ids()):
+            return f"other images to fit on: {len(common):,} are in both splits"
+        if "foreground" in self.needs and train.masks_from != dataset.masks_from:
+            return (
+                f"masks of both splits from one source; to test on: {dataset.masks_from}; "
+                f"to fit on: {train.masks_from}"
+            )
         return ""
 
     def __call__(
         self,
-        maps: Maps,
+        model: PartModel | ImageFunction,
         dataset: Dataset,
-        parts: int,
+        num_parts: int,
+        *,
         train: Dataset | None = None,
         batch_size: int = 16,
         progress: bool = False,
@@ -159,69 +181,74 @@ class Protocol:
         """Run this protocol alone.
 
         Args:
-            maps: the model, see `Maps`.
+            model: what is measured.
             dataset: the test split.
-            parts: K.
+            num_parts: K.
             train: the train split, for protocols that need it.
-            batch_size: how many images `maps` gets at once.
+            batch_size: maximum number of images that the model is given at once.
             progress: show a bar on stderr.
 
         Raises:
-            DataError: the data lacks what the protocol needs, or `maps` returns something else
-                than logits.
+            DataError: the data lacks what the protocol needs, or the model returns anything but
+                logits.
         """
-        if missing := self.missing(maps, dataset, train):
+        if missing := self.missing(model, dataset, train):
             raise DataError(f"{self.name} needs {missing}")
-        scorer = self.scorer(dataset, parts)
-        if scorer.train is not None:
-            score(maps, train, [scorer.train], parts, batch_size, progress, "train")
-        score(maps, dataset, [scorer], parts, batch_size, progress, "test")
+        scorer = self.scorer(dataset, num_parts)
+        run = functools.partial(score, model, batch_size=batch_size, progress=progress)
+        if scorer.train is not None and train is not None:
+            run(train, [scorer.train], num_parts, title="train")
+        run(dataset, [scorer], num_parts, title="test")
         return scorer.result()
 
 
 def score(
-    maps: Maps,
+    model: PartModel | ImageFunction,
     dataset: Dataset,
     scorers: Sequence[Scorer],
-    parts: int,
+    num_parts: int,
+    *,
     batch_size: int = 16,
     progress: bool = False,
     title: str = "",
 ) -> None:
-    """Walk once over a data set and feed all scorers: every sample is read once, and every
-    distinct view of it segmented once.
+    """Give all samples to all scorers: each sample is read once, each view segmented once.
 
     Raises:
-        DataError: `maps` does not return finite logits `(height, width, 1 + parts)` for each image.
+        DataError: the model does not return finite logits `(height, width, 1 + parts)` for each
+            image.
     """
     from tqdm import tqdm
 
-    views: dict[View, list[Scorer]] = {}
+    model = as_part_model(model)
+    scorers_of: dict[View, list[Scorer]] = {}
     for scorer in scorers:
-        views.setdefault(scorer.view, []).append(scorer)
+        scorers_of.setdefault(scorer.view, []).append(scorer)
     with tqdm(total=len(dataset), desc=title, unit="image", disable=not progress) as bar:
-        for start in range(0, len(dataset), batch_size):
-            stop = min(start + batch_size, len(dataset))
-            batch = [dataset[index] for index in range(start, stop)]
-            for view, viewers in views.items():
-                seen = [view(sample) for sample in batch]
-                for sample, logits in zip(seen, _segment(maps, seen, parts), strict=True):
+        for first in range(0, len(dataset), batch_size):
+            last = min(first + batch_size, len(dataset))
+            batch = [dataset[index] for index in range(first, last)]
+            for view, viewers in scorers_of.items():
+                viewed = [view(sample) for sample in batch]
+                logits_of = _checked_logits(model, viewed, num_parts)
+                for sample, logits in zip(viewed, logits_of, strict=True):
                     for scorer in viewers:
                         scorer.add(sample, logits)
             bar.update(len(batch))
 
 
-def _segment(maps: Maps, samples: Sequence[Sample], parts: int) -> Iterable[np.ndarray]:
-    takes_samples = getattr(maps, "takes_samples", False)
-    answers = maps(list(samples) if takes_samples else [sample.image for sample in samples])
-    if len(answers) != len(samples):
-        raise DataError(f"the model answered {len(answers)} maps for {len(samples)} images")
-    for sample, logits in zip(samples, answers, strict=True):
-        expected = (*sample.image.shape[:2], 1 + parts)
+def _checked_logits(
+    model: PartModel, samples: Sequence[Sample], num_parts: int
+) -> Iterable[np.ndarray]:
+    found = model.logits(samples)
+    if len(found) != len(samples):
+        raise DataError(f"the model returned {len(found)} maps for {len(samples)} images")
+    for sample, logits in zip(samples, found, strict=True):
+        expected = (*sample.image.shape[:2], 1 + num_parts)
         if np.shape(logits) != expected:
             raise DataError(
                 f"{sample.id}: the model's logits are {np.shape(logits)}, expected {expected}: "
-                f"the image's height and width, and a background besides {parts} parts"
+                f"the image's height and width, and a background besides {num_parts} parts"
             )
         if not np.isfinite(logits).all():
             raise DataError(f"{sample.id}: the model's logits are not all finite")

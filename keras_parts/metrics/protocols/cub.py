@@ -2,25 +2,33 @@
 
 Choudhury et al., *Unsupervised Part Discovery from Contrastive Reconstruction* (NeurIPS 2021),
 section 4. The paper resizes every image or crop to a short side of 256 and cuts the sides to
-multiples of 16. Here the size rule belongs to the model: `maps` gets the crop as it is, resizes it
-by the model's own preprocessing, and its maps come back at the crop's resolution, so that no pixel
-and no keypoint is cut off.
+multiples of 16. Here the model is given the image or the crop at its own size, resizes it by its
+own rule, and its logits come back at that size, so that no pixel and no keypoint is cut off.
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_parts.data.dataset import Dataset
+from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
-from keras_parts.metrics.landmarks import landmark_distances, landmark_error, soft_centres
+from keras_parts.metrics.landmarks import (
+    LandmarkData,
+    landmark_distances,
+    landmark_error,
+    soft_centres,
+)
+from keras_parts.metrics.part_model import ImageFunction, PartModel
 from keras_parts.metrics.protocols.base import (
-    Maps,
     Protocol,
     Result,
     Scorer,
     box_crop,
     foreground_of,
 )
-from keras_parts.metrics.protocols.partition import FROM, KEYPOINTS, MASKS, NEEDS, choose
+from keras_parts.metrics.protocols.partition import KEYPOINTS, MASK_SOURCES, variant_for
 
 # The classes of CUB-001, -002 and -003: by name, since a partial copy may number them otherwise.
 SUBSETS = {
@@ -30,24 +38,61 @@ SUBSETS = {
 }
 
 
+class BoxFrame(NamedTuple):
+    """Points of a split in the frame of each sample's box, which is 0 to 1.
+
+    Attributes:
+        centres: `(samples, parts, 2)` centres of the parts.
+        midpoint: `(samples, 1, 2)` the image's midpoint.
+        landmarks: `(samples, landmarks, 2)`.
+        visible: `(samples, landmarks)` bool.
+        categories: `(samples,)` integers, -1 where the sample has none.
+    """
+
+    centres: np.ndarray
+    midpoint: np.ndarray
+    landmarks: np.ndarray
+    visible: np.ndarray
+    categories: np.ndarray
+
+    def of_categories(self, categories: Sequence[int] | None) -> "BoxFrame":
+        """The samples of some categories; None is all."""
+        return self if categories is None else self.rows(self.rows_of(categories))
+
+    def rows_of(self, categories: Sequence[int] | None) -> np.ndarray:
+        """`(samples,)` bool: the samples of some categories; None is all."""
+        if categories is None:
+            return np.full(len(self.categories), True)
+        return np.isin(self.categories, categories)
+
+    def rows(self, chosen: np.ndarray) -> "BoxFrame":
+        return BoxFrame(*(array[chosen] for array in self))
+
+    def data(self, centres: np.ndarray) -> LandmarkData:
+        """What `landmark_error` takes, with these centres."""
+        return LandmarkData(centres, self.landmarks, self.visible)
+
+
 class CentreScorer(Scorer):
-    """Collects part centres, landmarks and the image's midpoint in the frame of the box."""
+    """Collects the points of `BoxFrame`, sample by sample.
+
+    Args:
+        masks: "given" or "model", see `cub_landmarks`.
+    """
 
     def __init__(self, masks: str):
         self._masks = masks
-        self._rows = []
+        self._samples: list[tuple] = []
 
-    def add(self, sample, logits):
+    def add(self, sample: Sample, logits: np.ndarray) -> None:
         if sample.box is None or sample.keypoints is None:
             raise DataError(f"{sample.id}: landmark regression needs a box and keypoints")
         origin, size = sample.box[:2], sample.box[2:] - sample.box[:2]
-        if self._masks == "given":
-            foreground = foreground_of(sample)
-        else:
-            foreground = _own_foreground(logits)
+        given = self._masks == "given"
+        foreground = foreground_of(sample) if given else _foreground_probability(logits)
         height, width = logits.shape[:2]
         midpoint = np.array([[(width - 1) / 2, (height - 1) / 2]])
-        self._rows.append(
+        self._samples.append(
             (
                 (soft_centres(logits[..., 1:], foreground) - origin) / size,
                 (midpoint - origin) / size,
@@ -57,47 +102,54 @@ class CentreScorer(Scorer):
             )
         )
 
-    def arrays(self) -> list[np.ndarray]:
-        """Centres `(samples, parts, 2)`, midpoints `(samples, 1, 2)`, landmarks
-        `(samples, landmarks, 2)`, visible `(samples, landmarks)` and categories `(samples,)`."""
-        return [np.stack(column) for column in zip(*self._rows, strict=True)]
+    def frame(self) -> BoxFrame:
+        """The points of all samples added so far."""
+        return BoxFrame(*(np.stack(column) for column in zip(*self._samples, strict=True)))
 
 
 class LandmarkScorer(CentreScorer):
-    """Landmark error of the test split, regressed on the train split, with the midpoint's."""
+    """Landmark error of the test split, regressed on the train split; and the midpoint's error.
+
+    Args:
+        dataset: the test split, whose categories give the subsets.
+        masks: "given" or "model", see `cub_landmarks`.
+    """
 
     def __init__(self, dataset: Dataset, masks: str):
         super().__init__(masks)
-        self.train = CentreScorer(masks)
+        self._train = CentreScorer(masks)
+        self.train = self._train
         self._subsets = _subsets(dataset.info.categories)
 
-    def result(self):
-        train, test = self.train.arrays(), self.arrays()
-        values, baseline, distances = {}, {}, {}
-        for name, (fit, tested) in self._subsets.items():
-            rows = _rows(test, tested)
-            fitting, testing = _chosen(train, _rows(train, fit)), _chosen(test, rows)
-            if fitting[3].any() and (fitting[3].any(0) & testing[3].any(0)).any():
-                values[name] = landmark_error(*_sides(fitting, testing, centres=0))
-                baseline[f"{name} of the midpoint"] = landmark_error(
-                    *_sides(fitting, testing, centres=1)
-                )
-                distances[name] = np.full(test[3].shape, np.nan)
-                distances[name][rows] = landmark_distances(*_sides(fitting, testing, centres=0))
+    def result(self) -> Result:
+        train, test = self._train.frame(), self.frame()
+        values, of_midpoint, distances = {}, {}, {}
+        for name, (fitted, tested) in self._subsets.items():
+            subset, rows = train.of_categories(fitted), test.rows_of(tested)
+            measured = test.rows(rows)
+            if not (subset.visible.any(0) & measured.visible.any(0)).any():
+                continue
+            pair = subset.data(subset.centres), measured.data(measured.centres)
+            values[name] = landmark_error(*pair)
+            distances[name] = np.full(test.visible.shape, np.nan)
+            distances[name][rows] = landmark_distances(*pair)
+            of_midpoint[f"{name} of the midpoint"] = landmark_error(
+                subset.data(subset.midpoint), measured.data(measured.midpoint)
+            )
         if not values:
             raise DataError("no landmark is visible in both the train and the test split")
         return Result(
-            values=values | baseline,
-            samples=len(test[0]),
-            observations=int(test[3].sum()),
-            by_image=DistancesByImage(distances),
+            values=values | of_midpoint,
+            num_images=len(test.visible),
+            num_observations=int(test.visible.sum()),
+            reweighted=DistancesOfImages(distances),
         )
 
 
-class DistancesByImage:
-    """Distances of regressed landmarks, of which any weighted mean can be taken.
+class DistancesOfImages:
+    """Distances of regressed landmarks; call it for their weighted mean.
 
-    The regressions stay those of the train split: what varies is who is tested.
+    The regressions stay those of the train split: only the weights of the test images vary.
 
     Args:
         distances: {metric: `(images, landmarks)`, NaN where nothing is predicted}.
@@ -108,8 +160,7 @@ class DistancesByImage:
         self._counts = {name: (~np.isnan(one)).sum(1) for name, one in distances.items()}
 
     def __call__(self, weights: np.ndarray) -> dict[str, float]:
-        """The errors if each image counted as often as `weights` `(images,)` int64 says; a subset
-        that is not drawn at all has none (NaN)."""
+        """The errors with `weights` `(images,)` int64; NaN for a subset of weight 0."""
         counted = {name: weights @ counts for name, counts in self._counts.items()}
         return {
             name: float(100 * (weights @ sums) / counted[name]) if counted[name] else np.nan
@@ -117,9 +168,9 @@ class DistancesByImage:
         }
 
 
-def _own_foreground(logits):
+def _foreground_probability(logits):
     """The model's foreground probability, 1 - p(background), `(height, width)`."""
-    logits = np.array(np.moveaxis(logits, -1, 0), np.float64, order="C")  # fast to reduce
+    logits = np.array(np.moveaxis(logits, -1, 0), np.float64, order="C")  # fast to sum over
     mass = np.exp(logits - logits.max(0))
     return mass[1:].sum(0) / mass.sum(0)
 
@@ -132,22 +183,7 @@ def _subsets(categories):
     return subsets | {"all": (None, None)}
 
 
-def _rows(arrays, categories):
-    """(samples,) bool: those of the categories; None is all."""
-    if categories is None:
-        return np.full(len(arrays[4]), True)
-    return np.isin(arrays[4], categories)
-
-
-def _chosen(arrays, rows):
-    return [array[rows] for array in arrays]
-
-
-def _sides(train, test, centres):
-    return train[centres], train[2], train[3], test[centres], test[2], test[3]
-
-
-FOREGROUND = KEYPOINTS.foreground(
+FOREGROUND = KEYPOINTS.foreground_protocol(
     name="cub-foreground",
     title="box crop, parts at visible keypoints, no background",
     description=(
@@ -161,7 +197,7 @@ FOREGROUND = KEYPOINTS.foreground(
     specialises="keypoints-foreground",
 )
 
-FULL = KEYPOINTS.full(
+FULL = KEYPOINTS.full_protocols(
     prefix="cub",
     title="whole image, parts and background at visible keypoints, background {}",
     description=(
@@ -172,88 +208,103 @@ FULL = KEYPOINTS.full(
         "given": "Choudhury et al., 2021, who take masks of a supervised network.",
         "model": (
             "PDiscoNet, PDiscoFormer and MPAE measure whole images with their own background too; "
-            "they may take the largest of all channels, by which fewer pixels are object."
+            "they may take the largest of all channels, by which fewer pixels are foreground."
         ),
     },
     datasets=("cub",),
 )
 
 
-def _landmark_scorer(masks):
-    return lambda dataset, parts: LandmarkScorer(dataset, masks)
+def _landmark_scorer(masks: str) -> Callable[[Dataset, int], Scorer]:
+    return lambda dataset, num_parts: LandmarkScorer(dataset, masks)
 
 
 LANDMARKS = {
     masks: Protocol(
         name=f"cub-landmarks-{masks}",
-        title=f"whole image, landmarks regressed from part centres, foreground {FROM[masks]}",
+        title=f"whole image, landmarks regressed from part centres, foreground {source.phrase}",
         description=(
             "Centres of mass of p_k F relative to the ground-truth box, F "
-            f"{FROM[masks]}; a linear regression a landmark, fit on the train split; mean L2 "
-            "distance in per cent of the box. 001, 002, 003: fit on classes 1 to 3, tested on "
-            "each; all: fit and tested on everything. Beside it the same regression from the "
+            f"{source.phrase}; a linear regression a landmark, fitted on the train split; mean L2 "
+            "distance in per cent of the box. 001, 002, 003: fitted on classes 1 to 3, tested on "
+            "each; all: fitted and tested on everything. Beside it the same regression from the "
             "image's midpoint."
         ),
         scorer=_landmark_scorer(masks),
-        needs=("keypoints", "box", "train", NEEDS[masks]),
+        needs=("keypoints", "box", "train", source.need),
         metrics=("001", "002", "003", "all"),
         datasets=("cub",),
     )
-    for masks in MASKS
+    for masks, source in MASK_SOURCES.items()
 }
 
 
-def cub_foreground(maps: Maps, dataset: Dataset, parts: int, **options) -> Result:
+def cub_foreground(
+    model: PartModel | ImageFunction, dataset: Dataset, num_parts: int, **options: Any
+) -> Result:
     """FG-NMI and FG-ARI in per cent: parts at the visible keypoints inside the ground-truth box.
 
     The image is cropped to the box (see `box_crop` for the rounding; no padding, not square), and
-    each visible keypoint inside gets the best of the K parts at its nearest pixel. The paper's
-    "short side 256" is the model's own size rule here.
+    each visible keypoint inside is assigned the best of the K parts at its nearest pixel. Instead
+    of the paper's "short side 256", the model's own rule resizes the crop.
 
     Args:
-        maps: the model, see `keras_parts.metrics.Maps`.
+        model: what is measured.
         dataset: with keypoints and boxes.
-        parts: K.
-        options: `batch_size`, `progress`, as of `Protocol`.
+        num_parts: K.
+        options: `batch_size` and `progress` of `Protocol`.
     """
-    return FOREGROUND(maps, dataset, parts, **options)
+    return FOREGROUND(model, dataset, num_parts, **options)
 
 
-def cub_full(maps: Maps, dataset: Dataset, parts: int, masks: str = "given", **options) -> Result:
+def cub_full(
+    model: PartModel | ImageFunction,
+    dataset: Dataset,
+    num_parts: int,
+    *,
+    masks: str = "given",
+    **options: Any,
+) -> Result:
     """NMI and ARI in per cent at the visible keypoints of whole images, clusters 0 .. K.
 
     Args:
-        maps, dataset, parts, options: as of `cub_foreground`.
+        model, dataset, num_parts, options: as in `cub_foreground`.
         masks: "given": cluster 0 outside the data set's mask, inside the best part; "model": 0
-            where the background outweighs all parts together, else the best part, as later work
-            measures with masks of the model's own.
+            where the background is more probable than all parts together, else the best part, as
+            later work measures with masks of the model's own.
 
     Raises:
-        ConfigError: no such choice of masks.
+        ConfigError: `masks` is something else.
     """
-    return choose(FULL, masks)(maps, dataset, parts, **options)
+    return variant_for(FULL, masks)(model, dataset, num_parts, **options)
 
 
 def cub_landmarks(
-    maps: Maps, train: Dataset, dataset: Dataset, parts: int, masks: str = "given", **options
+    model: PartModel | ImageFunction,
+    train: Dataset | None,
+    dataset: Dataset,
+    num_parts: int,
+    *,
+    masks: str = "given",
+    **options: Any,
 ) -> Result:
     """Landmark error of linear regression from part centres, in per cent of the box.
 
     Args:
-        maps: the model, see `keras_parts.metrics.Maps`.
-        train: `Dataset` with keypoints and boxes that the regression is fit on.
-        dataset: the same for the test split.
-        parts: K.
-        masks: whose foreground weighs the parts' probabilities: "given", the data set's masks, or
-            "model", the probability that the model gives to the foreground.
-        options: `batch_size`, `progress`, as of `Protocol`.
+        model: what is measured.
+        train: the train split, with keypoints and boxes, that the regressions are fitted on.
+        dataset: the test split.
+        num_parts: K.
+        masks: whose foreground the parts' probabilities are multiplied with: "given", the data
+            set's masks, or "model", the model's probability of the foreground.
+        options: `batch_size` and `progress` of `Protocol`.
 
     Returns:
-        `Result` with "001", "002", "003" (fit on the first three classes, tested on each; left out
-        where the data lacks the class) and "all", and for each "... of the midpoint": the same
+        `Result` with "001", "002", "003" (fitted on the first three classes, tested on each; left
+        out where the data lacks the class) and "all", and for each "... of the midpoint": the same
         regression from the image's midpoint alone.
 
     Raises:
-        ConfigError: no such choice of masks.
+        ConfigError: `masks` is something else.
     """
-    return choose(LANDMARKS, masks)(maps, dataset, parts, train=train, **options)
+    return variant_for(LANDMARKS, masks)(model, dataset, num_parts, train=train, **options)

@@ -1,10 +1,18 @@
-"""NMI and ARI at keypoints of whole images, for any data set that has keypoints."""
+"""NMI and ARI at the keypoints of whole images, for any data set that has keypoints.
+
+The rule is that of Choudhury et al., *Unsupervised Part Discovery from Contrastive Reconstruction*
+(NeurIPS 2021), section 4, without the crop of CUB: an observation is the pixel nearest to a visible
+keypoint inside the image, its label the keypoint's id.
+"""
+
+from typing import Any
 
 from keras_parts.data.dataset import Dataset
-from keras_parts.metrics.protocols.base import Maps, Result
-from keras_parts.metrics.protocols.partition import KEYPOINTS, choose
+from keras_parts.metrics.part_model import ImageFunction, PartModel
+from keras_parts.metrics.protocols.base import Result
+from keras_parts.metrics.protocols.partition import KEYPOINTS, variant_for
 
-FOREGROUND = KEYPOINTS.foreground(
+FOREGROUND = KEYPOINTS.foreground_protocol(
     title="whole image, parts at visible keypoints, no background",
     description=(
         "At the pixel nearest to each visible keypoint, the best of the K parts; the label is the "
@@ -12,7 +20,7 @@ FOREGROUND = KEYPOINTS.foreground(
     ),
 )
 
-FULL = KEYPOINTS.full(
+FULL = KEYPOINTS.full_protocols(
     title="whole image, parts and background at visible keypoints, background {}",
     description=(
         "At the pixel nearest to each visible keypoint, the background or the best of the K "
@@ -21,28 +29,35 @@ FULL = KEYPOINTS.full(
 )
 
 
-def keypoints_foreground(maps: Maps, dataset: Dataset, parts: int, **options) -> Result:
+def keypoints_foreground(
+    model: PartModel | ImageFunction, dataset: Dataset, num_parts: int, **options: Any
+) -> Result:
     """FG-NMI and FG-ARI in per cent at the visible keypoints of whole images.
 
     Args:
-        maps: the model, see `keras_parts.metrics.Maps`. The size rule belongs to it.
+        model: what is measured; how images are resized to its input is its own rule.
         dataset: with keypoints.
-        parts: K.
-        options: `batch_size`, `progress`, as of `Protocol`.
+        num_parts: K.
+        options: `batch_size` and `progress` of `Protocol`.
     """
-    return FOREGROUND(maps, dataset, parts, **options)
+    return FOREGROUND(model, dataset, num_parts, **options)
 
 
 def keypoints_full(
-    maps: Maps, dataset: Dataset, parts: int, masks: str = "given", **options
+    model: PartModel | ImageFunction,
+    dataset: Dataset,
+    num_parts: int,
+    *,
+    masks: str = "given",
+    **options: Any,
 ) -> Result:
     """NMI and ARI in per cent at the visible keypoints of whole images, background included.
 
     Args:
-        maps, dataset, parts, options: as of `keypoints_foreground`.
+        model, dataset, num_parts, options: as in `keypoints_foreground`.
         masks: "given", the data set's masks, or "model", the model's own background.
 
     Raises:
-        ConfigError: no such choice of masks.
+        ConfigError: `masks` is something else.
     """
-    return choose(FULL, masks)(maps, dataset, parts, **options)
+    return variant_for(FULL, masks)(model, dataset, num_parts, **options)

@@ -1,8 +1,8 @@
-"""The NMI and ARI protocols: which observations count, and which cluster each gets."""
+"""The NMI and ARI protocols: which pixels are observed, and which cluster each is assigned."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,88 +22,115 @@ from keras_parts.metrics.protocols.base import (
 
 
 class Observations(NamedTuple):
-    """Places of an image that carry a true label.
+    """Pixels of an image that have a true label.
 
     Attributes:
-        labels: `(places,)` integers.
-        logits: `(places, 1 + parts)`.
-        where: the places' index into `(height, width)` planes.
+        labels: `(observations,)` integers.
+        logits: `(observations, 1 + parts)`.
+        index: selects these pixels of a `(height, width)` array.
     """
 
     labels: np.ndarray
     logits: np.ndarray
-    where: tuple
+    index: Any
+
+
+Observe = Callable[[Sample, np.ndarray], Observations]
+"""`(sample, logits (height, width, 1 + parts))` to its observations."""
+Assign = Callable[[Sample, Observations], np.ndarray]
+"""`(sample, observations)` to `(observations,)` clusters."""
 
 
 def at_keypoints(sample: Sample, logits: np.ndarray) -> Observations:
     """The pixels nearest to the visible keypoints inside the image; labels are keypoint ids."""
-    if sample.keypoints is None:
-        raise DataError(f"{sample.id}: this protocol looks at keypoints, and the sample has none")
+    if sample.keypoints is None or sample.visible is None:
+        raise DataError(f"{sample.id}: this protocol needs keypoints, and the sample has none")
     height, width = logits.shape[:2]
     x, y = np.floor(sample.keypoints.T + 0.5).astype(int)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     labels = np.flatnonzero(sample.visible & inside)
-    where = (y[labels], x[labels])
-    return Observations(labels, logits[where], where)
+    index = (y[labels], x[labels])
+    return Observations(labels, logits[index], index)
 
 
 def at_pixels(sample: Sample, logits: np.ndarray) -> Observations:
     """Every pixel; labels are part labels, 0 the background."""
-    return _pixels(sample, logits, np.s_[:, :])
+    labels = _part_labels(sample)
+    return _pixels(labels, logits, np.s_[:, :])
 
 
 def at_part_pixels(sample: Sample, logits: np.ndarray) -> Observations:
-    """The pixels of the object's annotated parts, which is those with a label other than 0."""
-    return _pixels(sample, logits, None)
+    """The pixels of the object's annotated parts: those with a label other than 0."""
+    labels = _part_labels(sample)
+    return _pixels(labels, logits, np.nonzero(labels))
 
 
-def _pixels(sample, logits, where):
+def _part_labels(sample: Sample) -> np.ndarray:
     if sample.part_labels is None:
-        raise DataError(f"{sample.id}: this protocol compares part labels, the sample has none")
-    if where is None:
-        where = np.nonzero(sample.part_labels)
-    labels = sample.part_labels[where].reshape(-1)
-    return Observations(labels, logits[where].reshape(labels.size, -1), where)
+        raise DataError(f"{sample.id}: this protocol needs part labels, and the sample has none")
+    return sample.part_labels
 
 
-def parts_alone(sample: Sample, seen: Observations) -> np.ndarray:
-    """Clusters `0 .. parts - 1`: the best part, the background is no choice."""
-    return seen.logits[:, 1:].argmax(-1)
+def _pixels(part_labels, logits, index):
+    labels = part_labels[index].reshape(-1)
+    return Observations(labels, logits[index].reshape(labels.size, -1), index)
 
 
-def parts_in_given_mask(sample: Sample, seen: Observations) -> np.ndarray:
+def parts_alone(sample: Sample, observed: Observations) -> np.ndarray:
+    """Clusters `0 .. parts - 1`: the best part; the background is no choice."""
+    return observed.logits[:, 1:].argmax(-1)
+
+
+def parts_in_given_mask(sample: Sample, observed: Observations) -> np.ndarray:
     """Clusters `0 .. parts`: 0 outside the sample's mask, inside 1 + the best part."""
-    inside = foreground_of(sample)[seen.where].reshape(-1)
-    return np.where(inside, 1 + seen.logits[:, 1:].argmax(-1), 0)
+    inside = foreground_of(sample)[observed.index].reshape(-1)
+    return np.where(inside, 1 + observed.logits[:, 1:].argmax(-1), 0)
 
 
-def parts_and_background(sample: Sample, seen: Observations) -> np.ndarray:
-    """Clusters `0 .. parts`: 0 where the background outweighs all parts together, else the best
-    part, as in `keras_parts.results.parts.Parts.labels`."""
-    return np.where(_on_object(seen.logits), 1 + seen.logits[:, 1:].argmax(-1), 0)
+def parts_and_background(sample: Sample, observed: Observations) -> np.ndarray:
+    """Clusters `0 .. parts`: 0 where the background is more probable than all parts together, else
+    1 + the best part, as in `keras_parts.results.parts.Parts.labels`."""
+    inside = _own_foreground(observed.logits)
+    return np.where(inside, 1 + observed.logits[:, 1:].argmax(-1), 0)
 
 
-def _on_object(logits):
-    """Where all parts together outweigh the background, channel 0 of the last axis."""
+def _own_foreground(logits):
+    """Where all parts together are more probable than the background, channel 0."""
     return np.logaddexp.reduce(logits[..., 1:], axis=-1) > logits[..., 0]
 
 
-MASKS = {"given": parts_in_given_mask, "model": parts_and_background}
-NEEDS = {"given": "foreground", "model": "background"}
-FROM = {"given": "from given masks", "model": "from the model itself"}
-RULES = {
-    "given": "",
-    "model": (
-        "A pixel is object where all parts together outweigh the background: the mask is binary, "
-        "F = [sum of the parts' probabilities > 0.5]. There it gets the best part, even one less "
-        "probable than the background, as in `Parts.labels`."
+@dataclass(frozen=True)
+class MaskSource:
+    """Where a protocol takes the foreground from.
+
+    Attributes:
+        phrase: for titles and descriptions.
+        need: what the data or the model must have.
+        assign: clusters of observations, background included.
+        rule: what the choice means at a pixel, for descriptions.
+    """
+
+    phrase: str
+    need: str
+    assign: Assign
+    rule: str = ""
+
+
+MASK_SOURCES: dict[str, MaskSource] = {
+    "given": MaskSource("from given masks", "foreground", parts_in_given_mask),
+    "model": MaskSource(
+        "from the model itself",
+        "background",
+        parts_and_background,
+        "A pixel is foreground where all parts together are more probable than the background: the "
+        "mask is binary, F = [sum of the parts' probabilities > 0.5]. There it is assigned the "
+        "best part, even one less probable than the background, as in `Parts.labels`.",
     ),
 }
-"""What the choice of masks means at a pixel, for descriptions."""
 
 
-def choose(variants: dict[str, Protocol], masks: str) -> Protocol:
-    """The variant of a protocol for a choice of masks.
+def variant_for(variants: Mapping[str, Protocol], masks: str) -> Protocol:
+    """The variant of a protocol for a source of masks.
 
     Raises:
         ConfigError: there is no such variant.
@@ -113,98 +140,100 @@ def choose(variants: dict[str, Protocol], masks: str) -> Protocol:
     return variants[masks]
 
 
-class TableByImage:
-    """The contingency tables of images, of which any weighted sum can be scored.
+class TablesOfImages:
+    """The contingency table of each image; call it for the scores of a weighted sum of them.
 
-    Only cells that are not 0 are kept: a few numbers an image.
+    Only cells other than 0 are kept: a few numbers an image.
 
     Args:
-        size: (labels, clusters) of a table.
+        shape: (labels, clusters) of a table.
         scores: a table to {metric: per cent}.
     """
 
-    def __init__(self, size: tuple[int, int], scores: Callable[[np.ndarray], dict[str, float]]):
-        self._size, self._scores = size, scores
-        self._cells, self._counts = [], []
+    def __init__(self, shape: tuple[int, int], scores: Callable[[np.ndarray], dict[str, float]]):
+        self._shape, self._scores = shape, scores
+        self._cells: list[np.ndarray] = []
+        self._counts: list[np.ndarray] = []
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._cells)
 
     def add(self, table: ContingencyTable) -> None:
-        """Take the table of the next image."""
+        """Keep the table of the next image."""
         counts = table.counts.ravel()
         cells = np.flatnonzero(counts)
         self._cells.append(cells)
         self._counts.append(counts[cells])
 
     def counts(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """`(labels, clusters)` int64: the sum of the tables, each as often as `weights` says."""
-        total = np.zeros(self._size[0] * self._size[1], np.int64)
+        """`(labels, clusters)` int64: the sum of all tables times their `weights` (1 for None)."""
+        total = np.zeros(self._shape[0] * self._shape[1], np.int64)
         if self._cells:
             counts = np.concatenate(self._counts)
             if weights is not None:
                 counts = counts * np.repeat(weights, [len(cells) for cells in self._cells])
             np.add.at(total, np.concatenate(self._cells), counts)
-        return total.reshape(self._size)
+        return total.reshape(self._shape)
 
     def __call__(self, weights: np.ndarray) -> dict[str, float]:
-        """The scores if each image counted as often as `weights` `(images,)` int64 says."""
+        """The scores with `weights` `(images,)` int64."""
         return self._scores(self.counts(np.asarray(weights, np.int64)))
 
 
 class PartitionScorer(Scorer):
-    """NMI and ARI between the labels of observations and the clusters they are given.
+    """NMI and ARI between the labels of observations and the clusters they are assigned.
 
     Args:
-        observe: `(sample, logits) -> Observations`.
-        assign: `(sample, Observations) -> (places,)` clusters.
-        labels: names of the labels; ids beyond them, up to `capacity`, are counted all the same.
-        clusters: number of clusters.
-        prefix: put before the metrics' names, "FG-" for the foreground's.
-        view: what is looked at.
-        capacity: number of label ids that can occur.
+        observe: selects the observations of a sample.
+        assign: gives each observation a cluster.
+        labels: names of the labels; ids beyond them, up to `max_labels`, are counted too.
+        num_clusters: number of clusters.
+        prefix: of the metrics' names, "FG-" for the foreground's.
+        view: what is segmented.
+        max_labels: number of label ids that can occur; by default those that have names.
     """
 
     def __init__(
         self,
-        observe: Callable[[Sample, np.ndarray], Observations],
-        assign: Callable[[Sample, Observations], np.ndarray],
+        observe: Observe,
+        assign: Assign,
         labels: tuple[str, ...],
-        clusters: int,
+        num_clusters: int,
+        *,
         prefix: str = "",
         view: View = whole_image,
-        capacity: int | None = None,
+        max_labels: int | None = None,
     ):
         self.view = view
         self._observe, self._assign = observe, assign
         self._labels, self._prefix = labels, prefix
-        self._size = capacity or len(labels), clusters
-        self._by_image = TableByImage(self._size, self._scores)
+        self._shape = max_labels or len(labels), num_clusters
+        self._tables = TablesOfImages(self._shape, self._scores)
 
-    def add(self, sample, logits):
-        seen = self._observe(sample, logits)
-        table = ContingencyTable(*self._size)
+    def add(self, sample: Sample, logits: np.ndarray) -> None:
+        observed = self._observe(sample, logits)
+        table = ContingencyTable(*self._shape)
         try:
-            table.update(seen.labels, self._assign(sample, seen))
+            table.update(observed.labels, self._assign(sample, observed))
         except DataError as error:
             raise DataError(f"{sample.id}: {error}") from error
-        self._by_image.add(table)
+        self._tables.add(table)
 
-    def result(self):
-        counts = self._by_image.counts()
-        observations = int(counts.sum())
-        if observations == 0:
-            raise DataError("nothing to compare: no labelled place lies inside the images")
+    def result(self) -> Result:
+        counts = self._tables.counts()
+        total = int(counts.sum())
+        if total == 0:
+            raise DataError("nothing to compare: no labelled pixel lies inside the images")
         used = max(len(self._labels), 1 + int(counts.sum(1).nonzero()[0].max()))
-        names = [*self._labels, *(f"label {label}" for label in range(len(self._labels), used))]
+        unnamed = (f"label {label}" for label in range(len(self._labels), used))
         return Result(
             values=self._scores(counts),
-            samples=len(self._by_image),
-            observations=observations,
-            shares=tuple((counts.sum(0) / observations).tolist()),
+            num_images=len(self._tables),
+            num_observations=total,
+            shares=tuple((counts.sum(0) / total).tolist()),
             counts=counts[:used],
-            labels=tuple(names),
-            by_image=self._by_image,
+            labels=(*self._labels, *unnamed),
+            reweighted=self._tables,
         )
 
     def _scores(self, counts):
@@ -215,20 +244,19 @@ class PartitionScorer(Scorer):
 
 
 class ShareScorer(Scorer):
-    """The share of each part of the object's pixels, by the best part at each.
+    """The share of each part among the pixels of the object, by the best part at each pixel.
 
-    The object is the sample's mask; without one, where all parts together outweigh the background.
+    The object is the sample's mask; without one, the pixels where all parts together are more
+    probable than the background.
     """
 
-    def __init__(self, parts: int, view: View = whole_image):
+    def __init__(self, num_parts: int, *, view: View = whole_image):
         self.view = view
-        self._counts = np.zeros(parts, np.int64)
+        self._counts = np.zeros(num_parts, np.int64)
 
-    def add(self, sample, logits):
-        if sample.foreground is None:
-            inside = _on_object(logits)
-        else:
-            inside = foreground_of(sample)
+    def add(self, sample: Sample, logits: np.ndarray) -> None:
+        given = sample.foreground is not None
+        inside = foreground_of(sample) if given else _own_foreground(logits)
         best = logits[..., 1:][inside].argmax(-1)
         self._counts += np.bincount(best, minlength=len(self._counts))
 
@@ -238,48 +266,57 @@ class ShareScorer(Scorer):
         return tuple((self._counts / max(self._counts.sum(), 1)).tolist())
 
 
-def landmark_names(dataset: Dataset) -> tuple[str, ...]:
-    """Names of the data set's keypoints, numbered where it has no names for them."""
-    count = len(dataset[0].keypoints)
+def keypoint_names(dataset: Dataset) -> tuple[str, ...]:
+    """Names of the data set's keypoints, numbered where they have none."""
+    keypoints = dataset[0].keypoints
+    count = 0 if keypoints is None else len(keypoints)
     names = tuple(dataset.info.landmarks)
     return names if len(names) == count else tuple(f"keypoint {i + 1}" for i in range(count))
 
 
-def pixel_names(dataset: Dataset) -> tuple[str, ...]:
+def part_label_names(dataset: Dataset) -> tuple[str, ...]:
     """Names of the part labels, the background first."""
     return ("background", *dataset.info.part_names)
 
 
 @dataclass(frozen=True)
-class Places:
-    """The places of an image that protocols compare, and the labels there.
+class Annotation:
+    """A kind of annotation that parts are compared with; it makes the protocols for it.
 
     Attributes:
-        name: protocols' names begin with it.
-        needs: field of `Sample` that holds the labels.
-        observed: what the places are called.
-        on_object, everywhere: `(sample, logits) -> Observations` at places of the object alone,
-            and at all.
+        name: the protocols' names begin with it.
+        field: field of `Sample` that holds the labels.
+        observed: what is counted, for tables.
+        on_object: observations on the object alone.
+        everywhere: all observations.
         names: data set to names of the labels.
-        capacity: number of label ids that can occur; None for those that have names.
+        max_labels: number of label ids that can occur; None for those that have names.
     """
 
     name: str
-    needs: str
+    field: str
     observed: str
-    on_object: Callable
-    everywhere: Callable
+    on_object: Observe
+    everywhere: Observe
     names: Callable[[Dataset], tuple[str, ...]]
-    capacity: int | None = None
+    max_labels: int | None = None
 
-    def foreground(self, title: str, description: str, view: View = whole_image, **about):
-        """The `Protocol` of parts alone: FG-NMI and FG-ARI at places of the object."""
+    def foreground_protocol(
+        self, title: str, description: str, *, view: View = whole_image, **fields: Any
+    ) -> Protocol:
+        """The `Protocol` of the parts alone: FG-NMI and FG-ARI of observations on the object.
 
-        def scorer(dataset, parts):
-            names = self.names(dataset)
+        Args:
+            title, description: of the protocol.
+            view: what is segmented.
+            fields: other fields of `Protocol`.
+        """
+
+        def scorer(dataset: Dataset, num_parts: int) -> Scorer:
             return PartitionScorer(
-                self.on_object, parts_alone, names, parts, "FG-", view, self.capacity
-            )
+                self.on_object, parts_alone, self.names(dataset), num_parts, prefix="FG-",
+                view=view, max_labels=self.max_labels,
+            )  # fmt: skip
 
         return Protocol(
             title=title,
@@ -287,47 +324,62 @@ class Places:
             scorer=scorer,
             metrics=("FG-NMI", "FG-ARI"),
             observed=self.observed,
-            **({"name": f"{self.name}-foreground", "needs": (self.needs,)} | about),
+            **({"name": f"{self.name}-foreground", "needs": (self.field,)} | fields),
         )
 
-    def full(self, title: str, description: str, prefix: str = "", notes=None, **about):
-        """{masks: `Protocol`} of parts and background: NMI and ARI at all places.
+    def full_protocols(
+        self,
+        title: str,
+        description: str,
+        *,
+        prefix: str = "",
+        notes: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> dict[str, Protocol]:
+        """{source of masks: `Protocol`} of parts and background: NMI and ARI everywhere.
 
-        `title` and `description` are filled with where the background is taken from, and the
-        rule of the choice is added; `prefix` takes the place of the name's beginning; `notes` end
-        descriptions, by masks.
+        Args:
+            title, description: "{}" stands for where the background is taken from.
+            prefix: beginning of the protocols' names, if not the annotation's name.
+            notes: source of masks to the last sentence of the description.
+            fields: other fields of `Protocol`.
         """
+        prefix = prefix or self.name
         return {
-            masks: self._full(masks, title, description, prefix or self.name, notes or {}, about)
-            for masks in MASKS
+            masks: Protocol(
+                name=f"{prefix}-full-{masks}",
+                title=title.format(source.phrase),
+                description=_sentences(
+                    description.format(source.phrase), source.rule, (notes or {}).get(masks)
+                ),
+                scorer=self._full_scorer(source),
+                needs=(self.field, source.need),
+                metrics=("NMI", "ARI"),
+                observed=self.observed,
+                specialises=f"{self.name}-full-{masks}" if prefix != self.name else "",
+                **fields,
+            )
+            for masks, source in MASK_SOURCES.items()
         }
 
-    def _full(self, masks, title, description, prefix, notes, about):
-        def scorer(dataset, parts):
+    def _full_scorer(self, source: MaskSource) -> Callable[[Dataset, int], Scorer]:
+        def scorer(dataset: Dataset, num_parts: int) -> Scorer:
+            names = self.names(dataset)
             return PartitionScorer(
-                self.everywhere, MASKS[masks], self.names(dataset), 1 + parts,
-                capacity=self.capacity,
-            )  # fmt: skip
+                self.everywhere, source.assign, names, 1 + num_parts, max_labels=self.max_labels
+            )
 
-        specialises = f"{self.name}-full-{masks}" if prefix != self.name else ""
-        sentences = (description.format(FROM[masks]), RULES[masks], notes.get(masks))
-        return Protocol(
-            name=f"{prefix}-full-{masks}",
-            title=title.format(FROM[masks]),
-            description=" ".join(filter(None, sentences)),
-            scorer=scorer,
-            needs=(self.needs, NEEDS[masks]),
-            metrics=("NMI", "ARI"),
-            observed=self.observed,
-            specialises=specialises,
-            **about,
-        )
+        return scorer
 
 
-KEYPOINTS = Places(
-    "keypoints", "keypoints", "keypoints", at_keypoints, at_keypoints, landmark_names
+def _sentences(*sentences):
+    return " ".join(filter(None, sentences))
+
+
+KEYPOINTS = Annotation(
+    "keypoints", "keypoints", "keypoints", at_keypoints, at_keypoints, keypoint_names
 )
-PIXELS = Places(
-    "pixels", "part_labels", "pixels", at_part_pixels, at_pixels, pixel_names, capacity=256
-)
-"""Part labels are uint8."""
+PIXELS = Annotation(
+    "pixels", "part_labels", "pixels", at_part_pixels, at_pixels, part_label_names,
+    max_labels=256,  # part labels are uint8
+)  # fmt: skip

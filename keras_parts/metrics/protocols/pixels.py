@@ -1,14 +1,18 @@
 """NMI and ARI over pixels, for data sets with part labels (DeepFashion, PASCAL-Part, faces, toy).
 
-The paper's protocol on DeepFashion, at the images' own resolution: the size rule belongs to the
-model, whose maps come back at each image's size.
+The protocol of Choudhury et al., *Unsupervised Part Discovery from Contrastive Reconstruction*
+(NeurIPS 2021), section 4, on DeepFashion, at the images' own resolution: the model resizes images
+by its own rule, and its logits come back at each image's size.
 """
 
-from keras_parts.data.dataset import Dataset
-from keras_parts.metrics.protocols.base import Maps, Result
-from keras_parts.metrics.protocols.partition import PIXELS, choose
+from typing import Any
 
-FOREGROUND = PIXELS.foreground(
+from keras_parts.data.dataset import Dataset
+from keras_parts.metrics.part_model import ImageFunction, PartModel
+from keras_parts.metrics.protocols.base import Result
+from keras_parts.metrics.protocols.partition import PIXELS, variant_for
+
+FOREGROUND = PIXELS.foreground_protocol(
     title="whole image, parts at all pixels with a part label, no background",
     description=(
         "At every pixel whose part label is not 0, the best of the K parts. NMI (arithmetic) and "
@@ -16,7 +20,7 @@ FOREGROUND = PIXELS.foreground(
     ),
 )
 
-FULL = PIXELS.full(
+FULL = PIXELS.full_protocols(
     title="whole image, parts and background at all pixels, background {}",
     description=(
         "At every pixel, the background or the best of the K parts, against the part labels "
@@ -26,28 +30,35 @@ FULL = PIXELS.full(
 )
 
 
-def pixels_foreground(maps: Maps, dataset: Dataset, parts: int, **options) -> Result:
-    """FG-NMI and FG-ARI in per cent over the pixels that carry a part label.
+def pixels_foreground(
+    model: PartModel | ImageFunction, dataset: Dataset, num_parts: int, **options: Any
+) -> Result:
+    """FG-NMI and FG-ARI in per cent over the pixels that have a part label other than 0.
 
     Args:
-        maps: the model, see `keras_parts.metrics.Maps`.
+        model: what is measured.
         dataset: with part labels.
-        parts: K.
-        options: `batch_size`, `progress`, as of `Protocol`.
+        num_parts: K.
+        options: `batch_size` and `progress` of `Protocol`.
     """
-    return FOREGROUND(maps, dataset, parts, **options)
+    return FOREGROUND(model, dataset, num_parts, **options)
 
 
 def pixels_full(
-    maps: Maps, dataset: Dataset, parts: int, masks: str = "given", **options
+    model: PartModel | ImageFunction,
+    dataset: Dataset,
+    num_parts: int,
+    *,
+    masks: str = "given",
+    **options: Any,
 ) -> Result:
     """NMI and ARI in per cent over all pixels, background included.
 
     Args:
-        maps, dataset, parts, options: as of `pixels_foreground`.
+        model, dataset, num_parts, options: as in `pixels_foreground`.
         masks: "given", the data set's masks, or "model", the model's own background.
 
     Raises:
-        ConfigError: no such choice of masks.
+        ConfigError: `masks` is something else.
     """
-    return choose(FULL, masks)(maps, dataset, parts, **options)
+    return variant_for(FULL, masks)(model, dataset, num_parts, **options)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_parts.errors import DataError
-from keras_parts.metrics import landmark_error
+from keras_parts.metrics import LandmarkData, landmark_error
 from keras_parts.metrics.protocols import cub_landmarks
 
 CATEGORIES = ("Laysan Albatross", "Black footed Albatross", "Sooty Albatross", "Bobolink")
@@ -31,13 +31,15 @@ def centres_by_hand(sample):
 def arrays(samples, centres):
     landmarks = [(s.keypoints - s.box[:2]) / (s.box[2:] - s.box[:2]) for s in samples]
     visible = [s.visible for s in samples]
-    return np.array([centres(s) for s in samples]), np.array(landmarks), np.array(visible)
+    return LandmarkData(
+        np.array([centres(s) for s in samples]), np.array(landmarks), np.array(visible)
+    )
 
 
 def expected(train, test, categories, tested, centres):
     fit = [s for s in train if s.category in categories]
     predict = [s for s in test if s.category in tested]
-    return landmark_error(*arrays(fit, centres), *arrays(predict, centres))
+    return landmark_error(arrays(fit, centres), arrays(predict, centres))
 
 
 def stretched(samples):

@@ -61,7 +61,7 @@ def test_keypoints_foreground(drawn, noisy_maps):
     expected = at_keypoints(drawn, noisy_maps, part)
     result = keypoints_foreground(noisy_maps, drawn, 3)
     assert result.values == per_cent(*expected, "FG-")
-    assert result.samples == 11 and result.observations == len(expected[0])
+    assert result.num_images == 11 and result.num_observations == len(expected[0])
     assert result.labels == ("head", "wing", "tail", "beak")
     np.testing.assert_allclose(result.shares, np.bincount(expected[1]) / len(expected[1]))
 
@@ -113,7 +113,7 @@ def test_cub_foreground_by_hand(drawn):
     result = cub_foreground(maps, drawn, 2)
     # In the crop: 0 and 1 on the left part, 2 on the right part; 3 (y), 4 and 5 (x) outside.
     np.testing.assert_array_equal(result.counts[:3], [[1, 0], [1, 0], [0, 1]])
-    assert result.observations == 3
+    assert result.num_observations == 3
     assert result.labels[0] == "keypoint 1"  # the data set names four, not seven
     assert result.values == per_cent([0, 1, 2], [0, 0, 1], "FG-")
 
@@ -151,7 +151,7 @@ def test_pixels_full(drawn, noisy_maps, masks):
         clusters.append(np.where(inside, 1 + logits[..., 1:].argmax(-1), 0).ravel())
     result = pixels_full(noisy_maps, drawn, 3, masks=masks)
     assert result.values == per_cent(np.concatenate(labels), np.concatenate(clusters))
-    assert result.observations == 11 * 40 * 56
+    assert result.num_observations == 11 * 40 * 56
 
 
 def test_perfect_parts_score_what_the_true_labels_score(drawn, perfect_maps):

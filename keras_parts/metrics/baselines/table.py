@@ -1,0 +1,84 @@
+"""The baselines by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from keras_parts.data.dataset import Dataset
+from keras_parts.errors import ConfigError
+from keras_parts.metrics.baselines.centroids import (
+    colour_baseline,
+    feature_baseline,
+    position_baseline,
+)
+from keras_parts.metrics.baselines.factorisation import factor_baseline
+from keras_parts.metrics.baselines.features import FeatureExtractor
+from keras_parts.metrics.baselines.slic import slic_baseline
+from keras_parts.metrics.baselines.spectral import spectral_baseline
+from keras_parts.metrics.part_model import PartModel
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline by name; call it to fit it on a train split.
+
+    Attributes:
+        title: what it does, for tables; "{features}" stands for the features' name.
+        make: `(dataset, num_parts, seed)`, or `(features, dataset, num_parts, seed)`, to a
+            `PartModel`.
+        needs_features: whether it takes features.
+        supervision: what it learns from besides images of one category.
+
+    Example:
+        >>> from keras_parts import data, metrics
+        >>> animals = data.load("toy", "train", count=4)
+        >>> metrics.BASELINES["kmeans-colour"](animals, 3).has_background
+        False
+    """
+
+    title: str
+    make: Callable[..., PartModel]
+    needs_features: bool
+    supervision: str = "masks"
+
+    def __call__(
+        self,
+        dataset: Dataset,
+        num_parts: int,
+        seed: int = 0,
+        features: FeatureExtractor | None = None,
+    ) -> PartModel:
+        """Fit it on a train split with masks.
+
+        Raises:
+            ConfigError: it needs features and none are given, or a library is not installed.
+        """
+        if not self.needs_features:
+            return self.make(dataset, num_parts, seed)
+        if features is None:
+            raise ConfigError(f"{self.title}: it needs the features of a teacher")
+        return self.make(features, dataset, num_parts, seed)
+
+
+BASELINES = {
+    "kmeans-colour": Baseline("k-means on Lab colour", colour_baseline, False),
+    "kmeans-position": Baseline("k-means on colour and position", position_baseline, False),
+    "slic": Baseline("SLIC superpixels", slic_baseline, False),
+    "kmeans-features": Baseline("k-means on {features}", feature_baseline, True),
+    "nmf-features": Baseline("NMF of {features}", factor_baseline, True),
+    "spectral-features": Baseline("spectral clustering of {features}", spectral_baseline, True),
+}
+
+
+def baseline_named(name: str) -> Baseline:
+    """A baseline of `BASELINES`.
+
+    Raises:
+        ConfigError: there is none of this name.
+
+    Example:
+        >>> baseline_named("kmeans-colour").title
+        'k-means on Lab colour'
+    """
+    if name not in BASELINES:
+        raise ConfigError(f"no baseline is called {name!r}: choose from {', '.join(BASELINES)}")
+    return BASELINES[name]

@@ -1,0 +1,39 @@
+"""A segmenter as the protocols see it."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_parts.data.sample import Sample
+
+
+class SegmenterModel:
+    """A `PartModel` made of a segmenter.
+
+    Args:
+        segmenter: a `keras_parts.PartSegmenter`.
+        flip: average with the mirrored image, at twice the cost.
+
+    Attributes:
+        has_background: False for what cannot tell objects from background, such as the paper's
+            released checkpoints.
+
+    Example:
+        >>> from keras_parts import data, metrics, zoo
+        >>> animals = data.load("toy", "test", count=2)
+        >>> model = metrics.SegmenterModel(zoo.load("toy"))
+        >>> model.logits([animals[0]])[0].shape[:2] == animals[0].size
+        True
+    """
+
+    def __init__(self, segmenter: Any, *, flip: bool = False):
+        from keras_parts.models.paper_checkpoints import predicts_background
+
+        self.has_background: bool = predicts_background(segmenter)
+        self._maps = functools.partial(segmenter.maps, flip=True) if flip else segmenter.maps
+
+    def logits(self, samples: Sequence[Sample]) -> Sequence[np.ndarray]:
+        """Logits `(height, width, 1 + parts)` float32 of each image at its own size."""
+        return self._maps([sample.image for sample in samples])
