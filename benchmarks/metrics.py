@@ -1,9 +1,8 @@
 """NMI and ARI of many pixels: streamed through one contingency table, beside scikit-learn's.
 
-Each form runs in a process of its own, on the same pixels, drawn by seed. The streamed form sees
-them an image at a time, as an evaluation does; scikit-learn needs them all at once, so that its
-number of pixels is an option of its own. Memory is the peak of the process less what it held
-before.
+Each form runs in a process of its own, on the same random pixels. The streamed form counts them
+image by image, as an evaluation does; scikit-learn needs all of them at once, so its number of
+pixels is a separate option. Memory is the peak of the process minus what it held before.
 
     python benchmarks/metrics.py                         # 10^8 pixels streamed, 10^7 at once
     python benchmarks/metrics.py --at-once 100000000

@@ -2,13 +2,13 @@
 
     KERAS_BACKEND=tensorflow python benchmarks/parts.py --data-dir ~/datasets --output parts/
 
-Below --data-dir lie CUB_200_2011, celebamask and clothing_co_parsing. Models are trained on the
-train splits with the default recipe, by `keras-parts train`, unless their run folders are there
-already, in --output/runs/{dataset}-k{K}-s{seed}. Every result is kept as JSON in --output, and what
-is there is not measured again, so that an interrupted run goes on: delete a file to measure it
-anew. Beside that of our method lies a picture of 16 test images. The table is written to
---output/table.md; --only-baselines trains nothing and measures baselines and the zoo's models,
-which stand in the table where our method was not trained; --only-table measures nothing.
+--data-dir contains CUB_200_2011, celebamask and clothing_co_parsing. Models are trained on the
+train splits with the default recipe, by `keras-parts train`, unless their run folders exist:
+--output/runs/{dataset}-k{K}-s{seed}. Every result is kept as JSON in --output and not measured
+again, so that an interrupted run continues; delete a file to measure it anew. For our method, a
+picture of 16 test images is written too. The table is written to --output/table.md.
+--only-baselines trains nothing and measures the baselines and the zoo's models, which fill the rows
+of models that were not trained; --only-table measures nothing.
 """
 
 import argparse
@@ -45,10 +45,10 @@ RELEASED = {
     ("clothing_co_parsing", 4): "clothing-4",
     ("clothing_co_parsing", 8): "clothing-8",
 }
-"""The zoo's model of a data set and K; its card says which recipe it is of."""
+"""The zoo's model for a data set and K; its card names its recipe."""
 SHARPENED = {("cub", 8), ("cub", 16)}
-"""Trainings that go on from their result, for as many steps again, with the teacher's features of
-the upright image alone: on birds borders become sharper, though not at K=4."""
+"""Trainings that are continued for as many steps again with the teacher features of the upright
+image alone: on birds borders become sharper, though not at K=4."""
 UPRIGHT = "teacher_turns=[1,0,0,0]"
 SETTINGS = {
     "clothing_co_parsing": (
@@ -60,8 +60,8 @@ SETTINGS = {
         "clusters.decay_steps=1000",
     )
 }
-"""Changes to the default recipe by data set, chosen on held-out training images. Kinds of clothes
-are of the whole person: what an image has all over tells them from one another."""
+"""Changes to the default recipe by data set, chosen on held-out training images. A kind of clothing
+covers the whole person: the mean features of an image distinguish kinds."""
 PICTURED = 16
 HEAD = """# Our method and every baseline, by all protocols
 
@@ -69,8 +69,8 @@ Per cent, test splits, with the 95 % interval of a bootstrap over images, and, w
 several runs (seeds 0, 1 and 2), their mean and deviation. "given" takes the data set's masks,
 "model" the model's own background. "turned and mirrored", "mirrored": the features that our method
 learns from, averaged over such images; other features are of the upright image. A model "of the
-zoo" stands where our method was not trained for this table; its card tells its recipe. The table
-in docs/ is of the images that docs/results.md names. Written by
+zoo" fills the row where our method was not trained for this table; its card names its recipe. The
+table in docs/ was measured on the images that docs/results.md names. Written by
 
 ```sh
 KERAS_BACKEND=tensorflow python benchmarks/parts.py --data-dir DATA --output parts/ --vit DINOV2
@@ -79,7 +79,7 @@ KERAS_BACKEND=tensorflow python benchmarks/parts.py --data-dir DATA --output par
 
 
 class Row(NamedTuple):
-    """A baseline, and which features it gets."""
+    """A baseline and the features that it clusters."""
 
     baseline: str
     features: str | None = None
@@ -96,9 +96,8 @@ ROWS = {
     "spectral-vit": Row("spectral-features", "vit"),
     "kmeans-teacher": Row("kmeans-features", "teacher"),
 }
-"""Features: "plain" is the recipe's teacher as a network, one layer of it; "teacher" is all that
-our method learns from on the data set, with its averages over turned and mirrored images; "vit" is
---vit."""
+"""Features: "plain" is one layer of the recipe's teacher; "teacher" is what our method learns from
+on the data set, averaged over turned and mirrored images; "vit" is --vit."""
 PLAIN_LAYERS = ("block_14",)
 """The layer whose clusters agree best with keypoints of birds (block 10 is far behind)."""
 VIT_SIZE = 224
@@ -190,7 +189,7 @@ def measure_released(name, parts, train, test, options):
 
 
 def trained_run(name, folder, parts, seed, options):
-    """The run folder, trained if it is not there yet; a training that broke off goes on."""
+    """The run folder, trained if it does not exist; an interrupted training is resumed."""
     run = options.output / "runs" / f"{name}-k{parts}-s{seed}"
     arguments = ["--dataset", name, "--data-dir", folder, "--parts", parts, "--seed", seed]
     arguments += ["--steps", options.steps]
@@ -217,9 +216,9 @@ def trained(run):
 
 
 def draw(segmenter, test, path):
-    """Test images from all over the split, each with its parts drawn in."""
-    places = [len(test) * number // PICTURED for number in range(min(PICTURED, len(test)))]
-    parts = segmenter.segment([test[place].image for place in places])
+    """Draw test images from all over the split with their parts."""
+    indices = [len(test) * number // PICTURED for number in range(min(PICTURED, len(test)))]
+    parts = segmenter.segment([test[index].image for index in indices])
     with atomic_path(path) as unfinished:
         contact_sheet([one.overlay() for one in parts]).save(unfinished, "png")
 
@@ -282,14 +281,20 @@ def markdown(options):
     return "\n".join(lines) + "\n"
 
 
-def rows_of(name, parts, output):
+def measured_results(name, parts, output):
+    """{method: its JSON} of what was measured."""
     found = {}
     for method in (OURS, ZOO, *ROWS):
         path = output / f"{name}-k{parts}-{method}.json"
         if path.exists():
             found[method] = json.loads(path.read_text(encoding="utf-8"))
     if OURS in found:
-        found.pop(ZOO, None)  # the same method: its own runs tell more
+        found.pop(ZOO, None)  # the same method in one row
+    return found
+
+
+def rows_of(name, parts, output):
+    found = measured_results(name, parts, output)
     if not found:
         return []
     start = "cub" if name == "cub" else "pixels"

@@ -126,4 +126,4 @@ def test_models_of_the_zoo_have_rows_of_their_own(parts, monkeypatch):
 def test_models_of_the_zoo_are_of_their_data_sets(parts):
     for (dataset, count), name in parts.script.RELEASED.items():
         card = zoo.info(name)
-        assert (card.training.dataset, card.parts) == (dataset, count)
+        assert (card.training.dataset, card.num_parts) == (dataset, count)

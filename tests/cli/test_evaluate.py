@@ -140,7 +140,7 @@ class Colours:
 @pytest.fixture
 def teachers(monkeypatch):
     """What teachers are asked for, and the sizes of the images that they see."""
-    from keras_parts.training import run
+    from keras_parts.training import build
 
     asked, seen = [], []
 
@@ -148,7 +148,7 @@ def teachers(monkeypatch):
         asked.append((kind, layers, weights, turns, mirror))
         return Colours(seen)
 
-    monkeypatch.setattr(run, "create_teacher", create_teacher)
+    monkeypatch.setattr(build, "create_teacher", create_teacher)
     return SimpleNamespace(asked=asked, seen=seen)
 
 
