@@ -230,8 +230,10 @@ def _features(dataset, model, teacher, weights):
     def features():
         from keras_parts.zoo.features import baseline_features
 
-        base = default_recipe(dataset)
-        return baseline_features(base, model=model, changes=changes, upright=bool(teacher))
+        folder = zoo.path(model) if model else None
+        return baseline_features(
+            default_recipe(dataset), folder=folder, changes=changes, upright=bool(teacher)
+        )
 
     return features
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from keras_parts.metrics import NamedFeatures, teacher_features
@@ -18,18 +19,17 @@ _UPRIGHT = {
 }
 
 
-def recipe_settings(model: str) -> dict[str, Any]:
-    """Settings of the recipe that a model was trained with; none if no run and no card has them.
+def recipe_settings(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Settings of the recipe that a model was trained with; empty if no run and no card has them.
 
     Args:
-        model: what `load` takes.
+        folder: of the segmenter, as `keras_parts.zoo.path` returns it.
     """
     from keras_parts.training.recipes import translate_settings
     from keras_parts.training.run_folder import RunFolder
     from keras_parts.zoo.cards import CARD_FILE, read_card
-    from keras_parts.zoo.models import path
 
-    folder = path(model).resolve()
+    folder = Path(folder).resolve()
     if (folder / CARD_FILE).is_file():
         return translate_settings(read_card(folder).training.recipe)
     run = RunFolder(folder.parent)
@@ -43,7 +43,7 @@ def recipe_settings(model: str) -> dict[str, Any]:
 def baseline_features(
     base: str,
     *,
-    model: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
     changes: Mapping[str, Any] | None = None,
     upright: bool = False,
 ) -> NamedFeatures:
@@ -51,7 +51,7 @@ def baseline_features(
 
     Args:
         base: name of the recipe for what the model's recipe does not tell.
-        model: what `load` takes; None for the recipe `base` alone.
+        folder: of the segmenter, as `keras_parts.zoo.path` returns it; None for `base` alone.
         changes: settings of the recipe that name another teacher.
         upright: the teacher's own features, of the upright image alone, at the network's own input
             size if it has one.
@@ -59,7 +59,7 @@ def baseline_features(
     from keras_parts.training.build import build_teacher
     from keras_parts.training.recipes import recipe
 
-    known = recipe_settings(model) if model else {}
+    known = recipe_settings(folder) if folder else {}
     settings = {name: known[name] for name in _OF_TEACHER if name in known}
     if upright:
         settings |= _UPRIGHT
