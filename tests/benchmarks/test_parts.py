@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "parts.py"
 class Halves:
     """Parts by position: left and right, and others that are nowhere."""
 
-    parts = 2
+    num_parts = 2
 
     def maps(self, images, flip=False):
         return [self.one(*image.shape[:2]) for image in images]
@@ -26,8 +26,8 @@ class Halves:
     def one(self, height, width):
         right = np.arange(width) >= width // 2
         nowhere = [np.full(width, -9.0)]
-        logits = np.stack([*nowhere, ~right, right, *nowhere * (self.parts - 2)], axis=-1)
-        return np.broadcast_to(logits.astype(np.float32), (height, width, 1 + self.parts))
+        logits = np.stack([*nowhere, ~right, right, *nowhere * (self.num_parts - 2)], axis=-1)
+        return np.broadcast_to(logits.astype(np.float32), (height, width, 1 + self.num_parts))
 
     def segment(self, images):
         return [self] * len(images)
@@ -96,12 +96,12 @@ def test_runs_that_are_there_are_measured_and_drawn(parts, monkeypatch):
     train(["--output", str(parts.output / "runs" / "toy-k2-s0")], check=True)
     trained.clear(), starts.clear()
     monkeypatch.setattr(parts.script, "SHARPENED", {("toy", 3)})
-    monkeypatch.setattr(Halves, "parts", 3)
+    monkeypatch.setattr(Halves, "num_parts", 3)
     parts("--methods", "ours", "--parts", 3)
     assert [Path(path).name for path in trained] == ["toy-k3-s0-first", "toy-k3-s0"]
     assert starts == ["", str(parts.output / "runs" / "toy-k3-s0-first" / "segmenter")]
     trained.clear()
-    monkeypatch.setattr(Halves, "parts", 2)
+    monkeypatch.setattr(Halves, "num_parts", 2)
     table = parts("--methods", "ours", "--parts", 2)
     assert [Path(path).name for path in trained] == ["toy-k2-s1"]
     assert "| this project (2 runs) |" in table and "±" in table

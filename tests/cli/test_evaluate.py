@@ -25,7 +25,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 class Quadrants:
     """Parts by position: left, right, and a background of none."""
 
-    parts, part_names, shift = 2, (), 0
+    num_parts, part_names, shift = 2, (), 0
 
     def maps(self, images, flip=False):
         # Averaged with its mirror image, a partition into left and right is none.
