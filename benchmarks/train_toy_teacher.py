@@ -37,7 +37,9 @@ class Classifier(keras.Model):
 
     def call(self, images, training=False):
         if training:
-            images = colour_jitter(images, self.seed, 0.3, 0.3, 0.3, 0.1)
+            images = colour_jitter(
+                images, self.seed, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1
+            )
         inputs = self.network.preprocessing.apply(images)
         return self.network(inputs, training=training)["classes"]
 

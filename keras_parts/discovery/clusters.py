@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_parts.errors import DataError
-from keras_parts.ops import part_means, prominence, reduce_aligned
+from keras_parts.ops import part_means, prominence, downsample_aligned
 from keras_parts.ops.kmeans import kmeans
 
 _POSITIONS = 60_000
@@ -95,9 +95,9 @@ def _directions(
     """Directions `(positions, channels)` and weights `(positions,)` of some positions an image."""
     features, foreground = ops.cast(features, "float32"), ops.cast(foreground, "float32")
     size = features.shape[1:3]
-    weights = reduce_aligned(prominence(features, foreground), size) ** prominence_exponent
+    weights = downsample_aligned(prominence(features, foreground), size) ** prominence_exponent
     weights = ops.convert_to_numpy(weights)[..., 0]
-    inside = ops.convert_to_numpy(reduce_aligned(foreground, size))[..., 0]
+    inside = ops.convert_to_numpy(downsample_aligned(foreground, size))[..., 0]
     if centre_features:
         features = features - part_means(foreground, features)[:, None]
     features = ops.convert_to_numpy(features)

@@ -18,7 +18,7 @@ from keras_parts.ops import (
     grid_sample,
     prominence,
     random_source_points,
-    reduce_aligned,
+    downsample_aligned,
     resize_aligned,
     rgb_to_lab,
     split_background,
@@ -129,7 +129,7 @@ class PartDiscovery(TrainStep, keras.Model):
             foreground=foreground,
             weighted_foreground=self._weighted(foreground, features),
             foreground_logits=foreground_logits,
-            lab=rgb_to_lab(reduce_aligned(image, (size, size))),
+            lab=rgb_to_lab(downsample_aligned(image, (size, size))),
             feature_maps=features,
             target_logits=grid_sample(parts, grid),
             warped_logits=warped_parts,
@@ -158,12 +158,12 @@ class PartDiscovery(TrainStep, keras.Model):
         return colour_jitter(
             images,
             self.seed,
-            transforms.brightness,
-            transforms.contrast,
-            transforms.saturation,
-            transforms.hue,
-            transforms.jitter_probability,
-            transforms.grey_probability,
+            brightness=transforms.brightness,
+            contrast=transforms.contrast,
+            saturation=transforms.saturation,
+            hue=transforms.hue,
+            probability=transforms.jitter_probability,
+            grey_probability=transforms.grey_probability,
         )
 
     def _source_points(self, batch_size: Any) -> Tensor:
@@ -171,11 +171,11 @@ class PartDiscovery(TrainStep, keras.Model):
         return random_source_points(
             batch_size,
             self.seed,
-            transforms.bend,
-            transforms.rotation,
-            transforms.scale,
-            transforms.shift,
-            transforms.mirror,
+            jitter=transforms.bend,
+            rotation=transforms.rotation,
+            scale=transforms.scale,
+            shift=transforms.shift,
+            mirror=transforms.mirror,
         )
 
     def _weighted(self, foreground: Tensor, feature_maps: list[Tensor]) -> Tensor:
@@ -206,4 +206,4 @@ def _downsample_mask(mask: Tensor, size: int) -> Tensor:
     mask = ops.cast(mask, "float32")
     if mask.shape[1] == size:
         return mask
-    return ops.cast(reduce_aligned(mask, (size, size)) > 0.5, "float32")
+    return ops.cast(downsample_aligned(mask, (size, size)) > 0.5, "float32")

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_parts.discovery.views import Tensor
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.ops import reduce_aligned
+from keras_parts.ops import downsample_aligned
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ class _Moments:
         self.covariance: Any = 0.0
 
     def add(self, features: np.ndarray, foreground: Tensor) -> None:
-        weights = ops.convert_to_numpy(reduce_aligned(foreground, features.shape[1:3]))
+        weights = ops.convert_to_numpy(downsample_aligned(foreground, features.shape[1:3]))
         for image, weight in zip(features, weights, strict=True):
             weight = weight.reshape(-1, 1).astype("float64")
             if weight.sum() < 1e-6:

@@ -1,4 +1,4 @@
-"""Pure tensor functions on `keras.ops`: channels last, float32 inside, alike on every backend."""
+"""Pure tensor functions on `keras.ops`: channels last, float32, the same on every backend."""
 
 import lazy_loader
 

@@ -3,7 +3,7 @@ from .logits import join_background, split_background
 from .pooling import l2_normalise, part_descriptors, part_means, part_sums, prominence
 from .replicas import gather_rows, own_rows, replica_count, sum_over_replicas, uniform_rows
 from .resampling import (
-    reduce_aligned,
+    downsample_aligned,
     resize_aligned,
     resize_aligned_transpose,
     resized_squared_norm,
@@ -24,7 +24,7 @@ __all__ = [
     "part_sums",
     "prominence",
     "random_source_points",
-    "reduce_aligned",
+    "downsample_aligned",
     "replica_count",
     "resize_aligned",
     "resize_aligned_transpose",

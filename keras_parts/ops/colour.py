@@ -1,5 +1,8 @@
 """Colour: CIE Lab, greyscale and random jitter of RGB images in [0, 1]."""
 
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_parts.ops.lab import lab
@@ -8,7 +11,7 @@ from keras_parts.ops.replicas import uniform_rows
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def rgb_to_lab(image):
+def rgb_to_lab(image: Any) -> Any:
     """CIE Lab (D65, 2 degrees) of an sRGB image.
 
     Args:
@@ -16,27 +19,46 @@ def rgb_to_lab(image):
 
     Returns:
         float32 `(..., 3)`: L in [0, 100], a and b unscaled (about -128 to 128).
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import rgb_to_lab
+        >>> tuple(rgb_to_lab(np.ones((32, 32, 3))).shape)
+        (32, 32, 3)
     """
     return lab(ops.cast(image, "float32"), ops)
 
 
-def greyscale(image):
-    """Luma of an RGB image `(..., 3)`, `(..., 1)`."""
-    return _luma(_planes(image))[..., None]
+def greyscale(image: Any) -> Any:
+    """Luma (ITU-R BT.601) of an RGB image: 0.299 R + 0.587 G + 0.114 B.
+
+    Args:
+        image: `(..., 3)`, RGB in any range.
+
+    Returns:
+        `(..., 1)` in the same range and dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import greyscale
+        >>> tuple(greyscale(np.ones((32, 32, 3), "float32")).shape)
+        (32, 32, 1)
+    """
+    return _luma(_channels(image))[..., None]
 
 
-# Sums and extrema over an axis of three are slow on CPUs: what follows works on the three planes.
-def _planes(image):
+# Sums and extrema over an axis of length 3 are slow on CPUs, so the channels are kept apart.
+def _channels(image):
     return image[..., 0], image[..., 1], image[..., 2]
 
 
-def _luma(planes):
-    return sum(weight * plane for weight, plane in zip(_LUMA, planes, strict=True))
+def _luma(channels):
+    return sum(weight * channel for weight, channel in zip(_LUMA, channels, strict=True))
 
 
-def _rotate_hue(planes, turns):
-    """Add `turns` (of a full turn, `(batch, 1, 1)`) to the hue; HSV saturation and value stay."""
-    red, green, blue = planes
+def _rotate_hue(channels, turns):
+    """Add `turns` (full turns, `(batch, 1, 1)`) to the hue; HSV saturation and value are kept."""
+    red, green, blue = channels
     value = ops.maximum(ops.maximum(red, green), blue)
     chroma = value - ops.minimum(ops.minimum(red, green), blue)
     scale = 1 / ops.where(chroma > 0, chroma, 1.0)
@@ -56,46 +78,56 @@ def _rotate_hue(planes, turns):
 
 
 def colour_jitter(
-    image,
-    seed,
-    brightness=0.3,
-    contrast=0.3,
-    saturation=0.2,
-    hue=0.2,
-    probability=0.8,
-    grey_probability=0.2,
-):
-    """Random colour jitter, then greyscale, drawn for every image by itself; the defaults are
-    the paper's.
+    image: Any,
+    seed: keras.random.SeedGenerator,
+    *,
+    brightness: float = 0.3,
+    contrast: float = 0.3,
+    saturation: float = 0.2,
+    hue: float = 0.2,
+    probability: float = 0.8,
+    grey_probability: float = 0.2,
+) -> Any:
+    """Random colour jitter, then greyscale, each at random for every image.
+
+    The defaults are the paper's.
 
     Args:
         image: `(batch, height, width, 3)`, RGB in [0, 1].
-        seed: a `keras.random.SeedGenerator`.
-        brightness, contrast, saturation: factors are drawn from U(1 - x, 1 + x).
-        hue: the turn is drawn from U(-hue, hue), in full turns.
-        probability: of the jitter. grey_probability: of greyscale.
+        seed: of the random draws.
+        brightness, contrast, saturation: each factor is drawn from U(1 - x, 1 + x).
+        hue: the hue is shifted by U(-hue, hue) full turns.
+        probability: that an image is jittered.
+        grey_probability: that an image becomes greyscale.
 
     Returns:
         float32 of the same shape, clipped to [0, 1].
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_parts.ops import colour_jitter
+        >>> images = np.random.default_rng(0).uniform(size=(2, 32, 32, 3))
+        >>> tuple(colour_jitter(images, keras.random.SeedGenerator(0)).shape)
+        (2, 32, 32, 3)
     """
     image = ops.cast(image, "float32")
-    original = _planes(image)
+    original = _channels(image)
     shape = (ops.shape(image)[0], 1, 1)
 
     def uniform(low, high):
         return uniform_rows(shape, low, high, seed)
 
-    def blend(planes, other, factor):
+    def blend(channels, other, factor):
         other = (1 - factor) * other
-        return [ops.clip(factor * plane + other, 0.0, 1.0) for plane in planes]
+        return [ops.clip(factor * channel + other, 0.0, 1.0) for channel in channels]
 
     factor = uniform(1 - brightness, 1 + brightness)
-    planes = [ops.clip(factor * plane, 0.0, 1.0) for plane in original]
-    mean = ops.mean(_luma(planes), axis=(1, 2), keepdims=True)
-    planes = blend(planes, mean, uniform(1 - contrast, 1 + contrast))
-    planes = blend(planes, _luma(planes), uniform(1 - saturation, 1 + saturation))
-    planes = _rotate_hue(planes, uniform(-hue, hue))
+    channels = [ops.clip(factor * channel, 0.0, 1.0) for channel in original]
+    mean = ops.mean(_luma(channels), axis=(1, 2), keepdims=True)
+    channels = blend(channels, mean, uniform(1 - contrast, 1 + contrast))
+    channels = blend(channels, _luma(channels), uniform(1 - saturation, 1 + saturation))
+    channels = _rotate_hue(channels, uniform(-hue, hue))
     jittered = uniform(0.0, 1.0) < probability
-    planes = [ops.where(jittered, *pair) for pair in zip(planes, original, strict=True)]
-    grey, luma = uniform(0.0, 1.0) < grey_probability, _luma(planes)
-    return ops.stack([ops.where(grey, luma, plane) for plane in planes], axis=-1)
+    channels = [ops.where(jittered, *pair) for pair in zip(channels, original, strict=True)]
+    grey, luma = uniform(0.0, 1.0) < grey_probability, _luma(channels)
+    return ops.stack([ops.where(grey, luma, channel) for channel in channels], axis=-1)

@@ -42,6 +42,7 @@ def kmeans(
 
     Example:
         >>> import numpy as np
+        >>> from keras_parts.ops.kmeans import kmeans
         >>> sorted(kmeans(np.array([[0.0], [1.0], [9.0]]), 2, restarts=4).centres.ravel().tolist())
         [0.5, 9.0]
     """

@@ -28,6 +28,7 @@ def lab(image: Any, arrays: Any = np) -> Any:
 
     Example:
         >>> import numpy as np
+        >>> from keras_parts.ops.lab import lab
         >>> lab(np.ones((1, 3), "float32")).round(1) + 0
         array([[100.,   0.,   0.]], dtype=float32)
     """

@@ -1,19 +1,21 @@
-"""One tensor of logits that holds the parts, and the background too.
+"""Part logits and a foreground logit, joined in one tensor with the background as channel 0.
 
-Channel 0 is the background, channels 1..K the parts. With part logits z and a foreground logit g,
-the background's logit is logsumexp(z) - g, so that
+With part logits z (channels 1..K) and a foreground logit g, the background's logit is
+logsumexp(z) - g, so that exactly
 
     softmax over channels 1..K  = softmax(z)             (the paper's parts inside the foreground)
     softmax over channels 0..K  = [1 - sigmoid(g), sigmoid(g) softmax(z)]
 
-exactly: learning g leaves the division into parts alone.
+Learning g therefore does not change how the foreground is divided into parts.
 """
+
+from typing import Any
 
 from keras import ops
 
 
-def join_background(part_logits, foreground_logits):
-    """Logits of background and parts.
+def join_background(part_logits: Any, foreground_logits: Any) -> Any:
+    """Logits of background and parts: `[logsumexp(z) - g, z]`.
 
     Args:
         part_logits: `(..., parts)`.
@@ -21,6 +23,12 @@ def join_background(part_logits, foreground_logits):
 
     Returns:
         float32 `(..., 1 + parts)`, channel 0 the background.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import join_background
+        >>> tuple(join_background(np.zeros((32, 32, 4)), np.zeros((32, 32, 1))).shape)
+        (32, 32, 5)
     """
     parts = ops.cast(part_logits, "float32")
     total = ops.logsumexp(parts, axis=-1, keepdims=True)
@@ -28,8 +36,22 @@ def join_background(part_logits, foreground_logits):
     return ops.concatenate([background, parts], axis=-1)
 
 
-def split_background(logits):
-    """The inverse of `join_background`: part logits `(..., parts)`, foreground `(..., 1)`."""
+def split_background(logits: Any) -> tuple[Any, Any]:
+    """The inverse of `join_background`.
+
+    Args:
+        logits: `(..., 1 + parts)`, channel 0 the background.
+
+    Returns:
+        float32 part logits `(..., parts)` and foreground logits `(..., 1)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import split_background
+        >>> parts, foreground = split_background(np.zeros((32, 32, 5)))
+        >>> tuple(parts.shape), tuple(foreground.shape)
+        ((32, 32, 4), (32, 32, 1))
+    """
     logits = ops.cast(logits, "float32")
     parts = logits[..., 1:]
     return parts, ops.logsumexp(parts, axis=-1, keepdims=True) - logits[..., :1]

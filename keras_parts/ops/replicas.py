@@ -1,35 +1,76 @@
-"""The whole batch, where each of several devices computes on its share of it.
+"""Sums and gathers over the whole batch, where several devices each compute on a share of it.
 
-Under TensorFlow's strategies every replica runs the step on its own rows of the batch, in the
-order of the replicas and as many on each; what depends on all rows has to say so. On JAX a
-distributed step is one program on the whole batch, and on one device there is nothing to share:
-there all of these give back what they get.
+Under a TensorFlow strategy each replica runs the step on its own, equal share of the batch's rows,
+in the order of the replicas, so whatever depends on all rows must exchange them. On one device, and
+on JAX, where a distributed step is one program on the whole batch, these functions return their
+argument.
 """
+
+from typing import Any
 
 import keras
 from keras import ops
 
 
-def replica_count():
-    """How many replicas the step runs on, an int."""
+def replica_count() -> int:
+    """Number of replicas on which the step runs.
+
+    Example:
+        >>> from keras_parts.ops import replica_count
+        >>> replica_count()
+        1
+    """
     context = _context()
     return context.num_replicas_in_sync if context else 1
 
 
-def sum_over_replicas(tensor):
-    """Sum of a tensor over the replicas; the gradient of each flows back to all."""
+def sum_over_replicas(tensor: Any) -> Any:
+    """Sum of a tensor over the replicas. Gradients flow back to the tensors of all replicas.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import sum_over_replicas
+        >>> sum_over_replicas(np.ones(2)).tolist()
+        [1.0, 1.0]
+    """
     context = _context()
     return context.all_reduce("SUM", tensor) if context else tensor
 
 
-def gather_rows(tensor):
-    """The rows of all replicas, `(replicas * batch, ...)`; gradients flow back to each row's."""
+def gather_rows(tensor: Any) -> Any:
+    """The rows of all replicas.
+
+    Args:
+        tensor: `(batch, ...)`, of this replica.
+
+    Returns:
+        `(replicas * batch, ...)`. Gradients flow back to the replica of each row.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import gather_rows
+        >>> tuple(gather_rows(np.ones((2, 3))).shape)
+        (2, 3)
+    """
     context = _context()
     return context.all_gather(tensor, axis=0) if context else tensor
 
 
-def own_rows(tensor):
-    """This replica's rows of what `gather_rows` gives, `(batch, ...)`."""
+def own_rows(tensor: Any) -> Any:
+    """This replica's rows of a tensor of all rows, the inverse of `gather_rows`.
+
+    Args:
+        tensor: `(replicas * batch, ...)`.
+
+    Returns:
+        `(batch, ...)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import own_rows
+        >>> tuple(own_rows(np.ones((2, 3))).shape)
+        (2, 3)
+    """
     context = _context()
     if not context:
         return tensor
@@ -38,19 +79,27 @@ def own_rows(tensor):
     return tensor[first : first + rows]
 
 
-def uniform_rows(shape, low, high, seed):
-    """Uniform random numbers for every image of a batch.
+def uniform_rows(
+    shape: tuple[Any, ...], low: float, high: float, seed: keras.random.SeedGenerator
+) -> Any:
+    """Uniform random numbers for each image of a batch.
 
-    Each replica draws those of the whole batch and takes its own, so that an image gets the same
-    numbers on however many devices.
+    Each replica draws the numbers of the whole batch and keeps those of its own rows, so that an
+    image gets the same numbers on any number of devices.
 
     Args:
         shape: `(batch, ...)`.
         low, high: bounds.
-        seed: a `keras.random.SeedGenerator`, in the same state on all replicas.
+        seed: in the same state on all replicas.
 
     Returns:
-        float32 of that shape.
+        float32 of that shape, in [low, high).
+
+    Example:
+        >>> import keras
+        >>> from keras_parts.ops import uniform_rows
+        >>> tuple(uniform_rows((2, 3), 0.0, 1.0, keras.random.SeedGenerator(0)).shape)
+        (2, 3)
     """
     batch, *others = shape
     whole = (replica_count() * batch, *others)
@@ -58,7 +107,7 @@ def uniform_rows(shape, low, high, seed):
 
 
 def _context():
-    """TensorFlow's replica context, or None where there is one replica or none."""
+    """TensorFlow's replica context, or None unless there are several replicas."""
     if keras.config.backend() != "tensorflow":
         return None
     import tensorflow as tf

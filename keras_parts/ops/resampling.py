@@ -1,12 +1,13 @@
-"""Bilinear resampling with aligned corners, as two small matrix products an image.
+"""Bilinear resampling with aligned corners, as two small matrix products per image.
 
-Aligned corners: the centres of the corner pixels of both grids coincide, so pixel `i` of `size_out`
-lies at `i * (size_in - 1) / (size_out - 1)` in the input. Since the interpolation is linear and
-separable, its transpose and the squared norm of its result have closed forms on the small grid:
-features of many channels never have to be enlarged.
+Aligned corners: the centres of the corner pixels of both grids coincide, so position `i` of
+`size_out` is at `i * (size_in - 1) / (size_out - 1)` in the input. The interpolation is linear and
+separable, so its transpose and the squared norm of its result have closed forms on the small grid:
+features of many channels never have to be upsampled.
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -14,7 +15,7 @@ from keras import ops
 
 @lru_cache(maxsize=64)
 def _cells(size_in, size_out):
-    """Left neighbour (index) and offset in [0, 1] from it of every output position."""
+    """Index of the left neighbour of each output position, and the offset from it in [0, 1]."""
     if size_in == 1 or size_out == 1:
         return np.zeros(size_out, int), np.zeros(size_out)
     positions = np.arange(size_out) * ((size_in - 1) / (size_out - 1))
@@ -40,7 +41,8 @@ def _interpolation(size_in, size_out):
 
 @lru_cache(maxsize=64)
 def _products(size_in, size_out):
-    """Squared weights on nodes `(size_out, size_in)`, twice their product on cells."""
+    """Squares of the two weights `(size_out, size_in)`, and twice their product `(size_out,
+    size_in - 1)`."""
     left, offset = _cells(size_in, size_out)
     cells = max(size_in - 1, 1)
     nodes = _scatter(size_out, size_in, left, (1 - offset) ** 2) + _scatter(
@@ -55,8 +57,8 @@ def _separable(maps, vertical, horizontal):
     return ops.einsum("Ww,bhwc->bhWc", ops.convert_to_tensor(horizontal), maps)
 
 
-def resize_aligned(maps, size):
-    """Bilinear resizing with aligned corners.
+def resize_aligned(maps: Any, size: tuple[int, int]) -> Any:
+    """Bilinear resizing with aligned corners (no antialiasing: see `downsample_aligned`).
 
     Args:
         maps: `(batch, h, w, channels)`.
@@ -64,6 +66,12 @@ def resize_aligned(maps, size):
 
     Returns:
         float32 `(batch, height, width, channels)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import resize_aligned
+        >>> tuple(resize_aligned(np.ones((1, 9, 9, 4)), (33, 33)).shape)
+        (1, 33, 33, 4)
     """
     maps = ops.cast(maps, "float32")
     height, width = maps.shape[1:3]
@@ -72,7 +80,7 @@ def resize_aligned(maps, size):
     return _separable(maps, _interpolation(height, size[0]), _interpolation(width, size[1]))
 
 
-def resize_aligned_transpose(maps, size):
+def resize_aligned_transpose(maps: Any, size: tuple[int, int]) -> Any:
     """Transpose of `resize_aligned`: `<resize(f), m> = <f, transpose(m)>` for every f and m.
 
     Args:
@@ -80,7 +88,14 @@ def resize_aligned_transpose(maps, size):
         size: `(h, w)` of the small grid.
 
     Returns:
-        float32 `(batch, h, w, channels)`.
+        float32 `(batch, h, w, channels)`. The sum over positions stays the same.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import resize_aligned_transpose
+        >>> small = resize_aligned_transpose(np.ones((1, 33, 33, 4)), (9, 9))
+        >>> tuple(small.shape), round(float(np.sum(small)))
+        ((1, 9, 9, 4), 4356)
     """
     maps = ops.cast(maps, "float32")
     height, width = maps.shape[1:3]
@@ -90,18 +105,24 @@ def resize_aligned_transpose(maps, size):
     return _separable(maps, vertical.T, horizontal.T)
 
 
-def reduce_aligned(maps, size):
-    """Weighted local means on a smaller grid, corners aligned, antialiased.
+def downsample_aligned(maps: Any, size: tuple[int, int]) -> Any:
+    """Antialiased downsampling with aligned corners: weighted means over the neighbourhood.
 
-    Every cell takes the mean of the pixels around it under the weights with which
-    `resize_aligned` would spread it again.
+    Each output position is the mean of the pixels around it, with the weights that it has in their
+    interpolation by `resize_aligned`.
 
     Args:
         maps: `(batch, height, width, channels)`.
-        size: `(h, w)`, not larger.
+        size: `(h, w)` of the result, not larger than the input.
 
     Returns:
         float32 `(batch, h, w, channels)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import downsample_aligned
+        >>> tuple(downsample_aligned(np.ones((1, 33, 33, 4)), (9, 9)).shape)
+        (1, 9, 9, 4)
     """
     height, width = maps.shape[1:3]
     weights = [_interpolation(*pair).sum(0) for pair in zip(size, (height, width), strict=True)]
@@ -109,11 +130,11 @@ def reduce_aligned(maps, size):
     return resize_aligned_transpose(maps, size) * ops.convert_to_tensor(share)
 
 
-def resized_squared_norm(features, size):
-    """Squared channel norm of `resize_aligned(features, size)`, without making it.
+def resized_squared_norm(features: Any, size: tuple[int, int]) -> Any:
+    """Squared norm over the channels of `resize_aligned(features, size)`, without computing that.
 
-    |sum_i w_i f_i|^2 over the four neighbours i of a pixel is a quadratic form: the ten products
-    <f_i, f_j> of a cell live on the small grid, and only they are interpolated.
+    |sum_i w_i f_i|^2 over the four neighbours i of a pixel is a quadratic form in the ten products
+    <f_i, f_j> of neighbours. These are computed on the small grid, and only they are interpolated.
 
     Args:
         features: `(batch, h, w, channels)`.
@@ -121,6 +142,12 @@ def resized_squared_norm(features, size):
 
     Returns:
         float32 `(batch, height, width)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import resized_squared_norm
+        >>> tuple(resized_squared_norm(np.ones((1, 9, 9, 4)), (33, 33)).shape)
+        (1, 33, 33)
     """
     features = ops.cast(features, "float32")
     h, w = features.shape[1:3]
@@ -140,7 +167,7 @@ def resized_squared_norm(features, size):
     if h > 1:
         total += interpolate(upper, lower, cell_y, node_x)
     if h > 1 and w > 1:
-        # Both diagonals of a cell have the weight wy (1 - wy) wx (1 - wx), twice.
+        # Each of the two diagonals has the weight 2 wy (1 - wy) wx (1 - wx).
         total += 0.5 * interpolate(upper[:, :, :-1], lower[:, :, 1:], cell_y, cell_x)
         total += 0.5 * interpolate(upper[:, :, 1:], lower[:, :, :-1], cell_y, cell_x)
     return ops.squeeze(total, axis=-1)

@@ -1,12 +1,14 @@
 """Random warps: thin-plate splines and bilinear sampling, coordinates x, y in [-1, 1].
 
-(-1, -1) is the centre of the top-left pixel and (1, 1) that of the bottom-right one (aligned
-corners), so one warp applies to an image and to feature maps or logits of any size.
+(-1, -1) is the centre of the top-left pixel and (1, 1) the centre of the bottom-right one (aligned
+corners), so the same warp can be applied to an image and to feature maps or logits of any size.
 """
 
 import math
 from functools import lru_cache
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -14,19 +16,19 @@ from keras_parts.ops.replicas import uniform_rows
 
 _SIDE = 5
 _LINE = np.linspace(-1.0, 1.0, _SIDE)
-# (25, 2), x and y, y fastest: where a warp is pinned in its result.
 CONTROL_POINTS = np.stack(np.meshgrid(_LINE, _LINE, indexing="ij"), axis=-1).reshape(-1, 2)
+"""`(25, 2)`, x and y, y fastest: a regular 5 x 5 grid of points in the warped image."""
 
 
 def _radial(points):
-    """r^2 log r^2 between points and the control points, 0 at r = 0."""
+    """r^2 log r^2 of the distances r between points and the control points; 0 at r = 0."""
     squared = np.sum((points[:, None] - CONTROL_POINTS[None]) ** 2, axis=-1)
     return squared * np.log(np.where(squared > 0, squared, 1.0))
 
 
 @lru_cache(maxsize=16)
 def _spline_basis(height, width):
-    """Matrix (height * width, 25): the spline is linear in the source points."""
+    """Matrix `(height * width, 25)` that maps source points to the sampling grid."""
     count = len(CONTROL_POINTS)
     affine = np.concatenate([np.ones((count, 1)), CONTROL_POINTS], axis=1)
     system = np.zeros((count + 3, count + 3))
@@ -38,24 +40,29 @@ def _spline_basis(height, width):
     return (values @ np.linalg.inv(system)[:, :count]).astype("float32")
 
 
-def thin_plate_grid(source_points, height, width):
-    """Sampling grid of the thin-plate spline that takes `CONTROL_POINTS` to `source_points`.
+def thin_plate_grid(source_points: Any, height: int, width: int) -> Any:
+    """Sampling grid of the thin-plate spline that maps `CONTROL_POINTS` to `source_points`.
 
     Args:
-        source_points: `(batch, 25, 2)`, x and y in [-1, 1]: where the result's control points, a
-            regular 5 x 5 grid with y fastest, are taken from.
-        height, width: size of the result in pixels.
+        source_points: `(batch, 25, 2)`, x and y in [-1, 1]: the points of the image that are moved
+            to the control points.
+        height, width: size of the warped image in pixels.
 
     Returns:
         float32 `(batch, height, width, 2)`, x and y in [-1, 1], for `grid_sample`.
+
+    Example:
+        >>> from keras_parts.ops import CONTROL_POINTS, thin_plate_grid
+        >>> tuple(thin_plate_grid(CONTROL_POINTS[None], 33, 33).shape)
+        (1, 33, 33, 2)
     """
     basis = ops.convert_to_tensor(_spline_basis(height, width))
     grid = ops.einsum("un,bnd->bud", basis, ops.cast(source_points, "float32"))
     return ops.reshape(grid, (-1, height, width, 2))
 
 
-def grid_sample(image, grid):
-    """Sample an image bilinearly; zeros outside.
+def grid_sample(image: Any, grid: Any) -> Any:
+    """Sample an image bilinearly at the points of a grid; zeros outside the image.
 
     Args:
         image: `(batch, height, width, channels)`.
@@ -63,14 +70,21 @@ def grid_sample(image, grid):
 
     Returns:
         float32 `(batch, h, w, channels)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import CONTROL_POINTS, grid_sample, thin_plate_grid
+        >>> image = np.random.default_rng(0).uniform(size=(1, 33, 33, 3))
+        >>> tuple(grid_sample(image, thin_plate_grid(CONTROL_POINTS[None], 33, 33)).shape)
+        (1, 33, 33, 3)
     """
     image, grid = ops.cast(image, "float32"), ops.cast(grid, "float32")
-    # With a rim of zeros, what lies outside is sampled like everything else.
+    # A border of zeros, so that points outside need no special case.
     image = ops.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)))
     height, width, channels = image.shape[1:]
 
     def cells(positions, size):
-        """Left neighbour in the rimmed image, and offset from it in [0, 1]."""
+        """Left neighbour in the padded image, and offset from it in [0, 1]."""
         positions = (positions + 1) * (0.5 * (size - 3)) + 1
         positions = ops.clip(positions, 0.0, float(size - 1))
         left = ops.minimum(ops.floor(positions), float(size - 2))
@@ -78,35 +92,48 @@ def grid_sample(image, grid):
 
     column, x = cells(grid[..., 0], width)
     row, y = cells(grid[..., 1], height)
-    first = ops.reshape(ops.arange(ops.shape(image)[0], dtype="int32"), (-1, 1, 1))
-    place = (first * height + row) * width + column
+    batch = ops.reshape(ops.arange(ops.shape(image)[0], dtype="int32"), (-1, 1, 1))
+    index = (batch * height + row) * width + column
     pixels = ops.reshape(image, (-1, channels))
 
-    def between(first, second, share):
-        return first + share * (second - first)
+    def interpolate(first, second, offset):
+        return first + offset * (second - first)
 
-    def neighbours(place):
-        return between(ops.take(pixels, place, axis=0), ops.take(pixels, place + 1, axis=0), x)
+    def along_row(index):
+        return interpolate(ops.take(pixels, index, axis=0), ops.take(pixels, index + 1, axis=0), x)
 
-    return between(neighbours(place), neighbours(place + width), y)
+    return interpolate(along_row(index), along_row(index + width), y)
 
 
 def random_source_points(
-    batch, seed, jitter=0.01, rotation=60.0, scale=(1 / 2.0, 1 / 0.7), shift=0.1, mirror=0.0
-):
-    """Source points of random warps, one an image; the defaults are the paper's.
+    batch: Any,
+    seed: keras.random.SeedGenerator,
+    *,
+    jitter: float = 0.01,
+    rotation: float = 60.0,
+    scale: tuple[float, float] = (1 / 2.0, 1 / 0.7),
+    shift: float = 0.1,
+    mirror: float = 0.0,
+) -> Any:
+    """Source points of random warps, one warp per image. The defaults are the paper's.
 
     Args:
         batch: number of warps.
-        seed: a `keras.random.SeedGenerator`.
-        jitter: largest displacement of a control point, in half image sides.
-        rotation: largest rotation in degrees, to either side.
-        scale: range of the factor on the *source* coordinates: below 1 enlarges.
-        shift: largest shift in half image sides.
+        seed: of the random draws.
+        jitter: maximum displacement of a control point, in half image sides.
+        rotation: maximum rotation in degrees, in either direction.
+        scale: range of the factor on the *source* coordinates: below 1 magnifies the image.
+        shift: maximum shift in half image sides.
         mirror: probability that left and right are swapped.
 
     Returns:
-        float32 `(batch, 25, 2)`.
+        float32 `(batch, 25, 2)`, x and y, for `thin_plate_grid`.
+
+    Example:
+        >>> import keras
+        >>> from keras_parts.ops import random_source_points
+        >>> tuple(random_source_points(2, keras.random.SeedGenerator(0)).shape)
+        (2, 25, 2)
     """
 
     def uniform(shape, low, high):

@@ -173,9 +173,9 @@ FOREGROUND = (np.random.default_rng(2).random((6, 17, 17, 1)) > 0.6).astype("flo
 
 
 def within_image_variance(features, foreground):
-    from keras_parts.ops import reduce_aligned
+    from keras_parts.ops import downsample_aligned
 
-    weights = as_array(reduce_aligned(foreground, features.shape[1:3])).astype("float64")
+    weights = as_array(downsample_aligned(foreground, features.shape[1:3])).astype("float64")
     weights = weights / weights.sum((1, 2), keepdims=True)
     mean = (weights * features).sum((1, 2), keepdims=True)
     return (weights * (features - mean) ** 2).sum((1, 2)).mean(0), mean.mean((0, 1, 2))

@@ -26,7 +26,7 @@ def test_lab_of_known_colours(rgb, lab):
     np.testing.assert_allclose(actual, lab, atol=0.05)
 
 
-def test_hue_turns_as_colorsys_says():
+def test_hue_turns_like_colorsys():
     pixels = np.random.default_rng(0).uniform(size=(1, 1, 50, 3)).astype("float32")
     planes = [ops.convert_to_tensor(pixels[..., i]) for i in range(3)]
     turned = ops.stack(_rotate_hue(planes, np.full((1, 1, 1), 0.3, "float32")), axis=-1)

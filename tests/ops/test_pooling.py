@@ -42,7 +42,7 @@ def test_prominence_does_not_mind_scale_or_offset():
 
 
 @pytest.mark.parametrize("empty", ("foreground", "features"))
-def test_prominence_of_nothing_is_finite(empty):
+def test_prominence_of_zeros_is_finite(empty):
     features, foreground = scene()
     arrays = {"features": features, "foreground": foreground}
     arrays[empty] = np.zeros_like(arrays[empty])

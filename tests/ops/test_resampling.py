@@ -4,8 +4,8 @@ import pytest
 from keras import ops
 
 from keras_parts.ops import (
+    downsample_aligned,
     part_descriptors,
-    reduce_aligned,
     resize_aligned,
     resize_aligned_transpose,
     resized_squared_norm,
@@ -49,10 +49,10 @@ def test_corners_are_aligned():
 
 def test_reducing_keeps_constants_and_mirrors():
     maps = random(1, 33, 33, 2)
-    ones = ops.convert_to_numpy(reduce_aligned(np.ones((1, 33, 33, 1)), (9, 9)))
+    ones = ops.convert_to_numpy(downsample_aligned(np.ones((1, 33, 33, 1)), (9, 9)))
     np.testing.assert_allclose(ones, 1, atol=1e-6)
-    reduced = ops.convert_to_numpy(reduce_aligned(maps, (9, 9)))
-    mirrored = ops.convert_to_numpy(reduce_aligned(maps[:, :, ::-1].copy(), (9, 9)))
+    reduced = ops.convert_to_numpy(downsample_aligned(maps, (9, 9)))
+    mirrored = ops.convert_to_numpy(downsample_aligned(maps[:, :, ::-1].copy(), (9, 9)))
     np.testing.assert_allclose(mirrored[:, :, ::-1], reduced, atol=1e-5)
 
 

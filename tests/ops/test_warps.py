@@ -44,8 +44,10 @@ def test_random_warps_are_drawn_by_image_and_within_range():
     assert np.abs(centre).max() <= 0.1 and np.unique(centre[:, 0]).size == 200
     scale = np.linalg.norm(points[:, 24] - points[:, 0], axis=1) / np.sqrt(8)
     assert 0.5 <= scale.min() < 0.7 and 1.8 < scale.max() <= 2.0
-    again = random_source_points(200, seed, 0.0, 90.0, (0.5, 2.0), 0.1)
-    handed = ops.convert_to_numpy(random_source_points(200, seed, 0.0, 90.0, mirror=0.5))
+    again = random_source_points(200, seed, jitter=0.0, rotation=90.0, scale=(0.5, 2.0), shift=0.1)
+    handed = ops.convert_to_numpy(
+        random_source_points(200, seed, jitter=0.0, rotation=90.0, mirror=0.5)
+    )
     along, down = handed[:, 14] - handed[:, 12], handed[:, 22] - handed[:, 12]
     mirrored = along[:, 0] * down[:, 1] - along[:, 1] * down[:, 0] > 0
     assert 60 < mirrored.sum() < 140
