@@ -1,60 +1,76 @@
-"""Networks of other libraries as `Backbone`s: KerasHub, keras-cv; `atrous` takes those of
-`keras.applications`.
+"""A `Backbone` made of a network of KerasHub or keras-cv; for `keras.applications` see `atrous`.
 
-A network comes as a model that its library built, with or without weights. What its maps are
-called is what the library calls them: pyramid levels "P2" to "P5" of strides 4 to 32, transformer
-blocks "block_1", "block_2", ..., or one map, "features" or "tokens".
+The network is a model that its library built, with or without weights. The outputs are named as in
+the library: pyramid levels "P2" to "P5" with strides of 4 to 32, transformer blocks "block_1",
+"block_2", ..., or one feature map, "features" or "tokens".
 """
 
 import math
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
 from keras_parts.backbones.backbone import Backbone, check_outputs
-from keras_parts.backbones.files import keras_hub_backbone
 from keras_parts.backbones.preprocessing import Preprocessing
+from keras_parts.backbones.pretrained import keras_hub_backbone
 from keras_parts.errors import ConfigError, DataError
 
-_SIDE = 257  # of a picture on which the strides of free sizes are read off
-_FORMS = {3: "tokens", 4: "features"}  # number of axes: what it is called
+_SIDE = 257  # pixels; of the image with which strides are measured if the network accepts any size
+_NAMES = {3: "tokens", 4: "features"}  # number of axes -> name of the only output
 _BYTES = Preprocessing("RGB", 255.0)
-_CV_STATE = (
-    "keras-cv is no longer developed (its last version, 0.9.0, is of 2024; its networks went to "
-    "KerasHub) and needs TensorFlow: prefer from_keras_hub"
+_CV_STATUS = (
+    "keras-cv is no longer developed (its last version is 0.9.0 of 2024; its networks are now in "
+    "KerasHub) and needs TensorFlow: use from_keras_hub if you can"
 )
 
 
-def from_keras_hub(model, outputs=None, preprocessing=None, **options):
-    """An image backbone of KerasHub.
+def from_keras_hub(
+    model: Any,
+    outputs: str | Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    **options: Any,
+) -> Backbone:
+    """A `Backbone` made of an image backbone of KerasHub.
 
-    Those with `pyramid_outputs` or a dictionary of outputs (HGNetV2) give a map a level, stage or
-    block; others their last map or their patch tokens, even if only a pooled vector of them is
-    the model's output (SigLIP). Tokens that belong to no patch are left out; merged patches
-    (Swin) lie on the coarser grid that their number tells.
+    A model with `pyramid_outputs` or with a dictionary of outputs (HGNetV2) has one feature map per
+    level, stage or block. Of other models the last feature map or the last patch tokens are used,
+    even if the model's own output is only a pooled vector (SigLIP). Class, distillation and
+    register tokens are dropped; the coarser grid of merged patches (Swin) is derived from the
+    number of tokens.
 
-    The network stays as it is: its convolutions without padding lose the border of the image,
-    as those of `XceptionBackbone` do, which is better given to `atrous`. Not taken are models of
-    several inputs, such as `CLIPBackbone` and `SigLIPBackbone` (take their `vision_encoder`), and
-    those of videos and of several images (VideoPrism, Gemma's encoders).
+    The network is not changed: convolutions without padding lose the border of the image, as in
+    `XceptionBackbone`, for which `atrous` is the better choice. Models with several inputs are
+    refused, such as `CLIPBackbone` and `SigLIPBackbone` (pass their `vision_encoder`), as are
+    models of videos or of several images (VideoPrism, Gemma's encoders).
 
     Args:
         model: a `keras_hub.models.Backbone`; or the name or folder of a preset, which is loaded
             with its weights.
-        outputs: names of maps; by default the last one.
-        preprocessing: `Preprocessing` of the weights; a preset has its own.
+        outputs: names of the feature maps; by default the last one.
+        preprocessing: of the weights; by default a preset's own.
         options: for loading a preset, such as `image_shape` of a vision transformer.
 
     Returns:
-        `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`. Where the
-        library fixes the size of the input, so it stays: see `inputs[0].shape`.
+        `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`. If the network
+        has a fixed input size, the backbone has it too: see `inputs[0].shape`.
 
     Raises:
-        ConfigError: KerasHub is not installed; the model gives no maps; an output is unknown; or
-            the preprocessing of a model without a preset is not given.
+        ConfigError: KerasHub is not installed; the model has no feature maps; an output is unknown;
+            or `preprocessing` is missing for a model that is not a preset.
         DataError: the preset cannot be loaded.
+
+    Example:
+        >>> import keras
+        >>> from keras_parts.backbones import Preprocessing, from_keras_hub
+        >>> image = keras.Input((None, None, 3))
+        >>> maps = keras.layers.Conv2D(8, 3, strides=4, padding="same")(image)
+        >>> network = keras.Model(image, maps, name="mine")  # or a keras_hub.models.Backbone
+        >>> from_keras_hub(network, preprocessing=Preprocessing()).strides
+        {'features': 4}
     """
     if not isinstance(model, keras.Model):
         preset = model
@@ -62,31 +78,48 @@ def from_keras_hub(model, outputs=None, preprocessing=None, **options):
         preprocessing = preprocessing or _converter_of(preset)
     if preprocessing is None:
         raise ConfigError(
-            f"{model.name}: pass preprocessing=Preprocessing(...): only presets know their own"
+            f"{model.name}: pass preprocessing=Preprocessing(...); only a preset has its own"
         )
     pyramid = getattr(model, "pyramid_outputs", None) or {}
     tensors = {_block_name(name): tensor for name, tensor in pyramid.items() if name != "stem"}
-    return _adapted(model, tensors or _own_maps(model), outputs, preprocessing)
+    return _adapted(model, tensors or _feature_maps(model), outputs, preprocessing)
 
 
-def from_keras_cv(model, outputs=None, preprocessing=None):
-    """A backbone of keras-cv, built from an explicit configuration (aliases ask a server).
+def from_keras_cv(
+    model: Any,
+    outputs: str | Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Backbone:
+    """A `Backbone` made of a backbone of keras-cv.
+
+    Build it from an explicit configuration: the named configurations need a network connection.
 
     Args:
-        model: such as `keras_cv.models.ResNetBackbone(stackwise_filters=..., ...)`.
+        model: for example `keras_cv.models.ResNetBackbone(stackwise_filters=..., ...)`.
         outputs: names of pyramid levels, "P2" to "P5"; by default the last one.
-        preprocessing: `Preprocessing` of the weights; by default pixels of 0 to 255 for models
-            that rescale them themselves (`include_rescaling`).
+        preprocessing: of the weights; by default, for models that rescale their input
+            (`include_rescaling`), pixels from 0 to 255.
 
     Returns:
-        `Backbone`, as of `from_keras_hub`.
+        A `Backbone` like that of `from_keras_hub`.
 
     Raises:
-        ConfigError: the model has no pyramid, an output is unknown, or the preprocessing is not
-            known.
+        ConfigError: the model has no pyramid, an output is unknown, or `preprocessing` is missing.
+
+    Warns:
+        FutureWarning: keras-cv is no longer developed.
+
+    Example:
+        >>> import keras
+        >>> from keras_parts.backbones import from_keras_cv
+        >>> try:
+        ...     from_keras_cv(keras.Sequential(name="mine"))
+        ... except ValueError as error:
+        ...     print(error)
+        <Sequential name=mine, built=False> is no keras-cv backbone: ...
     """
-    # shown by default, unlike a DeprecationWarning: whoever registers a network is to see it
-    warnings.warn(_CV_STATE, FutureWarning, stacklevel=2)
+    # unlike a DeprecationWarning, a FutureWarning is shown by default
+    warnings.warn(_CV_STATUS, FutureWarning, stacklevel=2)
     levels = getattr(model, "pyramid_level_inputs", None)
     if not isinstance(model, keras.Model) or not levels:
         raise ConfigError(f"{model!r} is no keras-cv backbone: it has no pyramid_level_inputs")
@@ -106,12 +139,14 @@ def _layer_output(model, layer):
 
 
 def _adapted(model, tensors, outputs, preprocessing):
-    """The `Backbone` of some of a model's tensors."""
+    """A `Backbone` with some of a model's tensors as outputs."""
     names = list(tensors)
     chosen = check_outputs(outputs or names[-1], names, model.name)
     image = model.inputs[0]
     if len(model.inputs) != 1 or len(image.shape) != 4:
-        raise ConfigError(f"{model.name}: it takes {len(model.inputs)} inputs, expected one image")
+        raise ConfigError(
+            f"{model.name}: the model has {len(model.inputs)} inputs, expected one image"
+        )
     maps = {name: _as_map(model, name, tensors[name], image) for name in chosen}
     strides = _strides(image, maps)
     return Backbone(
@@ -124,68 +159,70 @@ def _adapted(model, tensors, outputs, preprocessing):
     )
 
 
-def _own_maps(model):
-    """{name: tensor}: a model's outputs, or the last map or tokens that its output is made of."""
-    output = getattr(model, "output", None)  # models that are no graph have none
+def _feature_maps(model):
+    """`{name: tensor}`: a model's outputs, or the last map or tokens before its output."""
+    output = getattr(model, "output", None)  # missing if the model is not functional
     if isinstance(output, dict):
-        tensors = {name: tensor for name, tensor in output.items() if _has_places(tensor)}
+        tensors = {name: tensor for name, tensor in output.items() if _has_positions(tensor)}
     else:
-        behind = [
+        before = [
             getattr(layer, "output", None)
             for layer in reversed(model.layers)
             if not isinstance(layer, layers.InputLayer)
         ]
-        last = next((tensor for tensor in [output, *behind] if _has_places(tensor)), None)
-        tensors = {} if last is None else {_FORMS[len(last.shape)]: last}
+        last = next((tensor for tensor in [output, *before] if _has_positions(tensor)), None)
+        tensors = {} if last is None else {_NAMES[len(last.shape)]: last}
     if not tensors:
-        raise ConfigError(f"{model.name} gives no map of features and no patch tokens")
+        raise ConfigError(f"{model.name} has neither a feature map nor patch tokens")
     return tensors
 
 
-def _has_places(tensor):
-    """Whether it is a map or tokens, more than one."""
+def _has_positions(tensor):
+    """Whether a tensor is a feature map, or tokens, with more than one position."""
     shape = tuple(getattr(tensor, "shape", ()))
-    return len(shape) in _FORMS and set(shape[1:-1]) != {1}
+    return len(shape) in _NAMES and set(shape[1:-1]) != {1}
 
 
 def _block_name(name):
-    """KerasHub calls what follows a transformer's block "stage1"; here it is "block_1"."""
+    """KerasHub names the tokens after a transformer block "stage1"; here they are "block_1"."""
     return f"block_{name.removeprefix('stage')}" if name.startswith("stage") else name
 
 
 def _as_map(model, name, tensor, image):
-    """Tokens `(batch, tokens, channels)` laid out as their patches lie."""
+    """Tokens `(batch, tokens, channels)` rearranged to a feature map of their patches."""
     if len(tensor.shape) == 4:
         return tensor
     if len(tensor.shape) != 3:
-        raise ConfigError(f"{model.name}: {name} is neither a map nor patch tokens")
+        raise ConfigError(f"{model.name}: {name} is neither a feature map nor patch tokens")
     rows, columns = _grid(model, name, tensor.shape[1], image)
-    # class, distillation and register tokens come first; counted from the end, because SigLIP's
-    # embedding declares one token more than it gives
+    # Class, distillation and register tokens come first. Counted from the end, because the shape
+    # that SigLIP's embedding declares has one token too many.
     tensor = tensor[:, -rows * columns :]
     return layers.Reshape((rows, columns, tensor.shape[-1]), name=f"{name}_map")(tensor)
 
 
 def _grid(model, name, tokens, image):
-    """`(rows, columns)` of the patches among a number of tokens."""
+    """`(rows, columns)` of the grid of patches, given the number of tokens."""
     height, width = image.shape[1:3]
     if None in (height, width, tokens):
-        raise ConfigError(f"{model.name}: build it with its image_shape to lay out {name!r}")
+        raise ConfigError(
+            f"{model.name}: build it with an image_shape, from which the grid of {name!r} follows"
+        )
     patch = getattr(model, "patch_size", None)
     patch = patch[0] if isinstance(patch, tuple | list) else patch
     if patch and (height // patch) * (width // patch) <= tokens:
         return height // patch, width // patch
-    merged = math.isqrt(height * width // tokens)  # pixels a side of what one token stands for
+    merged = math.isqrt(height * width // tokens)  # side of a token's square in pixels
     if height % merged or width % merged or height * width != tokens * merged**2:
         raise ConfigError(
-            f"{model.name}: {tokens} tokens of {name!r} are no grid of square patches on "
-            f"{height} x {width} pixels"
+            f"{model.name}: the {tokens} tokens of {name!r} do not form a grid of square patches "
+            f"on {height} x {width} pixels"
         )
     return height // merged, width // merged
 
 
 def _strides(image, maps):
-    """{name: pixels of the image between neighbours of the map}."""
+    """`{name: stride}`: pixels of the image between neighbouring positions of the map."""
     height, width = (side or _SIDE for side in image.shape[1:3])
     trunk = keras.Model(image, maps)
     shapes = trunk.compute_output_spec(keras.KerasTensor((1, height, width, image.shape[-1])))
@@ -193,17 +230,17 @@ def _strides(image, maps):
 
 
 def _stride(side, positions):
-    """Patches divide the side; convolutions halve it again and again, rounding either way."""
+    """The side divided by the positions for patches; for convolutions the nearest power of two."""
     return side // positions if side % positions == 0 else 2 ** round(np.log2(side / positions))
 
 
 def _converter_of(preset):
-    """`Preprocessing` of a preset's image converter, which computes pixel * scale + offset."""
+    """The `Preprocessing` of a preset's image converter, which computes pixel * scale + offset."""
     import keras_hub
 
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(str(preset))
-    except Exception as error:  # presets without one, and errors of several libraries
+    except Exception as error:  # there is none, or one of several libraries fails
         raise DataError(
             f"KerasHub's preset {str(preset)!r} has no image converter: pass "
             f"preprocessing=Preprocessing(...): {error}"

@@ -1,10 +1,12 @@
-"""Dilated ("a trous") versions of the networks of `keras.applications`, with their weights.
+"""Dilated ("atrous") copies of the networks of `keras.applications`, with their weights.
 
 Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous
 Convolution, and Fully Connected CRFs", PAMI 2018, section 3.1.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -16,7 +18,7 @@ from keras_parts.errors import ConfigError
 _BYTES = Preprocessing("RGB", 255.0)
 _SYMMETRIC = Preprocessing("RGB", 1.0, (0.5,) * 3, (0.5,) * 3)
 
-# What `keras.applications` expects as input, by the start of the model's name. The longest fits.
+# What `keras.applications` expects as input, by the prefix of the model's name; the longest counts.
 _PREPROCESSING = {
     "convnext": _BYTES,
     "densenet": IMAGENET,
@@ -33,11 +35,11 @@ _PREPROCESSING = {
     "xception": _SYMMETRIC,
 }
 
-_SIDE = 257  # of a picture on which the sizes of maps are checked
+_SIDE = 257  # pixels; of the image with which the sizes of the maps are checked
 _CONVOLUTIONS = layers.Conv2D | layers.DepthwiseConv2D | layers.SeparableConv2D
 _POOLINGS = layers.MaxPooling2D | layers.AveragePooling2D
 _GLOBAL_POOLINGS = layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D
-# work on every position alike; from other modules by name, so that no private import is needed
+# Layers that treat each position alike. By name, as some are not public in Keras.
 _POINTWISE = {
     "Activation",
     "Add",
@@ -67,59 +69,72 @@ _POINTWISE = {
 }
 
 
-def atrous(model, output_stride=16, outputs=None, preprocessing=None):
+def atrous(
+    model: keras.Model,
+    output_stride: int = 16,
+    outputs: str | Sequence[str] | Mapping[str, str] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Backbone:
     """A dilated copy of a functional network, with its weights.
 
-    Strides up to `output_stride` stay; every later one becomes stride 1, and what follows it is
-    dilated, so that at the positions of the undilated network's map the new map has the same
-    values. That is exact for networks of convolutions, poolings and pointwise layers. Where the
-    network averages over the image (squeeze-and-excitation), the mean is taken over the finer
-    map.
+    Strides up to `output_stride` are kept. Every later stride is replaced by 1 and the layers after
+    it are dilated, so that at the positions of the original network's map the new map has the same
+    values. This is exact for convolutions, poolings and pointwise layers. Means over the whole
+    image (squeeze-and-excitation) are taken over the finer map instead.
 
-    Maps span the image, which changes how some networks treat its border:
+    The maps cover the whole image, which changes how some networks treat its border:
 
-    - Padding that was made for even sizes is made symmetric, as `keras.applications` itself does
-      for odd ones: with sides of `32 n + 1` pixels, the corners of all maps of networks with odd
-      kernels are aligned with the image's, and the values are those of the network built for that
-      size.
+    - Padding made for even sizes is made symmetric, as `keras.applications` itself does for odd
+      sizes: with sides of `32 n + 1` pixels, all maps of networks with odd kernels have aligned
+      corners, and the values are those of the network built for that size.
     - Overlapping windows without padding ("valid": InceptionV3, InceptionResNetV2, the stems of
       Xception and NASNet) are padded ("same"). Away from the border the values are those of the
-      network on a shifted image.
-    - Networks that halve with even kernels, such as VGG, DenseNet and ConvNeXt, have values at
-      the centres of patches instead of corners. Of a map that is `step` times as fine as the
-      undilated network's, the latter's positions are `(step - 1) // 2 + step * i`.
+      original network on a shifted image.
+    - Networks that downsample with even kernels, such as VGG, DenseNet and ConvNeXt, have their
+      positions at the centres of patches instead of at aligned corners. In a map that is `step`
+      times as fine as the original one, the original positions are `(step - 1) // 2 + step * i`.
 
     Args:
         model: functional `keras.Model` with one image as input, for example
-            `keras.applications.MobileNetV2(include_top=False, weights="imagenet")`. It is not
-            changed.
+            `keras.applications.MobileNetV2(include_top=False, weights="imagenet")`. It is copied,
+            not changed.
         output_stride: 8, 16 or 32.
-        outputs: names of layers of `model` whose outputs become the outputs, or a mapping from
-            new names to such names; by default the last map of the network, as "features".
-        preprocessing: `Preprocessing` of the model; known for those of `keras.applications`.
+        outputs: names of the layers whose outputs become the outputs, or a mapping from new names
+            to names of layers; by default the last map of the network, as "features".
+        preprocessing: of the model; known for the models of `keras.applications`.
 
     Returns:
-        `Backbone` whose layers have the names and weights of `model`'s:
-        `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`.
+        `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`. Its layers
+        have the names and weights of `model`'s.
 
     Raises:
-        ConfigError: the network has a layer that cannot be dilated, or reaches no such stride;
-            its own padding and cropping leave maps that do not span the image; or an argument is
-            outside its range.
+        ConfigError: the network has a layer that cannot be dilated, or does not reach the stride;
+            its own padding and cropping produce maps that do not cover the image; or an argument
+            is outside its range.
+
+    Example:
+        >>> import keras
+        >>> from keras_parts.backbones import Preprocessing
+        >>> from keras_parts.backbones.atrous import atrous
+        >>> x = image = keras.Input((64, 64, 3))
+        >>> for _ in range(4):
+        ...     x = keras.layers.Conv2D(8, 3, strides=2, padding="same")(x)
+        >>> atrous(keras.Model(image, x), 8, preprocessing=Preprocessing()).strides
+        {'features': 8}
     """
     check_output_stride(output_stride, "atrous")
     if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
         raise ConfigError("atrous: expected a functional keras.Model, built from one input")
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         raise ConfigError(f"atrous: {model.name} must have one image as its only input")
-    wanted = _wanted(model, outputs)
+    requested = _requested(model, outputs)
     if preprocessing is None:
         preprocessing = _known_preprocessing(model)
 
-    trunk = keras.Model(model.inputs[0], list(wanted.values()))
+    trunk = keras.Model(model.inputs[0], list(requested.values()))
     image = keras.Input((None, None, model.inputs[0].shape[-1]), name="image")
     dilation = _Dilation(output_stride)
-    tensors = dict(zip(wanted, dilation.copy(trunk, image), strict=True))
+    tensors = dict(zip(requested, dilation.copy(trunk, image), strict=True))
     strides = {name: dilation.stride(name, tensor) for name, tensor in tensors.items()}
     dilation.copy_weights()
     backbone = Backbone(
@@ -130,45 +145,45 @@ def atrous(model, output_stride=16, outputs=None, preprocessing=None):
         strides=strides,
         name=f"{model.name}_atrous",
     )
-    _check_that_maps_span_the_image(backbone, model.name)
+    _check_maps_cover_the_image(backbone, model.name)
     return backbone
 
 
-def _check_that_maps_span_the_image(backbone, name):
-    """Corners of maps are taken for the image's; half a window more or less is no matter."""
-    picture = keras.KerasTensor((1, _SIDE, _SIDE, backbone.inputs[0].shape[-1]))
-    shapes = backbone.compute_output_spec(picture)
+def _check_maps_cover_the_image(backbone, name):
+    """Maps are treated as having aligned corners; one position too many or few is allowed."""
+    image = keras.KerasTensor((1, _SIDE, _SIDE, backbone.inputs[0].shape[-1]))
+    shapes = backbone.compute_output_spec(image)
     for output, stride in backbone.strides.items():
         found, expected = shapes[output].shape[1:3], (_SIDE - 1) // stride + 1
         if max(abs(side - expected) for side in found) > 1:
             raise ConfigError(
                 f"atrous: {output!r} of {name} has {found[0]} x {found[1]} positions of stride "
                 f"{stride} on {_SIDE} x {_SIDE} pixels, expected {expected} x {expected}: its "
-                "padding or cropping moves the map off the image; choose outputs in front of it, "
-                'or build the network with padding="same"'
+                "padding or cropping shifts the map; choose earlier outputs, or build the network "
+                'with padding="same"'
             )
 
 
-def _wanted(model, outputs):
+def _requested(model, outputs):
     """`{output name: tensor of the model}`."""
     if outputs is None:
         return {"features": _last_map(model)}
     outputs = (outputs,) if isinstance(outputs, str) else outputs
     names = dict(outputs) if isinstance(outputs, dict) else {name: name for name in outputs}
     if not names:
-        raise ConfigError("atrous: no outputs asked for")
+        raise ConfigError("atrous: outputs is empty, expected at least one name")
     by_name = {layer.name: layer for layer in model.layers}
     for layer_name in names.values():
         if isinstance(by_name.get(layer_name), keras.Model | None):
             raise ConfigError(
-                f"atrous: {model.name} has no plain layer {layer_name!r}; model.summary() lists "
-                "its layers"
+                f"atrous: {model.name} has no layer {layer_name!r}, or it is a model itself; "
+                "model.summary() lists the layers"
             )
     return {name: by_name[layer_name].output for name, layer_name in names.items()}
 
 
 def _last_map(model):
-    """The model's output, or what a classifier's global pooling takes."""
+    """The model's output or, of a classifier, the input of its global pooling."""
     candidates = [model.outputs[0]] + [
         layer.input
         for layer in reversed(model.layers)
@@ -177,16 +192,16 @@ def _last_map(model):
     for tensor in candidates:
         if len(tensor.shape) == 4 and (tensor is model.outputs[0] or tensor.shape[1:3] != (1, 1)):
             return tensor
-    raise ConfigError(f"atrous: name the outputs: {model.name} does not end in a map")
+    raise ConfigError(f"atrous: pass outputs: {model.name} does not end with a feature map")
 
 
 def _known_preprocessing(model):
-    fitting = [start for start in _PREPROCESSING if model.name.lower().startswith(start)]
-    known = _PREPROCESSING[max(fitting, key=len)] if fitting else None
-    scales = any(
+    matching = [prefix for prefix in _PREPROCESSING if model.name.lower().startswith(prefix)]
+    known = _PREPROCESSING[max(matching, key=len)] if matching else None
+    rescales = any(
         isinstance(layer, layers.Rescaling | layers.Normalization) for layer in model.layers
     )
-    if known is None or (known == _BYTES and not scales):
+    if known is None or (known == _BYTES and not rescales):
         raise ConfigError(
             f"atrous: the preprocessing of {model.name!r} is not known: pass "
             "preprocessing=Preprocessing(channel_order, multiplier, mean, std)"
@@ -196,8 +211,13 @@ def _known_preprocessing(model):
 
 @dataclass(frozen=True)
 class _Sampling:
-    """How a map is sampled: one position every `stride` pixels of the input; the undilated
-    network has every `dilation`-th of them. `padded`: zeros were put around it."""
+    """How a feature map is sampled.
+
+    Attributes:
+        stride: pixels of the input between neighbouring positions.
+        dilation: the original network has every `dilation`-th of these positions.
+        padded: zeros have been added around the map.
+    """
 
     stride: int = 1
     dilation: int = 1
@@ -205,12 +225,12 @@ class _Sampling:
 
 
 class _Dilation:
-    """Copies the graph of a network and keeps track of how every map is sampled."""
+    """Copies the graph of a network and records how each of its maps is sampled."""
 
     def __init__(self, output_stride):
         self.output_stride = output_stride
         self._samplings = {}
-        self._kept = []  # tensors, so that no id is used twice
+        self._kept = []  # the tensors, so that no id is reused
         self._copies = {}  # id of a layer -> (layer, its copy)
         self._cropped = set()  # ids of tensors of the network that are cropped
 
@@ -229,10 +249,10 @@ class _Dilation:
         return copied.outputs
 
     def stride(self, name, tensor):
-        """Pixels of the input between neighbours of an output."""
+        """Pixels of the input between neighbouring positions of an output."""
         sampling = self._samplings[id(tensor)]
         if sampling is None:
-            raise ConfigError(f"atrous: output {name!r} is no map but one value an image")
+            raise ConfigError(f"atrous: output {name!r} is not a map, but one vector per image")
         return sampling.stride
 
     def copy_weights(self):
@@ -297,7 +317,7 @@ class _Dilation:
         return copied
 
     def _adapt(self, layer, sampling):
-        """`(changes of the configuration, sampling of the output)` of a layer on a map."""
+        """`(changes of a layer's configuration, sampling of its output)` for a feature map."""
         if isinstance(layer, _GLOBAL_POOLINGS):
             return {}, None
         if isinstance(layer, layers.ZeroPadding2D):
@@ -316,7 +336,7 @@ class _Dilation:
         raise _unsupported(layer)
 
     def _stride(self, layer, strides, sampling):
-        """`(stride that stays, sampling of the output)` of a layer that may stride."""
+        """`(stride that is kept, sampling of the output)` of a layer with strides."""
         if strides[0] != strides[1]:
             raise _unsupported(layer)
         stride, reached = strides[0], sampling.stride * strides[0]
@@ -325,14 +345,14 @@ class _Dilation:
             return stride, replace(after, stride=reached)
         if sampling.stride < self.output_stride:
             raise ConfigError(
-                f"atrous: {layer.name} goes from stride {sampling.stride} to {reached}: output "
-                f"stride {self.output_stride} lies between"
+                f"atrous: {layer.name} goes from stride {sampling.stride} to {reached}, past the "
+                f"output stride {self.output_stride}"
             )
         return 1, replace(after, dilation=sampling.dilation * stride)
 
     def _adapt_padding(self, layer, sampling):
         padding = layer.padding
-        # padding that is cropped again moves the map, as in NASNet: it is not for even sizes
+        # Padding that is cropped again shifts the map, as in NASNet, so it stays asymmetric.
         if id(layer.output) not in self._cropped:
             padding = tuple(_symmetric(before, after) for before, after in padding)
         return {"padding": _dilated(padding, sampling.dilation)}
@@ -366,53 +386,73 @@ class _Dilation:
 
 
 def _window_padding(layer, size, stride, sampling):
-    """The padding of a convolution or pooling. Without any, windows that overlap would lose the
-    map's border; windows side by side cover it."""
+    """The padding of a convolution or pooling. Overlapping windows are padded, as they would
+    otherwise lose the border of the map; adjacent windows cover it."""
     return layer.padding if sampling.padded or max(size) <= stride else "same"
 
 
 def _symmetric(before, after):
-    """Padding that was made for even sizes has one more at the end."""
+    """Padding for even sizes, which has one more at the end, made symmetric."""
     return (after, after) if after == before + 1 else (before, after)
 
 
 def _dilated(margins, dilation):
-    """What is padded or cropped of rows and columns, dilated."""
+    """The margins of padding or cropping, multiplied by the dilation."""
     return tuple(tuple(dilation * pixels for pixels in margin) for margin in margins)
 
 
 def _unsupported(operation):
     return ConfigError(
-        f"atrous: {operation.name} ({type(operation).__name__}) cannot be dilated; choose outputs "
-        "in front of it, or another network"
+        f"atrous: {operation.name} ({type(operation).__name__}) cannot be dilated; choose earlier "
+        "outputs, or another network"
     )
 
 
 @keras.saving.register_keras_serializable("keras_parts")
 class DilatedPooling2D(layers.Layer):
-    """Pooling with stride 1 over positions `dilation` apart.
+    """Dilated pooling with stride 1.
 
     `(batch, height, width, channels)` -> the same shape with padding "same"; without padding
-    ("valid") height and width lose `dilation * (pool size - 1)`. An average counts positions
-    inside the map only.
+    ("valid") height and width are smaller by `dilation * (pool size - 1)`. An average is over the
+    positions inside the map only.
 
     Args:
-        pool_size: positions, vertically and horizontally.
-        dilation: distance between them.
+        pool_size: number of rows and columns of positions that are pooled.
+        dilation: distance between these positions.
         padding: "valid" or "same".
         mode: "max" or "average".
+
+    Raises:
+        ConfigError: another padding or mode.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.backbones.atrous import DilatedPooling2D
+        >>> tuple(DilatedPooling2D((3, 3), 2, padding="same")(np.ones((1, 17, 17, 4))).shape)
+        (1, 17, 17, 4)
     """
 
-    def __init__(self, pool_size, dilation, padding="valid", mode="max", **kwargs):
+    def __init__(
+        self,
+        pool_size: Sequence[int],
+        dilation: int,
+        *,
+        padding: str = "valid",
+        mode: str = "max",
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         if padding not in ("valid", "same") or mode not in ("max", "average"):
-            raise ConfigError(f"DilatedPooling2D: padding is {padding!r} and mode {mode!r}")
+            raise ConfigError(
+                f"DilatedPooling2D: padding is {padding!r} and mode {mode!r}, expected valid or "
+                "same, and max or average"
+            )
         self.pool_size = tuple(pool_size)
         self.dilation = dilation
         self.padding = padding
         self.mode = mode
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         if self.mode == "max":
             return self._along_both(x, ops.maximum, float("-inf"))
         total = self._along_both(x, ops.add, 0.0)
@@ -434,7 +474,7 @@ class DilatedPooling2D(layers.Layer):
                 x = combine(x, view)
         return x
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         if self.padding == "same":
             return input_shape
         batch, height, width, channels = input_shape
@@ -446,7 +486,7 @@ class DilatedPooling2D(layers.Layer):
             channels,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "pool_size": self.pool_size,
@@ -457,7 +497,7 @@ class DilatedPooling2D(layers.Layer):
 
 
 def _shifted(x, axis, before, after):
-    """`x` without `before` positions at the start of an axis and `after` at its end."""
+    """`x` without the first `before` and the last `after` positions along an axis."""
     index = [slice(None)] * 4
     index[axis] = slice(before, -after if after else None)
     return x[tuple(index)]

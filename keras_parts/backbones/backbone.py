@@ -1,4 +1,7 @@
-"""The one form that every network takes: image in, named feature maps out."""
+"""`Backbone`, the interface of every network: image in, named feature maps out."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import layers
@@ -10,63 +13,94 @@ OUTPUT_STRIDES = (8, 16, 32)
 
 
 class Backbone(keras.Model):
-    """A functional network from a preprocessed image to a dictionary of feature maps.
+    """A functional Keras model from a preprocessed image to named feature maps.
 
-    The input is `(batch, height, width, 3)` with height and width free. Outputs are
-    `{name: (batch, ceil(height / stride), ceil(width / stride), channels)}`.
-    With sides of 16 n + 1 pixels (32 n + 1 at output stride 32) the corners of all feature
-    maps are aligned with the corners of the image.
+    The input is `(batch, height, width, 3)` of any height and width. The outputs are
+    `{name: (batch, ceil(height / stride), ceil(width / stride), channels)}`. With sides of
+    16 n + 1 pixels (32 n + 1 at output stride 32) the corners of all feature maps are aligned with
+    the corners of the image.
+
+    Args:
+        inputs: the input of the functional model.
+        outputs: `{name: output tensor}`.
+        preprocessing: from an RGB image in [0, 1] to the input.
+        output_stride: the stride of the coarsest map.
+        strides: `{output name: stride}` of the outputs that are feature maps. A stride is the
+            distance, in pixels of the input, between neighbouring positions.
+        kwargs: of `keras.Model`.
 
     Attributes:
-        preprocessing: `Preprocessing` that turns an RGB image in [0, 1] into the input.
-        output_stride: pixels of the input between neighbours of the coarsest map.
-        strides: `{output name: stride}` of the maps among the outputs.
-        channels: `{output name: channels}` of the maps among the outputs.
+        preprocessing, output_stride, strides: the arguments.
+        channels: `{output name: number of channels}` of the outputs that are feature maps.
+
+    Raises:
+        ConfigError: `preprocessing` is not a `Preprocessing`.
+
+    Example:
+        >>> from keras_parts.backbones.small import small
+        >>> backbone = small(output_stride=8, outputs=("stage4",))
+        >>> backbone.strides, backbone.channels
+        ({'stage4': 8}, {'stage4': 128})
     """
 
-    def __init__(self, inputs, outputs, preprocessing, output_stride, strides, **kwargs):
+    def __init__(
+        self,
+        inputs: Any,
+        outputs: Mapping[str, Any],
+        preprocessing: Preprocessing,
+        output_stride: int,
+        strides: Mapping[str, int],
+        **kwargs: Any,
+    ):
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         if not isinstance(preprocessing, Preprocessing):
-            raise ConfigError(f"{self.name}: preprocessing is {preprocessing!r}")
+            raise ConfigError(
+                f"{self.name}: preprocessing is {preprocessing!r}, expected a Preprocessing"
+            )
         self.preprocessing = preprocessing
         self.output_stride = output_stride
         self.strides = dict(strides)
         self.channels = {name: outputs[name].shape[-1] for name in strides}
 
-    def freeze_before(self, output):
-        """Freeze the layers before the one that begins with an output's name.
+    def freeze_before(self, output: str) -> None:
+        """Freeze all layers before those of an output.
 
         Args:
             output: such as "block_5": the first layer whose name starts with "block_5_" is the
-                first that is trained.
+                first one that stays trainable.
 
         Raises:
-            ConfigError: no layer's name starts so.
+            ConfigError: no layer's name starts like that.
         """
         names = [layer.name for layer in self.layers]
         first = next((i for i, name in enumerate(names) if name.startswith(f"{output}_")), None)
         if first is None:
-            raise ConfigError(f"{self.name}: no layer belongs to {output!r}")
+            raise ConfigError(f"{self.name}: no layer's name starts with {output!r} and _")
         for layer in self.layers[:first]:
             layer.trainable = False
 
 
-def build_backbone(name, stages, available, outputs, preprocessing, output_stride, classes=None):
-    """Build a network as far as its outputs need it.
+def build_backbone(
+    name: str,
+    stages: Callable[[Any, "Strides"], Iterable[tuple[str, Any]]],
+    available: Sequence[str],
+    outputs: str | Sequence[str],
+    preprocessing: Preprocessing,
+    output_stride: int,
+    classes: int | None = None,
+) -> Backbone:
+    """Build a network up to the last of the requested outputs.
 
     Args:
         name: of the network.
-        stages: function `(image, strides)` that yields `(name, features)` of every possible
-            output, from the image on; it asks the `Strides` for its strides and dilations.
-        available: names of all outputs, in that order.
-        outputs: the names that are asked for. Nothing behind the last of them is built.
-        preprocessing: `Preprocessing`.
+        stages: function of the image and a `Strides`, that yields `(name, features)` for every
+            possible output, beginning at the image. The `Strides` gives its strides and dilations.
+        available: names of all possible outputs, in that order.
+        outputs: names of the requested outputs. Later layers are not built.
+        preprocessing: of the network.
         output_stride: 8, 16 or 32.
-        classes: number of classes, or None. Adds the output "classes": logits
-            `(batch, classes)` of the pooled last map.
-
-    Returns:
-        `Backbone`.
+        classes: number of classes, or None. Adds the output "classes": logits `(batch, classes)`
+            of the pooled last map.
 
     Raises:
         ConfigError: an argument is outside its range.
@@ -76,7 +110,7 @@ def build_backbone(name, stages, available, outputs, preprocessing, output_strid
     if classes is not None and (not isinstance(classes, int) or classes < 1):
         raise ConfigError(f"{name}: classes is {classes!r}, expected a positive number or None")
     if not outputs and classes is None:
-        raise ConfigError(f"{name}: no outputs asked for")
+        raise ConfigError(f"{name}: outputs is empty, expected at least one name")
     last = available[-1] if classes else max(outputs, key=available.index)
 
     image = keras.Input((None, None, 3), name="image")
@@ -100,42 +134,49 @@ def build_backbone(name, stages, available, outputs, preprocessing, output_strid
     )
 
 
-def check_output_stride(output_stride, name):
+def check_output_stride(output_stride: int, name: str) -> None:
     """Raise `ConfigError` unless `output_stride` is 8, 16 or 32."""
     if output_stride not in OUTPUT_STRIDES:
         raise ConfigError(f"{name}: output_stride is {output_stride!r}, expected 8, 16 or 32")
 
 
-def check_outputs(outputs, available, name):
-    """The names as a tuple; raise `ConfigError` for unknown, repeated or no names."""
+def check_outputs(
+    outputs: str | Iterable[str], available: Collection[str], name: str
+) -> tuple[str, ...]:
+    """The names of outputs as a tuple.
+
+    Raises:
+        ConfigError: a name is unknown or repeated.
+    """
     names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     unknown = [output for output in names if output not in available]
     if unknown:
         raise ConfigError(f"{name}: no output named {unknown[0]!r}; there are {list(available)}")
     if len(set(names)) != len(names):
-        raise ConfigError(f"{name}: an output is named twice in {names}")
+        raise ConfigError(f"{name}: an output is repeated in {names}")
     return names
 
 
 class Strides:
-    """Turns the strides of a network into dilation from an output stride on.
+    """Replaces the strides of a network by dilation once an output stride is reached.
 
-    Every layer that would stride is given to `enter`, in order. While the target is not reached
-    the layer strides; afterwards it keeps stride 1 and its *successors* see twice the dilation,
-    so that every second position equals what the plain network computes there.
+    Call `enter` for each layer with a stride, in order. Until the output stride is reached the
+    layer keeps its stride. After that it gets stride 1, and the dilation of the *following* layers
+    is multiplied by its stride, so that their values at every second position (for a stride of 2)
+    equal those of the network without dilation.
     """
 
-    def __init__(self, output_stride):
+    def __init__(self, output_stride: int):
         self.output_stride = output_stride
         self.stride = 1
         self.dilation = 1
 
-    def enter(self, stride):
-        """The `(stride, dilation)` with which a layer of nominal `stride` runs."""
-        here = self.dilation
+    def enter(self, stride: int) -> tuple[int, int]:
+        """`(stride, dilation)` to build a layer with, whose own stride is `stride`."""
+        dilation = self.dilation
         if self.stride * stride <= self.output_stride:
             self.stride *= stride
-            # a layer cannot both stride and dilate; strides never follow a dilation
-            return stride, here
+            # Keras allows no layer with both; after a dilation no stride follows
+            return stride, dilation
         self.dilation *= stride
-        return 1, here
+        return 1, dilation

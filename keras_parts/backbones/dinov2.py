@@ -1,28 +1,37 @@
-"""DINOv2: a vision transformer whose tokens become a map of features.
+"""DINOv2: a vision transformer whose patch tokens are rearranged to feature maps.
 
 Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", 2023.
 """
+
+import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import layers, ops
 
 from keras_parts.backbones.backbone import Backbone, check_outputs
-from keras_parts.backbones.files import keras_hub_backbone
 from keras_parts.backbones.preprocessing import IMAGENET
+from keras_parts.backbones.pretrained import keras_hub_backbone
 from keras_parts.errors import ConfigError, DataError
 
 PREPROCESSING = IMAGENET
 PRESET = "dinov2_small"
 
 
-def dinov2(preset=PRESET, outputs=("block_7",), patches=16):
+def dinov2(
+    preset: str | os.PathLike = PRESET,
+    *,
+    outputs: str | Sequence[str] = ("block_7",),
+    patches: int = 16,
+) -> Backbone:
     """A pretrained DINOv2 from KerasHub as a `Backbone`.
 
     Args:
         preset: name of a KerasHub preset, or a folder in KerasHub's or Hugging Face's format.
-        outputs: "block_1", "block_2", ...: the tokens after that many transformer blocks, not
-            normalised.
-        patches: side of the square map; the input has `patches * patch size` pixels a side.
+        outputs: "block_1", "block_2", ...: the tokens after that many transformer blocks, without
+            the final layer normalisation.
+        patches: side of the square feature map; the side of the input is 14 times that in pixels.
 
     Returns:
         `Backbone`: `(batch, side, side, 3)` -> `{name: (batch, patches, patches, channels)}`.
@@ -33,26 +42,30 @@ def dinov2(preset=PRESET, outputs=("block_7",), patches=16):
     """
     if not isinstance(patches, int) or patches < 2:
         raise ConfigError(f"dinov2: patches is {patches!r}, expected a number of at least 2")
-    # the size of a patch is not known before the network is there
+    # the size of the input is needed before the size of a patch can be read
     model = keras_hub_backbone(preset, image_shape=(14 * patches, 14 * patches, 3))
     if type(model).__name__ != "DINOV2Backbone" or model.patch_size != 14:
         raise DataError(
-            f"{preset}: {type(model).__name__}, expected a DINOv2 with 14-pixel patches"
+            f"{preset}: the preset is a {type(model).__name__}, expected a DINOv2 with patches of "
+            "14 pixels"
         )
     return token_maps(model, outputs)
 
 
-def token_maps(model, outputs):
-    """The `Backbone` of a `keras_hub.models.DINOV2Backbone`.
+def token_maps(model: Any, outputs: str | Sequence[str]) -> Backbone:
+    """A `Backbone` made of a `keras_hub.models.DINOV2Backbone`.
 
     Args:
         model: the transformer, built for a square image.
         outputs: "block_1" .. "block_{number of blocks}".
+
+    Raises:
+        ConfigError: an output is unknown or repeated, or there is none.
     """
     blocks = [f"block_{index}" for index in range(1, model.num_layers + 1)]
     outputs = check_outputs(outputs, blocks, "dinov2")
     if not outputs:
-        raise ConfigError("dinov2: no outputs asked for")
+        raise ConfigError("dinov2: outputs is empty, expected at least one name")
     patches = model.image_shape[0] // model.patch_size
     prefix_tokens = 1 + model.num_register_tokens
     tokens = {name: model.pyramid_outputs[name.replace("block_", "stage")] for name in outputs}
@@ -72,28 +85,33 @@ def token_maps(model, outputs):
     )
 
 
-def patch_input(images, patches, patch_size=14):
-    """Resample square images so that the *centres of the patches* span them corner to corner.
+def patch_input(images: Any, patches: int, patch_size: int = 14) -> Any:
+    """Resample square images so that the corner patches are centred on the corner pixels.
 
-    Token (i, j) of the network then stands for the point (i, j) of a grid whose corners are the
-    centres of the image's corner pixels, as in all other maps of this package. The input reaches
-    half a patch beyond the image; there it repeats the border pixels. One patch covers
-    `(side - 1) / (patches - 1)` pixels of the image.
+    The token map then has aligned corners, as all other feature maps of this package. The input
+    extends half a patch beyond the image, where the border pixels are repeated. The distance
+    between patches is `(side - 1) / (patches - 1)` pixels of the image.
 
     Args:
         images: `(batch, side, side, channels)`.
-        patches: patches a side.
-        patch_size: pixels a patch.
+        patches: patches per side.
+        patch_size: side of a patch in pixels of the network's input.
 
     Returns:
         float32 `(batch, patches * patch_size, patches * patch_size, channels)`.
 
     Raises:
         ConfigError: the images are not square.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.backbones.dinov2 import patch_input
+        >>> tuple(patch_input(np.ones((1, 65, 65, 3)), patches=5).shape)
+        (1, 70, 70, 3)
     """
     height, width = images.shape[1:3]
     if height != width:
-        raise ConfigError(f"dinov2: images of {height} x {width} pixels, expected square ones")
+        raise ConfigError(f"dinov2: images have {height} x {width} pixels, expected square images")
     centres = np.arange(patches * patch_size) - (patch_size - 1) / 2
     positions = centres * ((width - 1) / (patch_size * (patches - 1)))
     matrix = ops.convert_to_tensor(_linear(positions, width))
@@ -102,7 +120,7 @@ def patch_input(images, patches, patch_size=14):
 
 
 def _linear(positions, size):
-    """Matrix `(positions, size)` of linear interpolation; outside, the border is repeated."""
+    """Matrix `(positions, size)` of linear interpolation; the border is repeated outside."""
     positions = np.clip(positions, 0, size - 1)
     distance = np.abs(positions[:, None] - np.arange(size))
     return np.maximum(1 - distance, 0).astype("float32")

@@ -1,16 +1,18 @@
 """EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019,
-in the variant for small devices: stem and head are not scaled.
+in the variant for small devices, whose stem and head are not scaled.
 """
 
+import os
+from collections.abc import Sequence
 from itertools import chain
 
 from keras import layers
 
-from keras_parts.backbones.backbone import build_backbone
-from keras_parts.backbones.files import find_weights, read_arrays
+from keras_parts.backbones.backbone import Backbone, build_backbone
 from keras_parts.backbones.preprocessing import Preprocessing
+from keras_parts.backbones.pretrained import find_weights, read_arrays
 from keras_parts.backbones.tensorflow_layers import BatchNormalization
 from keras_parts.backbones.torch_weights import load_state
 from keras_parts.errors import DataError
@@ -38,13 +40,17 @@ _BLOCKS = tuple(
 OUTPUTS = ("stem", *(f"block_{index}" for index in range(len(_BLOCKS))), "head")
 
 
-def efficientnet_lite0(output_stride=32, outputs=("block_14",), classes=None):
+def efficientnet_lite0(
+    output_stride: int = 32,
+    outputs: str | Sequence[str] = ("block_14",),
+    classes: int | None = None,
+) -> Backbone:
     """EfficientNet-Lite0 with random weights (see `load_efficientnet_lite0`).
 
     Args:
-        output_stride: 8, 16 or 32. Later strides become dilation; the weights are the same.
-        outputs: names out of `OUTPUTS`: "stem", "block_0" .. "block_15", "head" (the last
-            convolution, 1280 channels). Nothing behind the last of them is built.
+        output_stride: 8, 16 or 32. Later strides are replaced by dilation, with the same weights.
+        outputs: names in `OUTPUTS`: "stem", "block_0" .. "block_15", "head" (the last convolution,
+            1280 channels). Layers after the last of them are not built.
         classes: number of classes, or None. Adds the output "classes": logits
             `(batch, classes)`.
 
@@ -53,6 +59,12 @@ def efficientnet_lite0(output_stride=32, outputs=("block_14",), classes=None):
 
     Raises:
         ConfigError: an argument is outside its range.
+
+    Example:
+        >>> from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0
+        >>> backbone = efficientnet_lite0(16, ("block_10", "block_14"))
+        >>> backbone.strides, backbone.channels
+        ({'block_10': 16, 'block_14': 16}, {'block_10': 112, 'block_14': 192})
     """
     return build_backbone(
         "efficientnet_lite0", _layers, OUTPUTS, outputs, PREPROCESSING, output_stride, classes
@@ -60,7 +72,7 @@ def efficientnet_lite0(output_stride=32, outputs=("block_14",), classes=None):
 
 
 def _layers(x, strides):
-    """Yield `(name, features)` of every possible output, from the image on."""
+    """Yield `(name, features)` for every possible output, beginning at the image."""
     stride, _ = strides.enter(2)
     x = layers.Conv2D(
         32, 3, strides=stride, padding="same", use_bias=False, name="stem_conv"
@@ -104,17 +116,17 @@ def _normalise(x, name, activate=False):
     return layers.ReLU(max_value=6.0, name=f"{name}_relu")(x) if activate else x
 
 
-def load_efficientnet_lite0(model, path=None):
-    """Load ImageNet weights under PyTorch's names into the network.
+def load_efficientnet_lite0(model: Backbone, path: str | os.PathLike | None = None) -> None:
+    """Load ImageNet weights with PyTorch's names.
 
     Args:
-        model: what `efficientnet_lite0` returned; with "classes" it must have 1000 of them.
-        path: the file (`.npz`, `.safetensors` or `.pth`), or the folder with
+        model: from `efficientnet_lite0`. If it has the output "classes", with 1000 classes.
+        path: the file (`.npz`, `.safetensors` or `.pth`), or the folder that contains
             `efficientnet_lite0_imagenet.npz`; by default
             `keras_parts.environment.weights_folder()`.
 
     Raises:
-        DataError: no such file, or it is not this network's (names, shapes, damaged values).
+        DataError: there is no such file, it is for another network, or it is damaged.
     """
     path = find_weights(WEIGHTS_FILE, path)
     arrays = read_arrays(path)
@@ -123,16 +135,16 @@ def load_efficientnet_lite0(model, path=None):
     unknown = [name for name in arrays if not name.startswith(known)]
     if unknown:
         raise DataError(
-            f"{path}: {unknown[0]!r} is no array of EfficientNet-Lite0; "
-            "is it a file for another network?"
+            f"{path}: {unknown[0]!r} is not an array of EfficientNet-Lite0; "
+            "is the file for another network?"
         )
     built = {layer.name: layer for layer in model.layers}
-    wanted = {prefix: built[name] for name, prefix in prefixes.items() if name in built}
-    load_state(wanted, arrays, source=path)
+    targets = {prefix: built[name] for name, prefix in prefixes.items() if name in built}
+    load_state(targets, arrays, source=path)
 
 
 def _prefixes():
-    """`{layer name: name in the file}` of the whole network."""
+    """`{layer name: name in the file}` for all layers with weights."""
     names = {"stem_conv": "_conv_stem", "stem_bn": "_bn0"}
     for index, (_, _, expansion, _) in enumerate(_BLOCKS):
         steps = ("expand", "depthwise", "project")[0 if expansion != 1 else 1 :]

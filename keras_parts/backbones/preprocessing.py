@@ -1,7 +1,9 @@
-"""How an RGB image in [0, 1] becomes the input of a network."""
+"""From an RGB image in [0, 1] to the input of a network."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 from keras import ops
@@ -11,16 +13,23 @@ from keras_parts.errors import ConfigError
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The input convention of a pretrained network: `(image * multiplier - mean) / std`.
+    """The input normalisation of a pretrained network: `(image * multiplier - mean) / std`.
 
     Attributes:
-        channel_order: "RGB" or "BGR", the order of channels that the network was trained with.
-        multiplier: 1 for networks that take [0, 1], 255 for networks that take [0, 255].
+        channel_order: "RGB" or "BGR": the order of channels that the network was trained with.
+        multiplier: 1 for networks trained on [0, 1], 255 for networks trained on [0, 255].
         mean: three numbers in the units of the multiplied image, in `channel_order`.
-        std: three positive numbers, likewise.
+        std: three positive numbers, in the same units and order.
 
     Raises:
         ConfigError: a field is outside its range.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.backbones import Preprocessing
+        >>> preprocessing = Preprocessing("RGB", 255, std=(2.0, 2.0, 2.0))
+        >>> float(preprocessing.apply(np.ones((1, 32, 32, 3)))[0, 0, 0, 0])
+        127.5
     """
 
     channel_order: str = "RGB"
@@ -43,32 +52,36 @@ class Preprocessing:
         if min(self.std) <= 0:
             raise ConfigError(f"preprocessing: std is {self.std}, expected positive numbers")
 
-    def apply(self, images):
-        """The network's input for images.
+    def apply(self, images: Any) -> Any:
+        """Turn images into the network's input.
 
         Args:
             images: `(..., height, width, 3)`, RGB in [0, 1].
 
         Returns:
-            Tensor of the same shape, float32 under any precision policy.
+            float32 tensor of the same shape, under any precision policy.
         """
         images = ops.cast(images, "float32")
         if self.channel_order == "BGR":
             images = ops.flip(images, axis=-1)
-        # one multiplication and one addition: (image * multiplier - mean) / std
+        # (image * multiplier - mean) / std, as one multiplication and one subtraction
         std = np.asarray(self.std)
         scale = np.asarray(self.multiplier / std, "float32")
         offset = np.asarray(np.asarray(self.mean) / std, "float32")
         return images * scale - offset
 
-    def to_config(self):
-        """Plain JSON values that `from_config` turns back into an equal object."""
+    def to_config(self) -> dict[str, Any]:
+        """The fields as JSON values, for `from_config`."""
         config = asdict(self)
         return {**config, "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
-    def from_config(cls, config):
-        """The inverse of `to_config`; missing or unknown fields raise `ConfigError`."""
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The inverse of `to_config`.
+
+        Raises:
+            ConfigError: a field is missing, unknown or outside its range.
+        """
         names = {field.name for field in fields(cls)}
         if not isinstance(config, dict) or set(config) != names:
             found = sorted(config) if isinstance(config, dict) else config
@@ -87,7 +100,7 @@ def _three_numbers(name, value):
 
 
 IMAGENET = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""The convention of torchvision and of DINOv2: RGB in [0, 1] with ImageNet's mean and std."""
+"""Of torchvision and DINOv2: RGB in [0, 1], ImageNet's mean and standard deviation."""
 
 CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68))
-"""The convention of networks converted from Caffe, `keras.applications.ResNet50` among them."""
+"""Of networks converted from Caffe, such as `keras.applications.ResNet50`."""

@@ -1,14 +1,17 @@
 """The paper's segmentation network: DeepLab-v2 on ResNet-50.
 
 He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, in the original (Caffe) form
-with the stride on the first 1x1 convolution; Chen et al., "DeepLab", PAMI 2018, for the dilation
+with the stride in the first 1x1 convolution; Chen et al., "DeepLab", PAMI 2018, for the dilation
 and the head.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import layers, ops
 
-from keras_parts.backbones.backbone import build_backbone
+from keras_parts.backbones.backbone import Backbone, build_backbone
 from keras_parts.backbones.preprocessing import CAFFE, Preprocessing
 from keras_parts.backbones.tensorflow_layers import BatchNormalization, Conv2D, shifted
 from keras_parts.backbones.torch_weights import load_state
@@ -16,9 +19,9 @@ from keras_parts.errors import ConfigError, DataError
 
 PREPROCESSING = CAFFE
 RELEASED_PREPROCESSING = Preprocessing("RGB", 255.0, (104.007, 116.669, 122.679))
-"""What the paper's released checkpoints were trained with: BGR means subtracted from RGB."""
+"""Of the paper's released checkpoints, which were trained with BGR means subtracted from RGB."""
 
-# blocks and inner channels of stages 1 to 4
+# number of blocks, and channels of their 3x3 convolutions, of stages 1 to 4
 _STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 _EXPANSION = 4
 OUTPUTS = ("stem", "stage_1", "stage_2", "stage_3", "stage_4")
@@ -28,37 +31,46 @@ _EPSILON = 1e-5
 _MOMENTUM = 0.9
 
 
-def resnet50(output_stride=8, outputs=("stage_4",), preprocessing=PREPROCESSING):
+def resnet50(
+    output_stride: int = 8,
+    outputs: str | Sequence[str] = ("stage_4",),
+    preprocessing: Preprocessing = PREPROCESSING,
+) -> Backbone:
     """The paper's dilated ResNet-50 with random weights.
 
-    Later strides become dilation from `output_stride` on. Pooling rounds up, so 256 x 256 pixels
-    become 33 x 33 at output stride 8, and sides of 16 n + 1 pixels give maps whose corners are
-    aligned with the image's.
+    Strides beyond `output_stride` are replaced by dilation. Pooling rounds up, so that 256 x 256
+    pixels give 33 x 33 positions at output stride 8, and sides of 16 n + 1 pixels give feature maps
+    with aligned corners.
 
     Args:
         output_stride: 8 (the paper's), 16 or 32.
-        outputs: names out of `OUTPUTS`: "stem" (stride 4, 64 channels), "stage_1" .. "stage_4"
-            (256, 512, 1024, 2048 channels). Nothing behind the last of them is built.
-        preprocessing: of the weights that will be loaded; `RELEASED_PREPROCESSING` for the
-            paper's checkpoints.
+        outputs: names in `OUTPUTS`: "stem" (stride 4, 64 channels), "stage_1" .. "stage_4" (256,
+            512, 1024, 2048 channels). Layers after the last of them are not built.
+        preprocessing: of the weights that will be loaded; `RELEASED_PREPROCESSING` for the paper's
+            checkpoints.
 
     Returns:
         `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`.
 
     Raises:
         ConfigError: an argument is outside its range.
+
+    Example:
+        >>> from keras_parts.backbones.resnet50 import resnet50
+        >>> resnet50(output_stride=8, outputs=("stem", "stage_1")).channels
+        {'stem': 64, 'stage_1': 256}
     """
     return build_backbone("resnet50", _stages, OUTPUTS, outputs, preprocessing, output_stride)
 
 
 def _stages(x, strides):
-    """Yield `(name, features)` of every possible output, from the image on."""
+    """Yield `(name, features)` for every possible output, beginning at the image."""
     stride, _ = strides.enter(2)
     x = layers.ZeroPadding2D(3, name="stem_pad")(x)
     x = layers.Conv2D(64, 7, strides=stride, use_bias=False, name="stem_conv")(x)
     x = _relu(_normalise(x, "stem_bn"), "stem_relu")
-    # Padding 1 in ceil mode: one row and column more at the end, which floor mode drops where it
-    # is not needed. Zeros do as padding since nothing is below zero here.
+    # PyTorch's padding of 1 with ceil mode: one more row and column at the end, which Keras' floor
+    # mode drops where it is not needed. Padding with zeros is right as no value is negative here.
     stride, _ = strides.enter(2)
     x = layers.ZeroPadding2D(((1, 2), (1, 2)), name="stem_pool_pad")(x)
     x = layers.MaxPooling2D(3, strides=stride, name="stem_pool")(x)
@@ -100,30 +112,39 @@ def _relu(x, name):
 
 @keras.saving.register_keras_serializable("keras_parts")
 class DeepLabHead(layers.Layer):
-    """Sum of four dilated 3x3 convolutions on the last channels of the features.
+    """DeepLab-v2's head: the sum of four dilated 3x3 convolutions of the last channels.
 
-    Input `(batch, h, w, channels)`, output `(batch, h, w, parts)`: logits.
+    Input: features `(batch, h, w, channels)`. Output: logits `(batch, h, w, num_parts)`.
 
     Args:
-        parts: number of output channels.
-        used_channels: how many of the input's channels are used, counted from the last one. The
-            paper's network uses 1024 of 2048.
+        num_parts: number of output channels.
+        used_channels: number of input channels that are used, the last ones. The paper's network
+            uses 1024 of 2048.
+
+    Raises:
+        ConfigError: an argument is less than 1, or the features have fewer than `used_channels`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.backbones.resnet50 import DeepLabHead
+        >>> tuple(DeepLabHead(4, used_channels=8)(np.ones((1, 33, 33, 16))).shape)
+        (1, 33, 33, 4)
     """
 
     DILATIONS = (6, 12, 18, 24)
 
-    def __init__(self, parts, used_channels=1024, **kwargs):
+    def __init__(self, num_parts: int, *, used_channels: int = 1024, **kwargs: Any):
         super().__init__(**kwargs)
-        if parts < 1 or used_channels < 1:
+        if num_parts < 1 or used_channels < 1:
             raise ConfigError(
-                f"DeepLab head: parts is {parts} and used_channels {used_channels}, "
+                f"DeepLab head: num_parts is {num_parts} and used_channels {used_channels}, "
                 "expected positive numbers"
             )
-        self.parts = parts
+        self.num_parts = num_parts
         self.used_channels = used_channels
         self.convolutions = [
             layers.Conv2D(
-                parts,
+                num_parts,
                 3,
                 dilation_rate=dilation,
                 padding="same",
@@ -134,7 +155,7 @@ class DeepLabHead(layers.Layer):
             for dilation in self.DILATIONS
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if input_shape[-1] < self.used_channels:
             raise ConfigError(
                 f"DeepLab head: the features have {input_shape[-1]} channels, fewer than "
@@ -143,9 +164,9 @@ class DeepLabHead(layers.Layer):
         for convolution in self.convolutions:
             convolution.build((*input_shape[:-1], self.used_channels))
 
-    def call(self, features):
-        # Many channels become few: to multiply first and to shift the few maps afterwards spares
-        # copies of the many, shifted or padded.
+    def call(self, features: Any) -> Any:
+        # The output has far fewer channels than the input: multiplying first and shifting the
+        # products avoids shifted and padded copies of the input.
         used = features[..., -self.used_channels :]
         kernels, offsets = zip(*self._taps(*used.shape[1:3]), strict=True)
         maps = ops.matmul(used, ops.concatenate(kernels, axis=-1))
@@ -156,22 +177,22 @@ class DeepLabHead(layers.Layer):
         return ops.cast(logits, self.compute_dtype)
 
     def _taps(self, height, width):
-        """`(kernel, (down, right))` of every tap that can fall on a map of that size."""
+        """`(kernel, (rows, columns))`: kernel and offset of each tap that can reach the map."""
         for convolution in self.convolutions:
             dilation = convolution.dilation_rate[0]
             for row in range(3):
                 for column in range(3):
-                    down, right = dilation * (row - 1), dilation * (column - 1)
-                    if _within(down, height) and _within(right, width):
-                        yield convolution.kernel[row, column], (down, right)
+                    rows, columns = dilation * (row - 1), dilation * (column - 1)
+                    if _within(rows, height) and _within(columns, width):
+                        yield convolution.kernel[row, column], (rows, columns)
 
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], self.parts)
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (*input_shape[:-1], self.num_parts)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "parts": self.parts,
+            "num_parts": self.num_parts,
             "used_channels": self.used_channels,
         }
 
@@ -180,31 +201,39 @@ def _within(offset, size):
     return size is None or abs(offset) < size
 
 
-def _shift(maps, down, right):
-    """Maps whose value at each place is the one `down` rows and `right` columns on, or 0."""
-    padding = [(max(-offset, 0), max(offset, 0)) for offset in (down, right)]
+def _shift(maps, rows, columns):
+    """Maps with, at each position, the value `rows` below and `columns` to the right; 0 outside."""
+    padding = [(max(-offset, 0), max(offset, 0)) for offset in (rows, columns)]
     padded = ops.pad(maps, ((0, 0), *padding, (0, 0)))
-    return padded[:, shifted(down), shifted(right)]
+    return padded[:, shifted(rows), shifted(columns)]
 
 
-def deeplab_head(parts, used_channels=1024, name="deeplab_head"):
+def deeplab_head(
+    num_parts: int, *, used_channels: int = 1024, name: str = "deeplab_head"
+) -> DeepLabHead:
     """The paper's head: see `DeepLabHead`."""
-    return DeepLabHead(parts, used_channels, name=name)
+    return DeepLabHead(num_parts, used_channels=used_channels, name=name)
 
 
-def load_torch_state(backbone, arrays, head=None, source="checkpoint"):
-    """Load weights under the names of the paper's released checkpoints (`model_state_dict`).
+def load_torch_state(
+    backbone: Backbone,
+    arrays: Mapping[str, Any],
+    head: DeepLabHead | None = None,
+    source: Any = "checkpoint",
+) -> None:
+    """Load weights with the names of the paper's released checkpoints (`model_state_dict`).
 
     Args:
-        backbone: what `resnet50` returned.
+        backbone: from `resnet50`.
         arrays: mapping from names ("conv1.weight", "layer1.0.bn1.running_mean", ...,
-            "layer5.conv2d_list.3.bias") to arrays in PyTorch's layouts. More names than the
-            networks need are allowed.
-        head: a built `DeepLabHead` to load too, or None.
-        source: what to call the arrays in errors.
+            "layer5.conv2d_list.3.bias") to arrays in PyTorch's layouts. Additional names are
+            ignored.
+        head: a built `DeepLabHead` to load as well, or None.
+        source: name of the arrays in error messages.
 
     Raises:
-        DataError: an array is missing, of another shape, or not finite. Nothing is changed then.
+        DataError: an array is missing, has another shape, or is not finite. No weight is changed
+            then.
     """
     targets = {}
     for layer in backbone.layers:
@@ -226,38 +255,39 @@ def _torch_name(layer_name):
     return f"layer{stage}.{block}.{kind}{which}"
 
 
-def load_keras_applications(backbone, model):
+def load_keras_applications(backbone: Backbone, model: keras.Model) -> None:
     """Copy the weights of a `keras.applications.ResNet50`, layer by layer.
 
-    The two networks have the same structure. Biases of the convolutions, which this one does not
-    have, and the difference of the normalisations' epsilon go into the running statistics: the
-    function computed is the same, up to padding (ours rounds up in the pooling) and dilation.
+    The two networks have the same structure. The biases of its convolutions, which this network
+    does not have, and the different epsilon of the normalisations are included in the running
+    statistics, so that both compute the same function but for the padding (here pooling rounds up)
+    and the dilation.
 
     Args:
-        backbone: what `resnet50` returned.
-        model: `keras.applications.ResNet50(weights=...)`, with or without its top.
+        backbone: from `resnet50`.
+        model: `keras.applications.ResNet50(weights=...)`, with or without its classifier.
 
     Raises:
-        DataError: the model is no `keras.applications.ResNet50`.
+        DataError: the model is not a `keras.applications.ResNet50`.
     """
-    theirs = {layer.name: layer for layer in model.layers}
+    sources = {layer.name: layer for layer in model.layers}
     values = []
     for layer in backbone.layers:
         if not isinstance(layer, layers.Conv2D):
             continue
         bn_name = layer.name.replace("conv", "bn", 1)
-        values += _fused(layer, backbone.get_layer(bn_name), theirs)
+        values += _fused(layer, backbone.get_layer(bn_name), sources)
     for variable, value in values:
         variable.assign(value)
 
 
-def _fused(conv, bn, theirs):
-    """`(variable, value)` of a convolution and its normalisation."""
+def _fused(conv, bn, sources):
+    """`(variable, value)` for each variable of a convolution and its normalisation."""
     name = _applications_name(conv.name)
     bn_name = name.removesuffix("conv") + "bn"
     try:
-        kernel, *bias = theirs[name].get_weights()
-        gamma, beta, mean, variance = theirs[bn_name].get_weights()
+        kernel, *bias = sources[name].get_weights()
+        gamma, beta, mean, variance = sources[bn_name].get_weights()
     except (KeyError, ValueError) as error:
         raise DataError(
             f"no layers {name} and {bn_name} with the weights of a keras.applications.ResNet50"
@@ -269,7 +299,7 @@ def _fused(conv, bn, theirs):
         )
     if bias:
         mean = mean - bias[0]
-    variance = variance + (theirs[bn_name].epsilon - bn.epsilon)
+    variance = variance + (sources[bn_name].epsilon - bn.epsilon)
     return [
         (conv.kernel, kernel),
         (bn.gamma, gamma),
@@ -288,11 +318,11 @@ def _applications_name(conv_name):
     return f"conv{int(stage) + 1}_block{int(block) + 1}_{number}_conv"
 
 
-def freeze_affine(model):
-    """Freeze scale and offset of all batch normalisations of a model, as the paper does.
+def freeze_affine(model: keras.Model) -> None:
+    """Freeze the scale and offset of all batch normalisations of a model, as the paper does.
 
-    Their running statistics are still updated in training. Setting `trainable` on the model or
-    a layer afterwards thaws them: call this last, before the optimizer is built.
+    Their running statistics are still updated in training. Setting `trainable` of the model or of a
+    layer afterwards would make them trainable again: call this last, before the optimizer is built.
     """
     for layer in model.layers:
         if isinstance(layer, keras.Model):

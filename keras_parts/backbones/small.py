@@ -1,35 +1,41 @@
 """`small`: a compact residual network that ships with weights for the `toy` data set."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras import layers
 
-from keras_parts.backbones.backbone import build_backbone
+from keras_parts.backbones.backbone import Backbone, build_backbone
 from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.backbones.tensorflow_layers import BatchNormalization, Conv2D
 from keras_parts.errors import ConfigError, IntegrityError
 
 PREPROCESSING = Preprocessing("RGB", 1.0, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 SHA256 = {"toy": "e74404cca0b83f0fa71f47229041a6e20c1dfbbb76d2bc8da91f4234b98b0a81"}
-"""Checksums of the weights that ship with the package, by name."""
+"""SHA-256 of the weights files that ship with the package, by name."""
 _FOLDER = Path(__file__).parent / "weights"
 
 _CHANNELS = (24, 48, 80, 128)
 OUTPUTS = ("stage1", "stage2", "stage3", "stage4")
 
 
-def small(output_stride=16, outputs=("stage3", "stage4"), classes=None):
+def small(
+    output_stride: int = 16,
+    outputs: str | Sequence[str] = ("stage3", "stage4"),
+    classes: int | None = None,
+) -> Backbone:
     """A residual network of 0.4 million parameters, with random weights (see
     `load_small_weights`).
 
-    Four stages of two 3x3 convolutions (the first one 5x5), the second with a shortcut; each stage
-    starts with a stride of 2, those behind `output_stride` are dilated instead.
+    It has four stages of two 3x3 convolutions (the very first one is 5x5), the second with a
+    shortcut. Each stage begins with a stride of 2; beyond `output_stride`, strides are replaced by
+    dilation.
 
     Args:
-        output_stride: 8, 16 or 32; the network's own is 16.
-        outputs: names out of `OUTPUTS`, "stage1" (stride 2, 24 channels) to "stage4" (stride 16,
-            128 channels). Nothing behind the last of them is built.
+        output_stride: 8, 16 or 32; 16 is the network without dilation.
+        outputs: names in `OUTPUTS`, "stage1" (stride 2, 24 channels) to "stage4" (stride 16, 128
+            channels). Layers after the last of them are not built.
         classes: number of classes, or None. Adds the output "classes": logits
             `(batch, classes)` of the pooled last stage.
 
@@ -38,12 +44,20 @@ def small(output_stride=16, outputs=("stage3", "stage4"), classes=None):
 
     Raises:
         ConfigError: an argument is outside its range.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.backbones.small import load_small_weights, small
+        >>> network = small(outputs=("stage4",))
+        >>> load_small_weights(network)
+        >>> tuple(network(network.preprocessing.apply(np.zeros((1, 65, 65, 3))))["stage4"].shape)
+        (1, 5, 5, 128)
     """
     return build_backbone("small", _stages, OUTPUTS, outputs, PREPROCESSING, output_stride, classes)
 
 
 def _stages(x, strides):
-    """Yield `(name, features)` of every stage, from the image on."""
+    """Yield `(name, features)` for every stage, beginning at the image."""
     for stage, channels in zip(OUTPUTS, _CHANNELS, strict=True):
         stride, dilation = strides.enter(2)
         kernel = 5 if stage == OUTPUTS[0] else 3
@@ -61,36 +75,37 @@ def _convolve(x, channels, kernel, name, **options):
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def weights_path(name="toy"):
-    """Where the weights of this name lie in the package."""
+def weights_path(name: str = "toy") -> Path:
+    """The weights file in the package, by the name of the weights."""
     return _FOLDER / f"small_{name}.weights.h5"
 
 
-def load_small_weights(model, name="toy"):
-    """Load weights that ship with the package into the network; "classes" stays as it is.
+def load_small_weights(model: Backbone, name: str = "toy") -> None:
+    """Load weights that ship with the package. The output "classes" keeps its weights.
 
-    "toy" was trained to tell species of drawn animals apart by `benchmarks/train_toy_teacher.py`.
+    The weights "toy" are of a classifier of drawn animals' species, trained by
+    `benchmarks/train_toy_teacher.py`.
 
     Args:
-        model: what `small` returned, at any output stride, with any outputs.
-        name: a key of `SHA256`.
+        model: from `small`, with any output stride and outputs.
+        name: of the weights, a key of `SHA256`.
 
     Raises:
-        ConfigError: no weights of this name, or the model is another network.
-        IntegrityError: the file is missing, or not the one that was shipped.
+        ConfigError: there are no weights of this name, or the model is another network.
+        IntegrityError: the file is missing or has been changed.
     """
     if name not in SHA256:
         raise ConfigError(f"small: no weights named {name!r}; there are {', '.join(SHA256)}")
     path = weights_path(name)
     if not path.is_file():
-        raise IntegrityError(f"{path} is missing: install the package again")
+        raise IntegrityError(f"{path}: the file is missing; install keras-parts again")
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256[name]:
-        raise IntegrityError(f"{path} is not the file that was shipped: install the package again")
+        raise IntegrityError(f"{path}: the file has been changed; install keras-parts again")
     trained = small(outputs=OUTPUTS)
     trained.load_weights(path)
     sources = {layer.name: layer for layer in trained.layers}
     for layer in model.layers:
         if layer.weights and layer.name != "classes":
             if layer.name not in sources:
-                raise ConfigError(f"small: {model.name} has a layer {layer.name!r} unknown to it")
+                raise ConfigError(f"small: {model.name} has another layer, {layer.name!r}")
             layer.set_weights(sources[layer.name].get_weights())

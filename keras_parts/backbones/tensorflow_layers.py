@@ -1,8 +1,11 @@
-"""Keras' layers by faster ways that TensorFlow has on a CPU; everywhere else they are Keras' own.
+"""Keras' layers with faster implementations for TensorFlow on a CPU.
 
-They are subclasses with the same arguments, weights and results, up to rounding, and with the
-same names, after which weight files are organised.
+They are subclasses with the same arguments, weights, and results up to rounding, and with the same
+names, since weights files refer to layers by name. On other backends and devices they are Keras'
+own layers.
 """
+
+from typing import Any
 
 import keras
 from keras import layers
@@ -13,13 +16,20 @@ if keras.config.backend() == "tensorflow":
 
 @keras.saving.register_keras_serializable("keras_parts")
 class Conv2D(layers.Conv2D):
-    """Convolution, channels last, where it is dilated, with "same" padding and an odd kernel.
+    """Convolution, faster if it is dilated, with "same" padding and an odd kernel size.
 
-    Keras' dilated one goes through copies of all maps, rounded up to multiples of the
-    dilation: 17 x 17 places become 20 x 20, which is 38 % more to compute.
+    Keras computes a dilated convolution on copies of the maps that are padded to multiples of the
+    dilation: 17 x 17 positions become 20 x 20, which is 38 % more to compute.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.backbones.tensorflow_layers import Conv2D
+        >>> layer = Conv2D(4, 3, dilation_rate=2, padding="same")
+        >>> tuple(layer(np.ones((1, 17, 17, 8))).shape)
+        (1, 17, 17, 4)
     """
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         odd = all(size % 2 for size in self.kernel_size)
         plain = odd and self.padding == "same" and self.groups == 1
         if max(self.dilation_rate) == 1 or not (plain and _on_tensorflow_cpu()):
@@ -30,14 +40,20 @@ class Conv2D(layers.Conv2D):
 
 @keras.saving.register_keras_serializable("keras_parts")
 class BatchNormalization(layers.BatchNormalization):
-    """Batch normalisation of maps, channels last, in training with one operation for all of it.
+    """Batch normalisation of feature maps, in training computed by one fused operation.
 
-    Keras' passes over the maps about fifteen times. By running statistics Keras' own stays: the
-    operation would become part of the convolution before it, which oneDNN then computes thirty
-    times more slowly for a batch of one image.
+    Keras reads the maps about fifteen times. With running statistics Keras' own implementation is
+    used: TensorFlow would merge the fused operation with the preceding convolution, which oneDNN
+    then computes thirty times more slowly for a batch of one image.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.backbones.tensorflow_layers import BatchNormalization
+        >>> tuple(BatchNormalization()(np.ones((2, 17, 17, 8)), training=True).shape)
+        (2, 17, 17, 8)
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not (training and self._fusible(inputs, mask)):
             return super().call(inputs, training=training, mask=mask)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -48,7 +64,7 @@ class BatchNormalization(layers.BatchNormalization):
             variance=[],
             epsilon=self.epsilon,
         )
-        # The operation gives the variance with n - 1, Keras keeps the one with n.
+        # The operation divides the variance by n - 1, Keras by n.
         n = tf.cast(tf.size(inputs) / inputs.shape[-1], variance.dtype)
         variance *= (n - 1) / n
         for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
@@ -58,7 +74,7 @@ class BatchNormalization(layers.BatchNormalization):
     def _fusible(self, inputs, mask):
         plain = self.scale and self.center and not self.renorm and mask is None
         maps = len(inputs.shape) == 4 and self.axis in (-1, 3) and inputs.dtype != "float64"
-        # `synchronized` has statistics of all replicas' maps together.
+        # `synchronized`: the statistics are over the maps of all replicas.
         return _on_tensorflow_cpu() and plain and maps and self.trainable and not self.synchronized
 
 
@@ -67,16 +83,16 @@ def _on_tensorflow_cpu():
 
 
 def _dilated_convolution(inputs, kernel, dilation):
-    """As `tf.nn.conv2d`, which on a CPU knows dilation but not its gradients."""
+    """`tf.nn.conv2d` with gradients, which on a CPU TensorFlow does not have for dilation."""
 
     @tf.custom_gradient
     def convolve(inputs, kernel):
         def gradients(upstream):
-            # What depends on the maps or the kernel alone would be made, and held, long before.
+            # Otherwise tensors that do not depend on `upstream` would be computed early and kept.
             with tf.control_dependencies([upstream]):
-                turned = tf.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
-                by_kernel = _kernel_gradient(inputs, upstream, kernel, dilation)
-                return forward(upstream, turned), by_kernel
+                flipped = tf.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+                kernel_gradient = _kernel_gradient(inputs, upstream, kernel, dilation)
+                return forward(upstream, flipped), kernel_gradient
 
         return forward(inputs, kernel), gradients
 
@@ -87,19 +103,19 @@ def _dilated_convolution(inputs, kernel, dilation):
 
 
 def _kernel_gradient(inputs, upstream, kernel, dilation):
-    """One product of matrices a tap, over the places where the tap falls on the map."""
+    """Gradient of the kernel: for each tap, one matrix product over the positions it reaches."""
     height, width, *channels = kernel.shape
     taps = []
     for row in range(height):
         for column in range(width):
-            down = dilation[0] * (row - height // 2)
-            right = dilation[1] * (column - width // 2)
-            seen = tf.reshape(inputs[:, shifted(down), shifted(right)], (-1, channels[0]))
-            at = tf.reshape(upstream[:, shifted(-down), shifted(-right)], (-1, channels[1]))
-            taps.append(tf.matmul(seen, at, transpose_a=True))
+            rows = dilation[0] * (row - height // 2)
+            columns = dilation[1] * (column - width // 2)
+            x = tf.reshape(inputs[:, shifted(rows), shifted(columns)], (-1, channels[0]))
+            y = tf.reshape(upstream[:, shifted(-rows), shifted(-columns)], (-1, channels[1]))
+            taps.append(tf.matmul(x, y, transpose_a=True))
     return tf.reshape(tf.stack(taps), (height, width, *channels))
 
 
-def shifted(offset):
-    """The slice of an axis that leaves out `offset` places in front, or, below 0, at the end."""
+def shifted(offset: int) -> slice:
+    """A slice without the first `offset` positions or, if negative, without the last `-offset`."""
     return slice(offset, None) if offset >= 0 else slice(None, offset)

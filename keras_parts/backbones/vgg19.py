@@ -4,13 +4,16 @@ Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image 
 ICLR 2015, configuration E.
 """
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from keras import layers
 
-from keras_parts.backbones.backbone import build_backbone
-from keras_parts.backbones.files import find_weights, keras_hub_backbone, read_arrays
+from keras_parts.backbones.backbone import Backbone, build_backbone
 from keras_parts.backbones.preprocessing import IMAGENET
+from keras_parts.backbones.pretrained import find_weights, keras_hub_backbone, read_arrays
 from keras_parts.backbones.torch_weights import load_state
 from keras_parts.errors import DataError
 
@@ -27,25 +30,31 @@ _STEPS = tuple(
 OUTPUTS = tuple(f"relu{step}" for step in _STEPS)
 
 
-def vgg19(outputs=("relu3_2", "relu5_4")):
+def vgg19(outputs: str | Sequence[str] = ("relu3_2", "relu5_4")) -> Backbone:
     """VGG19's convolutions with random weights (see `load_vgg19`).
 
     Args:
-        outputs: names out of `OUTPUTS`, "relu1_1" to "relu5_4": "relu3_2" is the map after the
-            second convolution of the third stage and its ReLU. Nothing behind the last is built.
+        outputs: names in `OUTPUTS`, "relu1_1" to "relu5_4": "relu3_2" is the feature map after the
+            second convolution of the third stage and its ReLU. Layers after the last of them are
+            not built.
 
     Returns:
-        `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`, where the
-        stages have strides 1, 2, 4, 8, 16, rounded down.
+        `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`. The stages
+        have strides 1, 2, 4, 8 and 16; sides are rounded down.
 
     Raises:
-        ConfigError: an output does not exist.
+        ConfigError: an output is unknown or repeated.
+
+    Example:
+        >>> from keras_parts.backbones.vgg19 import vgg19
+        >>> vgg19(("relu1_2", "relu2_1")).channels
+        {'relu1_2': 64, 'relu2_1': 128}
     """
     return build_backbone("vgg19", _steps, OUTPUTS, outputs, PREPROCESSING, output_stride=16)
 
 
 def _steps(x, strides):
-    """Yield `(name, features)` of every convolution, from the image on."""
+    """Yield `(name, features)` for every convolution, beginning at the image."""
     for name, step in zip(OUTPUTS, _STEPS, strict=True):
         stage = int(step[0])
         if stage > 1 and step.endswith("_1"):
@@ -56,62 +65,69 @@ def _steps(x, strides):
         yield name, x
 
 
-def load_vgg19(model, weights=None):
+def load_vgg19(model: Backbone, weights: str | os.PathLike | None = None) -> None:
     """Load torchvision's ImageNet weights.
 
     Args:
-        model: what `vgg19` returned.
-        weights: a file with torchvision's names ("features.0.weight", ...): `.npz`,
-            `.safetensors` or `.pth`; or a `.weights.h5` that `model.save_weights` wrote; or the
-            name or folder of a KerasHub preset. By default `vgg19_imagenet.npz` in
+        model: from `vgg19`.
+        weights: a `.npz`, `.safetensors` or `.pth` file with torchvision's names
+            ("features.0.weight", ...); a `.weights.h5` file of `model.save_weights`; or the name or
+            folder of a KerasHub preset. By default `vgg19_imagenet.npz` in
             `keras_parts.environment.weights_folder()`.
 
     Raises:
-        DataError: no such file, or it is not this network's. The Caffe weights of
-            `keras.applications.VGG19` are another network with features of other magnitudes.
+        DataError: there is no such file, or it is for another network. The Caffe weights of
+            `keras.applications.VGG19` give features of other magnitudes.
     """
     if weights is not None and _is_preset(weights):
         return load_keras_hub(model, keras_hub_backbone(weights))
     path = find_weights(WEIGHTS_FILE, weights)
     if path.name.endswith(".weights.h5"):
         try:
-            return model.load_weights(path)
+            model.load_weights(path)
+            return
         except (OSError, KeyError, ValueError) as error:
-            raise DataError(f"{path}: not weights that this vgg19 saved: {error}") from error
+            raise DataError(
+                f"{path}: not the weights of a vgg19 with these outputs: {error}"
+            ) from error
     arrays = read_arrays(path)
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
     names = _torch_names()
     load_state(dict(zip(names, convolutions, strict=False)), arrays, source=path)
 
 
-def load_keras_hub(model, backbone):
-    """Copy the convolutions of a `keras_hub.models.VGGBackbone` with VGG19's structure.
+def load_keras_hub(model: Backbone, backbone: Any) -> None:
+    """Copy the weights of a `keras_hub.models.VGGBackbone` with VGG19's structure.
+
+    Args:
+        model: from `vgg19`.
+        backbone: of KerasHub.
 
     Raises:
         DataError: the backbone has another structure.
     """
-    theirs = {layer.name: layer for layer in backbone.layers}
+    sources = {layer.name: layer for layer in backbone.layers}
     values = []
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D):
             name = layer.name.replace("conv", "block").replace("_", "_conv")
-            found = [tuple(w.shape) for w in theirs[name].weights] if name in theirs else None
+            found = [tuple(w.shape) for w in sources[name].weights] if name in sources else None
             if found != [tuple(w.shape) for w in layer.weights]:
                 raise DataError(
-                    f"{backbone.name}: weights of {name} have shapes {found}: not VGG19's"
+                    f"{backbone.name}: the weights of {name} have shapes {found}, unlike VGG19's"
                 )
-            values.append((layer, theirs[name].get_weights()))
+            values.append((layer, sources[name].get_weights()))
     for layer, weights in values:
         layer.set_weights(weights)
 
 
 def _is_preset(weights):
-    """Files have an ending; names of presets and folders have none."""
+    """Whether it names a preset: unlike files, names and folders of presets have no suffix."""
     return not Path(weights).suffix and not (Path(weights) / WEIGHTS_FILE).is_file()
 
 
 def _torch_names():
-    """Names of the convolutions in torchvision, where ReLU and pooling count too."""
+    """torchvision's names of the convolutions, numbered together with ReLUs and poolings."""
     names, index = [], 0
     for repeats in _REPEATS:
         names += [f"features.{index + 2 * step}" for step in range(repeats)]

@@ -4,7 +4,7 @@ from os import PathLike
 
 import numpy as np
 
-from keras_parts.backbones.files import read_arrays
+from keras_parts.backbones.pretrained import read_arrays
 from keras_parts.backbones.resnet50 import (
     RELEASED_PREPROCESSING,
     DeepLabHead,

@@ -148,7 +148,7 @@ def test_blocks_of_keras_hub(hub, tmp_path):
 
 
 @pytest.mark.backend
-def test_patches_lie_where_they_are(hub):
+def test_patches_are_at_their_positions(hub):
     model = vit(hub)
     network = from_keras_hub(model, preprocessing=IMAGENET)
     images = np.random.default_rng(0).random((1, 32, 32, 3)).astype("float32")
@@ -217,7 +217,7 @@ except ConfigError:
 """
 
 
-def test_the_state_of_keras_cv_is_seen_without_asking(tmp_path):
+def test_the_warning_about_keras_cv_is_shown_by_default(tmp_path):
     """Not only in a main module, where Python shows more warnings than elsewhere."""
     (tmp_path / "registers.py").write_text(REGISTERS)
     path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -228,7 +228,7 @@ def test_the_state_of_keras_cv_is_seen_without_asking(tmp_path):
     assert "FutureWarning: keras-cv is no longer developed" in ran.stderr
 
 
-def test_places_are_known_from_tokens_and_sizes(hub):
+def test_the_grid_follows_from_tokens_and_sizes(hub):
     model = hub.SwinTransformerBackbone(
         image_shape=(64, 96, 3), embed_dim=8, depths=(1, 1), num_heads=(2, 2), window_size=4
     )
@@ -242,25 +242,27 @@ def test_places_are_known_from_tokens_and_sizes(hub):
     assert from_keras_hub(plain, preprocessing=IMAGENET).strides == {"features": 4}
 
 
-def test_what_cannot_be_adapted(hub):
-    with pytest.raises(ConfigError, match="only presets know their own"):
+def test_models_that_cannot_be_adapted(hub):
+    with pytest.raises(ConfigError, match="only a preset has its own"):
         from_keras_hub(densenet(hub))
     with pytest.raises(ConfigError, match="no output named 'P9'"):
         from_keras_hub(densenet(hub), "P9", IMAGENET)
     vector = keras.Input((8,))
     plain = keras.Model(vector, keras.layers.Dense(2)(vector), name="plain")
-    with pytest.raises(ConfigError, match="no map of features"):
+    with pytest.raises(ConfigError, match="neither a feature map"):
         from_keras_hub(plain, preprocessing=IMAGENET)
     image = keras.Input((8, 8, 3))
     pooled = keras.layers.Dense(2)(keras.layers.Flatten()(image))
-    with pytest.raises(ConfigError, match="no map of features"):
+    with pytest.raises(ConfigError, match="neither a feature map"):
         from_keras_hub(keras.Model(image, pooled, name="flat"), preprocessing=IMAGENET)
     tokens = keras.layers.Reshape((-1, 3))(image[:, :7])
-    with pytest.raises(ConfigError, match="56 tokens of 'tokens' are no grid .* 8 x 8 pixels"):
+    with pytest.raises(
+        ConfigError, match="56 tokens of 'tokens' do not form a grid .* 8 x 8 pixels"
+    ):
         from_keras_hub(keras.Model(image, tokens, name="strip"), preprocessing=IMAGENET)
     image = keras.Input((None, None, 3))
     tokens = keras.layers.Reshape((-1, 3))(image)
-    with pytest.raises(ConfigError, match="build it with its image_shape"):
+    with pytest.raises(ConfigError, match="build it with an image_shape"):
         from_keras_hub(keras.Model(image, tokens, name="free"), preprocessing=IMAGENET)
     with pytest.warns(FutureWarning), pytest.raises(ConfigError, match="no keras-cv backbone"):
         from_keras_cv(plain)

@@ -95,7 +95,7 @@ def test_padding_is_symmetric_whatever_size_the_network_was_built_for():
     np.testing.assert_allclose(mirrored[:, :, ::-1], expected, **tolerance(expected, 1e-4))
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_not_changed():
     model = application("VGG16", 64)
     before = model.get_config()
     atrous(model, 8)
@@ -181,8 +181,8 @@ def test_padding_that_is_cropped_again_is_kept():
     [
         (lambda: toy_network(CONV(4, 3)), {"output_stride": 4}, "output_stride is 4"),
         (lambda: toy_network(CONV(4, 3)), {"preprocessing": None}, "preprocessing of 'toy'"),
-        (lambda: toy_network(CONV(4, 3)), {"outputs": ("nowhere",)}, "no plain layer 'nowhere'"),
-        (lambda: toy_network(CONV(4, 3)), {"outputs": ()}, "no outputs"),
+        (lambda: toy_network(CONV(4, 3)), {"outputs": ("nowhere",)}, "no layer 'nowhere'"),
+        (lambda: toy_network(CONV(4, 3)), {"outputs": ()}, "outputs is empty"),
         (
             lambda: toy_network(CONV(4, 3), keras.layers.UpSampling2D(name="up")),
             {},
@@ -201,7 +201,7 @@ def test_padding_that_is_cropped_again_is_kept():
         (
             lambda: toy_network(keras.layers.GlobalAveragePooling2D(keepdims=True, name="mean")),
             {"outputs": ("mean",)},
-            "'mean' is no map",
+            "'mean' is not a map",
         ),
         (
             lambda: toy_network(keras.layers.Cropping2D(8), CONV(4, 3, strides=2)),
@@ -211,7 +211,7 @@ def test_padding_that_is_cropped_again_is_kept():
         (lambda: keras.Sequential([CONV(4, 3)]), {}, "functional"),
     ],
 )
-def test_what_cannot_be_done_is_named(build, arguments, message):
+def test_errors_name_the_problem(build, arguments, message):
     with pytest.raises(ConfigError, match=message):
         atrous(build(), **{"preprocessing": PLAIN, **arguments})
 
@@ -221,7 +221,7 @@ def test_what_cannot_be_done_is_named(build, arguments, message):
 def test_dilated_pooling_is_pooling_of_every_other_position(mode, padding):
     kind = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[mode]
     x = np.random.default_rng(0).normal(size=(2, 11, 13, 3)).astype("float32") - 5
-    layer = DilatedPooling2D((3, 3), 2, padding, mode)
+    layer = DilatedPooling2D((3, 3), 2, padding=padding, mode=mode)
     found = keras.ops.convert_to_numpy(layer(x))
     assert found.shape == layer.compute_output_shape(x.shape)
     expected = keras.ops.convert_to_numpy(kind(3, 1, padding=padding)(x[:, ::2, ::2]))

@@ -31,7 +31,7 @@ def section(title):
 
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch, tmp_path):
-    """What a document registers and writes is gone after its test."""
+    """Remove what a document registers and writes after its test."""
     monkeypatch.chdir(tmp_path)
     known = dict(ARCHITECTURES)
     yield

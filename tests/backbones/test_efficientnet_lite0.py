@@ -43,7 +43,7 @@ def test_output_strides():
     assert list(model.strides.values()) == [2, *blocks, 16]
 
 
-def test_nothing_behind_the_last_output_is_built():
+def test_layers_after_the_last_output_are_not_built():
     names = {layer.name for layer in efficientnet_lite0(outputs=("block_4", "block_2")).layers}
     assert any(name.startswith("block_4_") for name in names)
     assert not any(name.startswith(("block_5_", "head")) for name in names)
@@ -54,8 +54,8 @@ def test_nothing_behind_the_last_output_is_built():
     [
         ({"output_stride": 12}, "output_stride is 12"),
         ({"outputs": ("block_16",)}, "no output named 'block_16'"),
-        ({"outputs": ("stem", "stem")}, "named twice"),
-        ({"outputs": ()}, "no outputs"),
+        ({"outputs": ("stem", "stem")}, "repeated"),
+        ({"outputs": ()}, "outputs is empty"),
         ({"classes": 0}, "classes is 0"),
     ],
 )
@@ -153,7 +153,7 @@ NAME = "_blocks.1._project_conv.weight"
         (lambda arrays: arrays.update({NAME: np.array([object()])}), "not a readable"),
     ],
 )
-def test_wrong_weights_are_named_and_change_nothing(tmp_path, change, message):
+def test_wrong_weights_are_refused_and_change_nothing(tmp_path, change, message):
     model = SMALL()
     before = model.get_weights()
     with pytest.raises(DataError, match=message):

@@ -92,10 +92,10 @@ def test_head_is_drawn_with_a_small_deviation():
 
 def test_head_round_trip_and_errors():
     head = DeepLabHead.from_config(deeplab_head(3, used_channels=4).get_config())
-    assert (head.parts, head.used_channels) == (3, 4)
+    assert (head.num_parts, head.used_channels) == (3, 4)
     with pytest.raises(ConfigError, match="fewer than"):
         head.build((None, None, None, 3))
-    with pytest.raises(ConfigError, match="parts is 0"):
+    with pytest.raises(ConfigError, match="num_parts is 0"):
         deeplab_head(0)
 
 

@@ -1,4 +1,4 @@
-"""The layers against those of Keras that they take the place of."""
+"""The layers against Keras' own layers."""
 
 import keras
 import numpy as np
@@ -95,7 +95,7 @@ def test_normalisation(jit_compile):
 @pytest.mark.parametrize(
     "options", [{"synchronized": True}, {"trainable": False}, {"scale": False}]
 )
-def test_normalisation_that_is_left_to_keras(options):
+def test_normalisation_that_keras_computes(options):
     maps = random_maps(2, CHANNELS, CHANNELS, CHANNELS)
     expected, found = (
         step(layer, maps, jit_compile=False)

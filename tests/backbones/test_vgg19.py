@@ -82,7 +82,7 @@ def test_own_weights_file(tmp_path):
     saved.save_weights(tmp_path / "vgg19.weights.h5")
     load_vgg19(loaded, tmp_path / "vgg19.weights.h5")
     np.testing.assert_array_equal(saved.get_weights()[2], loaded.get_weights()[2])
-    with pytest.raises(DataError, match="not weights that this vgg19 saved"):
+    with pytest.raises(DataError, match="not the weights of a vgg19"):
         load_vgg19(vgg19(("relu3_1",)), tmp_path / "vgg19.weights.h5")
 
 

@@ -1,49 +1,59 @@
-"""Where pretrained weights lie, and how they are opened."""
+"""Pretrained weights: finding their files, reading them, and presets of KerasHub."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_parts.environment import WEIGHTS_VARIABLE, weights_folder
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
 
-_SAFE_TORCH = (2, 6)
+_SAFE_TORCH = (2, 6)  # first version in which weights_only=True cannot execute code
 
 
-def find_weights(filename, path=None):
+def find_weights(filename: str, path: str | os.PathLike | None = None) -> Path:
     """The file of pretrained weights to read.
 
     Args:
-        filename: its usual name, such as `"efficientnet_lite0_imagenet.npz"`.
-        path: the file itself, or the folder it lies in; by default `weights_folder()`.
+        filename: its usual name, such as "efficientnet_lite0_imagenet.npz".
+        path: the file, or the folder that contains it; by default
+            `keras_parts.environment.weights_folder()`.
 
     Raises:
-        DataError: there is no such file; the message says how to get one to be found.
+        DataError: there is no such file.
     """
-    place = weights_folder() if path is None else Path(path).expanduser()
-    found = place / filename if path is None or place.is_dir() else place
-    if found.is_file():
-        return found
+    given = weights_folder() if path is None else Path(path).expanduser()
+    file = given / filename if path is None or given.is_dir() else given
+    if file.is_file():
+        return file
     raise DataError(
-        f"{found}: no such weights. Put {filename} there, name the file itself "
-        f"(weights=PATH), set {WEIGHTS_VARIABLE} to the folder it lies in, or choose a network "
-        'that needs no file: "small", which ships with the package, or a keras.applications '
-        "model through keras_parts.backbones.atrous, which Keras downloads"
+        f"{file}: no such weights file. Put {filename} there, pass the path of the file "
+        f"(weights=PATH), set {WEIGHTS_VARIABLE} to its folder, or choose a network that needs no "
+        'file: "small", which ships with the package, or a network of keras.applications through '
+        "keras_parts.backbones.atrous, which Keras downloads"
     )
 
 
-def read_arrays(path):
-    """Named arrays of a `.npz`, `.safetensors` or PyTorch (`.pth`, `.pt`) file.
+def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The named arrays in a `.npz`, `.safetensors` or PyTorch (`.pth`, `.pt`) file.
 
-    Nothing of the file is executed: no pickled objects are read out of an npz file, and PyTorch's
-    files are read with `weights_only=True`.
+    No code in the file is executed: pickled objects in a npz file are refused, and PyTorch's files
+    are read with `weights_only=True`.
 
     Returns:
         `{name: array}`.
 
     Raises:
-        DataError: the file is damaged, of another kind, or holds no named arrays.
-        ConfigError: the library that reads this kind is not installed.
+        DataError: the file is damaged, of another type, or contains no named arrays.
+        ConfigError: the library that reads this type is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.backbones.pretrained import read_arrays
+        >>> np.savez("weights.npz", kernel=np.ones((3, 3)))
+        >>> read_arrays("weights.npz")["kernel"].shape
+        (3, 3)
     """
     readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
     readers |= {".pth": _read_torch, ".pt": _read_torch}
@@ -54,7 +64,7 @@ def read_arrays(path):
         return readers[path.suffix](path)
     except ImportError as error:
         raise ConfigError(
-            f"{path}: reading it takes {error.name}: pip install {error.name}"
+            f"{path}: reading this file needs {error.name}: pip install {error.name}"
         ) from error
     except KerasPartsError:
         raise
@@ -65,7 +75,7 @@ def read_arrays(path):
 def _read_npz(path):
     with np.load(path, allow_pickle=False) as arrays:
         if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise DataError(f"{path}: it holds one array, not several with names")
+            raise DataError(f"{path}: the file contains one array, expected named arrays")
         return dict(arrays)
 
 
@@ -84,16 +94,16 @@ def _read_torch(path):
             "weights_only=True (CVE-2025-32434): pip install 'torch>=2.6'"
         )
     state = torch.load(path, map_location="cpu", weights_only=True)
-    # checkpoints of a training run keep the weights beside other things
+    # checkpoints of a training contain the weights among other values
     state = state.get("model_state_dict", state)
     return {name: tensor.numpy() for name, tensor in state.items()}
 
 
-def keras_hub_backbone(preset, **options):
-    """A pretrained backbone from KerasHub, which is imported only here: it takes seconds.
+def keras_hub_backbone(preset: str | os.PathLike, **options: Any) -> Any:
+    """A pretrained backbone of KerasHub. Imports KerasHub, which takes seconds.
 
     Args:
-        preset: name of a preset, or a folder that KerasHub or Hugging Face wrote.
+        preset: name of a preset, or a folder in KerasHub's or Hugging Face's format.
         options: for `keras_hub.models.Backbone.from_preset`.
 
     Raises:
