@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
-# Mixins: type checkers see the classes that they are combined with.
-_Model = keras.Model if TYPE_CHECKING else object
-_Optimizer = keras.optimizers.Optimizer if TYPE_CHECKING else object
+# Bases of mixins: type checkers see the classes that the mixins are combined with.
+if TYPE_CHECKING:
+    from keras import Model, Optimizer
+else:
+    Model = Optimizer = object
 
 
 def loss_tracker(model: keras.Model) -> keras.metrics.Metric:
@@ -85,7 +87,7 @@ def moving_averages(optimizer: keras.Optimizer) -> list[keras.Variable]:
     return optimizer._model_variables_moving_average
 
 
-class RateFactors(_Optimizer):
+class RateFactors(Optimizer):
     """Mixin for a Keras optimizer: a factor on the learning rate of each variable.
 
     Keras has one learning rate for all variables. `_backend_update_step` is where it updates them,
@@ -107,7 +109,7 @@ class RateFactors(_Optimizer):
             super()._backend_update_step(*map(list, zip(*pairs, strict=True)), rate)
 
 
-class OptimizerBuild(_Model):
+class OptimizerBuild(Model):
     """Mixin for a `keras.Model` on TensorFlow: before tracing, `fit` builds the optimizer only.
 
     No variable may be created inside the `tf.cond` of the step, so the optimizer is built first.
@@ -128,11 +130,11 @@ class DeferredUpdates(keras.StatelessScope):
     afterwards, not which variables were assigned.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._assigned = {}
+        self._assigned: dict[int, keras.Variable] = {}
 
-    def add_update(self, update):
+    def add_update(self, update: tuple[keras.Variable, Any]) -> None:
         super().add_update(update)
         self._assigned[id(update[0])] = update[0]
 

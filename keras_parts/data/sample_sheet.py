@@ -53,7 +53,7 @@ def sample_sheet(dataset: Dataset, count: int = 16, columns: int = 4) -> Image.I
     samples = [dataset[int(place)] for place in places]
     pictures = [draw_sample(sample, dataset.info) for sample in samples]
     captions = [sample.id.rpartition("/")[2] for sample in samples]
-    return contact_sheet(pictures, min(columns, len(pictures)), captions)
+    return contact_sheet(pictures, min(columns, len(pictures)), captions=captions)
 
 
 def _coloured(sample):

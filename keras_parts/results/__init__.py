@@ -1,4 +1,4 @@
-"""What segmenting one image gives, `Parts`, and the pictures and run lengths made of it."""
+"""`Parts`, the result of segmenting one image, and the pictures and annotations made of it."""
 
 import lazy_loader
 

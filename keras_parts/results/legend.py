@@ -1,29 +1,41 @@
-"""Which colour is which part: coloured squares beside names, as a strip below a picture."""
+"""Legends: coloured squares with the names of parts, as a strip below a picture."""
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_SMALLEST, _SHARE = 11, 32
-"""Pixels of the font: the smallest one that can be read, and one in so many of a picture's side."""
-_LONGEST = 16
-"""Longest a name may make the strip wider than its picture, in multiples of the font's size."""
+_MIN_FONT_SIZE = 11
+"""Pixels: the smallest font that can be read."""
+_SIDES_PER_FONT_SIZE = 32
+"""Side of a picture, in multiples of the font size of its legend."""
+_MAX_NAME_WIDTH = 16
+"""Maximum width of a name, in multiples of the font size; longer ones are shortened."""
 
 
-def with_legend(picture, names, palette):
-    """A picture with its legend below.
+def with_legend(picture: Image.Image, names: Sequence[str], palette: np.ndarray) -> Image.Image:
+    """A picture with a legend below it.
 
     Args:
-        picture: `PIL.Image`, mode RGB.
-        names: one a part. palette: `(parts, 3)` uint8 RGB.
+        picture: mode RGB.
+        names: one per part.
+        palette: `(parts, 3)` uint8 RGB.
 
     Returns:
-        `PIL.Image`, mode RGB, with the picture in its top-left corner. Its size depends on the
-        picture's size and the names alone; it is wider than the picture where that is too narrow
-        to read a name below it.
+        Mode RGB, with the picture in the top-left corner. The size depends only on the picture's
+        size and the names; it is wider than a picture that is too narrow for a name.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts.results import part_palette, with_legend
+        >>> picture = with_legend(Image.new("RGB", (200, 100)), ("head", "body"), part_palette(2))
+        >>> picture.width, picture.height > 100
+        (200, True)
     """
-    size = max(_SMALLEST, round(math.sqrt(picture.width * picture.height) / _SHARE))
+    side = math.sqrt(picture.width * picture.height)
+    size = max(_MIN_FONT_SIZE, round(side / _SIDES_PER_FONT_SIZE))
     legend = _strip(names, palette, picture.width, size)
     both = Image.new("RGB", (legend.width, picture.height + legend.height), "white")
     both.paste(picture)
@@ -35,15 +47,15 @@ def _strip(names, palette, width, size):
     """Coloured squares with names, in as many columns as fit.
 
     Args:
-        names, palette: as of `with_legend`.
-        width: of the strip in pixels; more where that does not hold one column.
-        size: of the font in pixels.
+        names, palette: see `with_legend`.
+        width: minimum width of the strip in pixels; it is wider if one column does not fit.
+        size: font size in pixels.
 
     Returns:
-        `PIL.Image`, mode RGB, on white.
+        `PIL.Image`, mode RGB, with a white background.
     """
     font = ImageFont.load_default(size)
-    texts = [shortened(name, font, _LONGEST * size) for name in names]
+    texts = [shortened(name, font, _MAX_NAME_WIDTH * size) for name in names]
     square, margin, line = round(0.8 * size), size // 2, round(1.5 * size)
     entries = [square + margin + math.ceil(font.getlength(text)) + size for text in texts]
     columns = _columns(entries, width - margin)
@@ -51,8 +63,8 @@ def _strip(names, palette, width, size):
     width = max(width, margin + sum(columns))
     strip = Image.new("RGB", (width, rows * line + 2 * margin), "white")
     draw = ImageDraw.Draw(strip)
-    for place, (text, colour) in enumerate(zip(texts, palette.tolist(), strict=True)):
-        row, column = divmod(place, len(columns))
+    for index, (text, colour) in enumerate(zip(texts, palette.tolist(), strict=True)):
+        row, column = divmod(index, len(columns))
         x = margin + sum(columns[:column])
         middle = margin + row * line + line // 2
         top = middle - square // 2
@@ -62,7 +74,7 @@ def _strip(names, palette, width, size):
 
 
 def _columns(entries, width):
-    """Widths of as many columns as fit into `width`, of entries laid out row by row."""
+    """Widths of the columns, as many as fit into `width`, with the entries placed row by row."""
     for count in range(len(entries), 0, -1):
         columns = [max(entries[column::count]) for column in range(count)]
         if sum(columns) <= width:
@@ -70,12 +82,12 @@ def _columns(entries, width):
     return columns
 
 
-def shortened(text, font, width):
-    """One line that is not wider than `width` pixels, cut with an ellipsis if need be."""
+def shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: float) -> str:
+    """The text on one line, cut with an ellipsis if it is wider than `width` pixels."""
     text = " ".join(str(text).split())
     if font.getlength(text) <= width:
         return text
-    fitting = bisect_right(
+    first_too_wide = bisect_right(
         range(len(text)), width, key=lambda kept: font.getlength(text[:kept] + "…")
     )
-    return text[: max(0, fitting - 1)] + "…"
+    return text[: max(0, first_too_wide - 1)] + "…"

@@ -1,13 +1,15 @@
 """Distinct colours for parts, chosen so that colour-blind viewers can tell them apart too."""
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from keras_parts.errors import ConfigError
 
-LARGEST = 255
-"""Most parts that an indexed image can tell apart, index 0 being the background."""
+MAX_PARTS = 255
+"""Maximum number of parts: an indexed image has 256 indices, of which 0 is the background."""
 
 # Machado, Oliveira and Fernandes (2009), full severity, on linear RGB.
 _VISION = np.array(
@@ -76,45 +78,53 @@ def _vivid_colours():
 
 @lru_cache(maxsize=1)
 def _ordered_colours():
-    """After the first ones, each colour is the furthest from all before it, to whichever viewer
-    it is nearest for."""
+    """Each colour after the first ones has the maximum distance to all previous colours, as seen by
+    the viewer for whom it is smallest."""
     rgb = np.concatenate([_FIRST, _vivid_colours()])
     seen = np.stack([_oklab(_linear(rgb) @ vision.T) for vision in _VISION], axis=1)
     nearest = np.full(len(rgb), np.inf)
-    chosen = []
-    while len(chosen) < LARGEST:
-        # Rounded, so that ties fall alike on every machine.
+    chosen: list[int] = []
+    while len(chosen) < MAX_PARTS:
+        # Rounded, so that ties are broken alike on every machine.
         furthest = int(nearest.round(6).argmax())
         chosen.append(len(chosen) if len(chosen) < len(_FIRST) else furthest)
         distance = np.linalg.norm(seen - seen[chosen[-1]], axis=-1)
-        # Colour-blind distances are smaller by nature: scaled, so that they do not alone decide.
+        # Distances for colour-blind viewers are always smaller: scaled, so that others count too.
         distance = np.minimum(distance[:, 0], 1.6 * distance[:, 1:].min(axis=1))
         nearest = np.minimum(nearest, distance)
     return rgb[chosen].astype(np.uint8)
 
 
-def part_palette(parts):
-    """Distinct vivid colours, one a part, always the same ones.
+def part_palette(num_parts: int) -> np.ndarray:
+    """Distinct vivid colours, one per part, always the same ones.
 
-    The first colours do not depend on `parts`: part 1 keeps its colour when parts are added.
+    The first colours do not depend on the number of parts: part 1 keeps its colour.
 
     Args:
-        parts: number of parts, 0 to 255.
+        num_parts: 0 to 255.
 
     Returns:
         `(parts, 3)` uint8, RGB.
 
     Raises:
-        ConfigError: `parts` is outside 0 to 255.
+        ConfigError: `num_parts` is outside 0 to 255.
+
+    Example:
+        >>> from keras_parts.results import part_palette
+        >>> part_palette(2).tolist()
+        [[0, 114, 178], [230, 159, 0]]
     """
-    if not 0 <= parts <= LARGEST:
-        raise ConfigError(f"parts is {parts}, expected 0 to {LARGEST}")
-    return _ordered_colours()[:parts].copy()
+    if not 0 <= num_parts <= MAX_PARTS:
+        raise ConfigError(f"num_parts is {num_parts}, expected 0 to {MAX_PARTS}")
+    return _ordered_colours()[:num_parts].copy()
 
 
-def part_legend(names):
-    """What labels mean, as plain JSON values: `[{"label": 1, "name": ..., "colour": "#rrggbb"}]`,
-    one entry a part, with the colours of `part_palette`."""
+def part_legend(names: Sequence[str]) -> list[dict[str, Any]]:
+    """The meaning of labels as JSON values, with the colours of `part_palette`.
+
+    Returns:
+        `[{"label": 1, "name": str, "colour": "#rrggbb"}, ...]`, one entry per part.
+    """
     return [
         {"label": label, "name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour)}
         for label, (name, colour) in enumerate(

@@ -1,59 +1,80 @@
-"""Parts: what segmenting one image gives, and the pictures made of it."""
+"""`Parts`: the result of segmenting one image, and the pictures and annotations made of it."""
 
-import math
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image
 
 from keras_parts.errors import ConfigError
 from keras_parts.files import atomic_write
 from keras_parts.images.upsampling import UpsampledLogits
+from keras_parts.results.annotations import (
+    coco_annotations,
+    cvat_masks,
+    label_studio_regions,
+    table_rows,
+)
 from keras_parts.results.legend import with_legend
-from keras_parts.results.palette import LARGEST, part_palette
+from keras_parts.results.overlay import draw_overlay
+from keras_parts.results.palette import MAX_PARTS, part_palette
 from keras_parts.results.pictures import save_picture
-from keras_parts.results.rle import coco_rle, cvat_rle, label_studio_rle
 
-_LINE = (255, 255, 255)
 _BAND = 2**15
-"""Pixels that are decided at a time: their logits stay in the processor's cache."""
+"""Pixels that are labelled at a time: their logits fit into the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
     """The parts of one image, at the image's own resolution.
 
-    A pixel belongs to the object where the probabilities of all parts together exceed the
-    background's, and there to the most probable part. Points are x and y in pixels, (0, 0)
-    being the centre of the top-left pixel.
+    A pixel belongs to the foreground if the sum of the parts' probabilities is greater than the
+    background's, and then to the most probable part. Points are x and y in pixels; (0, 0) is the
+    centre of the top-left pixel.
 
     Args:
         logits: `(height, width, 1 + parts)` float32; channel 0 is the background. An array, or an
-            `UpsampledLogits`, which needs no memory of that size.
-        image: `(height, width, 3)` uint8 RGB, the image in its displayed orientation; None where
-            nothing is made that shows it.
-        names: one a part; `numbered_names(parts)` when empty.
-        palette: `(parts, 3)` uint8 RGB; `part_palette(parts)` when None.
+            `UpsampledLogits`, which computes them from coarse logits when they are needed.
+        image: `(height, width, 3)` uint8 RGB, in its displayed orientation; only needed for
+            pictures that show it.
+        names: a name for each part; by default `numbered_names(parts)`.
+        palette: `(parts, 3)` uint8 RGB; by default `part_palette(parts)`.
         descriptors: `(parts, channels)` float32, the mean of the network's features over each
-            part; None where they were not asked for.
+            part; None if they were not requested.
 
     Raises:
-        ConfigError: shapes or types that do not fit together.
+        ConfigError: shapes or dtypes that do not match.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts import Parts
+        >>> logits = np.zeros((20, 30, 3), "float32")
+        >>> logits[5:15, 5:15, 1] = logits[5:15, 15:25, 2] = 9
+        >>> logits[..., 0] += 2
+        >>> parts = Parts(logits, names=("head", "body"))
+        >>> parts
+        <Parts 30x20, K=2: head (100 pixels), body (100 pixels)>
+        >>> parts.centroids.tolist()
+        [[9.5, 9.5], [19.5, 9.5]]
+        >>> parts.table()[0]["name"]
+        'head'
     """
 
     logits: np.ndarray | UpsampledLogits
     image: np.ndarray | None = None
     names: tuple[str, ...] = ()
-    palette: np.ndarray | None = None
+    palette: np.ndarray = None  # type: ignore[assignment]  # filled in below
     descriptors: np.ndarray | None = None
 
     def __post_init__(self):
-        if self.logits.ndim != 3 or not 2 <= self.logits.shape[-1] <= LARGEST + 1:
+        if self.logits.ndim != 3 or not 2 <= self.logits.shape[-1] <= MAX_PARTS + 1:
             raise ConfigError(
                 f"logits has shape {self.logits.shape}, "
-                f"expected (height, width, 1 + parts) with 1 to {LARGEST} parts"
+                f"expected (height, width, 1 + parts) with 1 to {MAX_PARTS} parts"
             )
         height, width, channels = self.logits.shape
         image = self.image
@@ -75,32 +96,45 @@ class Parts:
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "palette", palette)
 
+    def __repr__(self) -> str:
+        width, height = self.size
+        present = [f"{self.names[k - 1]} ({self.areas[k - 1]} pixels)" for k in self.present]
+        return (
+            f"<{type(self).__name__} {width}x{height}, K={len(self.names)}: "
+            f"{', '.join(present) or 'no foreground'}>"
+        )
+
     @property
-    def size(self):
+    def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         return self.logits.shape[1], self.logits.shape[0]
 
+    @property
+    def present(self) -> list[int]:
+        """Labels of the parts that have pixels in the image, ascending: 1 is the first part."""
+        return (np.flatnonzero(self.areas) + 1).tolist()
+
     @cached_property
-    def probabilities(self):
-        """`(height, width, 1 + parts)` float32, softmax over background and parts."""
+    def probabilities(self) -> np.ndarray:
+        """`(height, width, 1 + parts)` float32: softmax over background and parts."""
         return self._probabilities(np.float32)
 
     @cached_property
-    def labels(self):
-        """`(height, width)` uint8: 0 is the background, part k is k."""
+    def labels(self) -> np.ndarray:
+        """`(height, width)` uint8: 0 is the background, k is part k."""
         labels = np.zeros(self.logits.shape[:2], np.uint8)
         for window, logits in self._bands():
             labels[window] = _labels(logits)
         return labels
 
     @property
-    def foreground(self):
-        """`(height, width)` bool: the parts together are more probable than the background."""
+    def foreground(self) -> np.ndarray:
+        """`(height, width)` bool: whether the pixel belongs to a part."""
         return self.labels > 0
 
     @cached_property
-    def scores(self):
-        """`(parts,)` float32: mean probability of each part over its pixels, NaN without any."""
+    def scores(self) -> np.ndarray:
+        """`(parts,)` float32: mean probability of each part over its pixels; NaN if it has none."""
         totals = np.zeros(len(self.names))
         for window, logits in self._bands():
             labels = self.labels[window]
@@ -112,9 +146,9 @@ class Parts:
         with np.errstate(invalid="ignore"):
             return (totals / self.areas).astype(np.float32)
 
-    def _bands(self, whole=False):
-        """((rows, columns), logits `(1 + parts, rows, columns)`), from the top to the bottom; but
-        for `whole`, without columns that are known to be background."""
+    def _bands(self, *, all_columns: bool = False) -> Iterator[tuple[tuple[slice, slice], Any]]:
+        """`((rows, columns), logits (1 + parts, rows, columns))` from top to bottom. Columns that
+        are known to be background are skipped unless `all_columns`."""
         height, width, _ = self.logits.shape
         step = max(1, _BAND // width)
         for start in range(0, height, step):
@@ -122,7 +156,7 @@ class Parts:
             if isinstance(self.logits, np.ndarray):
                 logits = np.moveaxis(self.logits[start:stop], -1, 0).astype(np.float32, order="C")
             else:
-                if not whole:
+                if not all_columns:
                     left, right = self.logits.object_columns(start, stop)
                 if left == right:
                     continue
@@ -131,27 +165,27 @@ class Parts:
 
     def _probabilities(self, dtype):
         probabilities = np.empty(self.logits.shape, dtype)
-        for window, odds in self._bands(whole=True):
+        for window, odds in self._bands(all_columns=True):
             odds = np.exp(odds - odds.max(axis=0))
             probabilities[window] = np.moveaxis(odds / odds.sum(axis=0), 0, -1)
         return probabilities
 
     @cached_property
-    def areas(self):
-        """`(parts,)` int64: pixels labelled with each part."""
+    def areas(self) -> np.ndarray:
+        """`(parts,)` int64: number of pixels of each part."""
         return np.bincount(self.labels.ravel(), minlength=len(self.names) + 1)[1:]
 
     @cached_property
-    def centroids(self):
-        """`(parts, 2)` float32: mean x and y of the pixels of each part, NaN when it has none."""
+    def centroids(self) -> np.ndarray:
+        """`(parts, 2)` float32: mean x and y of each part's pixels; NaN if it has none."""
         along = [self._label_counts(axis) @ np.arange(self.size[axis]) for axis in (0, 1)]
         with np.errstate(invalid="ignore"):
             return (np.stack(along, axis=-1) / self.areas[:, None]).astype(np.float32)
 
     @cached_property
-    def boxes(self):
-        """`(parts, 4)` float32: the sides x0, y0, x1, y1 of the box around the pixels of each
-        part, half a pixel outside the outermost centres; NaN when it has none."""
+    def boxes(self) -> np.ndarray:
+        """`(parts, 4)` float32: the box x0, y0, x1, y1 around each part's pixels, half a pixel
+        outside the outermost centres; NaN if it has none."""
         occupied = [self._label_counts(axis) > 0 for axis in (0, 1)]
         first = [line.argmax(axis=1) - 0.5 for line in occupied]
         last = [line.shape[1] - line[:, ::-1].argmax(axis=1) - 0.5 for line in occupied]
@@ -159,185 +193,133 @@ class Parts:
         return np.where(self.areas[:, None] > 0, boxes, np.float32(np.nan))
 
     def _label_counts(self, axis):
-        """`(parts, positions)` int64: pixels of each part at every x (axis 0) or y (axis 1)."""
-        positions, kinds = self.size[axis], len(self.names) + 1
-        place = np.arange(positions) if axis == 0 else np.arange(positions)[:, None]
-        cells = np.bincount((place * kinds + self.labels).ravel(), minlength=positions * kinds)
-        return cells.reshape(positions, kinds).T[1:]
+        """`(parts, side)` int64: pixels of each part at every x (axis 0) or y (axis 1)."""
+        side, num_labels = self.size[axis], len(self.names) + 1
+        coordinate = np.arange(side) if axis == 0 else np.arange(side)[:, None]
+        index = (coordinate * num_labels + self.labels).ravel()
+        counts = np.bincount(index, minlength=side * num_labels)
+        return counts.reshape(side, num_labels).T[1:]
 
-    def overlay(self, alpha=0.5, lines=True, legend=True):
-        """The image under translucent colours, one a part, with thin lines between them, and below
-        it, where the parts have names of their own, which colour is which part.
+    def overlay(
+        self, *, alpha: float = 0.5, lines: bool = True, legend: bool = True
+    ) -> Image.Image:
+        """The image under translucent colours, one per part, with contours and a legend.
+
+        There is no legend if the parts have no names but "part 1", "part 2", ...
 
         Args:
             alpha: opacity of the colours, 0 (the image alone) to 1.
             lines: draw the contours of the parts.
-            legend: draw the names of the parts.
+            legend: draw the names of the parts in their colours.
 
         Returns:
-            `PIL.Image`, mode RGB, of the image's size; with names, larger below (and to the right
-            of a narrow image), so that pixels of the image stay where they are.
+            `PIL.Image`, mode RGB, of the image's size. A legend is added below, and makes a narrow
+            image wider on the right, so that the image's pixels keep their coordinates.
 
         Raises:
-            ConfigError: `alpha` is outside 0 to 1.
+            ConfigError: `alpha` is outside 0 to 1, or there is no image.
         """
         if not 0 <= alpha <= 1:
             raise ConfigError(f"alpha is {alpha}, expected 0 to 1")
-        picture = Image.fromarray(self._shown())
-        opacity = Image.fromarray(self.foreground.astype(np.uint8) * round(255 * alpha))
-        # Softened inwards only: outside, the colour to mix in is the background's black.
-        opacity = ImageChops.darker(opacity, _soft(opacity, 0.6))
-        picture.paste(self.indexed().convert("RGB"), mask=opacity)
-        if lines:
-            # About one pixel in 512, so that a line looks the same at any resolution.
-            width = max(1.0, math.sqrt(self.labels.size) / 512)
-            picture.paste(_LINE, mask=_contours(self.labels, width))
+        colours = self.indexed().convert("RGB")
+        picture = draw_overlay(self._shown_image(), self.labels, colours, alpha=alpha, lines=lines)
         if legend and self.names != numbered_names(len(self.names)):
             picture = with_legend(picture, self.names, self.palette)
         return picture
 
-    def indexed(self):
+    def indexed(self) -> Image.Image:
         """The labels as a `PIL.Image`, mode P: index 0 is black, index k has part k's colour."""
         picture = Image.fromarray(self.labels)
         picture.putpalette([0, 0, 0, *self.palette.ravel().tolist()])
         return picture
 
-    def cutouts(self):
+    def cutouts(self) -> dict[int, Image.Image]:
         """Each part cut out of the image.
 
         Returns:
-            `{label: PIL.Image}` for the parts that the image has, mode RGBA, of the size of the
-            part's box; transparent outside the part.
+            `{label: PIL.Image}` for the parts in the image, mode RGBA, of the size of the part's
+            box; transparent outside the part.
 
         Raises:
             ConfigError: there is no image.
         """
         pictures = {}
-        for label, box in self._present():
-            left, top, right, bottom = (box + 0.5).astype(int)
+        for label in self.present:
+            left, top, right, bottom = (self.boxes[label - 1] + 0.5).astype(int)
             mask = (self.labels[top:bottom, left:right] == label).astype(np.uint8) * 255
-            pixels = self._shown()[top:bottom, left:right]
+            pixels = self._shown_image()[top:bottom, left:right]
             pictures[label] = Image.fromarray(np.dstack([pixels, mask]))
         return pictures
 
-    def table(self):
-        """One row a part that the image has.
+    def table(self) -> list[dict[str, Any]]:
+        """One row for each part in the image.
 
         Returns:
-            list of `{"part": label, "name": str, "x", "y": centroid in pixels, "area": pixels,
+            List of `{"part": label, "name": str, "x", "y": centroid in pixels, "area": pixels,
             "x0", "y0", "x1", "y1": box in pixels, "score": 0 to 1}`.
         """
-        return [
-            {
-                "part": label,
-                "name": self.names[label - 1],
-                "x": round(float(self.centroids[label - 1, 0]), 3),
-                "y": round(float(self.centroids[label - 1, 1]), 3),
-                "area": int(self.areas[label - 1]),
-                **dict(zip(("x0", "y0", "x1", "y1"), box.tolist(), strict=True)),
-                "score": round(float(self.scores[label - 1]), 6),
-            }
-            for label, box in self._present()
-        ]
+        return table_rows(self)
 
-    def coco(self):
-        """Annotations as in COCO's files, without ids: one a part that the image has, with its
-        label as category, then the whole object, of category `1 + parts`, with the parts' centres
-        as keypoints. Boxes are left, top, width, height, from pixel sides.
+    def coco(self) -> list[dict[str, Any]]:
+        """Annotations in COCO's format, without ids.
+
+        One for each part in the image, with its label as category; then one for the whole object,
+        of category `1 + parts`, with the parts' centroids as keypoints. Boxes are left, top, width
+        and height from the sides of pixels; keypoints are measured from the top-left corner.
 
         Returns:
-            list of dictionaries; empty for an image without an object.
+            List of dictionaries; empty if there is no object in the image.
 
         Raises:
             ConfigError: pycocotools is not installed.
         """
-        annotations = [
-            _coco_annotation(self.labels == label, box, label, self.scores[label - 1])
-            for label, box in self._present()
-        ]
-        if annotations:
-            seen = self.areas > 0
-            share = self.areas / self.areas.sum()
-            box = np.concatenate([self.boxes[seen, :2].min(0), self.boxes[seen, 2:].max(0)])
-            score = (share[seen] * self.scores[seen]).sum()
-            whole = _coco_annotation(self.foreground, box, 1 + len(self.names), score)
-            points = np.where(seen[:, None], self.centroids.astype(float) + 0.5, 0).round(2)
-            keypoints = [
-                value
-                for point, is_there in zip(points.tolist(), seen.tolist(), strict=True)
-                for value in (*point, 2 * is_there)
-            ]
-            annotations.append(whole | {"keypoints": keypoints, "num_keypoints": int(seen.sum())})
-        return annotations
+        return coco_annotations(self)
 
-    def label_studio(self):
-        """Regions as Label Studio imports them: brush labels, one a part that the image has.
+    def label_studio(self) -> list[dict[str, Any]]:
+        """Brush labels as Label Studio imports them, one region for each part in the image.
 
         Returns:
-            list of dictionaries, the "result" of a prediction.
+            List of dictionaries, the "result" of a prediction.
         """
-        width, height = self.size
-        return [
-            {
-                "id": f"part-{label}",
-                "type": "brushlabels",
-                "from_name": "parts",
-                "to_name": "image",
-                "original_width": width,
-                "original_height": height,
-                "image_rotation": 0,
-                "score": round(float(self.scores[label - 1]), 6),
-                "value": {
-                    "format": "rle",
-                    "rle": label_studio_rle(self.labels == label),
-                    "brushlabels": [self.names[label - 1]],
-                },
-            }
-            for label, _ in self._present()
-        ]
+        return label_studio_regions(self)
 
-    def cvat(self):
-        """Masks as in CVAT's XML for images 1.1, one a part that the image has.
+    def cvat(self) -> list[dict[str, Any]]:
+        """Masks in CVAT's XML format for images 1.1, one for each part in the image.
 
         Returns:
-            list of attributes of `<mask>`, all but its constant ones.
+            List of the attributes of `<mask>`, without those that are constant.
         """
-        return [
-            {"label": self.names[label - 1], **cvat_rle(self.labels == label)}
-            for label, _ in self._present()
-        ]
+        return cvat_masks(self)
 
-    def save_indexed(self, path):
-        """Write `indexed()` to `path` (PNG), whole or not at all."""
+    def save_indexed(self, path: str | os.PathLike) -> None:
+        """Write `indexed()` to `path` (PNG), atomically."""
         save_picture(self.indexed(), path)
 
-    def save_overlay(self, path, **options):
-        """Write `overlay(**options)` to `path` (its suffix is the format), whole or not at all."""
+    def save_overlay(self, path: str | os.PathLike, **options: Any) -> None:
+        """Write `overlay(**options)` to `path`, whose suffix is the format, atomically."""
         save_picture(self.overlay(**options), path)
 
-    def save_cutouts(self, folder):
-        """Write `cutouts()` as `folder/LABEL.png`, each whole or not at all."""
+    def save_cutouts(self, folder: str | os.PathLike) -> None:
+        """Write `cutouts()` as `folder/LABEL.png`, each file atomically."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         for label, picture in self.cutouts().items():
             save_picture(picture, Path(folder, f"{label}.png"))
 
-    def save_soft(self, path):
-        """Write `probabilities` as float16, and the names, to `path` (npz), whole or not at all."""
+    def save_soft(self, path: str | os.PathLike) -> None:
+        """Write `probabilities` as float16, and `names`, to `path` (npz), atomically."""
         with atomic_write(path) as file:
             self.write_soft(file)
 
-    def write_soft(self, file):
-        """`save_soft` to a file opened for writing bytes."""
+    def write_soft(self, file: IO[bytes]) -> None:
+        """Like `save_soft`, to a file that is open for writing bytes."""
         probabilities = self._probabilities(np.float16)
         np.savez_compressed(file, probabilities=probabilities, names=np.array(self.names))
 
-    def _present(self):
-        """(label, box) of the parts that the image has."""
-        return [(i + 1, self.boxes[i]) for i in np.flatnonzero(self.areas).tolist()]
-
-    def _shown(self):
+    def _shown_image(self):
         if self.image is None:
-            raise ConfigError("these parts have no image: give Parts the image to show them on it")
+            raise ConfigError(
+                "these Parts have no image to show: create them with Parts(image=...)"
+            )
         return self.image
 
 
@@ -346,11 +328,11 @@ def _labels(logits):
     background, best = logits[0], logits[1].copy()
     labels = np.ones(best.shape, np.uint8)
     for part, own in enumerate(logits[2:], start=2):
-        # The numbers rise, so the largest one is the last to be better; quicker than a mask.
+        # Labels ascend, so the largest one is the last improvement; faster than masked assignment.
         np.maximum(labels, (own > best) * np.uint8(part), out=labels)
         np.maximum(best, own, out=best)
-    # The parts together have between 1 and `parts` times the odds of the best one: only between
-    # these does their sum decide.
+    # The sum of the parts' odds is 1 to `parts` times that of the best part: the sum has to be
+    # computed only where the background lies between these bounds.
     ahead = background - best
     unsure = np.flatnonzero((ahead >= 0) & (ahead < np.log(len(logits) - 1) + 1e-6))
     decided = labels.ravel() * (ahead.ravel() < 0)
@@ -361,35 +343,6 @@ def _labels(logits):
     return decided.reshape(labels.shape)
 
 
-def _coco_annotation(mask, box, category, score):
-    left, top, right, bottom = (box + 0.5).tolist()
-    return {
-        "category_id": category,
-        "segmentation": coco_rle(mask),
-        "area": int(mask.sum()),
-        "bbox": [left, top, right - left, bottom - top],
-        "iscrowd": 0,
-        "score": round(float(score), 6),
-    }
-
-
-def numbered_names(parts):
-    """("part 1", "part 2", ...): what parts are called until somebody names them."""
-    return tuple(f"part {part}" for part in range(1, parts + 1))
-
-
-def _soft(mask, radius):
-    return mask.filter(ImageFilter.GaussianBlur(radius))
-
-
-def _contours(labels, width):
-    """Mode L mask of soft lines, about `width` pixels wide, wherever the label changes."""
-    line = np.zeros(labels.shape, bool)
-    line[:, :-1] |= labels[:, :-1] != labels[:, 1:]
-    line[:-1] |= labels[:-1] != labels[1:]
-    sigma = width / 2
-    # A blurred line of one pixel is 1 / (sigma sqrt(2 pi)) high: raised back to full strength.
-    gain = max(1.0, 2.0 * sigma)
-    return _soft(Image.fromarray(line.astype(np.uint8) * 255), sigma).point(
-        lambda value: min(255, round(value * gain))
-    )
+def numbered_names(num_parts: int) -> tuple[str, ...]:
+    """("part 1", "part 2", ...), the names of parts that have not been named."""
+    return tuple(f"part {part}" for part in range(1, num_parts + 1))

@@ -1,7 +1,9 @@
-"""Picture files of results: contact sheets, and writing them whole or not at all."""
+"""Contact sheets, and encoding and writing picture files."""
 
 import io
+import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +14,30 @@ from keras_parts.files import atomic_write
 from keras_parts.results.legend import shortened
 
 
-def save_picture(picture, path):
-    """Write a `PIL.Image` whole or not at all; the suffix of `path` is the format."""
+def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
+    """Write a picture atomically, in the format that the suffix of `path` names.
+
+    Raises:
+        ConfigError: pictures of this type cannot be written.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts.results import save_picture
+        >>> save_picture(Image.new("RGB", (32, 32)), "black.png")
+        >>> Image.open("black.png").size
+        (32, 32)
+    """
     kind = _kind(Path(path).suffix, path)
     with atomic_write(path) as file:
         _encode(picture, file, kind)
 
 
-def picture_bytes(picture, suffix):
-    """The bytes of a picture file of the type that `suffix` (such as ".png") stands for."""
+def picture_bytes(picture: Image.Image, suffix: str) -> bytes:
+    """The contents of a picture file, in the format that `suffix` (such as ".png") names.
+
+    Raises:
+        ConfigError: pictures of this type cannot be written.
+    """
     file = io.BytesIO()
     _encode(picture, file, _kind(suffix, suffix))
     return file.getvalue()
@@ -42,29 +59,42 @@ def _encode(picture, file, kind):
     picture.save(file, format=kind, **options)
 
 
-def contact_sheet(images, columns=4, captions=(), cell=256):
-    """One picture of many, row by row, on white, each fitted into a square and captioned below.
+def contact_sheet(
+    images: Sequence[Image.Image | np.ndarray],
+    columns: int = 4,
+    *,
+    captions: Sequence[str] = (),
+    cell: int = 256,
+) -> Image.Image:
+    """Several images in one picture, row by row, with captions, on a white background.
 
     Args:
-        images: `PIL.Image`s or `(height, width, 3)` uint8 arrays.
-        columns: pictures a row.
-        captions: a line of text for each image, or fewer.
-        cell: side of the square that an image is fitted into, in pixels.
+        images: pictures, or arrays `(height, width, 3)` uint8.
+        columns: images per row.
+        captions: a line of text for each of the first images.
+        cell: side in pixels of the square into which each image is resized.
 
     Returns:
-        `PIL.Image`, mode RGB.
+        Mode RGB.
 
     Raises:
-        ConfigError: no images, or fewer than one column.
+        ConfigError: there are no images, or fewer than one column.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts.results import contact_sheet
+        >>> contact_sheet([Image.new("RGB", (32, 32))] * 6, columns=3, cell=64).size
+        (200, 134)
     """
     if not images or columns < 1:
-        raise ConfigError(f"{len(images)} images in {columns} columns make no picture")
+        raise ConfigError(f"{len(images)} images and {columns} columns, expected at least 1 each")
     tiles = [_fitted(image, cell) for image in images]
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [max(tile.height for tile in row) for row in rows]
-    font = ImageFont.load_default(max(10, cell // 16))
+    font_size = max(10, cell // 16)
+    font = ImageFont.load_default(font_size)
     gap = max(2, cell // 32)
-    line = font.size + gap if captions else 0
+    line = font_size + gap if captions else 0
     sheet = Image.new(
         "RGB",
         (len(rows[0]) * (cell + gap) + gap, sum(heights) + len(rows) * (gap + line) + gap),
@@ -76,8 +106,7 @@ def contact_sheet(images, columns=4, captions=(), cell=256):
     for row, height in zip(rows, heights, strict=True):
         for column, tile in enumerate(row):
             middle = gap + column * (cell + gap) + cell // 2
-            place = (middle - tile.width // 2, top + (height - tile.height) // 2)
-            sheet.paste(tile, place)
+            sheet.paste(tile, (middle - tile.width // 2, top + (height - tile.height) // 2))
             text = shortened(next(texts, ""), font, cell)
             draw.text((middle, top + height + gap // 2), text, "black", font, anchor="ma")
         top += height + line + gap
@@ -94,6 +123,6 @@ def _fitted(image, cell):
 
 _JPEG = {"quality": 92, "subsampling": 0}
 _OPTIONS = {"JPEG": _JPEG, "WEBP": {"quality": 90}, "PNG": {"compress_level": 1}}
-"""PNG: six times as fast as Pillow's own choice."""
+"""Options of Pillow. Its default for PNG is six times slower."""
 _LABELS = {"compress_type": zlib.Z_RLE}
-"""Labels are runs: looking for nothing else makes smaller files, as fast."""
+"""For indexed pictures: labels form runs, and searching for runs only makes smaller files."""

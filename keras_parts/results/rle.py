@@ -1,34 +1,53 @@
-"""Masks as run lengths, in the three ways that annotation tools write them."""
+"""Masks as run-length codes, in the formats of COCO, CVAT and Label Studio."""
 
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 
 from keras_parts.errors import ConfigError
 
 _LENGTH_BITS = (3, 4, 8, 16)
-"""Bits that Label Studio's format has for a run's length; each run takes the fewest that do."""
+"""Numbers of bits for a run's length in Label Studio's format; each run has the fewest possible."""
 
 
-def run_lengths(mask):
-    """Lengths of the runs of equal pixels, row by row, the first one of zeros (it may be empty).
+def run_lengths(mask: np.ndarray) -> np.ndarray:
+    """Lengths of the runs of equal pixels, row by row. The first run is of zeros, maybe empty.
 
     Args:
         mask: `(height, width)` bool.
 
     Returns:
-        `(runs,)` int64, summing to the number of pixels.
+        `(runs,)` int64. Their sum is the number of pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.results.rle import run_lengths
+        >>> run_lengths(np.array([[True, True], [False, True]])).tolist()
+        [0, 2, 1, 1]
     """
     flat = np.concatenate([[False], mask.ravel()])
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     return np.diff(np.concatenate([[0], changes, [mask.size]]))
 
 
-def coco_rle(mask):
-    """COCO's compressed runs: `{"size": [height, width], "counts": str}`.
+def coco_rle(mask: np.ndarray) -> dict[str, Any]:
+    """COCO's compressed run lengths.
+
+    Args:
+        mask: `(height, width)` bool.
+
+    Returns:
+        `{"size": [height, width], "counts": str}`.
 
     Raises:
         ConfigError: pycocotools is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.results import coco_rle
+        >>> coco_rle(np.ones((2, 3), bool))
+        {'size': [2, 3], 'counts': '06'}
     """
     try:
         from pycocotools import mask as coco
@@ -40,8 +59,11 @@ def coco_rle(mask):
     return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
 
 
-def cvat_rle(mask):
-    """CVAT's runs: those of the mask's bounding box, row by row, as text, with that box.
+def cvat_rle(mask: np.ndarray) -> dict[str, Any] | None:
+    """CVAT's run lengths: those inside the mask's bounding box, row by row, as text.
+
+    Args:
+        mask: `(height, width)` bool.
 
     Returns:
         `{"rle": "3, 2, ...", "left": int, "top": int, "width": int, "height": int}`, or None for an
@@ -61,14 +83,18 @@ def cvat_rle(mask):
     }
 
 
-def label_studio_rle(mask):
-    """Label Studio's packed runs of an RGBA picture that is 255 inside the mask and 0 outside.
+def label_studio_rle(mask: np.ndarray) -> list[int]:
+    """Label Studio's packed run lengths of an RGBA picture, 255 inside the mask and 0 outside.
 
-    A header (number of values in 32 bits, bits a value in 5, the four lengths' bits in 4 each),
-    then runs: a 1, which of the four lengths (2 bits), the run's length less one, its value.
+    The code begins with the number of values (32 bits), the number of bits per value - 1 (5 bits)
+    and the four possible numbers of bits for a length, each - 1 (4 bits each). A run is a 1, the
+    index of its number of bits (2 bits), its length - 1, and its value (8 bits).
+
+    Args:
+        mask: `(height, width)` bool.
 
     Returns:
-        list of bytes as int.
+        The bytes, 0 to 255.
     """
     runs = run_lengths(mask) * 4
     bits = [_binary(4 * mask.size, 32), _binary(8 - 1, 5)]

@@ -36,7 +36,7 @@ class IntervalCallback(keras.callbacks.Callback):
         """Called after `step` steps in all. `logs`: averages over the epoch, {name: number}."""
         raise NotImplementedError
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         last = epoch + 1 == self.params["epochs"] or self.model.stop_training
         if last or (epoch + 1) % self.every == 0:
             self.on_interval_end((epoch + 1) * self.params["steps"], logs or {})
@@ -59,10 +59,10 @@ class MetricsLog(keras.callbacks.Callback):
         self.run = run
         self.batch_size = batch_size
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._began = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         steps = self.params["steps"]
         seconds = time.perf_counter() - self._began
         losses = dict(logs or {})
@@ -211,7 +211,7 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar: tqdm | None = None
         self._lock = threading.Lock()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         steps = self.params["steps"]
         self._epoch_start = epoch * steps
         if self._bar is None:
@@ -225,15 +225,15 @@ class ProgressBar(keras.callbacks.Callback):
                 dynamic_ncols=True,
             )
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         with self._lock:
             # In another thread a batch may be reported late: `_advance` ignores earlier ones.
             self._advance(self._epoch_start + batch + 1, logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._advance((epoch + 1) * self.params["steps"], logs)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         if self._bar is not None:
             self._bar.close()
 

@@ -144,7 +144,7 @@ def spoil(batch, how):
 
 
 @CASES
-def test_a_step_that_is_not_finite_never_was(optimizer, jit_compile):
+def test_a_step_that_is_not_finite_changes_nothing(optimizer, jit_compile):
     weights = {"error": 1.0, "odd": 1.0, "steep": 0.1}
     clean, spoilt = Regression(network(), weights), Regression(network(), weights)
     for model in (clean, spoilt):
@@ -191,7 +191,7 @@ def test_an_overflow_halves_the_loss_scale(how):
     assert int(optimizer.inner_optimizer.iterations) == 4
 
 
-def test_a_huge_scale_comes_down_to_where_training_works():
+def test_a_too_large_loss_scale_is_lowered_until_training_works():
     model = Regression(network(dtype="mixed_float16"))
     model.compile(
         keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.01), initial_scale=2.0**30)

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from keras_parts.errors import ConfigError
-from keras_parts.results.palette import LARGEST, part_palette
+from keras_parts.results.palette import MAX_PARTS, part_palette
 from keras_parts.results.parts import Parts, numbered_names
 from keras_parts.results.pictures import contact_sheet
 
@@ -104,7 +104,7 @@ def test_names_and_palette_by_default_and_given(two_parts):
         ({"palette": np.zeros((2, 3))}, "palette is float64"),
     ],
 )
-def test_refuses_what_does_not_fit(change, message):
+def test_mismatched_arguments_are_refused(change, message):
     good = {"logits": np.zeros((4, 5, 3), np.float32), "image": blank(4, 5)}
     with pytest.raises(ConfigError, match=message):
         Parts(**good | change)
@@ -259,8 +259,8 @@ def test_saved_pictures(two_parts, tmp_path):
 
 
 def test_palette_is_distinct_and_stable():
-    colours = part_palette(LARGEST).astype(int)
-    assert len(np.unique(colours, axis=0)) == LARGEST
+    colours = part_palette(MAX_PARTS).astype(int)
+    assert len(np.unique(colours, axis=0)) == MAX_PARTS
     np.testing.assert_array_equal(part_palette(7), colours[:7])
     assert colours[:2].tolist() == [[0, 114, 178], [230, 159, 0]]
     first = colours[:32]
@@ -299,7 +299,7 @@ def test_contact_sheet_captions_are_drawn_and_cut():
     assert not text[:, 66:68].any() and not text[:, 132:134].any()
 
 
-def test_contact_sheet_of_nothing_is_refused():
+def test_contact_sheet_without_images_is_refused():
     with pytest.raises(ConfigError, match="0 images"):
         contact_sheet([])
     with pytest.raises(ConfigError, match="0 columns"):

@@ -95,7 +95,7 @@ def without_time(records):
     return [{k: v for k, v in r.items() if k != "images_per_second"} for r in records]
 
 
-def test_a_resumed_run_leaves_what_an_uninterrupted_one_does(tmp_path, run):
+def test_a_resumed_run_writes_the_files_of_an_uninterrupted_one(tmp_path, run):
     fit(compiled(), all_callbacks(run))
     records = run.metrics()
     assert [record["step"] for record in records] == [3, 6, 9, 12]
@@ -141,7 +141,7 @@ class Stop(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize("at_once", [1, pytest.param(STEPS, marks=several)])
-def test_a_skipped_step_is_counted_and_its_losses_left_out(run, at_once):
+def test_a_skipped_step_is_counted_but_not_averaged(run, at_once):
     def spoilt():
         for step, batch in enumerate(batches()):
             if step in (1, *range(STEPS, 2 * STEPS)):
@@ -230,8 +230,8 @@ class Watched(keras.callbacks.Callback):
 
 @pytest.mark.backend("jax")  # JAX reports transfers
 @pytest.mark.parametrize("waits", [False, True])
-def test_a_step_waits_for_nothing_of_the_device(run, monkeypatch, waits):
-    """With the callbacks of a run; with one that looks at every step's losses it would."""
+def test_a_step_does_not_wait_for_the_device(run, monkeypatch, waits):
+    """With the callbacks of a run; a callback that reads each step's losses does wait."""
     import jax
 
     watched = Watched(monkeypatch)

@@ -1,4 +1,4 @@
-"""Checkpoints: bit for bit through a kill, whole or not there, never half applied."""
+"""Checkpoints: resumed bit for bit after a kill, written and restored atomically."""
 
 import json
 import os
@@ -104,7 +104,7 @@ def run_until_killed(folder):
     checkpoints.save(4, model)
 
 
-def test_a_killed_run_goes_on_bit_for_bit(killed):
+def test_a_killed_run_resumes_bit_for_bit(killed):
     uninterrupted = compiled()
     train(uninterrupted, 0, 6)
     resumed = compiled(seed=99)  # another initialisation: all must come from the checkpoint
@@ -118,7 +118,7 @@ def test_a_killed_run_goes_on_bit_for_bit(killed):
     assert not any(killed.glob(".unfinished-*"))
 
 
-def test_everything_comes_back(tmp_path):
+def test_all_state_is_restored(tmp_path):
     model, checkpoints = compiled(), Checkpoints(tmp_path / "new" / "checkpoints")
     train(model, 0, 2)
     checkpoints.save(2, model, {"epoch": 1})
@@ -208,7 +208,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_is_seen_and_the_one_before_taken(tmp_path, model, damage):
+def test_a_damaged_checkpoint_is_skipped_for_the_previous_one(tmp_path, model, damage):
     name, spoil = DAMAGE[damage]
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, model)
@@ -219,7 +219,10 @@ def test_damage_is_seen_and_the_one_before_taken(tmp_path, model, damage):
         assert checkpoints.restore(model)[0] == 1
     assert_same(state(model), before)
     spoil(tmp_path / "step-00000001" / name)
-    with pytest.warns(UserWarning), pytest.raises(IntegrityError, match="no checkpoint can be read"):
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(IntegrityError, match="no checkpoint can be read"),
+    ):
         checkpoints.restore(model)
     assert_same(state(model), before)
 
@@ -232,7 +235,7 @@ def test_half_a_checkpoint_is_none(tmp_path, model):
     assert (checkpoints.steps(), checkpoints.latest()) == ([1], 1)
 
 
-def test_another_model_is_refused_and_left_as_it_is(tmp_path, model):
+def test_another_model_is_refused_and_not_changed(tmp_path, model):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, model)
     wider = compiled(units=8)
@@ -247,7 +250,7 @@ def test_another_model_is_refused_and_left_as_it_is(tmp_path, model):
         checkpoints.restore(plain)
 
 
-def test_frozen_layers_can_be_left_out(tmp_path, model):
+def test_layers_can_be_excluded(tmp_path, model):
     hidden = model.network.get_layer("hidden")
     checkpoints = Checkpoints(tmp_path, exclude=[hidden])
     checkpoints.save(1, model)

@@ -116,7 +116,7 @@ def assert_same(folder, expected):
 
 
 @several
-def test_two_devices_train_what_one_does_and_one_goes_on_for_two(one, tmp_path):
+def test_two_devices_equal_one_and_one_resumes_their_run(one, tmp_path):
     folder = tmp_path / "two"
     finish(start(folder, 2))
     assert_same(folder, one)
@@ -137,7 +137,7 @@ def test_two_devices_train_on_kept_features_as_one_does(tmp_path, monkeypatch):
 
 
 @several
-def test_two_hosts_train_what_one_device_does(one, tmp_path):
+def test_two_hosts_equal_one_device(one, tmp_path):
     folder = tmp_path / "hosts"
     addresses = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
     processes = [start(folder, "all", addresses, str(index)) for index in range(2)]
@@ -156,7 +156,7 @@ def free_ports(count):
     return ports
 
 
-def test_one_device_is_what_there_is_without_asking():
+def test_one_device_is_the_default():
     assert type(find_devices()) is type(find_devices(1)) is Devices
 
 
@@ -167,7 +167,9 @@ def test_no_number_of_devices(devices):
 
 
 def test_more_devices_than_there_are():
-    message = "on PyTorch, Keras trains on one device" if BACKEND == "torch" else "devices is 99, but"
+    message = (
+        "on PyTorch, Keras trains on one device" if BACKEND == "torch" else "devices is 99, but"
+    )
     with pytest.raises(ConfigError, match=message):
         find_devices(99)
 

@@ -68,6 +68,6 @@ def test_tf_config_comes_before_slurm():
         ),
     ],
 )
-def test_variables_that_say_nothing(variables, message):
+def test_missing_or_wrong_variables(variables, message):
     with pytest.raises(ConfigError, match=message):
         Hosts.parse("auto", None, variables)

@@ -71,7 +71,7 @@ def test_weight_decay_and_clipping_are_those_of_keras():
     assert np.linalg.norm(np.concatenate(steps)) == pytest.approx(0.5, rel=1e-5)
 
 
-def test_a_rebuilt_optimizer_goes_on_where_the_first_was():
+def test_a_deserialised_optimizer_continues_like_the_original():
     first = create_optimizer(
         "adamw",
         Schedule("cosine", 0.1, 9, 2),
@@ -112,12 +112,12 @@ def weights(model):
     return [ops.convert_to_numpy(v.value).copy() for v in model.trainable_variables]
 
 
-def test_averages_can_be_had_while_training_goes_on():
+def test_averages_can_be_read_during_training():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(24, 3)).astype("float32"), rng.normal(size=(24, 2)).astype("float32")
     trained, averaged = [], []
 
-    def look(step, logs):
+    def record(step, logs):
         model = watched
         with averaged_weights(model):
             averaged.append(weights(model))
@@ -125,11 +125,13 @@ def test_averages_can_be_had_while_training_goes_on():
 
     watched, plain = small_model(0.8), small_model(None)
     options = dict(batch_size=6, shuffle=False, verbose=0)
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=record)
     watched.fit(x, y, callbacks=[callback], **options)
     plain.fit(x, y, **options)
     for a, b in zip(weights(watched), weights(plain), strict=True):
-        np.testing.assert_array_equal(a, b)  # looking changed nothing, nor did the end of fit
+        np.testing.assert_array_equal(
+            a, b
+        )  # neither reading the averages nor the end of fit changes them
     expected = trained[0]
     for now, average in zip(trained, averaged, strict=True):
         expected = [0.8 * e + 0.2 * w for e, w in zip(expected, now, strict=True)]
@@ -162,7 +164,7 @@ def test_without_averages_the_weights_stay():
             np.testing.assert_array_equal(a, c)
 
 
-def test_weights_come_back_when_the_block_raises():
+def test_weights_are_restored_after_an_error():
     model = small_model(0.9)
     model.train_on_batch(np.ones((2, 3)), np.zeros((2, 2)))
     model.train_on_batch(np.ones((2, 3)), np.zeros((2, 2)))

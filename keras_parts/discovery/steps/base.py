@@ -8,11 +8,14 @@ from keras import ops
 
 from keras_parts.keras_private import DeferredUpdates, loss_tracker
 
-# A mixin: type checkers see the class that it is combined with.
-_Model = keras.Model if TYPE_CHECKING else object
+# Base of a mixin: type checkers see the class that the mixin is combined with.
+if TYPE_CHECKING:
+    from keras import Model
+else:
+    Model = object
 
 
-class NamedLosses(_Model):
+class NamedLosses(Model):
     """Mixin for a `keras.Model` that is trained on several named losses.
 
     The model calls `track_losses` in its constructor and implements `compute_losses`; it must be
@@ -36,7 +39,7 @@ class NamedLosses(_Model):
         `loss_weights`. To be implemented by the model."""
         raise NotImplementedError
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> Any:
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         losses, total, updates = self._run_losses(batch, training=False)
         finite = ops.isfinite(total)

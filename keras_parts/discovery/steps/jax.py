@@ -1,5 +1,7 @@
 """The training step on JAX: a pure function of the state, which is lists of arrays."""
 
+from typing import Any
+
 import jax
 import keras
 from keras import ops
@@ -11,7 +13,7 @@ from keras_parts.keras_private import updated_if
 class TrainStep(NamedLosses):
     """Training step of a model with named losses; a pure function, so that Keras can compile it."""
 
-    def train_step(self, state, data):
+    def train_step(self, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
         trainable, non_trainable, optimizer, metrics = state
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
 
@@ -34,7 +36,9 @@ class TrainStep(NamedLosses):
         logs, metrics = self._pure_metrics(losses, total, finite, batch, metrics)
         return logs, (trainable, non_trainable, optimizer, metrics)
 
-    def test_step(self, state, data):  # type: ignore[override]
+    def test_step(  # type: ignore[override]
+        self, state: Any, data: Any
+    ) -> tuple[dict[str, Any], Any]:
         trainable, non_trainable, metrics = state
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         losses, total, non_trainable, new_metrics = self._pure_losses(

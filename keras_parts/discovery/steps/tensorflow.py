@@ -1,5 +1,7 @@
 """The training step on TensorFlow, on one device or as one of several replicas."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -15,7 +17,7 @@ class TrainStep(OptimizerBuild, NamedLosses):
     before it sums them, so that the step would differ from that of one device.
     """
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, Any]:
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             losses, total, updates = self._run_losses(batch, training=True)

@@ -1,5 +1,7 @@
 """The training step on PyTorch."""
 
+from typing import Any
+
 import keras
 import torch
 
@@ -9,7 +11,7 @@ from keras_parts.discovery.steps.base import NamedLosses, all_finite, nan_unless
 class TrainStep(NamedLosses):
     """Training step of a model with named losses."""
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, Any]:
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         losses, total, updates = self._run_losses(batch, training=True)
         self.zero_grad()

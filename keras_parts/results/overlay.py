@@ -1,0 +1,52 @@
+"""Labels drawn over their image, and the contours between them."""
+
+import math
+
+import numpy as np
+from PIL import Image, ImageChops, ImageFilter
+
+_LINE_COLOUR = (255, 255, 255)
+
+
+def draw_overlay(
+    image: np.ndarray, labels: np.ndarray, colours: Image.Image, *, alpha: float, lines: bool
+) -> Image.Image:
+    """An image under translucent colours.
+
+    Args:
+        image: `(height, width, 3)` uint8 RGB.
+        labels: `(height, width)` uint8, 0 the background.
+        colours: the labels in their colours, black where the background is, mode RGB.
+        alpha: opacity of the colours, 0 (the image alone) to 1.
+        lines: draw the contours between labels.
+
+    Returns:
+        Mode RGB, of the image's size.
+    """
+    picture = Image.fromarray(image)
+    opacity = Image.fromarray((labels > 0).astype(np.uint8) * round(255 * alpha))
+    # Softened inwards only: outside the object the colour to mix in would be black.
+    opacity = ImageChops.darker(opacity, _blurred(opacity, 0.6))
+    picture.paste(colours, mask=opacity)
+    if lines:
+        # About one pixel in 512, so that a line looks the same at any resolution.
+        width = max(1.0, math.sqrt(labels.size) / 512)
+        picture.paste(_LINE_COLOUR, mask=_contours(labels, width))
+    return picture
+
+
+def _blurred(mask, radius):
+    return mask.filter(ImageFilter.GaussianBlur(radius))
+
+
+def _contours(labels, width):
+    """A mask (mode L) of soft lines, about `width` pixels wide, wherever the label changes."""
+    line = np.zeros(labels.shape, bool)
+    line[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    line[:-1] |= labels[:-1] != labels[1:]
+    sigma = width / 2
+    # Blurring lowers a line of one pixel to 1 / (sigma sqrt(2 pi)): scaled up to full opacity.
+    gain = max(1.0, 2.0 * sigma)
+    return _blurred(Image.fromarray(line.astype(np.uint8) * 255), sigma).point(
+        lambda value: min(255, round(value * gain))
+    )
