@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_parts.errors import DataError
-from keras_parts.ops import part_means, prominence, downsample_aligned
+from keras_parts.ops import downsample_aligned, part_means, prominence
 from keras_parts.ops.kmeans import kmeans
 
 _POSITIONS = 60_000

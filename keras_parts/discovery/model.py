@@ -15,10 +15,10 @@ from keras_parts.discovery.views import Tensor, Views
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.ops import (
     colour_jitter,
+    downsample_aligned,
     grid_sample,
     prominence,
     random_source_points,
-    downsample_aligned,
     resize_aligned,
     rgb_to_lab,
     split_background,
