@@ -276,6 +276,15 @@ def test_palette_is_the_callers_own():
     assert part_palette(3).any()
 
 
+def test_repr_is_short_and_names_the_parts_in_the_image():
+    labels = np.zeros((30, 40), int)
+    labels[:10, :10] = 2
+    parts = Parts(logits_of(labels, 3), names=("head", "wing", "tail"))
+    assert parts.present == [2]
+    assert repr(parts) == "<Parts 40x30, K=3: wing (100 pixels)>"
+    assert repr(Parts(logits_of(0 * labels, 3))) == "<Parts 40x30, K=3: no foreground>"
+
+
 def test_contact_sheet_places_images_in_rows():
     wide = np.zeros((10, 20, 3), np.uint8)
     wide[:] = (255, 0, 0)
