@@ -1,4 +1,4 @@
-"""What segmenters are put together of: a table of architectures by name, open to one's own."""
+"""Architectures of segmenters by name; `register` adds one with a backbone of one's own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _OUTPUT_STRIDES = {8, 16}
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a segmenter is put together.
+    """A backbone, a head, and how images come to them.
 
     Attributes:
         backbone: `(output_stride, outputs) -> Backbone` with random weights, called by keyword.
@@ -106,10 +106,10 @@ def register(
     image_size: int,
     **options: Any,
 ) -> Architecture:
-    """Make a backbone of one's own an architecture of segmenters, in this process.
+    """Register a backbone of one's own as an architecture of segmenters, in this process.
 
-    From then on, `SegmenterConfig(architecture=name)`, recipes, and loading what was saved with it
-    work; another process that loads it registers it first. A name may be registered again.
+    From then on, the name works in `SegmenterConfig`, in recipes and for loading saved segmenters.
+    Another process registers it before it loads such a segmenter. A name may be registered again.
 
     Args:
         name: of the architecture; it is saved with segmenters.

@@ -1,7 +1,7 @@
-"""From an image to its parts: the one path that everything takes which segments images.
+"""From an image to its parts: all code that segments images goes through a `Predictor`.
 
-An image becomes one or more inputs of the network (`prepare`), the network computes logits for
-batches of inputs of one shape (`predict`), and these become the parts of the image (`combine`).
+`prepare` makes one or more inputs of an image, `predict` computes the network's outputs for a batch
+of inputs of one shape, and `combine` makes the outputs for one image its `Parts`.
 """
 
 import time
