@@ -21,7 +21,7 @@ Example:
     >>> model = Regression()
     >>> model.compile("sgd")
     >>> batch = {"x": np.ones((4, 3), "float32"), "y": np.ones((4, 1), "float32")}
-    >>> history = model.fit(iter([(batch,)]), steps_per_epoch=1, verbose=0).history
+    >>> history = model.fit(((each,) for each in [batch]), verbose=0).history
     >>> sorted(history)
     ['error', 'loss', 'skipped_steps']
 """
