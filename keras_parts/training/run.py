@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -103,23 +104,13 @@ def train(
         (1, 'runs/toy/segmenter')
     """
     placement = find_devices(devices, hosts)
-    placement.check_batch(recipe.batch_size)
-    interval = math.ceil(recipe.steps / _INTERVALS)
-    intervals = math.ceil(recipe.steps / interval)
-    check_execution(recipe.steps_per_execution, interval)
-    check_recipe(recipe)
-    check_dataset(dataset)
+    intervals = LogIntervals.of(recipe.steps)
     folder = RunFolder(output)
-    if resume or placement.is_leader:
-        folder.check_available(overwrite=overwrite, resume=resume)
-    if resume:
-        folder.check_settings(recipe.to_json(), complete=_completed)
-
+    _check(recipe, dataset, folder, placement, intervals, overwrite=overwrite, resume=resume)
     keras.utils.set_random_seed(recipe.seed)
+    progress = progress and placement.is_leader
     with precision_policy(recipe.precision), ExitStack() as stack:
-        discovery, batches = _prepare(
-            recipe, dataset, placement, interval * intervals, progress and placement.is_leader
-        )
+        discovery, batches = _prepare(recipe, dataset, placement, intervals.steps, progress)
         if placement.is_leader and not resume:
             folder = RunFolder.create(output, overwrite=overwrite)
             stack.enter_context(folder.removed_if_empty())
@@ -128,18 +119,18 @@ def train(
         checkpoints = Checkpoints(folder.checkpoints, exclude=[teacher] if teacher else [])
         with placement.scope():
             done = _restore(checkpoints, discovery, folder, placement.is_leader) if resume else 0
-        callbacks = _callbacks(
-            folder, recipe, discovery, placement, dataset, checkpoints, intervals, progress
-        )
         started = time.perf_counter()
-        if done < interval * intervals:
+        if done < intervals.steps:
+            callbacks = _callbacks(
+                folder, recipe, discovery, placement, dataset, checkpoints, intervals, progress
+            )
             placement.fit(
                 discovery,
                 batches,
                 done,
-                steps_per_epoch=interval,
-                initial_epoch=done // interval,
-                epochs=intervals,
+                steps_per_epoch=intervals.length,
+                initial_epoch=done // intervals.length,
+                epochs=intervals.count,
                 shuffle=False,
                 verbose=0,
                 callbacks=callbacks if placement.is_leader else [],
@@ -148,7 +139,57 @@ def train(
         if placement.is_leader:
             with trained_segmenter(discovery, placement) as segmenter:
                 segmenter.save_preset(folder.segmenter)
-    return _summary(folder, recipe, placement, seconds, interval * intervals - done)
+    return _summary(folder, recipe, placement, seconds, intervals.steps - done)
+
+
+@dataclass(frozen=True)
+class LogIntervals:
+    """The log intervals of a run.
+
+    Attributes:
+        length: steps in each.
+        count: number of intervals.
+
+    Example:
+        >>> from keras_parts.training.run import LogIntervals
+        >>> LogIntervals.of(240), LogIntervals.of(5), LogIntervals.of(100).steps
+        (LogIntervals(length=6, count=40), LogIntervals(length=1, count=5), 102)
+    """
+
+    length: int
+    count: int
+
+    @classmethod
+    def of(cls, steps: int) -> "LogIntervals":
+        """Those of a run of at least `steps` steps."""
+        length = math.ceil(steps / _INTERVALS)
+        return cls(length, math.ceil(steps / length))
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.length * self.count
+
+
+def _check(
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: RunFolder,
+    devices: Devices,
+    intervals: LogIntervals,
+    *,
+    overwrite: bool,
+    resume: bool,
+) -> None:
+    """All checks that need neither a network nor the teacher features."""
+    devices.check_batch(recipe.batch_size)
+    check_execution(recipe.steps_per_execution, intervals.length)
+    check_recipe(recipe)
+    check_dataset(dataset)
+    if resume or devices.is_leader:
+        folder.check_available(overwrite=overwrite, resume=resume)
+    if resume:
+        folder.check_settings(recipe.to_json(), complete=_completed)
 
 
 def _prepare(
@@ -234,10 +275,10 @@ def _callbacks(
     devices: Devices,
     dataset: Dataset,
     checkpoints: Checkpoints,
-    intervals: int,
+    intervals: LogIntervals,
     progress: bool,
 ) -> list[keras.callbacks.Callback]:
-    every = max(1, intervals // _SHEETS)
+    every = max(1, intervals.count // _SHEETS)
     callbacks = [
         MetricsLog(folder, recipe.batch_size),
         LossCurves(folder, every),
