@@ -16,6 +16,15 @@ from keras_parts.ops.pooling import l2_normalise, part_masks, part_sums
 from keras_parts.ops.replicas import gather_rows, own_rows, sum_over_replicas, uniform_rows
 from keras_parts.ops.resampling import resize_aligned, resized_squared_norm
 
+__all__ = [
+    "balance",
+    "cluster_cross_entropy",
+    "contrastive",
+    "equivariance",
+    "feature_consistency",
+    "foreground_cross_entropy",
+    "visual_consistency",
+]
 Tensor = Any
 """A tensor of the running backend, or a NumPy array."""
 
