@@ -37,6 +37,7 @@ def bootstrap_intervals(
 
     Example:
         >>> from keras_parts import data, metrics
+        >>> from keras_parts.metrics import bootstrap_intervals
         >>> animals = data.load("toy", "test", count=6)
         >>> model = metrics.colour_baseline(animals, 2)
         >>> result = metrics.PROTOCOLS["pixels-foreground"](model, animals, 2)

@@ -24,6 +24,7 @@ def nmi(counts: ArrayLike) -> float:
         DataError: `counts` is no such table.
 
     Example:
+        >>> from keras_parts.metrics import nmi
         >>> nmi([[5, 0], [0, 5]]), nmi([[5, 5], [5, 5]])
         (1.0, 0.0)
     """
@@ -51,6 +52,7 @@ def ari(counts: ArrayLike) -> float:
         DataError: `counts` is no such table.
 
     Example:
+        >>> from keras_parts.metrics import ari
         >>> ari([[5, 0], [0, 5]]), ari([[5, 5], [0, 0]])
         (1.0, 0.0)
     """

@@ -23,6 +23,7 @@ class ContingencyTable:
         ConfigError: one of the sizes is below 1.
 
     Example:
+        >>> from keras_parts.metrics import ContingencyTable
         >>> table = ContingencyTable(2, 3)
         >>> table.update([0, 0, 1], [2, 2, 0]).counts.tolist()
         [[0, 0, 2], [1, 0, 0]]

@@ -33,6 +33,7 @@ class Evaluation:
 
     Example:
         >>> from keras_parts import data, metrics
+        >>> from keras_parts.metrics import Evaluation
         >>> train = data.load("toy", "train", count=4)
         >>> evaluation = Evaluation(data.load("toy", "test", count=4), train=train)
         >>> (runs,) = evaluation.baselines(["kmeans-colour"], 2)
@@ -203,6 +204,7 @@ def evaluate(
 
     Example:
         >>> from keras_parts import data, metrics
+        >>> from keras_parts.metrics import evaluate
         >>> animals = data.load("toy", "test", count=4)
         >>> model = metrics.colour_baseline(animals, 2)
         >>> report = evaluate(model, animals, 2, ["pixels-full-given"], progress=False)
@@ -230,6 +232,7 @@ def needs_train_split(dataset: Dataset, protocols: Sequence[str] | None = None) 
 
     Example:
         >>> from keras_parts import data
+        >>> from keras_parts.metrics import needs_train_split
         >>> needs_train_split(data.load("toy", "test", count=2), ["cub-landmarks-given"])
         True
     """

@@ -24,6 +24,7 @@ class LandmarkData(NamedTuple):
 
     Example:
         >>> import numpy as np
+        >>> from keras_parts.metrics import LandmarkData
         >>> data = LandmarkData(np.zeros((5, 4, 2)), np.zeros((5, 15, 2)), np.ones((5, 15), bool))
         >>> data.visible.shape
         (5, 15)
@@ -55,6 +56,7 @@ def landmark_error(train: LandmarkData, test: LandmarkData) -> float:
 
     Example:
         >>> import numpy as np
+        >>> from keras_parts.metrics import LandmarkData, landmark_error
         >>> centres = np.random.default_rng(0).random((30, 4, 2))
         >>> data = LandmarkData(centres, centres[:, :2] / 2, np.ones((30, 2), bool))
         >>> round(landmark_error(data, data), 6)
@@ -114,6 +116,7 @@ def soft_centres(logits: ArrayLike, foreground: ArrayLike | None = None) -> np.n
 
     Example:
         >>> import numpy as np
+        >>> from keras_parts.metrics import soft_centres
         >>> soft_centres(np.zeros((5, 9, 2))).tolist()
         [[4.0, 2.0], [4.0, 2.0]]
     """

@@ -35,6 +35,7 @@ class PartMeaning:
         share: of all observations.
 
     Example:
+        >>> from keras_parts.metrics import PartMeaning
         >>> print(PartMeaning(1, "head", (("beak", 0.95),), 0.2))
         part 1: head (beak 95 %)
     """
@@ -76,7 +77,7 @@ def part_meanings(result: Result, info: DatasetInfo) -> tuple[PartMeaning, ...]:
     Example:
         >>> import numpy as np
         >>> from keras_parts.data import DatasetInfo
-        >>> from keras_parts.metrics import Result
+        >>> from keras_parts.metrics import Result, part_meanings
         >>> bird = DatasetInfo("bird", landmarks=("beak", "left wing", "right wing"))
         >>> table = np.array([[9, 1], [0, 8], [2, 6]])
         >>> result = Result({"FG-NMI": 50.0}, 10, 26, counts=table, labels=bird.landmarks)
@@ -129,6 +130,7 @@ def report_meanings(report: Report | Runs, info: DatasetInfo) -> tuple[PartMeani
 
     Example:
         >>> from keras_parts import data, metrics
+        >>> from keras_parts.metrics import report_meanings
         >>> animals = data.load("toy", "test", count=4)
         >>> report = metrics.evaluate(metrics.colour_baseline(animals, 2), animals, 2)
         >>> [meaning.part for meaning in report_meanings(report, animals.info)]
@@ -160,7 +162,7 @@ def confusion_picture(
 
     Example:
         >>> import numpy as np
-        >>> from keras_parts.metrics import Result
+        >>> from keras_parts.metrics import Result, confusion_picture
         >>> table = np.array([[9, 1], [0, 8]])
         >>> result = Result({"FG-NMI": 50.0}, 10, 18, counts=table, labels=("beak", "tail"))
         >>> confusion_picture(result).mode

@@ -31,6 +31,7 @@ class Published:
         split: what it was measured on.
 
     Example:
+        >>> from keras_parts.metrics import published_values
         >>> entry = published_values("cub", 4, "cub-foreground")[0]
         >>> entry.method, entry.metric, entry.value
         ('image midpoint', 'FG-NMI', 0)
@@ -70,6 +71,7 @@ def published_values(
         The values in the order of the papers' tables; empty if none are known.
 
     Example:
+        >>> from keras_parts.metrics import published_values
         >>> [entry.value for entry in published_values("cub", 4, "cub-foreground")
         ...  if entry.method == "SCOPS"]
         [39.1, 17.9]

@@ -119,6 +119,7 @@ class Runs:
 
     Example:
         >>> from keras_parts import data, metrics
+        >>> from keras_parts.metrics import Runs
         >>> animals = data.load("toy", "test", count=4)
         >>> models = [metrics.colour_baseline(animals, 2, seed) for seed in (0, 1)]
         >>> runs = Runs([metrics.evaluate(model, animals, 2) for model in models])

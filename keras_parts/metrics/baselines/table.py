@@ -76,6 +76,7 @@ def baseline_named(name: str) -> Baseline:
         ConfigError: there is none of this name.
 
     Example:
+        >>> from keras_parts.metrics import baseline_named
         >>> baseline_named("kmeans-colour").title
         'k-means on Lab colour'
     """
