@@ -1,9 +1,9 @@
-"""Samples/s of the input pipeline, stage by stage, beside what a training step eats.
+"""Samples/s of the input pipeline, stage by stage, compared with what a training step needs.
 
-Each stage contains those before it: decoding a sample, cutting its crop out, making a batch of
-such (first the way of crops that change, then that of crops that are kept, then with the cached
-features), and the batches computed ahead in threads. Pictures are drawn, written as JPEG and read
-again through the reader of folders; with `--dataset` they are those of any data set.
+Each stage contains the previous ones: decoding a sample, cropping it, making a batch of crops (with
+jitter; without jitter, from memory; with cached features too), and computing batches ahead in
+threads. Drawn images are written as JPEG and read back by the reader of folders; `--dataset` takes
+any other data set.
 
     python benchmarks/data.py
     python benchmarks/data.py --dataset cub --data-dir ~/datasets/CUB_200_2011 --step 0.8
@@ -26,10 +26,10 @@ from keras_parts.data.crops import CropSettings, object_crop
 from keras_parts.data.features import FeatureCache
 from keras_parts.data.prefetch import computed_ahead
 
-CELLS, CHANNELS = 21, 432  # of the default teacher's features
+POSITIONS, CHANNELS = 21, 432  # a side, of the default teacher's features
 
 
-def write_pictures(folder, number, size):
+def write_images(folder, number, size):
     """Drawn animals as JPEG files, each with a mask."""
     for name in ("images", "masks"):
         (folder / name).mkdir()
@@ -43,26 +43,41 @@ def write_pictures(folder, number, size):
 
 
 def stages(dataset, options):
-    """`{name: function of a number that takes so many samples}`."""
+    """`{name: function of a number of samples that processes them}`."""
     size, batch_size = options.size, options.batch
-    moving, still = CropSettings(), CropSettings(jitter=0.0)
+    jittered, fixed = CropSettings(), CropSettings(jitter=0.0)
     rng = np.random.default_rng(0)
 
     def batches(crops, features=None, cache_bytes=2**31):
-        return Batches(dataset, crops, batch_size, size, 0, features, cache_bytes, options.workers)
+        return Batches(
+            dataset,
+            crops,
+            batch_size=batch_size,
+            image_size=size,
+            features=features,
+            cache_bytes=cache_bytes,
+            workers=options.workers,
+        )
 
     def teacher(images):
-        return np.zeros((len(images), CELLS, CELLS, CHANNELS), np.float32)
+        return np.zeros((len(images), POSITIONS, POSITIONS, CHANNELS), np.float32)
 
     folder = tempfile.mkdtemp()
     features = FeatureCache(
-        dataset, still, size, teacher, "zeros", symmetric=True, folder=folder, progress=False
+        dataset,
+        fixed,
+        image_size=size,
+        teacher=teacher,
+        fingerprint="zeros",
+        symmetric=True,
+        folder=folder,
+        progress=False,
     )
-    fresh, jittered, kept = batches(moving, cache_bytes=0), batches(moving), batches(still)
-    cached = batches(still, features)
-    for each in (jittered, kept, cached):
+    uncached, decoded = batches(jittered, cache_bytes=0), batches(jittered)
+    cropped, with_features = batches(fixed), batches(fixed, features)
+    for source in (decoded, cropped, with_features):
         for step in range(len(dataset) // batch_size + 1):
-            each.batch(step)  # fills the memory
+            source.batch(step)  # fills the cache
     steps = count()
 
     def by_sample(function):
@@ -81,28 +96,28 @@ def stages(dataset, options):
 
     return {
         "decode": by_sample(lambda i: dataset[i]),
-        "decode, crop": by_sample(lambda i: object_crop(dataset[i], moving, size, rng)),
-        "batch: decode, random crop": by_batch(fresh),
-        "batch: decoded in memory, random crop": by_batch(jittered),
-        "batch: crops in memory": by_batch(kept),
-        "batch: crops in memory, cached features": by_batch(cached),
-        f"decode, random crop, {options.workers} threads": ahead(fresh),
-        f"crops in memory, cached features, {options.workers} threads": ahead(cached),
+        "decode, crop": by_sample(lambda i: object_crop(dataset[i], jittered, size, rng)),
+        "batch: decode, random crop": by_batch(uncached),
+        "batch: decoded in memory, random crop": by_batch(decoded),
+        "batch: crops in memory": by_batch(cropped),
+        "batch: crops in memory, cached features": by_batch(with_features),
+        f"decode, random crop, {options.workers} threads": ahead(uncached),
+        f"crops in memory, cached features, {options.workers} threads": ahead(with_features),
     }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", help="a data set; drawn pictures without it")
+    parser.add_argument("--dataset", help="a data set; by default drawn images")
     parser.add_argument("--data-dir")
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--size", type=int, default=257)
-    parser.add_argument("--pictures", type=int, default=48)
-    parser.add_argument("--picture-size", type=int, default=500)
+    parser.add_argument("--images", type=int, default=48)
+    parser.add_argument("--drawn-size", type=int, default=500)
     parser.add_argument("--samples", type=int, default=96, help="in each measurement")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2, help="threads")
-    parser.add_argument("--step", type=float, help="seconds that a step takes")
+    parser.add_argument("--step", type=float, help="duration of a training step in seconds")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +125,7 @@ def main():
             settings = {"data_dir": options.data_dir} if options.data_dir else {}
             dataset = data.load(options.dataset, "train", **settings)
         else:
-            dataset = write_pictures(Path(folder), options.pictures, options.picture_size)
+            dataset = write_images(Path(folder), options.images, options.drawn_size)
         functions = stages(dataset, options)
         clock = {name: [] for name in functions}
         processor = {name: [] for name in functions}
@@ -124,20 +139,20 @@ def main():
     print_machine()
     print(
         f"{dataset.info.name}, crops of {options.size} x {options.size}, batches of "
-        f"{options.batch}; median (range) of {options.repeats} times {options.samples} samples.\n"
+        f"{options.batch}; median (range) of {options.repeats} runs of {options.samples} samples.\n"
     )
-    columns = ["stage", "wall-clock ms a sample", "processor ms a sample", "samples/s"]
+    columns = ["stage", "wall-clock ms per sample", "processor ms per sample", "samples/s"]
     columns.append("samples/s of processor time")
-    appetite = options.batch / options.step if options.step else None
-    if appetite:
-        columns.append(f"beside a step's {appetite:.1f} images/s")
+    needed = options.batch / options.step if options.step else None
+    if needed:
+        columns.append(f"relative to the {needed:.1f} images/s of a step")
     rows = []
     for name in functions:
         wall, used = Times(tuple(clock[name])), Times(tuple(processor[name]))
         row = [name, wall.cell(1000, 3), used.cell(1000, 3), f"{1 / wall.median:.0f}"]
         row.append(f"{1 / max(used.median, 1e-9):.0f}")
-        if appetite:
-            row.append(f"{1 / wall.median / appetite:.1f} x")
+        if needed:
+            row.append(f"{1 / wall.median / needed:.1f} x")
         rows.append(row)
     print_table(columns, rows)
 

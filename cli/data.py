@@ -1,26 +1,45 @@
-"""keras-parts data; and the options that name a data set, for all commands that read one."""
+"""The command `keras-parts data`, and the options that choose a data set, for other commands."""
 
 import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from keras_parts.cli.options import CommandResult, given, output_options
 
+if TYPE_CHECKING:
+    from keras_parts.data import Dataset
 
-def data_options(command):
-    """--dataset and what belongs to it.
 
-    The command takes `data`, a function `data(split) -> Dataset` with the attributes `name` and
-    `settings`, the options of the reader.
+@dataclass(frozen=True)
+class ChosenDataset:
+    """The data set of a command: called with the name of a split, it loads that.
+
+    Attributes:
+        name: of the data set.
+        settings: the options of its reader.
     """
 
+    name: str
+    settings: dict[str, Any]
+
+    def __call__(self, split: str) -> "Dataset":
+        from keras_parts.data import load
+
+        return load(self.name, split, **self.settings)
+
+
+def data_options(command):
+    """Add --dataset and the options of its reader; the command takes `data`, a `ChosenDataset`."""
+
     @click.option("--dataset", required=True, metavar="NAME", help="See `data list`.")
-    @click.option("--data-dir", metavar="DIR", help="Where the data set lies.")
+    @click.option("--data-dir", metavar="DIR", help="Folder of the data set.")
     @click.option(
         "--masks",
         metavar="DIR",
-        help="folder: masks named as the images are, 'alpha' for the images' own opacity, or a "
-        "COCO JSON.",
+        help="folder: a folder of masks with the names of the images, 'alpha' for the images' own "
+        "opacity, or a COCO JSON file.",
     )
     @click.option("--skip-bad", is_flag=True, help="folder: leave out images with a problem.")
     @click.option(
@@ -34,14 +53,7 @@ def data_options(command):
     def run(dataset, data_dir, masks, skip_bad, data_settings, **options):
         settings = given(data_dir=data_dir, masks=masks, skip_bad=skip_bad or None)
         settings |= _parsed(data_settings)
-
-        def data(split):
-            from keras_parts.data import load
-
-            return load(dataset, split, **settings)
-
-        data.name, data.settings = dataset, settings
-        return command(data=data, **options)
+        return command(data=ChosenDataset(dataset, settings), **options)
 
     return run
 
@@ -66,15 +78,20 @@ def data():
 @data.command("list")
 @output_options
 def list_datasets(quiet):
-    """List the data sets and the truth that each has."""
-    from keras_parts.data import DATASETS
-    from keras_parts.data.catalogue import about
+    """List the data sets and their annotations."""
+    from keras_parts.data import DATASETS, about
 
     known = [about(name) for name in DATASETS]
-    width = max(len(one.name) for one in known)
-    truth = max(len(one.truth) for one in known)
-    lines = [f"{one.name:<{width}}  {one.truth:<{truth}}  {one.title}" for one in known]
-    rows = [{"name": one.name, "title": one.title, "truth": one.truth} for one in known]
+    names = max(len(described.name) for described in known)
+    annotations = max(len(described.annotations) for described in known)
+    lines = [
+        f"{described.name:<{names}}  {described.annotations:<{annotations}}  {described.title}"
+        for described in known
+    ]
+    rows = [
+        {"name": described.name, "title": described.title, "annotations": described.annotations}
+        for described in known
+    ]
     return CommandResult({"datasets": rows}, "\n".join(lines))
 
 
@@ -82,57 +99,58 @@ def list_datasets(quiet):
 @click.argument("name")
 @output_options
 def info(name, quiet):
-    """Tell the licence of a data set, how to obtain it, its splits and options."""
+    """Show the licence of a data set, how to obtain it, its splits and options."""
     from dataclasses import asdict
 
-    from keras_parts.data.catalogue import about
+    from keras_parts.data import about
 
-    one = about(name)
+    described = about(name)
     sections = [
-        one.title,
-        one.description,
-        f"Truth: {one.truth}",
-        f"Splits: {', '.join(one.splits)}",
-        f"Licence: {one.licence}",
-        f"How to obtain it: {one.how_to_obtain}",
-        f"Options (--data-option NAME=VALUE):\n{one.options}",
+        described.title,
+        described.description,
+        f"Annotations: {described.annotations}",
+        f"Splits: {', '.join(described.splits)}",
+        f"Licence: {described.licence}",
+        f"How to obtain it: {described.how_to_obtain}",
+        f"Options (--data-option NAME=VALUE):\n{described.options}",
     ]
-    return CommandResult(asdict(one), "\n\n".join(filter(None, sections)))
+    return CommandResult(asdict(described), "\n\n".join(filter(None, sections)))
 
 
 @data.command("check")
 @data_options
-@click.option("--split", default="all", show_default=True, help="Split to read.")
+@click.option("--split", default="all", show_default=True, help="Split to check.")
 @output_options
 def check(data, split, quiet):
-    """Read everything and report every problem, with file and line.
+    """Read a data set completely and report every problem, with file and line.
 
-    The exit code is 3 where there are problems. What a partial copy lacks is noted, and is none.
+    The exit code is 3 if there are problems. Classes that a partial copy lacks are noted, but are
+    no problem.
     """
     from keras_parts.cli.group import FAILED, SOME_FAILED
-    from keras_parts.data.catalogue import about
-    from keras_parts.data.check import check as read_all
+    from keras_parts.data import about
+    from keras_parts.data.check import check as check_dataset
 
     if split not in about(data.name).splits and split == "all":
         split = "train"
-    report = read_all(data.name, split, progress=not quiet, **data.settings)
-    content = {"dataset": data.name, "split": split, "samples": report.samples}
+    report = check_dataset(data.name, split, progress=not quiet, **data.settings)
+    content = {"dataset": data.name, "split": split, "samples": report.num_samples}
     content |= {"problems": list(report.problems), "notes": list(report.notes)}
     count = len(report.problems)
     found = "no problem" if not count else "1 problem" if count == 1 else f"{count} problems"
-    lines = [f"{data.name}, split {split}: {report.samples:,} samples read, {found}."]
-    code = 0 if not count else SOME_FAILED if report.samples else FAILED
+    lines = [f"{data.name}, split {split}: {report.num_samples:,} samples read, {found}."]
+    code = 0 if not count else SOME_FAILED if report.num_samples else FAILED
     return CommandResult(content, "\n".join([*report.problems, *report.notes, *lines]), code)
 
 
 @data.command("show")
 @data_options
-@click.option("--split", default="train", show_default=True, help="Split to take samples from.")
+@click.option("--split", default="train", show_default=True, help="Split of the samples.")
 @click.option("--count", default=16, show_default=True, type=click.IntRange(1), metavar="N")
-@click.option("--output", "-o", required=True, metavar="FILE", help="The picture to write.")
+@click.option("--output", "-o", required=True, metavar="FILE", help="Image file to write.")
 @output_options
 def show(data, split, count, output, quiet):
-    """Draw samples with their boxes, masks and keypoints, to look at."""
+    """Draw samples with their boxes, masks and keypoints."""
     from keras_parts.data.sample_sheet import sample_sheet
     from keras_parts.results.pictures import save_picture
 
@@ -150,22 +168,22 @@ def show(data, split, count, output, quiet):
 
 @data.command("prepare")
 @click.argument("name")
-@click.option("--data-dir", metavar="DIR", help="The data as they were downloaded.")
-@click.option("--output", "-o", metavar="DIR", help="Folder for what is made of them.")
+@click.option("--data-dir", metavar="DIR", help="The data as downloaded.")
+@click.option("--output", "-o", metavar="DIR", help="Folder of the prepared data.")
 @output_options
 def prepare(name, data_dir, output, quiet):
-    """Bring a data set into the form that is read fastest, downloading what may be downloaded.
+    """Convert a data set to the form that is read fastest, after downloading it where possible.
 
-    cub_parts: downloads the archives (or takes them from --data-dir), verifies and packs them.
-    celebamask: makes one label map of each face's masks. Others are read as they come.
+    cub_parts: download the archives (or take them from --data-dir), verify and pack them.
+    celebamask: make one label map of each face's masks. Other data sets need no preparation.
     """
     from keras_parts.cli.group import NOTHING_TO_DO
-    from keras_parts.data.catalogue import about
+    from keras_parts.data import about
     from keras_parts.data.preparation import PREPARATIONS
 
-    one = about(name)
+    described = about(name)
     if name not in PREPARATIONS:
-        text = f"{name} is read as it comes: there is nothing to prepare. {one.how_to_obtain}"
+        text = f"{name} needs no preparation. How to obtain it: {described.how_to_obtain}"
         return CommandResult({"dataset": name, "samples": 0}, text, NOTHING_TO_DO)
     samples, folder = PREPARATIONS[name](data_dir, output, progress=not quiet)
     content = {"dataset": name, "output": str(folder), "samples": samples}

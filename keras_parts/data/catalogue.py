@@ -1,44 +1,56 @@
-"""Every data set by name: its reader, and what is known of it without reading it."""
+"""Every data set by name: its reader, and what is known about it without reading it."""
 
 import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 from keras_parts.data.dataset import Dataset
 from keras_parts.errors import ConfigError
 
+_READERS = "keras_parts.data.readers"
+# One line a data set: the module of its reader, which has a `SOURCE`, and the reader's function.
 _LOADERS = {
     "toy": ("keras_parts.data.toy.dataset", "load_toy"),
-    "cub": ("keras_parts.data.readers.cub", "load_cub"),
-    "cub_parts": ("keras_parts.data.readers.cub_parts", "load_cub_parts"),
-    "folder": ("keras_parts.data.readers.folder", "load_folder"),
-    "deepfashion": ("keras_parts.data.readers.deepfashion", "load_deepfashion"),
-    "pascal_part": ("keras_parts.data.readers.pascal_part", "load_pascal_part"),
-    "celebamask": ("keras_parts.data.readers.celebamask", "load_celebamask"),
-    "clothing_co_parsing": (
-        "keras_parts.data.readers.clothing_co_parsing",
-        "load_clothing_co_parsing",
-    ),
+    "cub": (f"{_READERS}.cub", "load_cub"),
+    "cub_parts": (f"{_READERS}.cub_parts", "load_cub_parts"),
+    "folder": (f"{_READERS}.folder", "load_folder"),
+    "deepfashion": (f"{_READERS}.deepfashion", "load_deepfashion"),
+    "pascal_part": (f"{_READERS}.pascal_part", "load_pascal_part"),
+    "celebamask": (f"{_READERS}.celebamask", "load_celebamask"),
+    "clothing_co_parsing": (f"{_READERS}.clothing_co_parsing", "load_clothing_co_parsing"),
 }
-DATASETS = tuple(_LOADERS)
+DATASETS: tuple[str, ...] = tuple(_LOADERS)
+"""The names of all data sets."""
 
 
-def load(name: str, split: str, data_dir: str | PathLike | None = None, **options) -> Dataset:
-    """A data set by name.
+def load(name: str, split: str, data_dir: str | PathLike | None = None, **options: Any) -> Dataset:
+    """Load a split of a data set.
 
     Args:
-        name: out of `DATASETS`: "toy" (drawn by the program), "cub" (CUB-200-2011), "folder" (one's
-            own images), ...; see `keras_parts.data.catalogue.about`.
-        split: "train", "test", or "fit" and "validation", a fixed partition of "train" for
-            choosing settings; a reader may have more.
-        data_dir: where the data lie; None for the usual place, if the reader knows one.
-        options: the reader's own, see `cub.load_cub`, `folder.load_folder` and so on.
+        name: one of `DATASETS`: "toy" (drawn by the program), "cub" (CUB-200-2011), "folder" (your
+            own images), ...
+        split: "train", "test", or "fit" and "validation", two fixed parts of "train" for choosing
+            settings; a reader may have more.
+        data_dir: folder of the data; None for the usual one, where the reader knows one.
+        options: options of the reader, see `about(name).options`.
+
+    Returns:
+        A lazy sequence of `Sample`s.
 
     Raises:
         ConfigError: the name, the split or an option is unknown.
-        DataError: the data are not there, or damaged.
+        DataError: the data are missing or damaged.
+
+    Example:
+        >>> from keras_parts import data
+        >>> dataset = data.load("toy", "test", count=5)
+        >>> dataset
+        <ToyDataset 'toy', split 'test', 5 samples, licence: Apache-2.0>
+        >>> dataset[0].image.shape, dataset[0].part_labels.shape
+        ((161, 161, 3), (161, 161))
     """
     function = loader(name)
     if data_dir is not None:
@@ -47,7 +59,9 @@ def load(name: str, split: str, data_dir: str | PathLike | None = None, **option
         inspect.signature(function).bind(split, **options)
     except TypeError as error:
         raise ConfigError(f"{name}: {error}") from None
-    return function(split, **options)
+    dataset = function(split, **options)
+    dataset.split = split
+    return dataset
 
 
 def loader(name: str) -> Callable[..., Dataset]:
@@ -55,6 +69,11 @@ def loader(name: str) -> Callable[..., Dataset]:
 
     Raises:
         ConfigError: there is no data set of this name.
+
+    Example:
+        >>> from keras_parts import data
+        >>> data.loader("toy").__name__
+        'load_toy'
     """
     if name not in _LOADERS:
         raise ConfigError(f"no data set is called {name!r}: choose from {', '.join(DATASETS)}")
@@ -63,23 +82,23 @@ def loader(name: str) -> Callable[..., Dataset]:
 
 
 @dataclass(frozen=True)
-class About:
-    """A data set, as it is told to a user.
+class DatasetDescription:
+    """A data set described for users.
 
     Attributes:
         name: as `keras_parts.data.load` takes it.
         title: one line.
-        truth: what there is besides images.
-        splits: their names.
-        licence: the terms of the images and their truth.
+        annotations: what there is besides images.
+        splits: names of the splits.
+        licence: the terms of the images and their annotations.
         how_to_obtain: what a user does to get the data.
-        description: the layout that is read, and the paper.
-        options: what the reader takes, with explanations.
+        description: the folder layout, and the paper.
+        options: the reader's options with explanations.
     """
 
     name: str
     title: str
-    truth: str
+    annotations: str
     splits: tuple[str, ...]
     licence: str
     how_to_obtain: str
@@ -87,43 +106,30 @@ class About:
     options: str
 
 
-_TRUTH = {
-    "toy": "masks, part labels, keypoints",
-    "cub": "masks, 15 keypoints, boxes, species",
-    "cub_parts": "masks, 15 keypoints, boxes, species",
-    "folder": "masks, part labels or keypoints if given",
-    "deepfashion": "15 part labels",
-    "pascal_part": "part labels, ten classes",
-    "celebamask": "18 part labels",
-    "clothing_co_parsing": "58 part labels",
-}
-_TOY = {
-    "SPLITS": ("train", "test", "fit", "validation"),
-    "LICENCE": "Apache-2.0",
-    "HOW_TO_OBTAIN": "it is drawn by keras_parts itself",
-}
-
-
-def about(name: str) -> About:
-    """What is known of a data set.
+def about(name: str) -> DatasetDescription:
+    """Describe a data set, from its reader's `SOURCE` and docstrings.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is no data set of this name.
+
+    Example:
+        >>> from keras_parts import data
+        >>> data.about("toy").annotations
+        'masks, part labels, keypoints'
     """
-    if name not in DATASETS:
-        raise ConfigError(f"no data set is called {name!r}: choose from {', '.join(DATASETS)}")
-    load = loader(name)
-    module = importlib.import_module(load.__module__)
-    title, _, description = inspect.getdoc(module).partition("\n\n")
-    fixed = {key: getattr(module, key, _TOY.get(key)) for key in _TOY}
-    _, _, options = inspect.getdoc(load).partition("Args:\n")
-    return About(
+    function = loader(name)
+    module = importlib.import_module(function.__module__)
+    title, _, description = (inspect.getdoc(module) or "").partition("\n\n")
+    _, _, options = (inspect.getdoc(function) or "").partition("Args:\n")
+    for section in ("Returns:", "Raises:", "Example:"):
+        options = options.partition(f"\n\n{section}")[0]
+    return DatasetDescription(
         name=name,
         title=" ".join(title.replace("`", "").split()),
-        truth=_TRUTH[name],
-        splits=fixed["SPLITS"],
-        licence=fixed["LICENCE"],
-        how_to_obtain=fixed["HOW_TO_OBTAIN"],
+        annotations=module.SOURCE.annotations,
+        splits=module.SOURCE.splits,
+        licence=module.SOURCE.licence,
+        how_to_obtain=module.SOURCE.how_to_obtain,
         description=description.strip(),
-        options=inspect.cleandoc(options.partition("\n\nReturns:")[0].partition("\n\nRaises:")[0]),
+        options=inspect.cleandoc(options),
     )

@@ -1,29 +1,31 @@
-"""Reads all of a data set and lists everything that is wrong with it."""
+"""Read a data set completely and list everything that is wrong with it."""
 
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 from tqdm import tqdm
 
-from keras_parts.data import load
-from keras_parts.data.problems import collected
+from keras_parts.data.catalogue import load
+from keras_parts.data.dataset import Dataset
+from keras_parts.data.problems import collect_problems
 from keras_parts.errors import DataError
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check` found.
+    """The result of `check`.
 
     Attributes:
-        samples: how many samples were looked at.
-        problems: all of them, each naming its file, and its line or value.
-        notes: what is worth telling and yet no problem.
+        num_samples: number of samples checked.
+        problems: all problems, each with its file, and its line or value.
+        notes: remarks that are no problems, see `Dataset.notes`.
     """
 
-    samples: int
+    num_samples: int
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -32,31 +34,40 @@ def check(
     name: str,
     split: str = "all",
     data_dir: str | PathLike | None = None,
+    *,
     progress: bool = True,
-    **options,
+    **options: Any,
 ) -> CheckReport:
-    """Read every table, picture and mask of a data set once.
+    """Read every table, image and mask of a data set once.
 
     Args:
-        name, split, data_dir, options: as of `keras_parts.data.load`.
+        name: as of `keras_parts.data.load`.
+        split: as of `keras_parts.data.load`.
+        data_dir: as of `keras_parts.data.load`.
         progress: show a progress bar.
+        options: as of `keras_parts.data.load`.
 
     Raises:
         ConfigError: the name, the split or an option is unknown.
+
+    Example:
+        >>> from keras_parts.data.check import check
+        >>> check("toy", "train", count=3, progress=False)
+        CheckReport(num_samples=3, problems=(), notes=())
     """
-    with collected() as problems:
+    with collect_problems() as problems:
         try:
             dataset = load(name, split, data_dir, **options)
         except DataError as error:  # nothing of it can be read
             return CheckReport(0, (*problems, str(error)))
         with tqdm(total=len(dataset), desc="checking", unit="image", disable=not progress) as bar:
-            for found in _in_threads(dataset):
+            for found in _problems_of_samples(dataset):
                 problems += found
                 bar.update()
-    # What several samples share, such as the picture of two objects, is told of once.
+    # Samples that share a damaged file, such as two objects of an image, report it more than once.
     return CheckReport(len(dataset), tuple(dict.fromkeys(problems)), dataset.notes)
 
 
-def _in_threads(dataset) -> Iterator[list[str]]:
+def _problems_of_samples(dataset: Dataset) -> Iterator[list[str]]:
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         yield from pool.map(dataset.problems, range(len(dataset)))

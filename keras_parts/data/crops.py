@@ -1,12 +1,12 @@
-"""Boxes, crops and mirror images of samples; whatever a sample holds follows.
+"""Boxes, crops and mirror images of samples, with all their annotations.
 
 Coordinates are a `Sample`'s: (0, 0) is the centre of the top-left pixel. Resizing is Pillow's: the
-*sides* of the box go to the sides of the crop, so that a point x of the image lies at
+*sides* of the box are mapped to the sides of the crop, so a point x of the image is at
 (x - x0) * size / (x1 - x0) - 0.5 in the crop.
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -18,7 +18,7 @@ from keras_parts.errors import ConfigError, DataError
 from keras_parts.settings import Settings, number, whole
 
 WHITE = 255
-_FILTER_REACH = 2  # pixels of the coarser grid that the bicubic filter looks to either side
+_FILTER_RADIUS = 2  # of the bicubic filter, in pixels of the coarser grid
 
 
 def image_box(height: int, width: int) -> np.ndarray:
@@ -27,10 +27,18 @@ def image_box(height: int, width: int) -> np.ndarray:
 
 
 def mask_box(mask: np.ndarray) -> np.ndarray | None:
-    """(4,) float32: the smallest box around a mask's pixels, or None where there are none.
+    """(4,) float32: the smallest box around the object in a mask; None for an empty mask.
 
     Args:
-        mask: (height, width), not 0 on the object.
+        mask: (height, width), nonzero on the object.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.data.crops import mask_box
+        >>> mask = np.zeros((6, 8), bool)
+        >>> mask[2:4, 1:7] = True
+        >>> mask_box(mask).tolist()
+        [0.5, 1.5, 6.5, 3.5]
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
@@ -40,10 +48,10 @@ def mask_box(mask: np.ndarray) -> np.ndarray | None:
 
 
 def pad_box(box: np.ndarray, fraction: float) -> np.ndarray:
-    """(4,) float32: each side moved outwards by a fraction of the box's width or height.
+    """(4,) float32: the box with each side moved outwards by a fraction of its width or height.
 
     Raises:
-        DataError: a fraction of -0.5 or less leaves no box.
+        DataError: the fraction is -0.5 or less, which leaves no box.
     """
     box = _checked(box)
     width, height = box[2] - box[0], box[3] - box[1]
@@ -51,10 +59,11 @@ def pad_box(box: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def jitter_box(box: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """(4,) float32: each side moved by its own U(-fraction, fraction) of the width or height.
+    """(4,) float32: the box with each side moved by its own U(-fraction, fraction) of the width or
+    height.
 
     Raises:
-        ConfigError: a fraction outside [0, 0.5), where sides could pass each other.
+        ConfigError: the fraction is outside [0, 0.5), so that sides could cross.
     """
     if not 0 <= fraction < 0.5:
         raise ConfigError(f"jitter must lie in [0, 0.5), not {fraction}")
@@ -64,28 +73,35 @@ def jitter_box(box: np.ndarray, fraction: float, rng: np.random.Generator) -> np
 
 
 def square_box(box: np.ndarray) -> np.ndarray:
-    """(4,) float32: the square on the box's longer side, with the same centre."""
+    """(4,) float32: the square with the box's centre and its longer side."""
     box = _checked(box)
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2
     return np.concatenate([centre - half, centre + half]).astype(np.float32)
 
 
 def crop(sample: Sample, box: np.ndarray, size: int | tuple[int, int] | None = None) -> Sample:
-    """The part of a sample inside a box, which may reach outside the image.
+    """Crop a sample to a box, which may extend beyond the image.
 
-    Outside the image a crop is white and background. A keypoint that leaves the crop is no longer
-    visible. The image is resized with an antialiased bicubic filter; a pixel of a mask is set
-    where the object covers at least half of it.
+    Outside the image a crop is white and background. A keypoint outside the crop is not visible.
+    The image is resized with an antialiased bicubic filter; a pixel of a mask is set where the
+    object covers at least half of it.
 
     Args:
         sample: any sample.
         box: (4,) x0, y0, x1, y1.
         size: side of the crop in pixels, or its (height, width), to which the box is stretched;
-            None keeps the resolution and moves the box's sides to the nearest pixel borders.
+            None keeps the resolution and rounds the box's sides to pixel borders.
 
     Raises:
         DataError: the box is empty or not finite.
         ConfigError: the size is less than 1.
+
+    Example:
+        >>> from keras_parts import data
+        >>> from keras_parts.data.crops import crop
+        >>> sample = data.load("toy", "train", count=1)[0]
+        >>> crop(sample, sample.box, (64, 96)).foreground.shape
+        (64, 96)
     """
     box = _checked(box)
     if size is None:
@@ -94,14 +110,14 @@ def crop(sample: Sample, box: np.ndarray, size: int | tuple[int, int] | None = N
         size = int(box[3] - box[1]), int(box[2] - box[0])
     height, width = (size, size) if isinstance(size, int | np.integer) else size
     if height < 1 or width < 1:
-        raise ConfigError(f"a crop must have at least 1 pixel a side, not {height} x {width}")
+        raise ConfigError(f"a crop must be at least 1 x 1 pixels, not {height} x {width}")
     window = _Window(box, sample.size, (height, width))
-    changes = {"image": window.image(sample.image)}
+    changes: dict[str, Any] = {"image": window.image(sample.image)}
     if sample.foreground is not None:
         changes["foreground"] = window.mask(sample.foreground)
     if sample.part_labels is not None:
         changes["part_labels"] = window.labels(sample.part_labels)
-    if sample.keypoints is not None:
+    if sample.keypoints is not None and sample.visible is not None:
         changes["keypoints"] = window.points(sample.keypoints)
         changes["visible"] = sample.visible & _inside(changes["keypoints"], height, width)
     if sample.box is not None:
@@ -110,13 +126,13 @@ def crop(sample: Sample, box: np.ndarray, size: int | tuple[int, int] | None = N
 
 
 def mirror(sample: Sample, info: DatasetInfo) -> Sample:
-    """The sample seen in a mirror: left and right change places, landmarks by `info.mirror`, part
-    labels by their names.
+    """The mirror image of a sample: left and right are exchanged, landmarks by
+    `info.mirror_order`, part labels by their names.
 
     Raises:
-        DataError: the sample has another number of keypoints than `info` has landmarks.
+        DataError: the numbers of keypoints and of landmarks in `info` differ.
     """
-    changes = {
+    changes: dict[str, Any] = {
         field: np.ascontiguousarray(getattr(sample, field)[:, ::-1])
         for field in ("image", "foreground", "part_labels")
         if getattr(sample, field) is not None
@@ -124,15 +140,15 @@ def mirror(sample: Sample, info: DatasetInfo) -> Sample:
     if sample.part_labels is not None:
         changes["part_labels"] = _mirrored_labels(info.part_names)[changes["part_labels"]]
     right = np.float32(sample.size[1] - 1)
-    if sample.keypoints is not None:
-        order = list(info.mirror or range(len(sample.keypoints)))
+    if sample.keypoints is not None and sample.visible is not None:
+        order = list(info.mirror_order or range(len(sample.keypoints)))
         if len(order) != len(sample.keypoints):
             raise DataError(
                 f"sample {sample.id!r} has {len(sample.keypoints)} keypoints, "
                 f"its data set {info.name} {len(order)} landmarks"
             )
-        flipped = np.stack([right - sample.keypoints[:, 0], sample.keypoints[:, 1]], axis=1)
-        changes["keypoints"], changes["visible"] = flipped[order], sample.visible[order]
+        mirrored = np.stack([right - sample.keypoints[:, 0], sample.keypoints[:, 1]], axis=1)
+        changes["keypoints"], changes["visible"] = mirrored[order], sample.visible[order]
     if sample.box is not None:
         x0, y0, x1, y1 = sample.box
         changes["box"] = np.array([right - x1, y0, right - x0, y1], np.float32)
@@ -140,20 +156,20 @@ def mirror(sample: Sample, info: DatasetInfo) -> Sample:
 
 
 def _mirrored_labels(part_names):
-    """(256,) uint8: the label that each label becomes in a mirror."""
+    """(256,) uint8: label in an image -> label in its mirror image."""
     labels = np.arange(256, dtype=np.uint8)
     labels[1 : 1 + len(part_names)] = 1 + np.array(mirrored_order(part_names), np.uint8)
     return labels
 
 
 class _Window:
-    """Resampling of one box of an image to one size, the same for all that a sample holds."""
+    """Resamples one box of an image to one size, in the same way for every field of a sample."""
 
     def __init__(self, box, image_size, size):
         self.box, self.image_size, self.size = box, image_size, size
         corner, far_corner = box[:2] + 0.5, box[2:] + 0.5  # from the image's top-left corner
         scale = (far_corner - corner) / (size[1], size[0])
-        margin = np.ceil(_FILTER_REACH * np.maximum(scale, 1))
+        margin = np.ceil(_FILTER_RADIUS * np.maximum(scale, 1))
         self.origin = np.floor(corner - margin).astype(int)
         self.extent = np.ceil(far_corner + margin).astype(int) - self.origin
         self.inner_box = (*(corner - self.origin).tolist(), *(far_corner - self.origin).tolist())
@@ -165,7 +181,7 @@ class _Window:
         return self._cover(mask) > 127
 
     def labels(self, labels):
-        """The object where it covers half a pixel, and there the part that covers most of it."""
+        """Foreground where parts cover half of a pixel, with the label that covers most of it."""
         parts = np.setdiff1d(labels, [0])
         result = np.zeros(self.size, np.uint8)
         if len(parts):
@@ -179,7 +195,7 @@ class _Window:
         return ((points - self.box[:2]) * scale - 0.5).astype(np.float32)
 
     def _cover(self, mask):
-        """(height, width) uint8: the share of each pixel that a mask covers, 255 for all of it."""
+        """(height, width) uint8: the share of each pixel that a mask covers, times 255."""
         grey = self._cut(mask.astype(np.uint8) * np.uint8(255), 0)
         return self._resize(grey, Image.Resampling.BILINEAR)
 
@@ -188,10 +204,10 @@ class _Window:
         result = np.full((height, width, *array.shape[2:]), outside, np.uint8)
         rows = slice(max(top, 0), max(min(top + height, self.image_size[0]), 0))
         columns = slice(max(left, 0), max(min(left + width, self.image_size[1]), 0))
-        seen = array[rows, columns]
-        if seen.size:
+        inside = array[rows, columns]
+        if inside.size:
             y, x = rows.start - top, columns.start - left
-            result[y : y + seen.shape[0], x : x + seen.shape[1]] = seen
+            result[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
         return result
 
     def _resize(self, array, resample):
@@ -212,18 +228,24 @@ def _inside(points, height, width):
     return (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CropSettings(Settings):
-    """How an object is cut out for training (Choudhury et al., section 4).
+    """How objects are cropped for training (Choudhury et al., section 4).
 
     Args:
-        padding: each side of the box is moved outwards by this share of its width or height.
-        jitter: then each by its own U(-jitter, jitter) of it; 0 for crops that never change.
-        mirror: probability that a crop is mirrored.
-        erode: pixels of the crop that are taken off the mask's border, where masks are least sure.
+        padding: each side of the box is moved outwards by this fraction of its width or height.
+        jitter: then each side by its own U(-jitter, jitter) of it; 0 for the same crop every time.
+        mirror_probability: probability that a crop is mirrored.
+        erosion: width in pixels of the border that is removed from the mask, where masks are least
+            certain.
 
     Raises:
-        ConfigError: a value outside its range.
+        ConfigError: a value is outside its range.
+
+    Example:
+        >>> from keras_parts.data import CropSettings
+        >>> CropSettings(padding=0.1, jitter=0.0).mirror_probability
+        0.5
     """
 
     prefix: ClassVar[str] = "crops."
@@ -237,29 +259,35 @@ class CropSettings(Settings):
 def object_crop(
     sample: Sample,
     settings: CropSettings,
-    size: int,
+    image_size: int,
     rng: np.random.Generator | None = None,
 ) -> Sample:
-    """The square around a sample's object (around the image where it has no box), not mirrored.
+    """The square crop around a sample's object (or the whole image, if it has no box).
 
     Args:
         sample: any sample.
-        settings: padding, jitter and erosion.
-        size: side of the crop in pixels.
-        rng: draws the jitter; None for the crop without it.
+        settings: padding, jitter and erosion; crops are not mirrored here.
+        image_size: side of the crop in pixels.
+        rng: for the jitter; None for the crop without jitter.
+
+    Example:
+        >>> from keras_parts import data
+        >>> sample = data.load("toy", "train", count=1)[0]
+        >>> data.object_crop(sample, data.CropSettings(), 65).size
+        (65, 65)
     """
     box = image_box(*sample.size) if sample.box is None else sample.box
     box = pad_box(box, settings.padding)
     if rng is not None:
         box = jitter_box(box, settings.jitter, rng)
-    result = crop(sample, square_box(box), size)
-    if settings.erode and result.foreground is not None:
-        result = replace(result, foreground=_eroded(result.foreground, settings.erode))
+    result = crop(sample, square_box(box), image_size)
+    if settings.erosion and result.foreground is not None:
+        result = replace(result, foreground=_eroded(result.foreground, settings.erosion))
     return result
 
 
 def _eroded(mask, pixels):
-    """A mask without its border; a mask that is all border is left as it is."""
+    """The mask without its border; unchanged if nothing would remain."""
     picture = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
     eroded = np.asarray(picture.filter(ImageFilter.MinFilter(2 * pixels + 1))) > 0
     return eroded if eroded.any() else mask

@@ -1,73 +1,113 @@
-"""`Dataset`: a lazy sequence of samples, what is known of it, and its fixed partitions."""
+"""`Dataset`: a lazy sequence of samples, what is known about it, and its fixed splits."""
 
 import hashlib
+import textwrap
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from os import PathLike
+from typing import Any, overload
 
 import numpy as np
 
-from keras_parts.data.problems import attempt, collected, report
+from keras_parts.data.problems import attempt, collect_problems, report
 from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError
 
+_LICENCE_WIDTH = 60  # characters of the licence in a representation
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class DatasetInfo:
-    """What is known of a data set as a whole.
+    """What is known about a data set as a whole.
 
     Args:
         name: the data set's name.
         landmarks: names of the keypoints.
-        mirror: landmark i of a mirrored image is landmark mirror[i] of the original (left and
-            right change places); empty where no landmark has a side.
+        mirror_order: landmark i of a mirrored image is landmark mirror_order[i] of the original
+            (left and right are exchanged); empty where no landmark has a side.
         part_names: names of the part labels 1, 2, ...; the background, 0, has none.
         categories: names of the classes.
         regions: names for groups of landmarks or part names: {"head": ("beak", "crown", ...)}.
-            Parts that cover such a group are called by it.
-        licence: the terms of the images and their truth.
+            A discovered part that covers such a group gets its name.
+        licence: the terms of the images and their annotations.
         how_to_obtain: what a user does to get the data.
 
     Raises:
-        ConfigError: `mirror` is not a swap of landmarks.
+        ConfigError: `mirror_order` does not exchange pairs of landmarks.
+
+    Example:
+        >>> from keras_parts.data import DatasetInfo
+        >>> DatasetInfo("cats", landmarks=("left ear", "right ear"), mirror_order=(1, 0))
+        <DatasetInfo 'cats', 2 landmarks>
     """
 
     name: str
+    _: KW_ONLY
     landmarks: tuple[str, ...] = ()
-    mirror: tuple[int, ...] = ()
+    mirror_order: tuple[int, ...] = ()
     part_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     licence: str = ""
     how_to_obtain: str = ""
 
-    def __post_init__(self):
-        if not self.mirror:
+    def __post_init__(self) -> None:
+        order = self.mirror_order
+        if not order:
             return
-        places = range(len(self.landmarks))
-        swaps = sorted(self.mirror) == list(places)
-        if not swaps or any(self.mirror[self.mirror[place]] != place for place in places):
+        indices = range(len(self.landmarks))
+        permutation = sorted(order) == list(indices)
+        if not permutation or any(order[order[index]] != index for index in indices):
             raise ConfigError(
-                f"{self.name}: mirror must swap pairs of the {len(places)} landmarks, "
-                f"not {self.mirror}"
+                f"{self.name}: mirror_order must exchange pairs of the {len(indices)} landmarks, "
+                f"not {order}"
             )
+
+    def __repr__(self) -> str:
+        counts = {
+            "landmarks": len(self.landmarks),
+            "parts": len(self.part_names),
+            "categories": len(self.categories),
+        }
+        words = [f"{count} {what}" for what, count in counts.items() if count]
+        return f"<DatasetInfo {', '.join([repr(self.name), *words])}>"
 
 
 class Dataset(Sequence[Sample]):
-    """A sequence of samples that are read when they are asked for.
+    """A sequence of samples, each read when it is indexed.
 
-    A reader sets `info` and defines `__len__` and `read`; it overrides `ids`, `categories` and
-    `fingerprint` where it can answer without reading every sample, `fields` where a sample can be
-    damaged in more than one place, and `mask_file` where masks stand in files. `dataset[i]` counts
-    from the end for negative i, `dataset[a:b]` is a `Subset`.
+    `dataset[i]` counts from the end for negative i; `dataset[a:b]` is a `Subset`.
+
+    A reader sets `info` and defines `__len__` and `read`. It overrides `ids`, `categories` and
+    `fingerprint` where these need not read every sample, `fields` where more than one field of a
+    sample can be damaged, and `mask_file` where masks are stored in files.
+
+    Attributes:
+        info: what is known about the data set.
+        split: name of the split, where it is known.
+        masks_from: where the foreground masks come from, for tables.
+        notes: remarks for the user that are no problems, such as what a partial copy lacks.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.data import Dataset, DatasetInfo, Sample
+        >>> class Greys(Dataset):
+        ...     info = DatasetInfo("greys", licence="CC0")
+        ...     def __len__(self):
+        ...         return 3
+        ...     def read(self, index):
+        ...         return Sample(f"grey {index}", np.full((8, 8, 3), 80 * index, np.uint8))
+        >>> Greys()
+        <Greys 'greys', 3 samples, licence: CC0>
+        >>> Greys()[-1].id
+        'grey 2'
     """
 
     info: DatasetInfo
+    split: str | None = None
     masks_from: str = "the data set's own"
-    """Where the masks come from, for tables."""
     notes: tuple[str, ...] = ()
-    """What is worth telling and yet no problem, such as what a partial copy lacks."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -75,27 +115,45 @@ class Dataset(Sequence[Sample]):
 
     @abstractmethod
     def read(self, index: int) -> Sample:
-        """The sample at `index`, 0 <= index < len(self); the same each time."""
+        """The sample at `index`, 0 <= index < len(self); the same one every time."""
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Subset": ...
+
+    def __getitem__(self, index: int | slice) -> "Sample | Subset":
         if isinstance(index, slice):
             return Subset(self, range(len(self))[index])
         return self.read(range(len(self))[index])
 
-    def fields(self, index: int) -> dict:
-        """The arguments of the sample at `index`.
+    def __repr__(self) -> str:
+        words = [repr(self.info.name)]
+        words += [f"split {self.split!r}"] if self.split else []
+        words.append(self._number_of_samples())
+        licence = textwrap.shorten(self.info.licence, _LICENCE_WIDTH, placeholder="...")
+        words += [f"licence: {licence}"] if licence else []
+        return f"<{type(self).__name__} {', '.join(words)}>"
 
-        Inside `problems.collected()` every problem of the sample is noted, not the first alone,
-        and what is damaged is None.
+    def _number_of_samples(self) -> str:
+        return f"{len(self):,} samples"
+
+    def fields(self, index: int) -> dict[str, Any]:
+        """The arguments of the `Sample` at `index`.
+
+        Inside `collect_problems()` every problem of the sample is noted, not only the first, and
+        damaged fields are None.
         """
         return vars(self.read(index))
 
     def mask_file(self, index: int) -> PathLike | str | None:
-        """Where the mask of the sample at `index` stands, for messages; None if in no file."""
+        """The file of the sample's mask, for messages; None if it is stored in no file."""
+        return None
 
     def problems(self, index: int) -> list[str]:
-        """All that is wrong with a sample, each with its file; nothing where all is well."""
-        with collected() as found:
+        """All problems of the sample at `index`, each with its file; empty if there are none."""
+        with collect_problems() as found:
             fields = attempt(self.fields, index) or {}
             if not found:
                 attempt(Sample, **fields)
@@ -104,32 +162,32 @@ class Dataset(Sequence[Sample]):
                 report(self._empty_mask(index, fields["id"]))
         return found
 
-    def _empty_mask(self, index, name):
+    def _empty_mask(self, index: int, name: str) -> str:
         file = self.mask_file(index)
         where = "" if file is None else f" in {file}"
         return (
-            f"{self.info.name}: the mask of {name}{where} is empty: mend it, or remove it and its "
-            "image"
+            f"{self.info.name}: the mask of {name}{where} is empty: correct it, or remove it and "
+            "its image"
         )
 
     def ids(self) -> list[str]:
-        """Every sample's id, in order."""
+        """The id of every sample, in order."""
         return [sample.id for sample in self]
 
     def categories(self) -> np.ndarray:
-        """(samples,) int64: every sample's category, -1 where it has none."""
+        """(samples,) int64: the category of every sample, -1 where it has none."""
         found = (sample.category for sample in self)
-        return np.array([-1 if one is None else one for one in found], np.int64)
+        return np.array([-1 if category is None else category for category in found], np.int64)
 
     def fingerprint(self) -> str:
-        """Hexadecimal sha256 of the content: what is computed from equal ones is equal."""
+        """Hexadecimal sha256 of the content: equal for data sets with equal content."""
         digest = hashlib.sha256(self.info.name.encode())
         for sample in self:
             for name, value in vars(sample).items():
                 shape = value.shape if isinstance(value, np.ndarray) else value
                 digest.update(f"{name} {shape}\n".encode())
                 if isinstance(value, np.ndarray):
-                    digest.update(np.ascontiguousarray(value))
+                    digest.update(value.tobytes())
         return digest.hexdigest()
 
 
@@ -138,57 +196,75 @@ class Subset(Dataset):
 
     Args:
         dataset: the data set to choose from.
-        indices: positions in it; repeats are allowed.
+        indices: indices into it; repeats are allowed.
 
     Raises:
         IndexError: an index lies outside the data set.
+
+    Example:
+        >>> from keras_parts import data
+        >>> toy = data.load("toy", "train", count=10)
+        >>> data.Subset(toy, [7, 2])
+        <Subset 'toy', split 'train', 2 of 10 samples, licence: Apache-2.0>
+        >>> data.Subset(toy, [7, 2]).ids()
+        ['train-00007', 'train-00002']
     """
 
     def __init__(self, dataset: Dataset, indices: Iterable[int]):
         self.dataset = dataset
         self.info = dataset.info
+        self.split = dataset.split
         self.masks_from = dataset.masks_from
         self.notes = dataset.notes
-        places = range(len(dataset))
-        self.indices = np.array([places[index] for index in indices], np.int64)
+        known = range(len(dataset))
+        self.indices = np.array([known[index] for index in indices], np.int64)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indices)
 
-    def read(self, index):
-        return self.dataset[self.indices[index]]
+    def _number_of_samples(self) -> str:
+        return f"{len(self):,} of {len(self.dataset):,} samples"
 
-    def fields(self, index):
+    def read(self, index: int) -> Sample:
+        return self.dataset[int(self.indices[index])]
+
+    def fields(self, index: int) -> dict[str, Any]:
         return self.dataset.fields(int(self.indices[index]))
 
-    def mask_file(self, index):
+    def mask_file(self, index: int) -> PathLike | str | None:
         return self.dataset.mask_file(int(self.indices[index]))
 
-    def ids(self):
+    def ids(self) -> list[str]:
         ids = self.dataset.ids()
         return [ids[index] for index in self.indices]
 
-    def categories(self):
+    def categories(self) -> np.ndarray:
         return self.dataset.categories()[self.indices]
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         digest = hashlib.sha256(self.dataset.fingerprint().encode())
-        digest.update(self.indices.astype("<i8"))
+        digest.update(self.indices.astype("<i8").tobytes())
         return digest.hexdigest()
 
 
 def hold_out(dataset: Dataset, every: int = 5) -> tuple[Subset, Subset]:
-    """A fixed partition for choosing settings: every `every`-th image of each category, in order.
+    """Hold out every `every`-th image of each category for choosing settings.
 
     Args:
         dataset: training data; samples without a category count as one category.
-        every: the 5th, 10th, ... image of a category is held out when this is 5.
+        every: 5 holds out the 5th, 10th, ... image of a category.
 
     Returns:
-        (fit, validation), both in the data set's order.
+        (fit, validation), both in the data set's order; the same ones every time.
 
     Raises:
         ConfigError: `every` is less than 2.
+
+    Example:
+        >>> from keras_parts import data
+        >>> fit, validation = data.hold_out(data.load("toy", "train", count=60))
+        >>> len(fit), len(validation)
+        (48, 12)
     """
     if every < 2:
         raise ConfigError(f"hold_out needs every >= 2, not {every}")
@@ -203,14 +279,8 @@ def hold_out(dataset: Dataset, every: int = 5) -> tuple[Subset, Subset]:
 
 
 def split_of(train: Dataset, split: str) -> Dataset:
-    """What "train", "fit" or "validation" is of a train split, see `hold_out`."""
+    """The split "train", "fit" or "validation" of training data, see `hold_out`."""
     if split == "train":
         return train
     fit, validation = hold_out(train)
     return fit if split == "fit" else validation
-
-
-def check_split(name: str, split: str, splits: tuple[str, ...]) -> None:
-    """Raise `ConfigError` unless a data set has a split."""
-    if split not in splits:
-        raise ConfigError(f"{name} has the splits {', '.join(splits)}, not {split!r}")

@@ -1,18 +1,19 @@
-"""Results computed ahead in threads, while the caller works on the one before."""
+"""Results computed ahead in threads while the caller uses the previous ones."""
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from threading import Lock
+from typing import Any
 
 
 def loader_threads() -> int:
-    """One a processor that this process may use, at least 2 and at most 8.
+    """One thread for each processor that this process may use, at least 2 and at most 8.
 
-    Two keep the next batch coming where a training takes the only processor; of more than eight
-    the interpreter's lock leaves little.
+    Two threads prepare the next batch even while training occupies the only processor; more than
+    eight gain little because of the interpreter's lock.
     """
     if hasattr(os, "sched_getaffinity"):
         processors = len(os.sched_getaffinity(0))
@@ -22,50 +23,56 @@ def loader_threads() -> int:
 
 
 def computed_ahead(
-    function: Callable,
-    arguments: Iterable,
+    function: Callable[[Any], Any],
+    arguments: Iterable[Any],
     workers: int | None = None,
     ahead: int | None = None,
-) -> Iterator:
-    """`map(function, arguments)` in threads, at most `ahead` results before they are asked for.
+) -> Generator[Any, None, None]:
+    """`map(function, arguments)` in threads, with at most `ahead` results computed in advance.
 
     Args:
-        function: may be called in any thread.
-        arguments: taken one after the other, also without end.
-        workers: threads; None for `loader_threads()`.
-        ahead: results that wait or are being computed; None for two more than workers.
+        function: called in any thread.
+        arguments: may be endless.
+        workers: number of threads; None for `loader_threads()`.
+        ahead: maximum number of results that wait or are being computed; None for workers + 2.
+
+    Example:
+        >>> from keras_parts.data.prefetch import computed_ahead
+        >>> list(computed_ahead(str.upper, "abc", workers=2))
+        ['A', 'B', 'C']
     """
     workers = workers or loader_threads()
     arguments = iter(arguments)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="keras-parts-data")
     try:
-        coming = deque(
+        pending = deque(
             pool.submit(function, argument) for argument in islice(arguments, ahead or workers + 2)
         )
-        while coming:
-            result = coming.popleft().result()
-            coming.extend(pool.submit(function, argument) for argument in islice(arguments, 1))
+        while pending:
+            result = pending.popleft().result()
+            pending.extend(pool.submit(function, argument) for argument in islice(arguments, 1))
             yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Stream:
-    """A generator that may be closed while another thread asks for its next value.
+    """A generator that may be closed while another thread waits for its next value.
 
-    TensorFlow reads ahead in a thread of its own, and keeps what it reads from for ever.
+    TensorFlow reads ahead in a thread of its own, and never releases its source.
     """
 
-    def __init__(self, generator: Generator):
+    def __init__(self, generator: Generator[Any, None, None]):
         self._generator, self._lock = generator, Lock()
 
-    def __iter__(self):
+    def __iter__(self) -> "Stream":
         return self
 
-    def __next__(self):
+    def __next__(self) -> Any:
         with self._lock:
             return next(self._generator)
 
     def close(self) -> None:
+        """Close the generator, after its current value if another thread is computing it."""
         with self._lock:
             self._generator.close()

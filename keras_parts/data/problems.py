@@ -1,9 +1,9 @@
-"""Problems of a data set: the first raises, or all are noted and what is damaged left out."""
+"""Problems of a data set: the first one raises, or all are collected."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from keras_parts.errors import DataError
 
@@ -12,15 +12,15 @@ _collection: ContextVar[list[str] | None] = ContextVar("problems", default=None)
 
 
 def report(problem: str) -> None:
-    """Raise a problem as a `DataError`; inside `collected()`, note it and return.
+    """Raise a problem as a `DataError`; inside `collect_problems()`, note it and return.
 
-    Who calls this goes on without what is damaged, as if it were not there.
+    After the return the caller continues without the damaged value.
 
     Args:
-        problem: names the file, the line or value, and the way out.
+        problem: the message: the file, the line or value, and the way out.
 
     Raises:
-        DataError: nobody collects.
+        DataError: outside `collect_problems()`.
     """
     problems = _collection.get()
     if problems is None:
@@ -28,31 +28,31 @@ def report(problem: str) -> None:
     problems.append(problem)
 
 
-def attempt(read: Callable[..., _Result], *arguments, **options) -> _Result | None:
-    """What a function returns; inside `collected()` None where it raises, and the error is noted.
+def attempt(read: Callable[..., _Result], *arguments: Any, **options: Any) -> _Result | None:
+    """Call a function; inside `collect_problems()` a `DataError` is noted and None returned.
 
-    So what does not depend on it is looked at all the same.
+    This way one damaged file does not keep the others from being checked.
 
     Raises:
-        DataError: the function's own, where nobody collects.
+        DataError: the function's own, outside `collect_problems()`.
     """
     try:
         return read(*arguments, **options)
     except DataError as error:
-        if not are_collected():
+        if not is_collecting():
             raise
         report(str(error))
         return None
 
 
-def are_collected() -> bool:
-    """Whether `report` notes problems, so that all of them should be told."""
+def is_collecting() -> bool:
+    """Whether `report` notes problems, so that all of them should be found."""
     return _collection.get() is not None
 
 
 @contextmanager
-def collected() -> Iterator[list[str]]:
-    """All problems that are reported inside the block, in order, in a list that grows."""
+def collect_problems() -> Iterator[list[str]]:
+    """A list of all problems reported inside the block, in order; it grows meanwhile."""
     problems: list[str] = []
     token = _collection.set(problems)
     try:

@@ -1,4 +1,4 @@
-"""Samples with their truth drawn in: masks and part labels as colours, boxes, keypoints."""
+"""Samples with their annotations drawn in: masks and part labels as colours, boxes, keypoints."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -8,22 +8,22 @@ from keras_parts.data.sample import Sample
 from keras_parts.results.palette import part_palette
 from keras_parts.results.pictures import contact_sheet
 
-_BOX = (255, 220, 0)
+_BOX_COLOUR = (255, 220, 0)
 _OPACITY = 0.45
-_LARGEST_PALETTE = 64
-_SIDE = 320  # pixels of the longer side, so that lines and letters show alike in all
+_MAX_COLOURS = 64
+_SIDE = 320  # pixels of the longer side, so that lines and letters look the same in all
 
 
-def draw_sample(sample: Sample, info: DatasetInfo, side: int = _SIDE) -> Image.Image:
-    """A sample's image with all that is known of it.
+def draw_sample(sample: Sample, info: DatasetInfo, *, side: int = _SIDE) -> Image.Image:
+    """Draw a sample's image with its annotations.
 
-    Part labels (or else the mask) are translucent colours, the box is a yellow frame, keypoints
-    are dots with their number in `info.landmarks`, from 1; hidden ones are not drawn.
+    Part labels (or else the mask) are translucent colours, the box is a yellow frame, visible
+    keypoints are dots with their number in `info.landmarks`, from 1.
 
     Args:
         sample: any sample.
         info: of its data set.
-        side: pixels of the picture's longer side.
+        side: longer side of the result in pixels.
 
     Returns:
         `PIL.Image`, mode RGB.
@@ -35,22 +35,28 @@ def draw_sample(sample: Sample, info: DatasetInfo, side: int = _SIDE) -> Image.I
     draw = ImageDraw.Draw(picture)
     if sample.box is not None:
         x0, y0, x1, y1 = ((sample.box + 0.5) * scale).tolist()
-        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_BOX, width=2)
+        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_BOX_COLOUR, width=2)
     if sample.keypoints is not None:
         _draw_keypoints(draw, sample, len(info.landmarks), scale)
     return picture
 
 
-def sample_sheet(dataset: Dataset, count: int = 16, columns: int = 4) -> Image.Image:
-    """A contact sheet of samples from all over a data set, each under its id.
+def sample_sheet(dataset: Dataset, count: int = 16, *, columns: int = 4) -> Image.Image:
+    """A contact sheet of samples at equal distances in a data set, each with its id.
 
     Args:
-        dataset: any.
-        count: at most so many.
-        columns: samples a row.
+        dataset: any data set.
+        count: maximum number of samples.
+        columns: samples per row.
+
+    Example:
+        >>> from keras_parts import data
+        >>> from keras_parts.data.sample_sheet import sample_sheet
+        >>> sample_sheet(data.load("toy", "train", count=4), 2).mode
+        'RGB'
     """
-    places = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int))
-    samples = [dataset[int(place)] for place in places]
+    indices = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int))
+    samples = [dataset[int(index)] for index in indices]
     pictures = [draw_sample(sample, dataset.info) for sample in samples]
     captions = [sample.id.rpartition("/")[2] for sample in samples]
     return contact_sheet(pictures, min(columns, len(pictures)), captions=captions)
@@ -63,14 +69,14 @@ def _coloured(sample):
         if sample.foreground is None:
             return sample.image
         labels = sample.foreground.astype(np.uint8)
-    count = min(max(int(labels.max()), 1), _LARGEST_PALETTE)
+    count = min(max(int(labels.max()), 1), _MAX_COLOURS)
     colours = part_palette(count)[(labels.astype(int) - 1) % count]
     mixed = (1 - _OPACITY) * sample.image + _OPACITY * colours
     return np.where(labels[..., None] > 0, mixed, sample.image).astype(np.uint8)
 
 
 def _draw_keypoints(draw, sample, landmarks, scale):
-    palette = part_palette(min(max(landmarks, 1), _LARGEST_PALETTE))
+    palette = part_palette(min(max(landmarks, 1), _MAX_COLOURS))
     font = ImageFont.load_default(11)
     for number, (point, visible) in enumerate(zip(sample.keypoints, sample.visible, strict=True)):
         if not visible:

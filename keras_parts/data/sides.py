@@ -1,4 +1,4 @@
-"""Left and right in the names of landmarks."""
+"""Left and right in the names of landmarks and parts."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,11 @@ _SIDES = {"left": "right", "right": "left"}
 
 
 def other_side(name: str) -> str:
-    """The name with left and right exchanged: "left wing" and "left_wing" for the right ones."""
-    for mark in (" ", "_", "-"):
-        if mark in name:
-            return mark.join(_SIDES.get(word, word) for word in name.split(mark))
+    """The name with left and right exchanged: "right wing" for "left wing", "left_ear" for
+    "right_ear"; a name without a side is returned as it is."""
+    for separator in (" ", "_", "-"):
+        if separator in name:
+            return separator.join(_SIDES.get(word, word) for word in name.split(separator))
     return _SIDES.get(name, name)
 
 
@@ -18,11 +19,16 @@ def without_side(name: str) -> str:
     return " ".join(word for word in name.split(" ") if word not in _SIDES) or name
 
 
-def mirrored_order(landmarks: Sequence[str]) -> tuple[int, ...]:
-    """Landmark i of a mirrored image is landmark order[i] of the original: left and right of the
-    same name change places."""
-    landmarks = list(landmarks)
+def mirrored_order(names: Sequence[str]) -> tuple[int, ...]:
+    """Indices that reorder landmarks for a mirrored image: landmark i there is landmark
+    `order[i]` of the original. Left and right of the same name are exchanged.
+
+    Example:
+        >>> mirrored_order(["left eye", "nose", "right eye"])
+        (2, 1, 0)
+    """
+    names = list(names)
     return tuple(
-        landmarks.index(other_side(name)) if other_side(name) in landmarks else place
-        for place, name in enumerate(landmarks)
+        names.index(other_side(name)) if other_side(name) in names else index
+        for index, name in enumerate(names)
     )

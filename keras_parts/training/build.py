@@ -120,7 +120,12 @@ def prepare_batches(
     if not recipe.crops.jitter:
         features = _cached_features(recipe, dataset, teacher, progress)
     batches = Batches(
-        dataset, recipe.crops, recipe.batch_size, recipe.image_size, recipe.seed, features
+        dataset,
+        recipe.crops,
+        batch_size=recipe.batch_size,
+        image_size=recipe.image_size,
+        seed=recipe.seed,
+        features=features,
     )
     standardiser = _fit_standardiser(recipe, batches, teacher) if recipe.standardise else None
     return batches, None if features else teacher, standardiser
@@ -134,9 +139,9 @@ def _cached_features(
         return FeatureCache(
             dataset,
             recipe.crops,
-            recipe.teacher_size or recipe.image_size,
-            teacher.predict_on_batch,
-            teacher.fingerprint,
+            image_size=recipe.teacher_size or recipe.image_size,
+            teacher=teacher.predict_on_batch,
+            fingerprint=teacher.fingerprint,
             folder=cache_folder() / "features",
             symmetric=teacher.mirror,
             folder_bytes=feature_bytes(),
@@ -290,7 +295,13 @@ def _fit_standardiser(recipe: Recipe, batches: Batches, teacher: Teacher) -> Sta
     if recipe.noise_floor is None:
         return fit_standardiser(measured)
     size = recipe.teacher_size or recipe.image_size
-    images = Batches(batches.dataset, batches.crops, _COMPARED_BATCH, size, recipe.seed)
+    images = Batches(
+        batches.dataset,
+        batches.crops,
+        batch_size=_COMPARED_BATCH,
+        image_size=size,
+        seed=recipe.seed,
+    )
     noise = mirror_noise(
         teacher,
         ((batch["image"], batch["foreground"]) for batch in _first_batches(images, _COMPARED)),

@@ -91,7 +91,7 @@ def test_inference():
 
 def test_data():
     header, *rows = table(
-        "data.py", "--pictures", 6, "--picture-size", 48, "--size", 33, "--batch", 2,
+        "data.py", "--images", 6, "--drawn-size", 48, "--size", 33, "--batch", 2,
         "--samples", 4, "--repeats", 1, "--step", 2,
     )  # fmt: skip
     assert header[-1] == "beside a step's 1.0 images/s" and len(rows) == 8

@@ -324,7 +324,7 @@ def test_masks_of_a_folder_are_named(evaluate, tmp_path):
 
 
 def test_landmarks_are_fitted_on_masks_of_the_folder_too(evaluate, tmp_path):
-    from keras_parts.data.masks import WithMasks
+    from keras_parts.data.readers.masks import WithMasks
     from keras_parts.metrics.protocols import cub_landmarks
 
     draw_masks(tmp_path / "predicted", "test", range(6))

@@ -12,7 +12,7 @@ from scipy.io import savemat
 
 from keras_parts.data import load
 from keras_parts.data.check import check
-from keras_parts.data.problems import collected, report
+from keras_parts.data.problems import collect_problems, report
 from keras_parts.errors import ConfigError, DataError
 from tests.data import drawn
 
@@ -289,7 +289,7 @@ def test_all_damages_in_one_pass(layout, tmp_path):
     name, draw, damage = DAMAGES[layout]
     options = draw(tmp_path)
     good = check(name, progress=False, **options)
-    assert good.problems == () and good.samples == len(load(name, "all", **options))
+    assert good.problems == () and good.num_samples == len(load(name, "all", **options))
     expected = damage(tmp_path)
     found = check(name, progress=False, **options).problems
     for words in expected:
@@ -615,7 +615,7 @@ def test_what_a_partial_copy_lacks_is_a_note(tmp_path):
     assert check("cub", data_dir=root, progress=False).notes == ()
     shutil.rmtree(root / "images/002.Blue_Tit")
     report = check("cub", data_dir=root, progress=False)
-    assert report.problems == () and report.samples == 16
+    assert report.problems == () and report.num_samples == 16
     assert len(report.notes) == 1 and "1 of 3 classes: the 8 images that" in report.notes[0]
     (root / "images/002.Blue_Tit").mkdir()  # a folder whose pictures are lost is damage
     report = check("cub", data_dir=root, progress=False)
@@ -660,20 +660,20 @@ def test_damaged_birds(tmp_path):
     for words in expected:
         assert sum(words in problem for problem in report.problems) == 1, words
     assert_places_are_named(report.problems, root)
-    assert len(report.problems) == len(expected) and report.samples == 24
+    assert len(report.problems) == len(expected) and report.num_samples == 24
 
 
 def test_nothing_to_read_is_one_problem(tmp_path):
     report = check("celebamask", data_dir=tmp_path, progress=False)
-    assert report.samples == 0 and len(report.problems) == 1
+    assert report.num_samples == 0 and len(report.problems) == 1
     with pytest.raises(ConfigError, match="nosuch"):
         check("nosuch")
 
 
 def test_a_report_raises_where_nobody_collects():
-    with collected() as problems:
+    with collect_problems() as problems:
         report("one")
-        with collected() as inner:
+        with collect_problems() as inner:
             report("two")
         report("three")
     assert problems == ["one", "three"] and inner == ["two"]

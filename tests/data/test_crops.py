@@ -23,7 +23,7 @@ from tests.data.contract import assert_same, check_sample
 INFO = DatasetInfo(
     "dots",
     landmarks=("left", "right", "nose"),
-    mirror=(1, 0, 2),
+    mirror_order=(1, 0, 2),
     part_names=tuple("abc"),
     licence="none",
     how_to_obtain="drawn here",
@@ -98,7 +98,7 @@ def test_settings_that_leave_no_box():
         pad_box(box, -0.5)
     with pytest.raises(ConfigError, match="jitter"):
         jitter_box(box, 0.5, np.random.default_rng(0))
-    with pytest.raises(ConfigError, match="at least 1 pixel"):
+    with pytest.raises(ConfigError, match="at least 1 x 1 pixels"):
         crop(_dots(4, 4, [(1, 1)]), box, 0)
 
 

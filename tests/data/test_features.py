@@ -31,7 +31,12 @@ class Teacher:
 def _cache(dataset=None, crops=STILL, size=SIZE, teacher=None, name="colours", **options):
     options = {"batch_size": 4, "progress": False} | options
     return FeatureCache(
-        Blocks() if dataset is None else dataset, crops, size, teacher or Teacher(), name, **options
+        Blocks() if dataset is None else dataset,
+        crops,
+        image_size=size,
+        teacher=teacher or Teacher(),
+        fingerprint=name,
+        **options,
     )
 
 
@@ -44,7 +49,7 @@ def test_batches_come_with_the_teachers_answers_to_their_images(tmp_path, on_dis
     assert len(teacher.shapes) == (2 if symmetric else 4)
     assert cache.shape == (5, 5, 4)
     assert set(teacher.shapes) == {(4, SIZE, SIZE, 3)}
-    batches = Batches(dataset, STILL, 6, SIZE, seed=1, features=cache)
+    batches = Batches(dataset, STILL, batch_size=6, image_size=SIZE, seed=1, features=cache)
     for step in range(3):
         batch = batches.batch(step)
         assert batch["features"].dtype == np.float16
@@ -66,8 +71,8 @@ def test_files_are_read_again_and_the_teacher_is_not_asked(tmp_path):
     [
         {"dataset": Blocks(6)},
         {"crops": CropSettings(jitter=0.0, padding=0.1)},
-        {"crops": CropSettings(jitter=0.0, erode=1)},
-        {"crops": CropSettings(jitter=0.0, mirror=0.0)},
+        {"crops": CropSettings(jitter=0.0, erosion=1)},
+        {"crops": CropSettings(jitter=0.0, mirror_probability=0.0)},
         {"size": 41},
         {"name": "other weights"},
     ],
@@ -101,15 +106,15 @@ def test_features_that_the_folder_may_not_hold(tmp_path):
 def test_the_probability_of_mirroring_does_not_matter(tmp_path):
     dataset = Blocks()
     plain = _cache(dataset, folder=tmp_path)
-    rarely = CropSettings(jitter=0.0, mirror=0.1)
+    rarely = CropSettings(jitter=0.0, mirror_probability=0.1)
     assert _cache(dataset, crops=rarely, folder=tmp_path).key == plain.key
-    plain.check_fits(dataset, rarely)
-    plain.check_fits(Blocks(), STILL)
+    plain.check_matches(dataset, rarely)
+    plain.check_matches(Blocks(), STILL)
 
 
 def test_without_mirroring_there_is_one_variant():
     teacher = Teacher()
-    cache = _cache(crops=CropSettings(jitter=0.0, mirror=0.0), teacher=teacher)
+    cache = _cache(crops=CropSettings(jitter=0.0, mirror_probability=0.0), teacher=teacher)
     assert len(teacher.shapes) == 2
     assert cache.lookup([6], [False]).shape == (1, 5, 5, 4)
 
@@ -124,11 +129,12 @@ def test_without_mirroring_there_is_one_variant():
 )
 def test_batches_refuse_features_of_something_else(dataset, crops):
     with pytest.raises(ConfigError, match="features are of another"):
-        Batches(dataset, crops, 2, SIZE, seed=0, features=_cache())
+        Batches(dataset, crops, batch_size=2, image_size=SIZE, features=_cache())
 
 
 def test_the_teacher_may_see_crops_of_another_size():
-    batch = Batches(Blocks(), STILL, 2, SIZE, seed=0, features=_cache(size=65)).batch(0)
+    cache = _cache(size=65)
+    batch = Batches(Blocks(), STILL, batch_size=2, image_size=SIZE, features=cache).batch(0)
     assert batch["image"].shape == (2, SIZE, SIZE, 3) and batch["features"].shape == (2, 9, 9, 4)
 
 
@@ -172,5 +178,5 @@ def test_features_beyond_float16_are_refused(value):
     "teacher", [lambda images: images[0], lambda images: images[:1], lambda images: images.mean()]
 )
 def test_a_teacher_with_another_shape_is_named(teacher):
-    with pytest.raises(ConfigError, match=r"expected \(batch, h, w, channels\)"):
+    with pytest.raises(ConfigError, match=r"expected \(batch, height, width, channels\)"):
         _cache(teacher=teacher)

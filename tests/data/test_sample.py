@@ -44,8 +44,8 @@ def test_a_full_and_a_bare_sample_are_fine():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"id": ""}, "id must be a text"),
-        ({"id": 7}, "id must be a text"),
+        ({"id": ""}, "id must be a non-empty string"),
+        ({"id": 7}, "id must be a non-empty string"),
         ({"image": [[0]]}, "image must be a numpy array, not list"),
         ({"image": None}, "image must be a numpy array"),
         ({"image": np.zeros((4, 6, 3), np.float32)}, "image must be uint8, not float32"),
@@ -77,10 +77,10 @@ def test_errors_name_the_sample():
         Sample(**_fields(category=-1))
 
 
-@pytest.mark.parametrize("mirror", [(0, 1), (1, 2, 0), (0, 0, 2), (0, 1, 3)])
-def test_mirror_must_swap_landmarks(mirror):
-    with pytest.raises(ConfigError, match="mirror must swap"):
-        DatasetInfo("birds", landmarks=("left", "right", "tail"), mirror=mirror)
+@pytest.mark.parametrize("order", [(0, 1), (1, 2, 0), (0, 0, 2), (0, 1, 3)])
+def test_the_order_of_mirrored_landmarks_exchanges_pairs(order):
+    with pytest.raises(ConfigError, match="mirror_order must exchange pairs"):
+        DatasetInfo("birds", landmarks=("left", "right", "tail"), mirror_order=order)
 
 
 def test_subsets_choose_and_nest():

@@ -1,27 +1,30 @@
 """Clothing Co-Parsing: 1,004 street photographs with 58 labelled kinds of clothes, hair and skin.
 
 Yang, Luo, Lin: *Clothing Co-Parsing by Joint Image Segmentation and Labeling*, CVPR 2014. Read in
-the official layout (`photos/`, `annotations/pixel-level/*.mat`, `label_list.mat`), or with labels
-as pictures (`photos/`, `labels/*.png`, `label_list.txt` with lines of number and name).
+the official layout (`photos/`, `annotations/pixel-level/*.mat`, `label_list.mat`), or with label
+images (`photos/`, `labels/*.png`, `label_list.txt` with lines of number and name).
 """
 
 from os import PathLike
 
 import numpy as np
 
-from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
-from keras_parts.data.problems import are_collected, attempt, report
-from keras_parts.data.readers.label_maps import Entry, LabelMaps, in_fixed_test
+from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
+from keras_parts.data.problems import attempt, is_collecting, report
+from keras_parts.data.readers.label_maps import LabelledImage, LabelMaps, in_fixed_test
 from keras_parts.data.readers.matlab import read_mat
-from keras_parts.data.readers.sources import find_data, read_lines
+from keras_parts.data.readers.sources import DatasetSource, read_lines
 from keras_parts.errors import DataError
 from keras_parts.images.decoding import read_labels
 
-SPLITS = ("train", "test", "fit", "validation", "all")
-FOLDER = "clothing_co_parsing"
-LICENCE = "Apache-2.0 (https://github.com/bearpaw/clothing-co-parsing)"
-HOW_TO_OBTAIN = (
-    "clone https://github.com/bearpaw/clothing-co-parsing, which holds the photographs and labels"
+SOURCE = DatasetSource(
+    name="clothing_co_parsing",
+    annotations="58 part labels",
+    licence="Apache-2.0 (https://github.com/bearpaw/clothing-co-parsing)",
+    how_to_obtain=(
+        "clone https://github.com/bearpaw/clothing-co-parsing, which has the photographs and labels"
+    ),
+    folder="clothing_co_parsing",
 )
 REGIONS = {
     "head": ("hair", "hat", "glasses", "sunglasses", "earrings"),
@@ -39,24 +42,24 @@ REGIONS = {
     "bag": ("bag", "purse", "wallet"),
 }  # fmt: skip
 _BACKGROUND = ("null", "background")
-_LABELS = "annotations/pixel-level"  # of the official layout
+_OFFICIAL_LABELS = "annotations/pixel-level"
 
 
 class ClothingCoParsing(LabelMaps):
     """Photographs with label maps; see `load_clothing_co_parsing`."""
 
-    def label_map(self, entry):
-        path = entry.labels[0]
+    def label_map(self, image: LabelledImage) -> np.ndarray | None:
+        path = image.labels[0]
         return read_labels(path) if path.suffix == ".png" else _labels_of_mat(path)
 
 
 def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None) -> Dataset:
-    """The photographs with labels at pixels.
+    """Load the photographs with pixel-level labels.
 
     Args:
         split: "train" and "test" (there is no official split: an image is in "test" if the CRC-32
-            of its name without suffix is a multiple of 5, which holds for a fifth), "all", or "fit"
-            and "validation", a fixed partition of "train" (every fifth, in order, is held out).
+            of its name without suffix is a multiple of 5, as for a fifth of them), "all", or "fit"
+            and "validation", two fixed parts of "train" (every fifth, in order, is held out).
         data_dir: the folder; None for clothing_co_parsing in the folder that the environment
             variable KERAS_PARTS_DATA names.
 
@@ -65,50 +68,46 @@ def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None)
 
     Raises:
         ConfigError: the split is unknown.
-        DataError: the data set is not there, incomplete or damaged.
+        DataError: the data set is missing, incomplete or damaged.
     """
-    check_split("clothing_co_parsing", split, SPLITS)
-    root = find_data("clothing_co_parsing", data_dir, FOLDER, HOW_TO_OBTAIN)
+    SOURCE.check_split(split)
+    root = SOURCE.find(data_dir)
     names = attempt(_part_names, root) or ()
     regions = {region: tuple(n for n in known if n in names) for region, known in REGIONS.items()}
     info = DatasetInfo(
-        name="clothing_co_parsing",
+        name=SOURCE.name,
         part_names=names,
         regions={region: members for region, members in regions.items() if members},
-        licence=LICENCE,
-        how_to_obtain=HOW_TO_OBTAIN,
+        licence=SOURCE.licence,
+        how_to_obtain=SOURCE.how_to_obtain,
     )
-    entries = _entries(root)
-    if are_collected():
-        _report_unlabelled(root, entries)
-    if split == "all":
-        return ClothingCoParsing(info, entries, root)
-    chosen = [entry for entry in entries if in_fixed_test(entry.id) == (split == "test")]
-    dataset = ClothingCoParsing(info, chosen, root)
-    return dataset if split == "test" else split_of(dataset, split)
+    images = _labelled_images(root)
+    if is_collecting():
+        _report_unlabelled(root, images)
+    if split != "all":
+        images = [image for image in images if in_fixed_test(image.id) == (split == "test")]
+    dataset = ClothingCoParsing(info, images, source=SOURCE, root=root)
+    return dataset if split in ("all", "test") else split_of(dataset, split)
 
 
-def _entries(root):
-    """The annotated photographs: of the official ones, the rest has labels for images only."""
-    for folder, suffix in ((_LABELS, ".mat"), ("labels", ".png")):
+def _labelled_images(root):
+    """The photographs with pixel-level labels; some official ones have image-level labels only."""
+    for folder, suffix in ((_OFFICIAL_LABELS, ".mat"), ("labels", ".png")):
         if (root / folder).is_dir():
             return [
-                Entry(path.stem, root / "photos" / f"{path.stem}.jpg", (path,), str(path))
+                LabelledImage(path.stem, root / "photos" / f"{path.stem}.jpg", (path,), str(path))
                 for path in sorted((root / folder).glob(f"*{suffix}"))
             ]
-    raise DataError(
-        f"clothing_co_parsing: {root} has neither {_LABELS} nor labels. To obtain the data set, "
-        f"{HOW_TO_OBTAIN}"
-    )
+    raise SOURCE.missing(f"{root} has neither {_OFFICIAL_LABELS} nor labels")
 
 
-def _report_unlabelled(root, entries):
-    """Photographs whose labels are lost: some official ones have labels for the image only."""
-    labelled = {entry.id for entry in entries}
-    for_images = root / "annotations" / "image-level"
-    if (root / "annotations").is_dir() and not for_images.is_dir():
-        return  # which photographs should have labels at pixels is not known
-    labelled |= {path.stem for path in for_images.glob("*.mat")}
+def _report_unlabelled(root, images):
+    """Report photographs whose labels are missing, apart from those with image-level labels."""
+    labelled = {image.id for image in images}
+    image_level = root / "annotations" / "image-level"
+    if (root / "annotations").is_dir() and not image_level.is_dir():
+        return  # it is not known which photographs should have pixel-level labels
+    labelled |= {path.stem for path in image_level.glob("*.mat")}
     for path in sorted((root / "photos").glob("*.jpg")):
         if path.stem not in labelled:
             report(f"clothing_co_parsing: {path} has no labels: unpack them again")
@@ -118,7 +117,7 @@ def _part_names(root):
     path = _label_list(root)
     names = _names_of_text(path) if path.suffix == ".txt" else _names_of_mat(path)
     if not names:
-        raise DataError(f"clothing_co_parsing: {path.name} is empty: take it from the data set")
+        raise DataError(f"clothing_co_parsing: {path.name} is empty: copy it from the data set")
     if names[0] not in _BACKGROUND:
         raise DataError(
             f"clothing_co_parsing: {path.name} names label 0 {names[0]!r}, expected "
@@ -128,14 +127,14 @@ def _part_names(root):
 
 
 def _label_list(root):
-    """The file with the names of the labels that is there, or should be in this layout."""
+    """The file with the names of the labels: the one that exists, or else that of this layout."""
     text, mat = root / "label_list.txt", root / "label_list.mat"
-    usual = mat if (root / _LABELS).is_dir() else text
+    usual = mat if (root / _OFFICIAL_LABELS).is_dir() else text
     return next((path for path in (text, mat) if path.is_file()), usual)
 
 
 def _names_of_text(path):
-    names = {}
+    names: dict[str, int] = {}
     for line, text in enumerate(read_lines(path), 1):
         if not text.strip():
             continue
@@ -164,5 +163,7 @@ def _labels_of_mat(path):
     labels = np.asarray(read_mat(path, "groundtruth"))
     whole = labels.ndim == 2 and labels.size and np.issubdtype(labels.dtype, np.integer)
     if not whole or labels.min() < 0 or labels.max() > 255:
-        raise DataError(f"{path}: groundtruth is {labels.dtype} of {labels.shape}, no label map")
+        raise DataError(
+            f"{path}: groundtruth is {labels.dtype} of shape {labels.shape}, not a label map"
+        )
     return labels.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""COCO's JSON: polygons, run lengths and keypoints of objects, by the names of image files.
+"""COCO's JSON format: polygons, run-length codes and keypoints of objects.
 
 Lin et al.: *Microsoft COCO: Common Objects in Context*, ECCV 2014; https://cocodataset.org/#format-data
 """
@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +21,13 @@ class CocoObject:
 
     Attributes:
         number: its id in the file.
-        size: (height, width) of its image, as the file says.
-        segmentation: polygons or run lengths, or None.
+        size: (height, width) of its image, according to the file.
+        segmentation: polygons or a run-length code, or None.
         keypoints: (landmarks, 3) float64 x, y and visibility (0 not labelled, 1 hidden, 2 seen),
             or None.
     """
 
-    number: int
+    number: int | str | None
     size: tuple[int, int]
     segmentation: list | dict | None
     keypoints: np.ndarray | None
@@ -35,47 +36,49 @@ class CocoObject:
         """(height, width) bool mask.
 
         Raises:
-            DataError: the segmentation is damaged. ConfigError: pycocotools is not installed.
+            DataError: there is no segmentation, or it is damaged.
+            ConfigError: pycocotools is not installed.
         """
         try:
             from pycocotools import mask as run_lengths
         except ImportError as error:
             raise ConfigError(
-                "masks in COCO's JSON take pycocotools: pip install 'keras-parts[coco]'"
+                "masks in COCO's JSON need pycocotools: pip install 'keras-parts[coco]'"
             ) from error
         try:
-            encoded = self.segmentation
+            encoded: Any = self.segmentation
             if isinstance(encoded, list):
                 encoded = run_lengths.merge(run_lengths.frPyObjects(encoded, *self.size))
             elif isinstance(encoded.get("counts"), list):
                 encoded = run_lengths.frPyObjects(encoded, *self.size)
             mask = run_lengths.decode(encoded).astype(bool)
-        except Exception as error:  # whatever damaged input leads it to
+        except Exception as error:  # pycocotools raises errors of any type for damaged input
             raise DataError(
                 f"the segmentation of annotation {self.number} is damaged: {error}"
             ) from error
         if mask.shape != self.size:
             raise DataError(
-                f"the segmentation of annotation {self.number} is made for {mask.shape[1]} x "
+                f"the segmentation of annotation {self.number} has {mask.shape[1]} x "
                 f"{mask.shape[0]} pixels, its image has {self.size[1]} x {self.size[0]}"
             )
         return mask
 
 
 class CocoFile:
-    """A JSON file of COCO's format, crowds left out.
+    """The objects of one category in a file of COCO's format, without crowds.
 
     Args:
         path: the file.
-        category: name of the category whose objects count; None where there is only one.
+        category: name of the category; None if there is only one.
 
     Attributes:
+        path: the file.
         category: id of the chosen category.
         objects: {file name of an image: its objects, in the file's order}.
         landmarks: names of the category's keypoints.
 
     Raises:
-        DataError: the file is missing or no such JSON. Its damaged entries are problems.
+        DataError: the file is missing or not of this format. Damaged annotations are problems.
         ConfigError: the category is unknown, or there are several and none is chosen.
     """
 
@@ -85,28 +88,29 @@ class CocoFile:
         chosen = self._category(content["categories"], category)
         self.category = chosen["id"]
         self.landmarks = tuple(map(str, chosen.get("keypoints", ())))
-        images, named = {}, {}
+        images: dict[int | str, tuple[str, tuple[int, int]]] = {}
+        ids: dict[str, int | str] = {}  # file name -> id of its first image
         for image in content["images"]:
-            self._add_image(images, named, image)
+            self._add_image(images, ids, image)
         self.objects: dict[str, list[CocoObject]] = {name: [] for name, _ in images.values()}
-        numbers = set()
+        numbers: set[int | str | None] = set()
         for annotation in content["annotations"]:
             self._add_object(images, numbers, annotation)
 
     def _read(self):
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
-            wanted = {name: content[name] for name in ("images", "annotations", "categories")}
-            for name, entries in wanted.items():
-                if not isinstance(entries, list):
-                    raise ValueError(f"{name} is {_short(entries)}, expected a list")
+            tables = {name: content[name] for name in ("images", "annotations", "categories")}
+            for name, rows in tables.items():
+                if not isinstance(rows, list):
+                    raise ValueError(f"{name} is {_short(rows)}, expected a list")
         except FileNotFoundError:
             raise DataError(f"{self.path}: there is no such file") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{self.path}: no COCO JSON with images, annotations and categories: {error}"
             ) from None
-        return wanted
+        return tables
 
     def _category(self, categories, name):
         for category in categories:
@@ -114,17 +118,17 @@ class CocoFile:
                 raise DataError(f"{self.path}: a category has no id: {_short(category)}")
             if not isinstance(category.get("keypoints", []), list):
                 raise DataError(
-                    f"{self.path}: the keypoints of a category are no list: {_short(category)}"
+                    f"{self.path}: the keypoints of a category are not a list: {_short(category)}"
                 )
         names = [str(category.get("name")) for category in categories]
         if name is None and len(names) == 1:
             return categories[0]
         if name not in names:
-            asked = "choose a category" if name is None else f"there is no category {name!r}"
-            raise ConfigError(f"{self.path}: {asked}: it has {', '.join(names)}")
+            problem = "choose a category" if name is None else f"there is no category {name!r}"
+            raise ConfigError(f"{self.path}: {problem}: it has {', '.join(names)}")
         return categories[names.index(name)]
 
-    def _add_image(self, images, named, image):
+    def _add_image(self, images, ids, image):
         try:
             number, name = image["id"], image["file_name"]
             size = int(image["height"]), int(image["width"])
@@ -136,7 +140,7 @@ class CocoFile:
             report(f"{self.path}: two images have the id {number}")
             return
         images[number] = name, size
-        first = named.setdefault(name, number)
+        first = ids.setdefault(name, number)
         if first != number:
             report(f"{self.path}: the images {first} and {number} have the same file_name {name}")
 

@@ -3,42 +3,51 @@
 Wah, Branson, Welinder, Perona, Belongie: *The Caltech-UCSD Birds-200-2011 Dataset*,
 CNS-TR-2011-001. Read in the official folder layout, of which a part will do.
 
-The files do not say where their pixels begin. Assumed here: part locations are 0-based indices of
-pixels, boxes are measured from the image's top-left *corner* (they begin at 0 and end at the
-image's width), so half a pixel is taken off a box to measure it from the first pixel's centre.
+The files do not define their pixel origin. This reader assumes: part locations are 0-based pixel
+indices; boxes are measured from the image's top-left *corner* (from 0 to the image's width), so
+half a pixel is subtracted from a box to measure it from the centre of the first pixel.
 """
 
 import hashlib
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_parts.data.crops import image_box
-from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
-from keras_parts.data.keypoints import visible_inside
-from keras_parts.data.problems import are_collected, attempt, report
+from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
+from keras_parts.data.problems import attempt, is_collecting, report
+from keras_parts.data.readers.keypoints import visible_inside
 from keras_parts.data.readers.matlab import as_list, read_mat
-from keras_parts.data.readers.sources import find_data, read_picture
+from keras_parts.data.readers.sources import (
+    FIT_AND_VALIDATION,
+    DatasetSource,
+    read_image_and_size,
+)
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.decoding import read_mask
 
-SPLITS = ("train", "test", "fit", "validation", "all")
-FOLDER = "CUB_200_2011"
-LICENCE = (
-    "Photographs from Flickr, their rights with the photographers; for non-commercial research "
-    "and education (https://www.vision.caltech.edu/datasets/cub_200_2011/)"
-)
-HOW_TO_OBTAIN = (
-    "download CUB_200_2011.tgz (1.2 GB) from https://data.caltech.edu/records/65de6-vp158 and, "
-    "for the masks, segmentations.tgz (39 MB) from https://data.caltech.edu/records/w9d68-gec53, "
-    "and unpack both in one folder. For non-commercial research and education"
+SOURCE = DatasetSource(
+    name="cub",
+    annotations="masks, 15 keypoints, boxes, species",
+    licence=(
+        "Photographs from Flickr, their rights with the photographers; for non-commercial "
+        "research and education (https://www.vision.caltech.edu/datasets/cub_200_2011/)"
+    ),
+    how_to_obtain=(
+        "download CUB_200_2011.tgz (1.2 GB) from https://data.caltech.edu/records/65de6-vp158 "
+        "and, for the masks, segmentations.tgz (39 MB) from "
+        "https://data.caltech.edu/records/w9d68-gec53, and unpack both in one folder. For "
+        "non-commercial research and education"
+    ),
+    folder="CUB_200_2011",
 )
 MASK_THRESHOLD = 127
-"""Official masks are grey: how many of the annotators agreed."""
+"""Official masks are grey: the brightness is the share of annotators who marked the pixel."""
 REGIONS = {
     "head": ("beak", "crown", "forehead", "left eye", "right eye", "nape", "throat"),
     "wings": ("left wing", "right wing"),
@@ -50,9 +59,10 @@ SUBSETS = {
     "002": "002.Laysan_Albatross",
     "003": "003.Sooty_Albatross",
 }
-"""CUB-001, -002, -003: the classes on which landmark regression is reported."""
+"""CUB-001, -002 and -003: the classes for which landmark regression is reported."""
 CMR = "cmr"
-"""The subset that CMR (Kanazawa et al., ECCV 2018) cleaned: 5,964 images to train, 5,771 others."""
+"""The subset of images that CMR (Kanazawa et al., ECCV 2018) cleaned: 5,964 training images and
+5,771 others."""
 _CMR_FILES = {"train": ("train",), "test": ("val", "test"), "all": ("train", "val", "test")}
 
 
@@ -63,6 +73,7 @@ class CUB(Dataset):
         self,
         root: str | PathLike,
         split: str,
+        *,
         classes: Iterable[int] | None = None,
         masks: bool = True,
         subset: str | None = None,
@@ -79,32 +90,32 @@ class CUB(Dataset):
         self.notes = _absent(tables, chosen & ~present)
         rows = np.flatnonzero(chosen & present)
         self._paths = [tables.paths[row] for row in rows]
-        # A check reads the files, which tells what is missing and of all else that is wrong.
-        self._sizes = [] if are_collected() else self._sizes_of_files()
+        # A check reads the files, which finds missing ones and every other damage.
+        self._sizes = [] if is_collecting() else self._sizes_of_files()
         self._numbers = [tables.ids[row] for row in rows]
         self._boxes, self._parts = tables.boxes[rows], tables.parts[rows]
         self._box_lines, self._part_lines = tables.box_lines[rows], tables.part_lines[rows]
         self._categories = tables.categories[rows]
         self.info = DatasetInfo(
-            name="cub",
+            name=SOURCE.name,
             landmarks=tables.landmarks,
-            mirror=mirrored_order(tables.landmarks),
+            mirror_order=mirrored_order(tables.landmarks),
             categories=tables.category_names,
             regions=REGIONS,
-            licence=LICENCE,
-            how_to_obtain=HOW_TO_OBTAIN,
+            licence=SOURCE.licence,
+            how_to_obtain=SOURCE.how_to_obtain,
         )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._paths)
 
-    def read(self, index):
+    def read(self, index: int) -> Sample:
         return Sample(**self.fields(index))
 
-    def fields(self, index):
-        """Inside `problems.collected()` what stands in a damaged line of a table is None, too."""
+    def fields(self, index: int) -> dict[str, Any]:
+        """As in `Dataset`; values from damaged lines of the tables are None, too."""
         image_path, mask_path = self.files(index)
-        image, size = read_picture(image_path)
+        image, size = read_image_and_size(image_path)
         category = int(self._categories[index])
         fields = {
             "id": _stem(self._paths[index]),
@@ -117,13 +128,13 @@ class CUB(Dataset):
         fields["box"] = attempt(self._box, index, image_box(*size))
         return fields | self._keypoints(index, size)
 
-    def ids(self):
+    def ids(self) -> list[str]:
         return [_stem(path) for path in self._paths]
 
-    def categories(self):
+    def categories(self) -> np.ndarray:
         return self._categories.copy()
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         digest = hashlib.sha256(f"cub {self._sizes}\n{self._paths}".encode())
         for array in (self._boxes, self._parts, self._categories):
             digest.update(array.tobytes())
@@ -137,9 +148,9 @@ class CUB(Dataset):
         box = np.clip(box, frame[[0, 1, 0, 1]], frame[[2, 3, 2, 3]]).astype(np.float32)
         if not (box[:2] < box[2:]).all():
             raise DataError(
-                f"cub: bounding_boxes.txt has the box {self._boxes[index].tolist()} of "
-                f"{self._paths[index]} in line {self._box_lines[index]}, which is empty or outside "
-                "the image"
+                f"cub: bounding_boxes.txt, line {self._box_lines[index]}: the box "
+                f"{self._boxes[index].tolist()} of {self._paths[index]} is empty or outside the "
+                "image"
             )
         return box
 
@@ -152,7 +163,7 @@ class CUB(Dataset):
 
         parts = self._parts[index]
         keypoints = parts[:, :2].astype(np.float32)
-        visible = visible_inside(keypoints, parts[:, 2] == 1, size, describe)
+        visible = visible_inside(keypoints, parts[:, 2] == 1, size=size, describe=describe)
         known = not np.isnan(parts).any()
         return {"keypoints": keypoints, "visible": visible} if known else {}
 
@@ -161,19 +172,19 @@ class CUB(Dataset):
             if folder.is_dir():
                 return folder
         raise DataError(
-            f"cub: {self._root} has no folder segmentations: go without masks (masks=False), or "
-            f"{HOW_TO_OBTAIN}"
+            f"cub: {self._root} has no folder segmentations: read it without masks (masks=False), "
+            f"or {SOURCE.how_to_obtain}"
         )
 
-    def mask_file(self, index):
+    def mask_file(self, index: int) -> Path | None:
         return self.files(index)[1]
 
     def number(self, index: int) -> int:
-        """The official id of an image."""
+        """The official id of the image at `index`."""
         return self._numbers[index]
 
     def files(self, index: int) -> tuple[Path, Path | None]:
-        """The files of a sample's image and mask."""
+        """The image file and the mask file of the sample at `index`."""
         path = self._paths[index]
         return self._root / "images" / path, None if self._masks is None else self._mask_path(path)
 
@@ -181,7 +192,7 @@ class CUB(Dataset):
         return (self._masks / path).with_suffix(".png")
 
     def _sizes_of_files(self):
-        """Bytes of all images, then of all masks."""
+        """Sizes in bytes of all image files, then of all mask files."""
         files = [self._root / "images" / path for path in self._paths]
         files += [] if self._masks is None else map(self._mask_path, self._paths)
         sizes, missing = [], []
@@ -193,7 +204,7 @@ class CUB(Dataset):
         if missing:
             raise DataError(
                 f"cub: {len(missing)} of {len(files)} files are missing, the first is "
-                f"{missing[0]}: unpack the archives again, or leave classes out with `classes`"
+                f"{missing[0]}: unpack the archives again, or exclude classes with `classes`"
             )
         return sizes
 
@@ -201,52 +212,57 @@ class CUB(Dataset):
 def load_cub(
     split: str,
     data_dir: str | PathLike | None = None,
+    *,
     classes: Iterable[int] | None = None,
     masks: bool = True,
     subset: str | None = None,
 ) -> Dataset:
-    """CUB-200-2011 from its official folder layout.
+    """Load CUB-200-2011 from its official folder layout.
 
-    Of a copy that lacks the images of whole classes the others are read. A box that reaches over
-    the image's border is cut there.
+    If the images of whole classes are missing, the other classes are read. Boxes are clipped to
+    the image.
 
     Args:
-        split: "train" or "test" (the official split), "all" (both), or "fit" and "validation", a
-            fixed partition of "train" (`hold_out`).
-        data_dir: the folder CUB_200_2011 or the one that holds it; None for CUB_200_2011 in the
-            folder that the environment variable KERAS_PARTS_DATA names. The folder
-            `segmentations` lies in CUB_200_2011 or beside it.
-        classes: the numbers of the classes to read, as in classes.txt (from 1); None for all.
-        masks: False to do without the folder `segmentations`.
+        split: "train" or "test" (the official split), "all" (both), or "fit" and "validation", two
+            fixed parts of "train" (`hold_out`).
+        data_dir: the folder CUB_200_2011 or its parent; None for CUB_200_2011 in the folder that
+            the environment variable KERAS_PARTS_DATA names. The folder `segmentations` is expected
+            in CUB_200_2011 or beside it.
+        classes: numbers of the classes to read, as in classes.txt (from 1); None for all.
+        masks: False to read no masks; the folder `segmentations` is then not needed.
         subset: "001", "002" or "003", the classes of landmark regression; or "cmr", the images
-            that CMR cleaned, listed in its {train,val,test}_cub_cleaned.mat, which lie in
-            CUB_200_2011, beside it or in `cachedir/cub/data` beside it.
+            that CMR cleaned, listed in its {train,val,test}_cub_cleaned.mat, which are searched in
+            CUB_200_2011, beside it and in `cachedir/cub/data` beside it.
 
     Returns:
         Samples with image, foreground (unless `masks` is False), 15 keypoints, box and category:
-        the class's place in classes.txt, from 0, whatever `classes` are chosen.
+        the index of the class in classes.txt, from 0, whichever `classes` are chosen.
 
     Raises:
         ConfigError: the split, a class or the subset is unknown.
-        DataError: the data set is not there, incomplete or damaged; names file and line.
+        DataError: the data set is missing, incomplete or damaged; names file and line.
     """
-    check_split("cub", split, SPLITS)
+    SOURCE.check_split(split)
+    check_subset(SOURCE.name, subset)
+    root = SOURCE.find(None) if data_dir is None else Path(data_dir)
+    read = "train" if split in FIT_AND_VALIDATION else split
+    dataset = CUB(root, read, classes=classes, masks=masks, subset=subset)
+    return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
+
+
+def check_subset(name: str, subset: str | None) -> None:
+    """Raise `ConfigError` unless there is such a subset of CUB-200-2011."""
     if subset not in (None, CMR, *SUBSETS):
-        raise ConfigError(f"cub has the subsets {', '.join((CMR, *SUBSETS))}, not {subset!r}")
-    if data_dir is None:
-        data_dir = find_data("cub", None, FOLDER, HOW_TO_OBTAIN)
-    if split in ("fit", "validation"):
-        return split_of(CUB(data_dir, "train", classes, masks, subset), split)
-    return CUB(data_dir, split, classes, masks, subset)
+        raise ConfigError(f"{name} has the subsets {', '.join((CMR, *SUBSETS))}, not {subset!r}")
 
 
 class _Tables:
-    """The text files of the data set, one row an image, in the order of images.txt.
+    """The text files of the data set, one row for each image, in the order of images.txt.
 
-    What stands in no good line is NaN, a category -1.
+    Values without a valid line are NaN, unknown categories are -1.
 
     Attributes:
-        box_lines, part_lines: (images,) and (images, landmarks): where in their files these stand.
+        box_lines, part_lines: (images,) and (images, landmarks): line numbers of the values.
     """
 
     def __init__(self, root):
@@ -265,8 +281,8 @@ class _Tables:
         if classes:
             table = "image_class_labels.txt"
             _check_listed(table, "class", labels, lines, "classes.txt", self.class_ids)
-        place = {number: index for index, number in enumerate(self.class_ids)}
-        self.categories = np.array([place.get(label, -1) for label in labels], np.int64)
+        index_of = {number: index for index, number in enumerate(self.class_ids)}
+        self.categories = np.array([index_of.get(label, -1) for label in labels], np.int64)
 
         parts = _read_names(root, "parts/parts.txt", "part")
         self.landmarks = tuple(parts.values())
@@ -278,7 +294,7 @@ class _Tables:
         )
 
     def of_classes(self, classes):
-        if not self.class_ids:  # classes.txt is lost, which was told
+        if not self.class_ids:  # classes.txt is damaged, which has been reported
             return np.full(len(self.ids), True)
         classes = np.array(list(classes), np.int64)
         unknown = np.setdiff1d(classes, self.class_ids)
@@ -287,52 +303,54 @@ class _Tables:
                 f"cub: classes.txt has no class {unknown[0]}: it lists {len(self.class_ids)} "
                 f"classes, {min(self.class_ids)} to {max(self.class_ids)}"
             )
-        places = [self.class_ids.index(number) for number in classes]
-        return np.isin(self.categories, places)
+        chosen = [self.class_ids.index(number) for number in classes]
+        return np.isin(self.categories, chosen)
 
     def of_subset(self, root, split, subset):
         if subset == CMR:
             folders = [root, root.parent, root.parent / "cachedir" / "cub" / "data"]
             return np.isin(self.paths, cmr_paths(folders, split))
         if SUBSETS[subset] not in self.class_names:
-            raise DataError(f"cub: classes.txt has no {SUBSETS[subset]}, which is CUB-{subset}")
+            raise DataError(f"cub: classes.txt has no {SUBSETS[subset]} (CUB-{subset})")
         return self.categories == self.class_names.index(SUBSETS[subset])
 
     def present(self, root):
-        """Images whose class has a folder: a partial copy is one with fewer of them."""
+        """(images,) bool: whether the folder of the image's class exists (partial copies)."""
         folders = [path.rpartition("/")[0] for path in self.paths]
-        there = {folder for folder in set(folders) if (root / "images" / folder).is_dir()}
-        if folders and not there:
+        existing = {folder for folder in set(folders) if (root / "images" / folder).is_dir()}
+        if folders and not existing:
             report(f"cub: {root / 'images'} has none of the folders that images.txt names")
-        return np.array([folder in there for folder in folders], bool)
+        return np.array([folder in existing for folder in folders], bool)
 
     def _by_image(self, root, name, columns):
-        """(images, columns - 1) numbers of a file with one line an image, and (images,) lines."""
+        """The numbers of a file with one line per image, (images, columns - 1), and their line
+        numbers, (images,)."""
         lines, numbers = _read_numbers(root, name, columns)
         rows = _rows(self.ids, numbers[:, 0])
         _check_once(name, self.ids, rows, lines)
         return _scattered(rows, len(self.ids), numbers[:, 1:], lines)
 
     def _part_locations(self, root, part_ids):
-        """(images, landmarks, 3): x, y and whether it is visible; (images, landmarks) lines."""
+        """(images, landmarks, 3): x, y and visibility; and line numbers, (images, landmarks)."""
         name = "parts/part_locs.txt"
         lines, numbers = _read_numbers(root, name, 5)
         image, part = _rows(self.ids, numbers[:, 0]), _rows(part_ids, numbers[:, 1])
         if part_ids:
             _check_listed(name, "part", numbers[:, 1], lines, "parts.txt", part_ids)
         known = (image >= 0) & (part >= 0)
-        places = np.where(known, image * len(part_ids) + part, -1)
+        rows = np.where(known, image * len(part_ids) + part, -1)
         names = [f"{image}, part {part}" for image in self.ids for part in part_ids]
-        _check_once(name, names, places, lines)
-        found, lines = _scattered(places, len(names), numbers[:, 2:], lines)
+        _check_once(name, names, rows, lines)
+        found, lines = _scattered(rows, len(names), numbers[:, 2:], lines)
         _check_flags(name, found[:, 2], lines)
         shape = len(self.ids), len(part_ids)
         return found.reshape(*shape, 3), lines.reshape(shape)
 
 
 def _read_names(root, table, what):
-    """{number: name} of a table of both; of those that are there twice the first counts."""
-    names, first = {}, {}
+    """{number: name} of a table with both; of duplicates the first one counts."""
+    names: dict[int, str] = {}
+    first: dict[str, int] = {}  # what has been listed -> its line
     for line, (number, name) in _read_table(root, table, 2, numbers=1).items():
         if not number.isdecimal():
             report(f"cub: {table} has {number!r} in line {line}, expected a whole number")
@@ -348,16 +366,17 @@ def _read_names(root, table, what):
 
 
 def cmr_paths(folders: Iterable[Path], split: str) -> list[str]:
-    """The images of CMR's lists, as they are named in images.txt.
+    """The images of CMR's lists, by their paths in images.txt.
 
     Args:
-        folders: where the lists may lie; the first place that has one counts.
+        folders: folders to search, in order, for each list.
         split: "train", "test" (CMR's val and test) or "all".
 
     Raises:
         DataError: a list is missing or damaged.
     """
-    folders, paths = list(folders), []
+    folders = list(folders)
+    paths: list[str] = []
     for name in _CMR_FILES[split]:
         file = f"{name}_cub_cleaned.mat"
         found = next((folder / file for folder in folders if (folder / file).is_file()), None)
@@ -375,11 +394,11 @@ def _cmr_list(path):
     try:
         return [str(image.rel_path) for image in as_list(read_mat(path, "images"))]
     except AttributeError:
-        raise DataError(f"{path}: its images have no rel_path, so it is no list") from None
+        raise DataError(f"{path}: not a list of CMR: its images have no rel_path") from None
 
 
 def _mask(path, size):
-    """(height, width) bool mask for an image of a size, or of None where that is not known."""
+    """(height, width) bool mask; `size` is that of its image, None where it is not known."""
     mask = read_mask(path, threshold=MASK_THRESHOLD)
     if size is not None and mask.shape != size:
         raise DataError(
@@ -390,28 +409,25 @@ def _mask(path, size):
 
 
 def _absent(tables, absent):
-    """A note on the images of a partial copy that are not there, if any."""
+    """A note on the images that a partial copy lacks, if any."""
     if not absent.any():
         return ()
     folders = {tables.paths[row].rpartition("/")[0] for row in np.flatnonzero(absent)}
     return (
         f"cub: this copy lacks the image folders of {len(folders)} of {len(tables.class_ids)} "
-        f"classes: the {absent.sum():,} images that images.txt names there are left out",
+        f"classes: the {absent.sum():,} images that images.txt lists there are left out",
     )
 
 
 def _find_root(folder):
-    for root in (folder, folder / FOLDER):
+    for root in (folder, folder / SOURCE.folder):
         if (root / "images.txt").is_file():
             return root
-    raise DataError(
-        f"cub: {folder} holds no images.txt, so it is not {FOLDER}. To obtain the data set, "
-        f"{HOW_TO_OBTAIN}"
-    )
+    raise SOURCE.missing(f"{folder} holds no images.txt, so it is not {SOURCE.folder}")
 
 
 def _read_table(root, name, columns, numbers):
-    """{line: words} of a text file; the first `numbers` words are numbers, the last is the rest."""
+    """{line number: words} of a text file; a last word that is no number may contain spaces."""
     rows = {}
     for line, text in enumerate(attempt(_table_lines, root, name) or (), 1):
         row = text.split(maxsplit=columns - 1 if numbers < columns else -1)
@@ -426,7 +442,7 @@ def _table_lines(root, name):
     try:
         lines = (root / name).read_text(encoding="utf-8").rstrip().splitlines()
     except FileNotFoundError:
-        raise DataError(f"cub: {name} is missing in {root}: {HOW_TO_OBTAIN}") from None
+        raise DataError(f"cub: {name} is missing in {root}: {SOURCE.how_to_obtain}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cub: {name} cannot be read as text: {error}") from None
     if not lines:
@@ -435,7 +451,7 @@ def _table_lines(root, name):
 
 
 def _read_numbers(root, name, columns):
-    """(lines,) numbers of the lines of a file of numbers, and (lines, columns) float64."""
+    """Line numbers, (lines,), and values, (lines, columns) float64, of a file of numbers."""
     rows = _read_table(root, name, columns, numbers=columns)
     try:
         numbers = np.array(list(rows.values()), np.float64).reshape(-1, columns)
@@ -444,9 +460,9 @@ def _read_numbers(root, name, columns):
     except ValueError:
         pass
     for line, row in list(rows.items()):
-        wrong = [word for word in row if not _is_finite(word)]
-        if wrong:
-            report(f"cub: {name} has {wrong[0]!r} in line {line}, expected a number")
+        invalid = [word for word in row if not _is_finite(word)]
+        if invalid:
+            report(f"cub: {name} has {invalid[0]!r} in line {line}, expected a number")
             del rows[line]
     numbers = np.array(list(rows.values()), np.float64).reshape(-1, columns)
     return np.array(list(rows), np.int64), numbers
@@ -460,47 +476,48 @@ def _is_finite(word):
 
 
 def _rows(ids, numbers):
-    """For each number its place in `ids`, -1 where it is not among them."""
+    """For each number its index in `ids`, -1 where it is not among them."""
     if not ids:
         return np.full(len(numbers), -1)
     order = np.argsort(ids)
     ordered = np.array(ids)[order]
-    places = np.minimum(np.searchsorted(ordered, numbers), len(ids) - 1)
-    return np.where(ordered[places] == numbers, order[places], -1)
+    nearest = np.minimum(np.searchsorted(ordered, numbers), len(ids) - 1)
+    return np.where(ordered[nearest] == numbers, order[nearest], -1)
 
 
-def _scattered(places, count, numbers, lines):
-    """The numbers and lines of a file at their places among `count`, or NaN and 0."""
-    known = places >= 0
+def _scattered(rows, count, numbers, lines):
+    """Move the numbers and line numbers of a file to their rows; NaN and 0 in all other rows."""
+    known = rows >= 0
     values, found = np.full((count, numbers.shape[1]), np.nan), np.zeros(count, np.int64)
-    values[places[known]], found[places[known]] = numbers[known], lines[known]
+    values[rows[known]], found[rows[known]] = numbers[known], lines[known]
     return values, found
 
 
-def _check_once(name, names, places, lines):
-    """Every image has one line, neither none nor two; none of a lost table, which was told."""
+def _check_once(name, names, rows, lines):
+    """Report every image that has no line, or several; but not for a table without any lines,
+    which has been reported itself."""
     if not len(lines):
         return
-    counts = np.bincount(places[places >= 0], minlength=len(names))
-    for place in np.flatnonzero(counts == 0):
-        report(f"cub: {name} has no line for image {names[place]}")
-    for place in np.flatnonzero(counts > 1):
-        where = ", ".join(map(str, lines[places == place]))
-        report(f"cub: {name} has more than one line for image {names[place]}: {where}")
+    counts = np.bincount(rows[rows >= 0], minlength=len(names))
+    for row in np.flatnonzero(counts == 0):
+        report(f"cub: {name} has no line for image {names[row]}")
+    for row in np.flatnonzero(counts > 1):
+        where = ", ".join(map(str, lines[rows == row]))
+        report(f"cub: {name} has more than one line for image {names[row]}: {where}")
 
 
 def _check_listed(name, what, values, lines, table, listed):
-    """Every class and part is in its list; the first line of one that is not is told."""
+    """Report every class or part that is not in its list, with the first line that has it."""
     for value in np.setdiff1d(values[~np.isnan(values)], listed):
         line = lines[values == value].min()
         report(f"cub: {name} has {what} {value:g} in line {line}, which {table} does not list")
 
 
 def _check_flags(name, values, lines):
-    """Every value that is known is 0 or 1."""
-    wrong = ~np.isnan(values) & (values != 0) & (values != 1)
-    for place in np.flatnonzero(wrong):
-        report(f"cub: {name} has {values[place]:g} in line {lines[place]}, expected 0 or 1")
+    """Report known values other than 0 and 1."""
+    invalid = ~np.isnan(values) & (values != 0) & (values != 1)
+    for row in np.flatnonzero(invalid):
+        report(f"cub: {name} has {values[row]:g} in line {lines[row]}, expected 0 or 1")
 
 
 def _stem(path):
@@ -508,4 +525,5 @@ def _stem(path):
 
 
 def _readable(name):
+    """The class in words: Laysan Albatross for 002.Laysan_Albatross."""
     return name.partition(".")[2].replace("_", " ") or name

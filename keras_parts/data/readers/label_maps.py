@@ -1,4 +1,4 @@
-"""What the data sets of pictures with a map of part labels have in common."""
+"""The common part of readers of images with a map of part labels each."""
 
 import hashlib
 import zlib
@@ -6,20 +6,28 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_parts.data.crops import image_box, mask_box
 from keras_parts.data.dataset import Dataset, DatasetInfo
-from keras_parts.data.problems import are_collected, attempt, report
-from keras_parts.data.readers.sources import read_picture
+from keras_parts.data.problems import attempt, is_collecting, report
+from keras_parts.data.readers.sources import DatasetSource, read_image_and_size
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A picture, the files that its label map is made from, and what names it, for messages."""
+class LabelledImage:
+    """An image and the files of its label map.
+
+    Attributes:
+        id: of the sample.
+        image: the image file.
+        labels: the files that the label map is made from.
+        listed: where the data set lists the image, for messages.
+    """
 
     id: str
     image: Path
@@ -28,49 +36,58 @@ class Entry:
 
 
 class LabelMaps(Dataset):
-    """Pictures of one object each; the object is where a part is labelled.
+    """Images of one object each, whose foreground is where a part is labelled.
 
-    A subclass defines `label_map`, and `picture` where it is not the file as it is. Entries whose
-    files are missing, or whose id was there before, are problems.
+    A subclass defines `label_map`, and `read_image` unless the image is that of the file. Missing
+    files and repeated ids are problems.
 
     Args:
-        info: of the data set; `part_names` are those of the labels 1, 2, ..., or none where they
-            are not known because their table is damaged.
-        entries: the pictures of the split.
-        root: where they lie, for messages.
+        info: of the data set; `part_names` are those of the labels 1, 2, ..., or none if their
+            table is damaged.
+        images: the images of the split.
+        source: of the data set.
+        root: folder of the data set, for messages.
 
     Raises:
-        DataError: the split has no pictures.
+        DataError: the split has no images.
     """
 
-    def __init__(self, info: DatasetInfo, entries: Iterable[Entry], root: Path):
+    def __init__(
+        self,
+        info: DatasetInfo,
+        images: Iterable[LabelledImage],
+        *,
+        source: DatasetSource,
+        root: Path,
+    ):
         self.info = info
-        self._entries = _checked(info.name, entries)
-        if not self._entries:
-            raise DataError(
-                f"{info.name}: {root} has no images of this split. To obtain the data set, "
-                f"{info.how_to_obtain}"
-            )
+        self._images = _checked(info.name, images)
+        if not self._images:
+            raise source.missing(f"{root} has no images of this split")
 
     @abstractmethod
-    def label_map(self, entry: Entry) -> np.ndarray | None:
-        """(height, width) uint8 labels, 0 for the background; None where damage was noted."""
+    def label_map(self, image: Any) -> np.ndarray | None:
+        """The label map of a `LabelledImage`.
 
-    def picture(self, entry: Entry) -> tuple[np.ndarray | None, tuple[int, int] | None]:
-        """(height, width, 3) uint8 RGB and (height, width), as `read_picture` gives them."""
-        return read_picture(entry.image)
+        Returns:
+            (height, width) uint8 labels, 0 for the background; None where damage was reported.
+        """
 
-    def __len__(self):
-        return len(self._entries)
+    def read_image(self, image: LabelledImage) -> tuple[np.ndarray | None, tuple[int, int] | None]:
+        """(height, width, 3) uint8 RGB and (height, width), see `read_image_and_size`."""
+        return read_image_and_size(image.image)
 
-    def read(self, index):
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, index: int) -> Sample:
         return Sample(**self.fields(index))
 
-    def fields(self, index):
-        entry = self._entries[index]
-        image, size = self.picture(entry)
-        fields = {"id": entry.id, "image": image}
-        labels = attempt(self._labels, entry, size)
+    def fields(self, index: int) -> dict[str, Any]:
+        labelled = self._images[index]
+        image, size = self.read_image(labelled)
+        fields = {"id": labelled.id, "image": image}
+        labels = attempt(self._labels, labelled, size)
         if labels is None:
             return fields
         foreground = labels > 0
@@ -78,15 +95,16 @@ class LabelMaps(Dataset):
         box = image_box(*labels.shape) if box is None else box
         return fields | {"foreground": foreground, "box": box, "part_labels": labels}
 
-    def mask_file(self, index):
-        return self._entries[index].labels[0]
+    def mask_file(self, index: int) -> Path:
+        return self._images[index].labels[0]
 
-    def _labels(self, entry, size):
-        """The label map, if it has names for all labels and the image's size, where it is known."""
-        labels = self.label_map(entry)
+    def _labels(self, image, size):
+        """The label map, after comparing its labels with the names and its size with the image's,
+        where these are known."""
+        labels = self.label_map(image)
         if labels is None:
             return None
-        names, file = self.info.part_names, entry.labels[0]
+        names, file = self.info.part_names, image.labels[0]
         if names and labels.max() > len(names):
             report(
                 f"{self.info.name}: {file} has the label {labels.max()}, the largest known is "
@@ -94,51 +112,51 @@ class LabelMaps(Dataset):
             )
         if size is not None and labels.shape != size:
             raise DataError(
-                f"{self.info.name}: the labels of {entry.id} in {file} have {labels.shape[1]} x "
+                f"{self.info.name}: the labels of {image.id} in {file} have {labels.shape[1]} x "
                 f"{labels.shape[0]} pixels, the image {size[1]} x {size[0]}"
             )
         return labels
 
-    def ids(self):
-        return [entry.id for entry in self._entries]
+    def ids(self) -> list[str]:
+        return [image.id for image in self._images]
 
-    def categories(self):
+    def categories(self) -> np.ndarray:
         return np.full(len(self), -1, np.int64)
 
-    def fingerprint(self):
-        """Goes by names, sizes and times of the files, not by their content."""
+    def fingerprint(self) -> str:
+        """Of the names, sizes and modification times of the files, not of their content."""
         digest = hashlib.sha256(f"{self.info.name} {self.info.part_names}".encode())
-        for entry in self._entries:
-            stats = [path.stat() for path in (entry.image, *entry.labels)]
-            marks = [(one.st_size, one.st_mtime_ns) for one in stats]
-            digest.update(f"\n{entry.id} {marks}".encode())
+        for image in self._images:
+            stats = [path.stat() for path in (image.image, *image.labels)]
+            sizes_and_times = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+            digest.update(f"\n{image.id} {sizes_and_times}".encode())
         return digest.hexdigest()
 
 
 def in_fixed_test(name: str) -> bool:
-    """Whether an image belongs to the test split of a data set that comes without one.
+    """Whether an image is in the test split of a data set without an official one.
 
-    About a fifth does: where the CRC-32 of the image's name (its file name without suffix) is a
-    multiple of 5. So the split of a partial copy is that of the whole.
+    About a fifth are: those whose name (the file name without suffix) has a CRC-32 that is a
+    multiple of 5. A partial copy therefore has the same split as the whole.
     """
     return zlib.crc32(name.encode()) % 5 == 0
 
 
 def first_folder(root: Path, names: Sequence[str]) -> Path | None:
-    """The first of some folders that is there."""
+    """The first of the named folders that exists."""
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
-def _checked(name, entries):
-    """The entries of different ids, whose files are all there."""
-    checked = {}
-    for entry in entries:
-        first = checked.setdefault(entry.id, entry)
-        if first is not entry:
-            report(f"{name}: {entry.id} is listed twice, in {first.listed} and {entry.listed}")
-    if not are_collected():  # otherwise reading them tells, and of all else that is wrong
-        for entry in checked.values():
-            for path in (entry.image, *entry.labels):
+def _checked(name, images):
+    """The images, after reporting repeated ids and missing files."""
+    checked: dict[str, LabelledImage] = {}
+    for image in images:
+        first = checked.setdefault(image.id, image)
+        if first is not image:
+            report(f"{name}: {image.id} is listed twice, in {first.listed} and {image.listed}")
+    if not is_collecting():  # a check reads the files, which finds missing ones and other damage
+        for image in checked.values():
+            for path in (image.image, *image.labels):
                 if not path.is_file():
-                    report(f"{name}: {path} is missing, which {entry.id} needs: unpack it again")
+                    report(f"{name}: {path} is missing, the file of {image.id}: unpack it again")
     return list(checked.values())

@@ -1,13 +1,14 @@
-"""MATLAB's .mat files, in which older data sets keep their labels."""
+"""MATLAB's .mat files, the labels of older data sets."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_parts.errors import DataError
 
 
-def read_mat(path: Path, variable: str):
+def read_mat(path: Path, variable: str) -> Any:
     """One variable of a .mat file (versions 4 to 7).
 
     Args:
@@ -15,8 +16,8 @@ def read_mat(path: Path, variable: str):
         variable: name of the variable.
 
     Returns:
-        What `scipy.io.loadmat` makes of it: dimensions of length 1 are gone, structs are objects
-        with an attribute a field.
+        The value as `scipy.io.loadmat` converts it: dimensions of length 1 are removed, structs
+        are objects with one attribute per field.
 
     Raises:
         DataError: the file is missing, damaged or of version 7.3, or has no such variable.
@@ -29,7 +30,7 @@ def read_mat(path: Path, variable: str):
         content = loadmat(path, squeeze_me=True, struct_as_record=False)
     except NotImplementedError:
         raise DataError(f"{path}: a file of MATLAB 7.3: save it with -v7") from None
-    except Exception as error:  # scipy raises whatever damaged input leads it to
+    except Exception as error:  # scipy raises errors of any type for damaged files
         raise DataError(f"{path}: not a readable .mat file: {error}") from error
     if variable not in content:
         names = [name for name in content if not name.startswith("__")]
@@ -37,6 +38,6 @@ def read_mat(path: Path, variable: str):
     return content[variable]
 
 
-def as_list(value) -> list:
-    """The elements of a struct array; MATLAB makes one element, or none, look different."""
+def as_list(value: Any) -> list:
+    """The elements of a struct array, also where `read_mat` reduced it to one element or none."""
     return list(np.atleast_1d(value).ravel())

@@ -1,10 +1,11 @@
-"""PASCAL-Part: the objects of PASCAL VOC 2010 with labelled parts, a class at a time.
+"""PASCAL-Part: the objects of PASCAL VOC 2010 with labelled parts, one class at a time.
 
 Chen, Mottaghi, Liu, Fidler, Urtasun, Yuille: *Detect What You Can: Detecting and Representing
 Objects using Holistic Models and Body Parts*, CVPR 2014. Choudhury et al. (NeurIPS 2021) learn
-one model for each of ten classes, from objects that are large in their image.
+one model for each of ten classes, from objects that cover much of their image.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from os import PathLike
@@ -14,25 +15,29 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_parts.data.crops import mask_box
-from keras_parts.data.dataset import Dataset, DatasetInfo, check_split, split_of
+from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
 from keras_parts.data.problems import attempt, report
-from keras_parts.data.readers.label_maps import Entry, LabelMaps
+from keras_parts.data.readers.label_maps import LabelledImage, LabelMaps
 from keras_parts.data.readers.matlab import as_list, read_mat
-from keras_parts.data.readers.sources import find_data, read_lines
+from keras_parts.data.readers.sources import FIT_AND_VALIDATION, DatasetSource, read_lines
+from keras_parts.data.sides import without_side
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.decoding import read_image
 
-SPLITS = ("train", "test", "fit", "validation", "all")
-FOLDER = "VOCdevkit"
-LICENCE = (
-    "Photographs from Flickr under its terms of use; the annotations for research "
-    "(http://host.robots.ox.ac.uk/pascal/VOC/voc2010/)"
-)
-HOW_TO_OBTAIN = (
-    "unpack VOCtrainval_03-May-2010.tar (1.3 GB) from "
-    "http://host.robots.ox.ac.uk/pascal/VOC/voc2010/ and, into the same VOCdevkit, trainval.tar.gz "
-    "(77 MB) from https://roozbehm.info/pascal-parts/pascal-parts.html, which holds "
-    "Annotations_Part"
+SOURCE = DatasetSource(
+    name="pascal_part",
+    annotations="part labels, ten classes",
+    licence=(
+        "Photographs from Flickr under its terms of use; the annotations for research "
+        "(http://host.robots.ox.ac.uk/pascal/VOC/voc2010/)"
+    ),
+    how_to_obtain=(
+        "unpack VOCtrainval_03-May-2010.tar (1.3 GB) from "
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2010/ and, into the same VOCdevkit, "
+        "trainval.tar.gz (77 MB) from https://roozbehm.info/pascal-parts/pascal-parts.html, which "
+        "contains Annotations_Part"
+    ),
+    folder="VOCdevkit",
 )
 
 _QUADRUPED = (
@@ -59,9 +64,9 @@ PARTS = {
     "dog": (*_PAWED, "muzzle"),
     "cat": _PAWED,
 }
-"""Class -> its part names in the files, numbers at the end ("wheel_2") left out. The place is the
-label, from 1."""
-_WORDS = {
+"""Class -> its part names in the files without numbers at the end ("wheel_2"), in the order of the
+labels, from 1."""
+_READABLE = {
     "leye": "left eye", "reye": "right eye", "lear": "left ear", "rear": "right ear",
     "lfuleg": "left front upper leg", "lflleg": "left front lower leg",
     "rfuleg": "right front upper leg", "rflleg": "right front lower leg",
@@ -83,43 +88,46 @@ _REGIONS = {
     "wheels": ("wheel", "front wheel", "back wheel"),
     "wings": ("wing",),
 }
-_LEAST_SHARE = {"train": 0.10, "test": 0.20}
+_MIN_SHARE = {"train": 0.10, "test": 0.20}
 """Split -> share of the image that an object's box must exceed."""
 _LISTS = {"train": "train", "test": "val"}
 
 
 @dataclass(frozen=True)
-class ObjectEntry(Entry):
-    """An object of an image; `place` is that in its file, from 0."""
+class LabelledObject(LabelledImage):
+    """An object of an image; `index` is that in its annotation file, from 0."""
 
-    place: int = 0
+    index: int = 0
 
 
 class PascalPart(LabelMaps):
     """Objects of one class; see `load_pascal_part`."""
 
-    def __init__(self, info, entries, root, category):
+    def __init__(
+        self, info: DatasetInfo, objects: Iterable[LabelledObject], *, root: Path, category: str
+    ):
         self._category = category
-        super().__init__(info, entries, root)
+        super().__init__(info, objects, source=SOURCE, root=root)
 
-    def label_map(self, entry):
-        path = entry.labels[0]
-        return _label_map(_objects(path)[entry.place], self._category, path)
+    def label_map(self, image: LabelledObject) -> np.ndarray | None:
+        path = image.labels[0]
+        return _label_map(_objects(path)[image.index], self._category, path)
 
 
 def load_pascal_part(
-    split: str, data_dir: str | PathLike | None = None, category: str = "horse"
+    split: str, data_dir: str | PathLike | None = None, *, category: str = "horse"
 ) -> Dataset:
-    """The objects of one class, one sample each.
+    """Load the objects of one class, one sample each.
 
-    Objects count whose box covers more than 10 % of the image in "train", 20 % in "test", and
-    that have any part labelled. Where parts overlap, the one that the file lists first lies on top.
+    Only objects are read that have a labelled part and whose box covers more than 10 % of the
+    image in "train", 20 % in "test". Where parts overlap, the one that the file lists first covers
+    the others.
 
     Args:
         split: "train" (the class's train list), "test" (its val list), "all" (both), or "fit" and
-            "validation", a fixed partition of "train" (`hold_out`).
-        data_dir: VOCdevkit with VOC2010 and Annotations_Part, or the folder that holds it; None
-            for VOCdevkit in the folder that the environment variable KERAS_PARTS_DATA names.
+            "validation", two fixed parts of "train" (`hold_out`).
+        data_dir: VOCdevkit with VOC2010 and Annotations_Part, or its parent; None for VOCdevkit in
+            the folder that the environment variable KERAS_PARTS_DATA names.
         category: the class, a key of `PARTS`.
 
     Returns:
@@ -127,63 +135,60 @@ def load_pascal_part(
 
     Raises:
         ConfigError: the split or the class is unknown.
-        DataError: the data set is not there, incomplete or damaged.
+        DataError: the data set is missing, incomplete or damaged.
     """
-    check_split("pascal_part", split, SPLITS)
+    SOURCE.check_split(split)
     if category not in PARTS:
         raise ConfigError(f"pascal_part has the classes {', '.join(PARTS)}, not {category!r}")
-    root = find_data("pascal_part", data_dir, FOLDER, HOW_TO_OBTAIN)
-    wanted = {"all": ("train", "test"), "test": ("test",)}.get(split, ("train",))
-    entries = [entry for one in wanted for entry in _entries(root, one, category)]
-    dataset = PascalPart(_info(category), entries, root, category)
-    return split_of(dataset, split) if split in ("fit", "validation") else dataset
+    root = SOURCE.find(data_dir)
+    read = {"all": ("train", "test"), "test": ("test",)}.get(split, ("train",))
+    objects = [found for one in read for found in _labelled_objects(root, one, category)]
+    dataset = PascalPart(_info(category), objects, root=root, category=category)
+    return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
 
 
 def _info(category):
-    names = tuple(_WORDS.get(part, part) for part in PARTS[category])
+    names = tuple(_READABLE.get(part, part) for part in PARTS[category])
     regions = {}
     for region, words in _REGIONS.items():
-        members = tuple(name for name in names if _without_side(name) in words)
+        members = tuple(name for name in names if without_side(name) in words)
         if members:
             regions[region] = members
     return DatasetInfo(
-        name=f"pascal_part/{category}",
+        name=f"{SOURCE.name}/{category}",
         part_names=names,
         regions=regions,
-        licence=LICENCE,
-        how_to_obtain=HOW_TO_OBTAIN,
+        licence=SOURCE.licence,
+        how_to_obtain=SOURCE.how_to_obtain,
     )
 
 
-def _without_side(name):
-    return name.removeprefix("left ").removeprefix("right ")
-
-
-def _entries(root, split, category):
+def _labelled_objects(root, split, category):
     voc = root / "VOC2010" if (root / "VOC2010").is_dir() else root
     annotations = root / "Annotations_Part"
     listed = attempt(_listed, voc / "ImageSets" / "Main" / f"{category}_{_LISTS[split]}.txt")
-    entries = []
+    found = []
     for name, where in tqdm(listed or (), f"{category} {split}", delay=2, leave=False):
         image, path = voc / "JPEGImages" / f"{name}.jpg", annotations / f"{name}.mat"
         objects = attempt(_objects, path)
         chosen = [
-            attempt(_is_chosen, one, f"{path}: object {number}", category, _LEAST_SHARE[split])
-            for number, one in enumerate(objects or (), 1)
+            attempt(_is_chosen, struct, f"{path}: object {number}", category, _MIN_SHARE[split])
+            for number, struct in enumerate(objects or (), 1)
         ]
-        entries += [
-            ObjectEntry(f"{name}#{place + 1}", image, (path,), where, place)
-            for place in np.flatnonzero(np.array(chosen, bool)).tolist()
+        found += [
+            LabelledObject(f"{name}#{index + 1}", image, (path,), where, index)
+            for index in np.flatnonzero(np.array(chosen, bool)).tolist()
         ]
         if objects is None or None in chosen:
-            attempt(read_image, image)  # perhaps no sample does
-    return entries
+            attempt(read_image, image)  # otherwise a check might never read it
+    return found
 
 
-def _listed(path: Path):
-    """[(name, where it is listed)] of the images that show the class (1) or hardly show it (0)."""
+def _listed(path):
+    """[(name, where it is listed)] of the images with objects of the class, easy (1) or difficult
+    (0) ones."""
     if not path.is_file():
-        raise DataError(f"pascal_part: {path} is missing. To obtain the data set, {HOW_TO_OBTAIN}")
+        raise SOURCE.missing(f"{path} is missing")
     lines, names = read_lines(path), []
     if not lines:
         report(f"pascal_part: {path.name} is empty: unpack it again")
@@ -197,7 +202,7 @@ def _listed(path: Path):
 
 
 def _objects(path):
-    """The objects of an annotation; several samples in a row are of one file, so it is kept."""
+    """The objects of an annotation file, cached: consecutive samples often share a file."""
     return _read_objects(path, path.stat().st_mtime_ns if path.is_file() else None)
 
 
@@ -210,7 +215,7 @@ def _field(struct, name, where):
     try:
         return getattr(struct, name)
     except AttributeError:
-        raise DataError(f"{where} has no {name}, so it is no part annotation") from None
+        raise DataError(f"{where} has no {name}, so it is not a part annotation") from None
 
 
 def _mask(struct, where):
@@ -223,23 +228,25 @@ def _mask(struct, where):
     return mask > 0
 
 
-def _is_chosen(one, where, category, least_share):
+def _is_chosen(struct, where, category, min_share):
     """Whether an object is of the class, is large enough and has parts."""
-    mask, name = _mask(one, where), str(_field(one, "class", where))
-    box, parts = mask_box(mask), as_list(_field(one, "parts", where))
+    mask, name = _mask(struct, where), str(_field(struct, "class", where))
+    box, parts = mask_box(mask), as_list(_field(struct, "parts", where))
     if name != category or box is None or not parts:
         return False
-    return bool((box[2] - box[0]) * (box[3] - box[1]) / mask.size > least_share)
+    return bool((box[2] - box[0]) * (box[3] - box[1]) / mask.size > min_share)
 
 
-def _label_map(one, category, path):
-    """(height, width) uint8, or None where a part is damaged, which is noted."""
-    labels = np.zeros(_mask(one, f"{path}: a {category}").shape, np.uint8)
-    # The first of the file lies on top, so it is painted last.
-    parts = [
-        attempt(_part, part, category, labels.shape, path) for part in reversed(as_list(one.parts))
+def _label_map(struct, category, path):
+    """(height, width) uint8, or None where a part is damaged, which is reported."""
+    labels = np.zeros(_mask(struct, f"{path}: a {category}").shape, np.uint8)
+    # The first part in the file covers the others, so it is painted last.
+    painted = [
+        attempt(_part, part, category, labels.shape, path)
+        for part in reversed(as_list(struct.parts))
     ]
-    if None in parts:
+    parts = [part for part in painted if part is not None]
+    if len(parts) < len(painted):
         return None
     for label, mask in parts:
         labels[mask] = label

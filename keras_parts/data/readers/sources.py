@@ -1,22 +1,88 @@
-"""Where data sets lie, and how their files are read."""
+"""`DatasetSource`: where a data set comes from; and reading its text files and images."""
 
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from keras_parts.data.problems import attempt, collected
+from keras_parts.data.problems import attempt, collect_problems
 from keras_parts.environment import DATA_VARIABLE, data_folder
-from keras_parts.errors import DataError
+from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.decoding import read_image, read_size
+
+FIT_AND_VALIDATION = ("fit", "validation")
+"""The two parts of "train" for choosing settings, see `keras_parts.data.hold_out`."""
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """What is known about a data set without reading it; every reader's module has one, `SOURCE`.
+
+    Args:
+        name: as `keras_parts.data.load` takes it.
+        annotations: what there is besides images.
+        licence: the terms of the images and their annotations.
+        how_to_obtain: what a user does to get the data.
+        folder: usual name of the data set's folder.
+        splits: names of its splits.
+
+    Example:
+        >>> from keras_parts.data.readers.sources import DatasetSource
+        >>> source = DatasetSource("cats", "masks", "CC0", "download cats.zip from ...")
+        >>> source.check_split("val")
+        Traceback (most recent call last):
+        keras_parts.errors.ConfigError: cats has the splits train, test, ..., all, not 'val'
+    """
+
+    name: str
+    annotations: str
+    licence: str
+    how_to_obtain: str
+    folder: str = ""
+    splits: tuple[str, ...] = ("train", "test", *FIT_AND_VALIDATION, "all")
+
+    def check_split(self, split: str) -> None:
+        """Raise `ConfigError` unless the data set has a split."""
+        if split not in self.splits:
+            raise ConfigError(f"{self.name} has the splits {', '.join(self.splits)}, not {split!r}")
+
+    def find(self, data_dir: str | PathLike | None) -> Path:
+        """The folder of the data set.
+
+        Args:
+            data_dir: the folder itself or its parent; None for `folder` in the folder that the
+                environment variable `DATA_VARIABLE` names.
+
+        Raises:
+            DataError: there is no such folder.
+        """
+        if data_dir is None:
+            parent = data_folder()
+            if parent is None:
+                raise self.missing(
+                    "no data folder was given and the environment variable "
+                    f"{DATA_VARIABLE} is not set"
+                )
+            data_dir = parent / self.folder
+        root = Path(data_dir).expanduser()
+        if self.folder and (root / self.folder).is_dir():
+            root = root / self.folder
+        if not root.is_dir():
+            raise self.missing(f"there is no folder {root}")
+        return root
+
+    def missing(self, problem: str) -> DataError:
+        """An error about data that are not there, with the way to obtain them."""
+        return DataError(f"{self.name}: {problem}. To obtain the data set, {self.how_to_obtain}")
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, UTF-8.
+    """The lines of a UTF-8 text file.
 
     Raises:
-        DataError: it is missing or cannot be read as text.
+        DataError: the file is missing or is no text.
     """
     try:
         return path.read_text(encoding="utf-8").splitlines()
@@ -26,50 +92,20 @@ def read_lines(path: Path) -> list[str]:
         raise DataError(f"{path}: cannot be read as text: {error}") from None
 
 
-def read_picture(
+def read_image_and_size(
     source: str | PathLike | IO[bytes],
 ) -> tuple[np.ndarray | None, tuple[int, int] | None]:
-    """The picture in a file, and its size, which the header of a damaged one may still tell.
+    """An image and its size, which the header of a damaged file may still contain.
 
     Returns:
-        (height, width, 3) uint8 RGB and (height, width) in pixels. Inside `problems.collected()`
-        the first is None where the picture is damaged, the second where its header is.
+        (height, width, 3) uint8 RGB and (height, width) in pixels. Inside `collect_problems()`
+        the first is None where the image is damaged, the second where its header is.
 
     Raises:
-        DataError: the picture is missing or damaged, and nobody collects.
+        DataError: the image is missing or damaged, outside `collect_problems()`.
     """
     image = attempt(read_image, source)
     if image is not None:
-        return image, image.shape[:2]
-    with collected():  # the header's damage is the picture's, which is noted
+        return image, (image.shape[0], image.shape[1])
+    with collect_problems():  # a damaged header is the damage of the image, already reported
         return None, attempt(read_size, source)
-
-
-def find_data(name: str, data_dir: str | PathLike | None, folder: str, how_to_obtain: str) -> Path:
-    """The folder of a data set.
-
-    Args:
-        name: of the data set, for messages.
-        data_dir: the folder itself or the one that holds it; None for that of `DATA_VARIABLE`.
-        folder: its usual name.
-        how_to_obtain: the way out, for messages.
-
-    Raises:
-        DataError: there is no such folder.
-    """
-    if data_dir is None:
-        parent = data_folder()
-        if parent is None:
-            raise DataError(
-                f"{name}: no data folder was given and the environment variable {DATA_VARIABLE} "
-                f"is not set. To obtain the data set, {how_to_obtain}"
-            )
-        data_dir = parent / folder
-    root = Path(data_dir).expanduser()
-    if (root / folder).is_dir():
-        root = root / folder
-    if not root.is_dir():
-        raise DataError(
-            f"{name}: there is no folder {root}. To obtain the data set, {how_to_obtain}"
-        )
-    return root

@@ -1,1 +1,1 @@
-"""`toy`: invented animals, drawn by the program with exact masks, part labels and keypoints."""
+"""`toy`: imaginary animals, drawn by the program with exact masks, part labels and keypoints."""

@@ -1,33 +1,40 @@
-"""Pictures of invented animals in landscapes.
+"""Images of imaginary animals in landscapes.
 
-Everything is a *tube*, a chain of circles of changing radius, painted by its signed distance: that
-gives exact masks, edges as smooth as supersampled ones, a normal for shading and coordinates along
-and across for the coat, all at the picture's own resolution.
+Everything is a *tube*, a chain of circles of changing radius, painted by its signed distance. This
+gives exact masks, smooth edges without supersampling, normals for shading, and coordinates along
+and across the tube for patterns.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
-from keras_parts.data.toy.animals import COLOURS, LANDMARKS, PARTS, Coat, pose, shade_or_tint
+from keras_parts.data.toy.animals import COLOURS, LANDMARKS, PARTS, Coat, Species, shade_or_tint
+from keras_parts.data.toy.poses import Figure, pose
 
-# What a pixel can show: scenery, in front of the animal or behind it, or a limb.
+# What a pixel can show: scenery, in front of the animal or behind it, or a part of its body.
 _ELEMENTS = (
     "scenery", "tail", "far front leg", "far hind leg", "body", "near front leg", "near hind leg",
     "head", "near eye", "far eye",
 )  # fmt: skip
 _ELEMENT = {name: index for index, name in enumerate(_ELEMENTS)}
-# the label of each: 0 for the background, 1 + the index in PARTS elsewhere
+# The part label of each element: 0 for the background, otherwise 1 + the index in PARTS.
 _LABELS = np.array([0, 5, 3, 4, 2, 3, 4, 1, 1, 1], np.uint8)
 
 
 @dataclass
 class Tube:
-    """Fields of a tube over its window of the picture, each `(height, width)` float32.
+    """Fields of a tube over its window of the image, each `(height, width)` float32.
 
-    `distance` in pixels, negative inside; `along` and `across` in pixels; `normal` two fields, x
-    and y of the unit normal's projection.
+    Attributes:
+        window: rows and columns of the image.
+        distance: signed distance to the outline in pixels, negative inside.
+        along: coordinate along the tube in pixels.
+        across: coordinate across the tube in pixels.
+        normal: x and y of the unit normal's projection.
     """
 
     window: tuple[slice, slice]
@@ -37,13 +44,16 @@ class Tube:
     normal: tuple[np.ndarray, np.ndarray]
 
 
-def tube(points, radii, shape, blend=0.0):
-    """The union of the round cones between consecutive circles; None outside the picture.
+def tube(
+    points: ArrayLike, radii: ArrayLike, shape: tuple[int, int], blend: float = 0.0
+) -> Tube | None:
+    """The union of the round cones between consecutive circles; None outside the image.
 
     Args:
-        points: `(count, 2)`, x and y of the centres in pixels. radii: `(count,)` in pixels.
-        shape: `(height, width)` of the picture.
-        blend: width in pixels over which consecutive cones melt into each other.
+        points: `(count, 2)`, x and y of the centres in pixels.
+        radii: `(count,)` in pixels.
+        shape: `(height, width)` of the image.
+        blend: width in pixels of the smooth transition between consecutive cones.
     """
     points = np.asarray(points, np.float32)
     radii = np.asarray(radii, np.float32)
@@ -57,15 +67,17 @@ def tube(points, radii, shape, blend=0.0):
         return None
     x = np.arange(x0, x1, dtype=np.float32)[None, :]
     y = np.arange(y0, y1, dtype=np.float32)[:, None]
-    fields, passed = None, np.float32(0)
+    fields: Any = None
+    start = np.float32(0)  # of the cone along the tube
     for a, b, r, s in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
-        fields = _join(fields, _cone(x, y, a, b, r, s, passed), np.float32(blend))
-        passed += np.float32(np.hypot(*(b - a)))
+        fields = _join(fields, _cone(x, y, a, b, r, s, start), np.float32(blend))
+        start += np.float32(np.hypot(*(b - a)))
     distance, along, across, nx, ny = fields
     return Tube((slice(y0, y1), slice(x0, x1)), distance, along, across, (nx, ny))
 
 
-def _cone(x, y, a, b, r, s, passed):
+def _cone(x, y, a, b, r, s, start):
+    """Fields of the round cone from a circle (a, r) to another (b, s)."""
     ax, ay = b - a
     length = max(np.float32(np.hypot(ax, ay)), np.float32(1e-3))
     ax, ay = ax / length, ay / length
@@ -75,10 +87,11 @@ def _cone(x, y, a, b, r, s, passed):
     px, py = px - t * ax, py - t * ay
     inverse = 1 / np.maximum(radius, 0.1)
     distance = np.sqrt(px * px + py * py) - radius
-    return distance, passed + t, ax * py - ay * px, px * inverse, py * inverse
+    return distance, start + t, ax * py - ay * px, px * inverse, py * inverse
 
 
 def _join(first, second, blend):
+    """Fields of the union of two tubes."""
     if first is None:
         return second
     gap = first[0] - second[0]
@@ -91,25 +104,29 @@ def _join(first, second, blend):
     return tuple(joined)
 
 
-def smooth_step(x, low, high):
+def smooth_step(x: Any, low: float, high: float) -> Any:
+    """0 below `low`, 1 above `high`, a smooth cubic between them."""
     t = np.clip((x - low) * (1 / (high - low)), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def noise(rng, rows, columns, shape):
-    """Smooth noise of about unit variance and so many features, float32 `(height, width)`."""
+def noise(rng: np.random.Generator, rows: int, columns: int, shape: tuple[int, int]) -> np.ndarray:
+    """Smooth noise of about unit variance, float32 `(height, width)`, from a grid of random values
+    with `rows` and `columns`."""
     grid = rng.standard_normal((rows, columns), dtype=np.float32)
     height, width = shape
     image = Image.fromarray(grid)
     return 1.4 * np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def pattern_weight(pattern, u, v, cloud):
-    """How much of the accent shows, in [0, 1], at the coat's coordinates u along and v across.
+def pattern_weight(pattern: str, u: np.ndarray, v: np.ndarray, cloud: np.ndarray) -> np.ndarray:
+    """The weight of a coat's accent colour, in [0, 1].
 
     Args:
-        u, v: float32 fields, about one unit a feature of the pattern.
-        cloud: smooth noise of the same shape, which bends and breaks the pattern.
+        pattern: its name.
+        u: coordinate along the tube, float32, in units of about one feature of the pattern.
+        v: coordinate across the tube, likewise.
+        cloud: smooth noise of the same shape, which distorts the pattern.
     """
     return _PATTERNS[pattern](u, v, cloud)
 
@@ -119,7 +136,7 @@ def _wave(x):
 
 
 def _ring(u, v, inner, outer):
-    """Dots in staggered rows, hollow where `inner` is above 0 (squared radii)."""
+    """Dots in staggered rows, hollow if `inner` is above 0; both are squared radii."""
     row = np.floor(v)
     du = (u + 0.5 * (row % 2)) % 1 - 0.5
     dv = v - row - 0.5
@@ -164,12 +181,16 @@ _SCENERY = ("plain", "bands", "stripes", "spots", "patches", "speckles")
 
 
 class Canvas:
-    """A picture in the making: `colour (height, width, 3)` float32 in [0, 1], `element` uint8.
+    """An image being painted.
 
-    `line` is the width of outlines in pixels, `light` the direction towards the light.
+    Attributes:
+        colour: `(height, width, 3)` float32 in [0, 1].
+        element: `(height, width)` uint8, indices into `_ELEMENTS`.
+        line: width of outlines in pixels.
+        light: direction towards the light.
     """
 
-    def __init__(self, size, rng):
+    def __init__(self, size: int, rng: np.random.Generator):
         self.shape = (size, size)
         self.colour = np.zeros((size, size, 3), np.float32)
         self.element = np.zeros((size, size), np.uint8)
@@ -178,17 +199,26 @@ class Canvas:
         self.light = (np.float32(np.cos(angle)), np.float32(-np.sin(angle)))
         self.relief = np.float32(rng.uniform(0.16, 0.34))
         self.clouds = noise(rng, 12, 12, self.shape)
-        # a generator of its own: the scene is the same at every size
+        # A generator of its own keeps the scene the same at every size.
         grain = np.random.default_rng(rng.integers(2**32))
         self.grain = noise(grain, size // 3, size // 3, self.shape)
 
-    def paint(self, shape, colour, element=None, opacity=1.0, outline=0.45):
-        """Paint a `Tube`, shaded by the light, over what is there.
+    def paint(
+        self,
+        shape: Tube | None,
+        colour: Any,
+        element: int | None = None,
+        *,
+        opacity: float = 1.0,
+        outline: float = 0.45,
+    ) -> None:
+        """Paint a `Tube`, shaded by the light, over the canvas.
 
         Args:
-            shape: the tube; None, which lies outside, paints nothing.
-            colour: RGB `(3,)` or `(h, w, 3)` over the tube's window.
-            element: what its pixels show from now on; None for things without a body (shadows).
+            shape: the tube; None paints nothing.
+            colour: RGB, `(3,)` or `(height, width, 3)` over the tube's window; a number is a grey.
+            element: index of the element that its pixels show; None for shadows and the like.
+            opacity: in [0, 1].
             outline: darkness of the outline in [0, 1].
         """
         if shape is None:
@@ -205,8 +235,15 @@ class Canvas:
         if element is not None:
             self.element[window][distance < 0] = element
 
-    def coat(self, shape, coat, unit, shift=0.0):
-        """Colours `(h, w, 3)` of a coat over a tube; `unit` is the pattern's size in pixels."""
+    def coat(self, shape: Tube, coat: Coat, unit: float, shift: float = 0.0) -> np.ndarray:
+        """Colours `(height, width, 3)` of a coat over the window of a tube.
+
+        Args:
+            shape: the tube.
+            coat: the coat.
+            unit: size of the pattern's features in pixels.
+            shift: of the pattern along the tube, in features.
+        """
         scale = np.float32(1 / (unit * coat.scale))
         u, v = shape.along * scale + np.float32(shift), shape.across * scale
         weight = pattern_weight(coat.pattern, u, v, self.clouds[shape.window])
@@ -220,8 +257,10 @@ _DARK = np.array([0.13, 0.11, 0.13], np.float32)
 _WHITE = np.array([0.98, 0.97, 0.95], np.float32)
 
 
-def draw_animal(canvas, figure, coats, rng):
-    """Paint a figure that is placed in pixels, limb by limb from the far to the near side."""
+def draw_animal(
+    canvas: Canvas, figure: Figure, coats: dict[str, Coat], rng: np.random.Generator
+) -> None:
+    """Paint a figure in pixel coordinates, limb by limb from the far to the near side."""
     shifts = {part: 0.0 if part == "head" else rng.uniform(0, 1) for part in PARTS}
     forward = -1 if figure.faces_left else 1
     for name, points, radii in figure.limbs:
@@ -261,17 +300,17 @@ def _draw_claws(canvas, points, radii, element):
         canvas.paint(horn, _HORN, element)
 
 
-def _draw_eye(canvas, place, radius, element, forward):
-    ball = tube([place], [radius], canvas.shape)
+def _draw_eye(canvas, centre, radius, element, forward):
+    ball = tube([centre], [radius], canvas.shape)
     canvas.paint(ball, _WHITE, element)
-    pupil = place + radius * np.array([0.18 * forward, 0.05])
+    pupil = centre + radius * np.array([0.18 * forward, 0.05])
     canvas.paint(tube([pupil], [0.68 * radius], canvas.shape), _DARK, element, outline=0)
-    glint = place + radius * np.array([0.3 * forward - 0.15, -0.3])
+    glint = centre + radius * np.array([0.3 * forward - 0.15, -0.3])
     canvas.paint(tube([glint], [0.24 * radius], canvas.shape), _WHITE, element, outline=0)
 
 
-def draw_shadow(canvas, figure):
-    """A soft shadow on the ground under the feet."""
+def draw_shadow(canvas: Canvas, figure: Figure) -> None:
+    """Paint a soft shadow on the ground under the feet."""
     feet = figure.landmarks[_FEET]
     left, right = feet[feet[:, 0].argmin()], feet[feet[:, 0].argmax()]
     radius = 0.16 * figure.unit
@@ -285,7 +324,7 @@ def draw_shadow(canvas, figure):
 
 
 def _scenery_coats(rng, count):
-    """Coats of hills and trees: the animals' own palette and patterns, in a common haze."""
+    """Coats of hills and trees: colours and patterns of the animals, in a common haze."""
     haze = np.array(rng.uniform(0.55, 1.0, 3) * [1, 0.98, 0.95], np.float32)
     strength = np.float32(rng.uniform(0.05, 0.5))
     coats = []
@@ -296,8 +335,8 @@ def _scenery_coats(rng, count):
     return coats
 
 
-def draw_scenery(canvas, horizon, rng):
-    """Sky, hills and trees, or a patterned wall; the nearest ground starts at row `horizon`."""
+def draw_scenery(canvas: Canvas, horizon: float, rng: np.random.Generator) -> None:
+    """Paint sky, hills and trees, or a patterned wall; the ground starts at row `horizon`."""
     size = canvas.shape[0]
     coats = _scenery_coats(rng, 8)
     rows = np.arange(size, dtype=np.float32)[:, None]
@@ -321,8 +360,8 @@ def _draw_sky(canvas, low, high, rows, rng):
     top, bottom = high.base, low.base + np.float32(0.5) * (1 - low.base)
     canvas.colour[:] = top + blend * (bottom - top)
     if rng.random() < 0.5:
-        place, radius = rng.uniform(0.05, 0.95, 2) * [1, 0.5], rng.uniform(0.05, 0.12)
-        canvas.paint(tube([size * place], [size * radius], canvas.shape), low.accent, outline=0)
+        sun, radius = rng.uniform(0.05, 0.95, 2) * [1, 0.5], rng.uniform(0.05, 0.12)
+        canvas.paint(tube([size * sun], [size * radius], canvas.shape), low.accent, outline=0)
     if rng.random() < 0.7:
         weight = 0.6 * smooth_step(noise(rng, 16, 6, canvas.shape), 0.3, 1.2)[..., None]
         canvas.colour += weight * (_WHITE - canvas.colour)
@@ -340,7 +379,7 @@ def _draw_wall(canvas, coat, rows, columns, rng):
 
 
 def _draw_ground(canvas, coat, level, bumps, unit, columns, rng):
-    """Everything below a wavy line, with the coat following the line."""
+    """Paint everything below a wavy line; the pattern follows the line."""
     size = canvas.shape[0]
     x = columns[0] / size
     line = np.full(size, level, np.float32)
@@ -372,8 +411,8 @@ def _draw_tree(canvas, coat, level, rng):
         canvas.paint(crown, canvas.coat(crown, coat, 0.05 * size), 0, outline=0.25)
 
 
-def draw_occluder(canvas, figure, rng):
-    """A bush, a rock, a trunk or grass that stands before some of the animal."""
+def draw_occluder(canvas: Canvas, figure: Figure, rng: np.random.Generator) -> None:
+    """Paint a bush, a rock, a trunk or grass in front of some of the animal."""
     size = canvas.shape[0]
     coat = _scenery_coats(rng, 1)[0]
     low, high = figure.bounds()
@@ -393,9 +432,9 @@ def draw_occluder(canvas, figure, rng):
         y = high[1] + rng.uniform(-0.2, 0.4) * width
         _paint_coat(canvas, coat, [[x - width, y], [x + 0.6 * width, y]], [width, 0.8 * width])
     else:
-        for place in rng.uniform(-1, 1, rng.integers(5, 11)):
-            foot = np.array([x + 0.05 * place * size, high[1] + 0.02 * size])
-            bend, height = 0.1 * place * size, size * rng.uniform(0.08, 0.22) * (1.3 - abs(place))
+        for side in rng.uniform(-1, 1, rng.integers(5, 11)):
+            foot = np.array([x + 0.05 * side * size, high[1] + 0.02 * size])
+            bend, height = 0.1 * side * size, size * rng.uniform(0.08, 0.22) * (1.3 - abs(side))
             points = [foot, foot + [0.3 * bend, -0.6 * height], foot + [bend, -height]]
             _paint_coat(canvas, coat, points, size * np.array([0.014, 0.011, 0.002]))
 
@@ -406,13 +445,19 @@ def _paint_coat(canvas, coat, points, radii):
         canvas.paint(shape, canvas.coat(shape, coat, 0.06 * canvas.shape[0]), 0, outline=0.3)
 
 
-# -- the picture ---------------------------------------------------------------------------------
+# -- the whole image ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A finished picture: `image (size, size, 3)` uint8 RGB, `labels (size, size)` uint8 with 0
-    the scenery and 1 + i part i of `PARTS`, `landmarks (11, 2)` float32 in pixels, `visible`."""
+class Drawing:
+    """A finished image with its annotations.
+
+    Attributes:
+        image: `(size, size, 3)` uint8 RGB.
+        labels: `(size, size)` uint8: 0 the scenery, 1 + i part i of `PARTS`.
+        landmarks: `(11, 2)` float32, x and y in pixels.
+        visible: `(11,)` bool.
+    """
 
     image: np.ndarray
     labels: np.ndarray
@@ -420,9 +465,17 @@ class Picture:
     visible: np.ndarray
 
 
-def draw(animal, size, rng):
-    """A random picture of one animal of a species, `size` pixels a side."""
-    figure = _place(pose(animal, rng), size, rng)
+def draw(animal: Species, size: int, rng: np.random.Generator) -> Drawing:
+    """Draw a random image of one animal of a species, with sides of `size` pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.data.toy.animals import species
+        >>> from keras_parts.data.toy.painting import draw
+        >>> draw(species(0), 65, np.random.default_rng(0)).image.shape
+        (65, 65, 3)
+    """
+    figure = _move_into_image(pose(animal, rng), size, rng)
     canvas = Canvas(size, rng)
     feet = figure.landmarks[_FEET, 1].max()
     horizon = min(feet - rng.uniform(0.02, 0.25) * size, 0.9 * size)
@@ -433,11 +486,11 @@ def draw(animal, size, rng):
         draw_occluder(canvas, figure, rng)
     image = _light(canvas, rng)
     landmarks = figure.landmarks.astype(np.float32)
-    return Picture(image, _LABELS[canvas.element], landmarks, _visible(canvas, figure, landmarks))
+    return Drawing(image, _LABELS[canvas.element], landmarks, _visible(canvas, figure, landmarks))
 
 
-def _place(figure, size, rng):
-    """Turn, tilt, scale and shift a figure into the picture; a little of it may stick out."""
+def _move_into_image(figure, size, rng):
+    """Mirror, tilt, scale and shift a figure into the image; a little of it may be outside."""
     tilt = np.radians(np.clip(rng.normal(0, 9), -25, 25))
     c, s = np.cos(tilt), np.sin(tilt)
     matrix = np.array([[c, -s], [s, c]]) @ np.diag([-1.0 if figure.faces_left else 1.0, 1.0])
@@ -450,7 +503,7 @@ def _place(figure, size, rng):
 
 
 def _individual(coats, rng):
-    """The coats of one animal: the species', a little darker or lighter, warmer or colder."""
+    """The coats of one animal: its species' with small changes of colour and pattern size."""
     change = (1 + rng.uniform(-0.08, 0.08) + rng.uniform(-0.05, 0.05, 3)).astype(np.float32)
     return {
         part: replace(
@@ -464,7 +517,7 @@ def _individual(coats, rng):
 
 
 def _light(canvas, rng):
-    """Exposure, the light's colour and fall-off, and sensor noise; float to uint8."""
+    """Apply exposure, the colour and fall-off of the light, and sensor noise; float to uint8."""
     size = canvas.shape[0]
     ramp = np.linspace(-0.5, 0.5, size, dtype=np.float32)
     slope = np.float32(rng.uniform(0, 0.35))
@@ -476,7 +529,7 @@ def _light(canvas, rng):
 
 
 def _visible(canvas, figure, landmarks):
-    """Whether the limb of each landmark is what the picture shows at its pixel."""
+    """Whether the image shows each landmark's own limb at its pixel."""
     near, far = ("left", "right") if figure.faces_left else ("right", "left")
     size = canvas.shape[0]
     visible = np.zeros(len(LANDMARKS), bool)

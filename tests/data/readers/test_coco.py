@@ -29,7 +29,10 @@ def test_each_object_is_a_sample(tmp_path):
 
 def test_keypoints_come_with_the_masks(tmp_path):
     dataset = load("folder", "all", **drawn.coco(tmp_path))
-    assert dataset.info.landmarks == ("left_ear", "right_ear") and dataset.info.mirror == (1, 0)
+    assert dataset.info.landmarks == ("left_ear", "right_ear") and dataset.info.mirror_order == (
+        1,
+        0,
+    )
     sample = dataset[0]
     np.testing.assert_array_equal(sample.keypoints[0], [6, 7])
     assert sample.visible.tolist() == [True, False]

@@ -140,7 +140,7 @@ def test_folders_inside_each_other_hold_no_stray_masks(tmp_path, inside):
             _draw_mask(folders[other] / name)
     options = {"masks": folders["masks"], "part_labels": folders["labels"]}
     report = check("folder", data_dir=folders["images"], progress=False, **options)
-    assert report.problems == () and report.samples == 2
+    assert report.problems == () and report.num_samples == 2
 
 
 def test_an_empty_mask_is_named_by_the_file_it_is_read_from(images, masks):

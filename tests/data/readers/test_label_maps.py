@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_parts.data import load
-from keras_parts.data.readers.celebamask import prepare
+from keras_parts.data.readers.celebamask import write_label_maps
 from keras_parts.data.readers.deepfashion import COLOURS
 from keras_parts.data.readers.label_maps import in_fixed_test
 from keras_parts.data.readers.pascal_part import PARTS
@@ -148,9 +148,9 @@ def test_faces_are_split_as_celeba_is(tmp_path):
 def test_prepared_faces_are_the_official_ones_made_smaller(tmp_path):
     root = drawn.celebamask(tmp_path)["data_dir"] / "CelebAMask-HQ"
     output = tmp_path / "small"
-    assert prepare(root, output, size=64, progress=False) == 10
+    assert write_label_maps(root, output, size=64, progress=False) == 10
     (output / "masks" / "7.png").unlink()
-    assert prepare(root, output, size=64, progress=False) == 1  # the rest is done
+    assert write_label_maps(root, output, size=64, progress=False) == 1  # the rest is done
     for split in ("train", "test"):
         official, small = load("celebamask", split, root), load("celebamask", split, output)
         assert sorted(official.ids()) == sorted(small.ids())

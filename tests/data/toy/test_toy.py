@@ -1,4 +1,4 @@
-"""The drawn animals: the same for ever, exact truth, and colours that say nothing about parts."""
+"""The drawn animals: always the same, with exact annotations, and no parts by colour alone."""
 
 import subprocess
 import sys
@@ -10,9 +10,17 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 
 from keras_parts.data import load
-from keras_parts.data.toy.animals import LANDMARKS, MIRROR, PALETTE, PARTS, PATTERNS, pose, species
+from keras_parts.data.toy.animals import (
+    LANDMARKS,
+    MIRROR_ORDER,
+    PALETTE,
+    PARTS,
+    PATTERNS,
+    species,
+)
 from keras_parts.data.toy.dataset import SPECIES, load_toy
 from keras_parts.data.toy.painting import draw, tube
+from keras_parts.data.toy.poses import pose
 from keras_parts.errors import ConfigError
 from tests.data.contract import check_dataset
 
@@ -168,7 +176,7 @@ def test_keypoints_are_hidden_by_what_is_in_front(train):
 def test_mirror_swaps_left_and_right():
     for index, name in enumerate(LANDMARKS):
         swapped = name.replace("left", "L").replace("right", "left").replace("L", "right")
-        assert LANDMARKS[MIRROR[index]] == swapped
+        assert LANDMARKS[MIRROR_ORDER[index]] == swapped
 
 
 def test_the_near_side_is_the_side_that_shows():

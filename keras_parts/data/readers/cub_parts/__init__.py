@@ -1,8 +1,8 @@
-"""CUB-200-2011 with part locations, out of TensorFlow Datasets.
+"""CUB-200-2011 with part locations, as a data set of TensorFlow Datasets (TFDS).
 
-TFDS' own `caltech_birds2011` has no part locations. This builder downloads the official archives,
-verifies their checksums, and writes images as they are (encoded) to ArrayRecord files, which are
-read without TensorFlow. `keras-parts data prepare cub_parts` runs it.
+TFDS' own `caltech_birds2011` has no part locations. The builder of this package downloads the
+official archives, verifies their checksums, and writes the original image files to ArrayRecord
+files, which are read without TensorFlow. `keras-parts data prepare cub_parts` runs it.
 """
 
 import hashlib
@@ -10,36 +10,45 @@ import io
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from keras_parts.data.dataset import Dataset, DatasetInfo, Subset, check_split, split_of
-from keras_parts.data.keypoints import visible_inside
+from keras_parts.data.dataset import Dataset, DatasetInfo, Subset, split_of
 from keras_parts.data.problems import attempt
-from keras_parts.data.readers.cub import CMR, LICENCE, REGIONS, SUBSETS, cmr_paths
-from keras_parts.data.readers.cub import HOW_TO_OBTAIN as _BY_HAND
-from keras_parts.data.readers.sources import read_picture
+from keras_parts.data.readers.cub import CMR, REGIONS, SUBSETS, check_subset, cmr_paths
+from keras_parts.data.readers.cub import SOURCE as CUB_SOURCE
+from keras_parts.data.readers.keypoints import visible_inside
+from keras_parts.data.readers.sources import (
+    FIT_AND_VALIDATION,
+    DatasetSource,
+    read_image_and_size,
+)
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.decoding import read_mask
 
-SPLITS = ("train", "test", "fit", "validation", "all")
-HOW_TO_OBTAIN = (
-    "keras-parts data prepare cub_parts --output DIR downloads 1.2 GB and packs it; with the "
-    f"archives at hand, add --data-dir FOLDER. By hand: {_BY_HAND}"
+SOURCE = DatasetSource(
+    name="cub_parts",
+    annotations=CUB_SOURCE.annotations,
+    licence=CUB_SOURCE.licence,
+    how_to_obtain=(
+        "keras-parts data prepare cub_parts --output DIR downloads 1.2 GB and packs it; if you "
+        f"have the archives, add --data-dir FOLDER. By hand: {CUB_SOURCE.how_to_obtain}"
+    ),
 )
 
 
 class CubParts(Dataset):
     """One split of the packed data set; see `load_cub_parts`."""
 
-    def __init__(self, builder, split: str):
+    def __init__(self, builder: Any, split: str):
         metadata = builder.info.metadata or {}
-        if lost := {"splits", "landmarks", "categories"} - set(metadata):
+        if missing := {"splits", "landmarks", "categories"} - set(metadata):
             raise DataError(
                 f"cub_parts: metadata.json in {builder.data_dir} is missing or has no "
-                f"{', '.join(sorted(lost))}. Remove the folder and prepare it again"
+                f"{', '.join(sorted(missing))}. Remove the folder and prepare it again"
             )
         self._table = metadata["splits"][split]
         self._folder = builder.data_dir
@@ -47,25 +56,25 @@ class CubParts(Dataset):
         landmarks = tuple(metadata["landmarks"])
         self._fingerprint = f"{builder.info.full_name} {builder.info.splits[split].num_bytes}"
         self.info = DatasetInfo(
-            name="cub",
+            name=CUB_SOURCE.name,
             landmarks=landmarks,
-            mirror=mirrored_order(landmarks),
+            mirror_order=mirrored_order(landmarks),
             categories=tuple(metadata["categories"]),
             regions=REGIONS,
-            licence=LICENCE,
-            how_to_obtain=HOW_TO_OBTAIN,
+            licence=SOURCE.licence,
+            how_to_obtain=SOURCE.how_to_obtain,
         )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._table["names"])
 
-    def read(self, index):
+    def read(self, index: int) -> Sample:
         return Sample(**self.fields(index))
 
-    def fields(self, index):
+    def fields(self, index: int) -> dict[str, Any]:
         name = self._table["names"][index]
         record = self._record(index, name)
-        image, size = read_picture(_file(record["image"], f"cub_parts: the image of {name}"))
+        image, size = read_image_and_size(_file(record["image"], f"cub_parts: the image of {name}"))
         mask = _file(record["segmentation_mask"], f"cub_parts: the mask of {name}")
         fields = {
             "id": name,
@@ -82,141 +91,151 @@ class CubParts(Dataset):
         visible = visible_inside(
             keypoints,
             np.asarray(record["visible"], bool),
-            size,
-            lambda part: f"cub_parts: {landmarks[part]} of {name}",
+            size=size,
+            describe=lambda part: f"cub_parts: {landmarks[part]} of {name}",
         )
         box = sides.astype(np.float32)
         return fields | {"box": box, "keypoints": keypoints, "visible": visible}
 
-    def mask_file(self, index):
+    def mask_file(self, index: int) -> PathLike | str | None:
         return self._folder
 
     def _record(self, index, name):
         try:
             return self._records[int(index)]
-        except Exception as error:  # the reader raises whatever damaged input leads it to
+        except Exception as error:  # the reader raises errors of any type for damaged records
             raise DataError(
                 f"cub_parts: the record of {name} in {self._folder} is damaged: {error}. Remove "
                 "the folder and prepare it again"
             ) from error
 
-    def ids(self):
+    def ids(self) -> list[str]:
         return list(self._table["names"])
 
-    def categories(self):
+    def categories(self) -> np.ndarray:
         return np.array(self._table["labels"], np.int64)
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         digest = hashlib.sha256(f"cub_parts {self._fingerprint}".encode())
         digest.update(repr(self._table["names"]).encode())
         return digest.hexdigest()
 
 
-class _Joined(Dataset):
-    """Several splits, one after the other."""
+class _Concatenation(Dataset):
+    """Several splits in sequence."""
 
     def __init__(self, splits):
         self._splits, self.info = splits, splits[0].info
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(map(len, self._splits))
 
-    def read(self, index):
+    def read(self, index: int) -> Sample:
         return Sample(**self.fields(index))
 
-    def fields(self, index):
+    def fields(self, index: int) -> dict[str, Any]:
         split, index = self._find(index)
         return split.fields(index)
 
-    def mask_file(self, index):
+    def mask_file(self, index: int) -> PathLike | str | None:
         split, index = self._find(index)
         return split.mask_file(index)
 
     def _find(self, index):
-        """The split that has a sample, and its index there."""
+        """The split that contains a sample, and the sample's index in it."""
         for split in self._splits:
             if index < len(split):
                 return split, index
             index -= len(split)
         raise IndexError(index)
 
-    def ids(self):
+    def ids(self) -> list[str]:
         return [name for split in self._splits for name in split.ids()]
 
-    def categories(self):
+    def categories(self) -> np.ndarray:
         return np.concatenate([split.categories() for split in self._splits])
 
-    def fingerprint(self):
-        words = "".join(split.fingerprint() for split in self._splits)
-        return hashlib.sha256(words.encode()).hexdigest()
+    def fingerprint(self) -> str:
+        digests = "".join(split.fingerprint() for split in self._splits)
+        return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def load_cub_parts(
     split: str,
     data_dir: str | PathLike | None = None,
+    *,
     classes: Iterable[int] | None = None,
     subset: str | None = None,
 ) -> Dataset:
-    """The packed data set, prepared before; it is called "cub" in tables, as it is the same.
+    """Load the packed data set, after it was prepared; its name in tables is "cub", as its content
+    is the same.
 
     Args:
-        split: "train" or "test" (the official split), "all" (both), or "fit" and "validation", a
-            fixed partition of "train" (`hold_out`).
-        data_dir: TFDS' data folder that `data prepare cub_parts --output` named; None for TFDS'
-            own.
+        split: "train" or "test" (the official split), "all" (both), or "fit" and "validation", two
+            fixed parts of "train" (`hold_out`).
+        data_dir: TFDS' data folder, as `data prepare cub_parts --output` named it; None for TFDS'
+            default.
         classes: numbers of the classes, from 1; None for all.
         subset: "001", "002" or "003", the classes of landmark regression; or "cmr", the images
-            that CMR cleaned, listed in its {train,val,test}_cub_cleaned.mat, which lie in TFDS'
-            data folder.
+            that CMR cleaned, listed in its {train,val,test}_cub_cleaned.mat, which are expected in
+            TFDS' data folder.
 
     Returns:
         Samples with image, foreground, 15 keypoints, box and category.
 
     Raises:
         ConfigError: the split, a class or the subset is unknown, or TFDS is not installed.
-        DataError: it has not been prepared there.
+        DataError: the data set has not been prepared there.
     """
-    check_split("cub_parts", split, SPLITS)
-    if subset not in (None, CMR, *SUBSETS):
-        raise ConfigError(f"cub_parts has the subsets {', '.join((CMR, *SUBSETS))}, not {subset!r}")
+    SOURCE.check_split(split)
+    check_subset(SOURCE.name, subset)
     if data_dir is not None and not Path(data_dir).is_dir():
-        raise DataError(f"cub_parts: there is no folder {data_dir}. {HOW_TO_OBTAIN}")
+        raise DataError(f"cub_parts: there is no folder {data_dir}. {SOURCE.how_to_obtain}")
     builder = _builder(data_dir)
     if not builder.is_prepared():
-        raise DataError(f"cub_parts: {builder.data_dir} is not prepared. {HOW_TO_OBTAIN}")
-    if split == "all":
-        dataset = _Joined([CubParts(builder, "train"), CubParts(builder, "test")])
-    else:
-        dataset = CubParts(builder, "test" if split == "test" else "train")
+        raise DataError(f"cub_parts: {builder.data_dir} is not prepared. {SOURCE.how_to_obtain}")
+    read = {"test": ("test",), "all": ("train", "test")}.get(split, ("train",))
+    dataset = _chosen(_read(builder, read), builder, split, classes, subset)
+    return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
+
+
+def _read(builder, splits) -> Dataset:
+    datasets = [CubParts(builder, split) for split in splits]
+    return datasets[0] if len(datasets) == 1 else _Concatenation(datasets)
+
+
+def _chosen(dataset, builder, split, classes, subset):
+    """The samples of some classes and of a subset."""
     chosen = np.full(len(dataset), True)
+    names = dataset.info.categories
     if subset == CMR:
-        lists = cmr_paths(_folders(builder), split if split in ("test", "all") else "train")
-        chosen &= np.isin(dataset.ids(), [path.rpartition(".")[0] for path in lists])
+        listed = cmr_paths(_folders(builder), split if split in ("test", "all") else "train")
+        chosen &= np.isin(dataset.ids(), [path.rpartition(".")[0] for path in listed])
     elif subset is not None:
-        chosen &= dataset.categories() == _place(dataset.info.categories, subset)
+        chosen &= dataset.categories() == _category_of(names, subset)
     if classes is not None:
-        chosen &= np.isin(dataset.categories(), _places(dataset.info.categories, classes))
-    if not chosen.all():
-        dataset = Subset(dataset, np.flatnonzero(chosen))
-    return split_of(dataset, split) if split in ("fit", "validation") else dataset
+        chosen &= np.isin(dataset.categories(), _categories_of(names, classes))
+    return dataset if chosen.all() else Subset(dataset, np.flatnonzero(chosen))
 
 
 def cub_parts_builder(
     data_dir: str | PathLike | None = None,
     archives: str | PathLike | None = None,
+    *,
     progress: bool = True,
-):
-    """The TFDS builder, prepared: what is there already is not done again.
+) -> Any:
+    """The TFDS builder, after it has prepared the data set unless that is done already.
 
     Args:
-        data_dir: TFDS' data folder; None for its own.
-        archives: folder with CUB_200_2011.tgz and segmentations.tgz, to download nothing. Their
-            checksums are verified all the same.
+        data_dir: TFDS' data folder; None for TFDS' default.
+        archives: folder with CUB_200_2011.tgz and segmentations.tgz; None to download them. The
+            checksums are verified in both cases.
         progress: show TFDS' progress bars.
 
     Raises:
-        ConfigError: TFDS is not installed. DataError: an archive is missing.
-        IntegrityError: an archive is not the official one.
+        ConfigError: TFDS is not installed.
+        DataError: an archive is missing.
+        IntegrityError: an archive differs from the official one.
     """
     tfds = _tfds()
     builder = _builder(data_dir, archives)
@@ -232,7 +251,7 @@ def cub_parts_builder(
 
 def _builder(data_dir, archives=None):
     _tfds()
-    from keras_parts.data.readers.cub_parts.cub_parts_dataset_builder import CubParts as Builder
+    from keras_parts.data.readers.cub_parts.builder import CubParts as Builder
 
     return Builder(data_dir=data_dir, archives=archives, file_format="array_record")
 
@@ -242,26 +261,26 @@ def _tfds():
         import tensorflow_datasets
     except ImportError as error:
         raise ConfigError(
-            "cub_parts takes TensorFlow Datasets: pip install 'keras-parts[datasets]'"
+            "cub_parts needs TensorFlow Datasets: pip install 'keras-parts[datasets]'"
         ) from error
     return tensorflow_datasets
 
 
 def _as_bytes(builder):
-    """Images stay encoded: they are decoded as those of every other data set are."""
+    """Keep images encoded: they are decoded like those of every other data set."""
     skip = _tfds().decode.SkipDecoding
     return {"image": skip(), "segmentation_mask": skip()}
 
 
 def _file(content, name):
-    """The bytes of a picture as a file with a name, for errors."""
+    """The bytes of an image as a file with a name, for error messages."""
     file = io.BytesIO(content)
     file.name = name
     return file
 
 
 def _mask(file, size):
-    """(height, width) bool mask for an image of a size, or of None where that is not known."""
+    """(height, width) bool mask; `size` is that of its image, None where it is not known."""
     mask = read_mask(file)
     if size is not None and mask.shape != size:
         raise DataError(
@@ -272,21 +291,21 @@ def _mask(file, size):
 
 
 def _folders(builder):
-    """TFDS' data folder, then that of the builder and of its version."""
+    """TFDS' data folder, the builder's folder in it, and that of the builder's version."""
     version = Path(builder.data_dir)
     return version.parents[1], version.parent, version
 
 
-def _place(names, subset):
-    """The place of a subset's class among all."""
+def _category_of(names, subset):
+    """The category of a subset's class."""
     name = SUBSETS[subset].partition(".")[2].replace("_", " ")
     if name not in names:
-        raise DataError(f"cub_parts has no class {name}, which is CUB-{subset}")
+        raise DataError(f"cub_parts has no class {name} (CUB-{subset})")
     return names.index(name)
 
 
-def _places(names, classes):
-    """The places of classes by their numbers."""
+def _categories_of(names, classes):
+    """The categories of classes with these numbers."""
     unknown = [number for number in classes if not 1 <= number <= len(names)]
     if unknown:
         raise ConfigError(f"cub_parts has the classes 1 to {len(names)}, not {unknown[0]}")

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from keras_parts.data import load
-from keras_parts.data.masks import WithMasks
+from keras_parts.data.readers.masks import WithMasks
 from keras_parts.errors import DataError
 from tests.data import drawn
 

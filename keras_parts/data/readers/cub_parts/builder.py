@@ -2,13 +2,15 @@
 
 import hashlib
 import io
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from keras_parts.data.readers.cub import CUB, LICENCE
+from keras_parts.data.readers.cub import CUB, SOURCE
 from keras_parts.errors import DataError, IntegrityError
 from keras_parts.images.decoding import read_mask, read_size
 
@@ -29,18 +31,18 @@ _CHUNK = 2**20
 
 
 class CubParts(tfds.core.GeneratorBasedBuilder):
-    """Images as they are, masks where most annotators agreed, boxes, species, 15 keypoints.
+    """Original image files, masks by majority of the annotators, boxes, species, 15 keypoints.
 
     Args:
-        archives: folder with both official archives, to download nothing.
-        kwargs: of every TFDS builder.
+        archives: folder with both official archives; None to download them.
+        kwargs: arguments of every TFDS builder.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
     pkg_dir_path = Path(__file__).parent
 
-    def __init__(self, *, archives=None, **kwargs):
+    def __init__(self, *, archives: str | PathLike | None = None, **kwargs: Any):
         self._archives = archives
         super().__init__(**kwargs)
 
@@ -54,13 +56,13 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
                     "segmentation_mask": tfds.features.Image(
                         shape=(None, None, 1),
                         encoding_format="png",
-                        doc="255 where more than half of the annotators saw the bird, else 0",
+                        doc="255 where more than half of the annotators marked the bird, else 0",
                     ),
                     "bbox": tfds.features.BBoxFeature(),
                     "keypoints": tfds.features.Tensor(
                         shape=(_LANDMARKS, 2),
                         dtype=np.float32,
-                        doc="x and y in pixels from the centre of the top-left one",
+                        doc="x and y in pixels from the centre of the top-left pixel",
                     ),
                     "visible": tfds.features.Tensor(shape=(_LANDMARKS,), dtype=np.bool_),
                     "label": tfds.features.ClassLabel(num_classes=_CLASSES),
@@ -71,9 +73,9 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
             supervised_keys=("image", "label"),
             homepage="https://www.vision.caltech.edu/datasets/cub_200_2011/",
             citation=_CITATION,
-            license=LICENCE,
+            license=SOURCE.licence,
             metadata=tfds.core.MetadataDict(),
-            disable_shuffling=True,  # so that tables beside the records have their order
+            disable_shuffling=True,  # the tables in the metadata are in the order of the records
         )
 
     def _split_generators(self, dl_manager):
@@ -84,10 +86,10 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
         root = Path(folders["images"]) / "CUB_200_2011"
         masks = Path(folders["masks"]) / "segmentations"
         self.info.metadata["splits"] = {}
-        splits = {split: _Official(root, split, masks) for split in ("train", "test")}
+        splits = {split: _UnpackedArchives(root, split, masks) for split in ("train", "test")}
         self.info.metadata["landmarks"] = list(splits["train"].info.landmarks)
         self.info.metadata["categories"] = list(splits["train"].info.categories)
-        return {split: self._generate_examples(split, one) for split, one in splits.items()}
+        return {split: self._generate_examples(split, dataset) for split, dataset in splits.items()}
 
     def _generate_examples(self, split, dataset):
         self.info.metadata["splits"][split] = {
@@ -116,13 +118,13 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
             )
 
     def _verified(self):
-        """The archives of the folder, whose checksums are those that are registered."""
+        """The archives in the folder, after comparing their checksums with the registered ones."""
         known = {info.filename: info for info in self.url_infos.values()}
         paths = {}
         for what, name in _ARCHIVES.items():
             path = Path(self._archives) / name
             if not path.is_file():
-                raise DataError(f"cub_parts: there is no {path}")
+                raise DataError(f"cub_parts: {path} is missing")
             digest, size = hashlib.sha256(), 0
             with open(path, "rb") as file:
                 while chunk := file.read(_CHUNK):
@@ -138,15 +140,15 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
         return paths
 
 
-class _Official(CUB):
-    """The unpacked archives, whose masks lie elsewhere."""
+class _UnpackedArchives(CUB):
+    """The unpacked archives, with the masks in a folder of their own."""
 
     def __init__(self, root, split, masks):
-        self._elsewhere = masks
+        self._mask_folder = masks
         super().__init__(root, split)
 
     def _find_masks(self):
-        return self._elsewhere
+        return self._mask_folder
 
 
 def _png(mask):

@@ -1,0 +1,76 @@
+"""`WithMasks`: a data set whose foreground masks are replaced by those of a folder."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_parts.data.dataset import Dataset
+from keras_parts.data.problems import attempt
+from keras_parts.data.readers.mask_sources import sizes_differ
+from keras_parts.data.readers.matching_files import MatchingFiles
+from keras_parts.data.sample import Sample
+from keras_parts.errors import DataError
+from keras_parts.images.decoding import IMAGE_SUFFIXES, read_mask
+
+
+class WithMasks(Dataset):
+    """A data set with the masks of a folder, such as those that a segmentation network predicted.
+
+    Args:
+        dataset: the data set.
+        folder: one mask file per sample, of the same relative name as its id up to the suffix.
+
+    Raises:
+        DataError: the folder is missing; when a sample is read: it has no mask there, or one of
+            another size.
+    """
+
+    def __init__(self, dataset: Dataset, folder: str | PathLike):
+        self.dataset, self.info = dataset, dataset.info
+        self.split, self.notes = dataset.split, dataset.notes
+        self._files = MatchingFiles(folder, "mask")
+        self.masks_from = str(folder)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def read(self, index: int) -> Sample:
+        return Sample(**self.fields(index))
+
+    def fields(self, index: int) -> dict[str, Any]:
+        fields = self.dataset.fields(index)
+        return fields | {"foreground": attempt(self._mask, fields["id"], fields["image"])}
+
+    def mask_file(self, index: int) -> Path:
+        return self._file(self.dataset.ids()[index])
+
+    def ids_without_mask(self) -> list[str]:
+        """The ids of samples for which the folder has no mask file, or more than one."""
+        return [name for name in self.dataset.ids() if not self._has_file(name)]
+
+    def _has_file(self, name):
+        try:
+            self._file(name)
+        except DataError:
+            return False
+        return True
+
+    def _file(self, name: str) -> Path:
+        if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+            name += ".png"
+        return self._files.of(Path(name))
+
+    def _mask(self, name: str, image: np.ndarray | None) -> np.ndarray:
+        path = self._file(name)
+        mask = read_mask(path)
+        if image is not None and mask.shape != image.shape[:2]:
+            raise DataError(sizes_differ(image.shape[:2], mask.shape, path))
+        return mask
+
+    def ids(self) -> list[str]:
+        return self.dataset.ids()
+
+    def categories(self) -> np.ndarray:
+        return self.dataset.categories()
