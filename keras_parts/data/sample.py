@@ -50,7 +50,7 @@ class Sample:
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
-            raise DataError(f"the id of a sample must be a non-empty string, not {self.id!r}")
+            raise DataError(f"a sample's id must be a non-empty string, not {self.id!r}")
         self._check_array("image", np.uint8, (None, None, 3))
         if 0 in self.image.shape:
             self._fail(f"the image is empty: {self.image.shape}")

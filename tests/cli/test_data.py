@@ -14,13 +14,13 @@ def run(*arguments):
     return CliRunner().invoke(main, ["data", *map(str, arguments)])
 
 
-def test_list_and_info_tell_of_every_data_set():
+def test_list_and_info_describe_every_data_set():
     listed = run("list")
     assert listed.exit_code == 0
     rows = json.loads(run("list", "--json").stdout)["datasets"]
     assert [row["name"] for row in rows] == list(DATASETS)
     for row in rows:
-        assert row["name"] in listed.stdout and row["title"] in listed.stdout
+        assert all(row[field] in listed.stdout for field in ("name", "title", "annotations"))
         text = run("info", row["name"]).stdout
         content = json.loads(run("info", row["name"], "--json").stdout)
         for field in ("licence", "how_to_obtain"):
@@ -32,13 +32,13 @@ def test_list_and_info_tell_of_every_data_set():
 @pytest.mark.parametrize(
     "name, draw", [("toy", None), ("cub", drawn.cub), ("folder", drawn.folder)]
 )
-def test_info_says_what_the_data_set_itself_says(name, draw, tmp_path):
-    from keras_parts.data.catalogue import about
+def test_info_agrees_with_the_data_set(name, draw, tmp_path):
+    from keras_parts.data import about
 
     options = {"count": 2} if draw is None else draw(tmp_path)
     info = load(name, "train", **options).info
-    told = about(name)
-    assert (told.licence, told.how_to_obtain) == (info.licence, info.how_to_obtain)
+    described = about(name)
+    assert (described.licence, described.how_to_obtain) == (info.licence, info.how_to_obtain)
 
 
 def test_check_lists_problems_and_tells_by_its_exit_code(tmp_path):

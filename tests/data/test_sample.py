@@ -118,3 +118,13 @@ def test_unknown_names_and_options_are_named():
         load("cub", "train", "somewhere", colour="red")
     with pytest.raises(ConfigError, match="folder: .*'data_dir'"):
         load("folder", "train")
+
+
+def test_data_sets_introduce_themselves_in_a_line():
+    toy = load("toy", "train", count=10)
+    assert repr(toy) == "<ToyDataset 'toy', split 'train', 10 samples, licence: Apache-2.0>"
+    assert repr(toy[2:5]) == "<Subset 'toy', split 'train', 3 of 10 samples, licence: Apache-2.0>"
+    assert load("toy", "fit", count=60).split == "fit"
+    assert repr(Colours([0, 1])) == "<Colours 'colours', 2 samples>"
+    assert repr(DatasetInfo("birds", landmarks=("beak",))) == "<DatasetInfo 'birds', 1 landmarks>"
+    assert repr(Colours([1])[0]).endswith("pixels, category 1>")

@@ -9,7 +9,7 @@ half a pixel is subtracted from a box to measure it from the centre of the first
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -254,6 +254,21 @@ def check_subset(name: str, subset: str | None) -> None:
     """Raise `ConfigError` unless there is such a subset of CUB-200-2011."""
     if subset not in (None, CMR, *SUBSETS):
         raise ConfigError(f"{name} has the subsets {', '.join((CMR, *SUBSETS))}, not {subset!r}")
+
+
+def subset_category(subset: str, categories: Sequence[str]) -> int | None:
+    """The category of CUB-001, -002 or -003 by its name, as a partial copy may number it otherwise.
+
+    Args:
+        subset: a key of `SUBSETS`.
+        categories: names of all categories, as in `DatasetInfo.categories`.
+
+    Returns:
+        The index in `categories`, or None if the class is not among them.
+    """
+    name = _readable(SUBSETS[subset]).lower()
+    names = [category.lower() for category in categories]
+    return names.index(name) if name in names else None
 
 
 class _Tables:

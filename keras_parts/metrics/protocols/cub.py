@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_parts.data.dataset import Dataset
+from keras_parts.data.readers.cub import SUBSETS, subset_category
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
 from keras_parts.metrics.landmarks import (
@@ -29,13 +30,6 @@ from keras_parts.metrics.protocols.base import (
     foreground_of,
 )
 from keras_parts.metrics.protocols.partition import KEYPOINTS, MASK_SOURCES, variant_for
-
-# The classes of CUB-001, -002 and -003: by name, since a partial copy may number them otherwise.
-SUBSETS = {
-    "001": "black footed albatross",
-    "002": "laysan albatross",
-    "003": "sooty albatross",
-}
 
 
 class BoxFrame(NamedTuple):
@@ -177,8 +171,11 @@ def _foreground_probability(logits):
 
 def _subsets(categories):
     """Name to (categories to fit on, categories to test on); None is all."""
-    names = [name.lower() for name in categories]
-    found = {number: names.index(name) for number, name in SUBSETS.items() if name in names}
+    found = {}
+    for number in SUBSETS:
+        category = subset_category(number, categories)
+        if category is not None:
+            found[number] = category
     subsets = {number: (list(found.values()), [category]) for number, category in found.items()}
     return subsets | {"all": (None, None)}
 

@@ -119,7 +119,7 @@ def test_classes_and_subsets(prepared):
         load("cub_parts", "all", prepared, classes=[7])
     with pytest.raises(ConfigError, match="subsets cmr, 001, 002, 003, not '9'"):
         load("cub_parts", "all", prepared, subset="9")
-    with pytest.raises(DataError, match="no class Black footed Albatross, .CUB-001"):
+    with pytest.raises(DataError, match="no class 001.Black_footed_Albatross .CUB-001"):
         load("cub_parts", "all", prepared, subset="001")
 
 

@@ -16,7 +16,10 @@ def test_keypoints_outside_the_image_are_not_visible():
 
 def test_a_check_is_told_of_those_that_should_be_visible():
     with collect_problems() as problems:
-        assert visible_inside(POINTS, VISIBLE, (24, 32), "bird.jpg: {}".format).tolist() == INSIDE
+        assert (
+            visible_inside(POINTS, VISIBLE, size=(24, 32), describe="bird.jpg: {}".format).tolist()
+            == INSIDE
+        )
     assert problems == [
         "bird.jpg: 2 is at x=31.6, y=4, outside the image of 32 x 24 pixels",
         "bird.jpg: 3 is at x=5, y=-1, outside the image of 32 x 24 pixels",

@@ -16,7 +16,14 @@ import numpy as np
 
 from keras_parts.data.dataset import Dataset, DatasetInfo, Subset, split_of
 from keras_parts.data.problems import attempt
-from keras_parts.data.readers.cub import CMR, REGIONS, SUBSETS, check_subset, cmr_paths
+from keras_parts.data.readers.cub import (
+    CMR,
+    REGIONS,
+    SUBSETS,
+    check_subset,
+    cmr_paths,
+    subset_category,
+)
 from keras_parts.data.readers.cub import SOURCE as CUB_SOURCE
 from keras_parts.data.readers.keypoints import visible_inside
 from keras_parts.data.readers.sources import (
@@ -212,7 +219,10 @@ def _chosen(dataset, builder, split, classes, subset):
         listed = cmr_paths(_folders(builder), split if split in ("test", "all") else "train")
         chosen &= np.isin(dataset.ids(), [path.rpartition(".")[0] for path in listed])
     elif subset is not None:
-        chosen &= dataset.categories() == _category_of(names, subset)
+        category = subset_category(subset, names)
+        if category is None:
+            raise DataError(f"cub_parts has no class {SUBSETS[subset]} (CUB-{subset})")
+        chosen &= dataset.categories() == category
     if classes is not None:
         chosen &= np.isin(dataset.categories(), _categories_of(names, classes))
     return dataset if chosen.all() else Subset(dataset, np.flatnonzero(chosen))
@@ -294,14 +304,6 @@ def _folders(builder):
     """TFDS' data folder, the builder's folder in it, and that of the builder's version."""
     version = Path(builder.data_dir)
     return version.parents[1], version.parent, version
-
-
-def _category_of(names, subset):
-    """The category of a subset's class."""
-    name = SUBSETS[subset].partition(".")[2].replace("_", " ")
-    if name not in names:
-        raise DataError(f"cub_parts has no class {name} (CUB-{subset})")
-    return names.index(name)
 
 
 def _categories_of(names, classes):
