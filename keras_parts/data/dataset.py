@@ -39,7 +39,7 @@ class DatasetInfo:
     Example:
         >>> from keras_parts.data import DatasetInfo
         >>> DatasetInfo("cats", landmarks=("left ear", "right ear"), mirror_order=(1, 0))
-        <DatasetInfo 'cats', 2 landmarks>
+        <DatasetInfo 'cats', landmarks: 2>
     """
 
     name: str
@@ -70,7 +70,7 @@ class DatasetInfo:
             "parts": len(self.part_names),
             "categories": len(self.categories),
         }
-        words = [f"{count} {what}" for what, count in counts.items() if count]
+        words = [f"{what}: {count}" for what, count in counts.items() if count]
         return f"<DatasetInfo {', '.join([repr(self.name), *words])}>"
 
 

@@ -68,7 +68,7 @@ def _check_mirror(sample, info):
             there = seen.part_labels == _other_side(names, label)
             np.testing.assert_array_equal(there, (sample.part_labels == label)[:, ::-1])
     if sample.keypoints is not None:
-        order = [_other_side(info.landmarks, place) for place in range(len(info.landmarks))]
+        order = [_other_side(info.landmarks, index) for index in range(len(info.landmarks))]
         x, y = sample.keypoints.T
         np.testing.assert_allclose(seen.keypoints[order], np.stack([last - x, y], 1), atol=1e-3)
         np.testing.assert_array_equal(seen.visible[order], sample.visible)
@@ -78,13 +78,13 @@ def _check_mirror(sample, info):
     assert_same(mirror(seen, info), sample)
 
 
-def _other_side(names, place):
-    """The place of the name with left and right exchanged, or the same where there is none."""
-    if place >= len(names):  # labels without names
-        return place
+def _other_side(names, index):
+    """The index of the name with left and right exchanged; the same index if there is none."""
+    if index >= len(names):  # labels without names
+        return index
     sides = {"left": "right", "right": "left"}
-    name = re.sub("left|right", lambda side: sides[side[0]], names[place])
-    return names.index(name) if name in names else place
+    name = re.sub("left|right", lambda side: sides[side[0]], names[index])
+    return names.index(name) if name in names else index
 
 
 def assert_same(one: Sample, other: Sample) -> None:

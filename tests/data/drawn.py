@@ -95,8 +95,8 @@ def _structs(*values):
         return np.empty((0, 0))
     fields = [(name, object) for name in values[0]]
     array = np.empty((1, len(values)), fields)
-    for place, value in enumerate(values):
-        array[0, place] = tuple(value.values())
+    for index, value in enumerate(values):
+        array[0, index] = tuple(value.values())
     return array
 
 
@@ -249,8 +249,8 @@ def cub(root):
         tables["boxes"].append(" ".join(map(str, (number, *bird_box(index)))))
         for part in range(1, 16):
             seen = part % 4 > 0
-            place = (5.0 + part, 10.5) if seen else (0.0, 0.0)
-            tables["parts"].append(f"{number} {part} {place[0]} {place[1]} {int(seen)}")
+            point = (5.0 + part, 10.5) if seen else (0.0, 0.0)
+            tables["parts"].append(f"{number} {part} {point[0]} {point[1]} {int(seen)}")
     files = {
         "images.txt": tables["images"],
         "image_class_labels.txt": tables["labels"],

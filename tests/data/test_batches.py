@@ -19,7 +19,7 @@ STILL = CropSettings(jitter=0.0)
 
 
 class Blocks(Dataset):
-    """Noise with a brighter block, whose place and colour tell the sample."""
+    """Noise with a brighter block, whose position and colour identify the sample."""
 
     def __init__(self, count=7, masks=True):
         self.info = DatasetInfo("blocks")
@@ -117,15 +117,15 @@ def test_still_crops_are_the_padded_square_or_its_mirror_image():
     batches = _batches(dataset, STILL, batch_size=7)
     batch, (indices, mirrored) = batches.batch(1), batches.draw(1)
     assert 0 < mirrored.sum() < 7
-    for place, (index, flipped) in enumerate(zip(indices, mirrored, strict=True)):
+    for row, (index, flipped) in enumerate(zip(indices, mirrored, strict=True)):
         sample = dataset[index]
         wanted = crop(sample, square_box(pad_box(sample.box, 0.05)), 33)
         step = -1 if flipped else 1
         np.testing.assert_array_equal(
-            batch["image"][place], wanted.image[:, ::step].astype(np.float32) / 255
+            batch["image"][row], wanted.image[:, ::step].astype(np.float32) / 255
         )
         np.testing.assert_array_equal(
-            batch["foreground"][place, ..., 0], wanted.foreground[:, ::step]
+            batch["foreground"][row, ..., 0], wanted.foreground[:, ::step]
         )
 
 

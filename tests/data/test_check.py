@@ -25,7 +25,7 @@ VALUE = re.compile(r"\d|'|\.jpg")
 WHOLE = re.compile("is empty|is missing|no such file|cannot be read as text|no JSON|no COCO JSON")
 
 
-def assert_places_are_named(problems, root):
+def assert_files_and_lines_are_named(problems, root):
     """Every problem names a file, and what is wrong inside a table its line or value."""
     for problem in problems:
         problem = problem.partition("To obtain the data set")[0]
@@ -294,7 +294,7 @@ def test_all_damages_in_one_pass(layout, tmp_path):
     found = check(name, progress=False, **options).problems
     for words in expected:
         assert sum(words in problem for problem in found) == 1, (words, found)
-    assert_places_are_named(found, tmp_path)
+    assert_files_and_lines_are_named(found, tmp_path)
     assert len(found) == len(expected), found
     with pytest.raises(DataError):
         for sample in load(name, "all", **options):
@@ -606,11 +606,11 @@ def test_a_damage_hides_no_other(layout, tmp_path):
     found = check(name, progress=False, **options).problems
     for words in expected:
         assert sum(words in problem for problem in found) == 1, (words, found)
-    assert_places_are_named(found, tmp_path)
+    assert_files_and_lines_are_named(found, tmp_path)
     assert len(found) == len(expected), found
 
 
-def test_what_a_partial_copy_lacks_is_a_note(tmp_path):
+def test_classes_that_a_partial_copy_lacks_are_a_note(tmp_path):
     root = drawn.cub(tmp_path)["data_dir"]
     assert check("cub", data_dir=root, progress=False).notes == ()
     shutil.rmtree(root / "images/002.Blue_Tit")
@@ -659,7 +659,7 @@ def test_damaged_birds(tmp_path):
     )
     for words in expected:
         assert sum(words in problem for problem in report.problems) == 1, words
-    assert_places_are_named(report.problems, root)
+    assert_files_and_lines_are_named(report.problems, root)
     assert len(report.problems) == len(expected) and report.num_samples == 24
 
 
@@ -670,7 +670,7 @@ def test_nothing_to_read_is_one_problem(tmp_path):
         check("nosuch")
 
 
-def test_a_report_raises_where_nobody_collects():
+def test_a_report_raises_outside_a_collection():
     with collect_problems() as problems:
         report("one")
         with collect_problems() as inner:

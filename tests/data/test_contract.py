@@ -52,7 +52,7 @@ def test_splits_are_partitions(layout):
 
 
 @each_layout
-def test_what_every_reader_says_of_bad_arguments(layout, tmp_path, monkeypatch):
+def test_errors_of_every_reader_for_wrong_arguments(layout, tmp_path, monkeypatch):
     name, options = layout
     with pytest.raises(ConfigError, match=f"{name} has the splits train, test"):
         load(name, "val", **options)

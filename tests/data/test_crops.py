@@ -29,11 +29,11 @@ INFO = DatasetInfo(
     how_to_obtain="drawn here",
 )
 
-places = st.floats(-40, 100, width=32)
+coordinates = st.floats(-40, 100, width=32)
 extents = st.floats(1, 90, width=32)
 boxes = st.builds(
     lambda x, y, width, height: np.array([x, y, x + width, y + height], np.float32),
-    places, places, extents, extents,
+    coordinates, coordinates, extents, extents,
 )  # fmt: skip
 
 
@@ -133,12 +133,12 @@ def test_outside_the_image_a_crop_is_white_and_background(dots):
 
 @pytest.mark.parametrize("size", [129, (90, 150), 47])
 def test_dots_and_their_keypoints_stay_together(dots, size):
-    """The centre of every drawn dot lies on its keypoint, enlarged, stretched or reduced."""
+    """The centre of every drawn dot lies on its keypoint after any resizing."""
     result = crop(dots, np.array([3.3, 5.1, 76.6, 55.4], np.float32), size)
-    for place, keypoint in enumerate(result.keypoints):
-        near = np.where(result.part_labels == place + 1, result.image[..., 0], 0)
+    for index, keypoint in enumerate(result.keypoints):
+        near = np.where(result.part_labels == index + 1, result.image[..., 0], 0)
         np.testing.assert_allclose(_centroid(near.astype(float)), keypoint, atol=0.2)
-        np.testing.assert_allclose(_centroid(result.part_labels == place + 1), keypoint, atol=0.35)
+        np.testing.assert_allclose(_centroid(result.part_labels == index + 1), keypoint, atol=0.35)
     y, x = np.mgrid[: result.size[0], : result.size[1]]
     single = _dots(60, 80, [dots.keypoints[1]])
     alone = crop(single, np.array([3.3, 5.1, 76.6, 55.4], np.float32), size)

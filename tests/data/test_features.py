@@ -1,4 +1,4 @@
-"""Kept features are the teacher's answers to the very crops that training sees."""
+"""Cached features are the teacher features of the crops that training sees."""
 
 import os
 import time
@@ -42,7 +42,7 @@ def _cache(dataset=None, crops=STILL, size=SIZE, teacher=None, name="colours", *
 
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("on_disk", [True, False])
-def test_batches_come_with_the_teachers_answers_to_their_images(tmp_path, on_disk, symmetric):
+def test_batches_contain_the_teacher_features_of_their_images(tmp_path, on_disk, symmetric):
     dataset, teacher = Blocks(), Teacher()
     folder = tmp_path if on_disk else None
     cache = _cache(dataset, teacher=teacher, folder=folder, symmetric=symmetric)
@@ -56,7 +56,7 @@ def test_batches_come_with_the_teachers_answers_to_their_images(tmp_path, on_dis
         np.testing.assert_array_equal(batch["features"], teacher(batch["image"]).astype(np.float16))
 
 
-def test_files_are_read_again_and_the_teacher_is_not_asked(tmp_path):
+def test_files_are_read_again_without_running_the_teacher(tmp_path):
     first = _cache(folder=tmp_path)
     teacher = Teacher()
     again = _cache(folder=tmp_path, teacher=teacher)
@@ -85,7 +85,7 @@ def test_the_key_tells_all_that_features_depend_on(tmp_path, changes):
     assert len(list(tmp_path.glob("*.npy"))) == 2
 
 
-def test_what_was_not_used_for_longest_makes_room(tmp_path):
+def test_the_least_recently_used_files_are_removed(tmp_path):
     one, two = (_cache(folder=tmp_path, name=name).key for name in "ab")
     for age, key in ((200, two), (100, one)):
         moment = time.time() - age
@@ -96,7 +96,7 @@ def test_what_was_not_used_for_longest_makes_room(tmp_path):
     assert {path.stem for path in tmp_path.glob("*.npy")} == {two[:32], three[:32]}
 
 
-def test_features_that_the_folder_may_not_hold(tmp_path):
+def test_features_larger_than_the_folder_may_be(tmp_path):
     kept = _cache(folder=tmp_path).key
     with pytest.raises(FeaturesTooLarge, match="GiB"):
         _cache(folder=tmp_path, name="other", folder_bytes=100)

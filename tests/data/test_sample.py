@@ -126,5 +126,5 @@ def test_data_sets_introduce_themselves_in_a_line():
     assert repr(toy[2:5]) == "<Subset 'toy', split 'train', 3 of 10 samples, licence: Apache-2.0>"
     assert load("toy", "fit", count=60).split == "fit"
     assert repr(Colours([0, 1])) == "<Colours 'colours', 2 samples>"
-    assert repr(DatasetInfo("birds", landmarks=("beak",))) == "<DatasetInfo 'birds', 1 landmarks>"
+    assert repr(DatasetInfo("birds", landmarks=("beak",))) == "<DatasetInfo 'birds', landmarks: 1>"
     assert repr(Colours([1])[0]).endswith("pixels, category 1>")

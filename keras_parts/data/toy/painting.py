@@ -494,12 +494,12 @@ def _move_into_image(figure, size, rng):
     tilt = np.radians(np.clip(rng.normal(0, 9), -25, 25))
     c, s = np.cos(tilt), np.sin(tilt)
     matrix = np.array([[c, -s], [s, c]]) @ np.diag([-1.0 if figure.faces_left else 1.0, 1.0])
-    low, high = figure.placed(matrix, 0.0, 1.0).bounds()
+    low, high = figure.transformed(matrix, 0.0, 1.0).bounds()
     scale = size * rng.uniform(0.7, 1.04) / max(high - low)
     low, high = scale * low, scale * high
     spare = size - (high - low)
     shift = rng.uniform(0.1, 0.9, 2) * spare - low
-    return figure.placed(matrix * scale, shift, scale)
+    return figure.transformed(matrix * scale, shift, scale)
 
 
 def _individual(coats, rng):

@@ -15,7 +15,7 @@ from keras_parts.data.toy.animals import LANDMARKS, Species
 class Figure:
     """A posed animal: limbs in drawing order, each `(element, points, radii)`, and landmarks.
 
-    Coordinates are in units of the species, x forward and y down, or in pixels after `placed`.
+    Coordinates are in units of the species, x forward and y down, or in pixels after `transformed`.
     `faces_left` tells which side of the animal the viewer sees.
     """
 
@@ -24,7 +24,7 @@ class Figure:
     faces_left: bool
     unit: float = 1.0
 
-    def placed(self, matrix: np.ndarray, shift: ArrayLike, scale: float) -> "Figure":
+    def transformed(self, matrix: np.ndarray, shift: ArrayLike, scale: float) -> "Figure":
         """The figure with every point p moved to `matrix @ p + shift` and lengths times `scale`."""
         shift = np.asarray(shift)
         limbs = tuple((name, p @ matrix.T + shift, r * scale) for name, p, r in self.limbs)

@@ -19,7 +19,7 @@ from tests.data.drawn import cub
 
 @pytest.fixture
 def copy(drawn, tmp_path):
-    """A data set of one's own to damage."""
+    """A copy of the data set that a test may damage."""
     return shutil.copytree(drawn, tmp_path / "CUB_200_2011")
 
 
@@ -113,9 +113,9 @@ def test_the_classes_of_landmark_regression(copy):
     for old, new in SUBSETS.values():
         for folder in ("images", "segmentations"):
             (copy / folder / old).rename(copy / folder / new)
-    for place, (subset, (_, name)) in enumerate(SUBSETS.items()):
+    for category, (subset, (_, name)) in enumerate(SUBSETS.items()):
         dataset = load("cub", "all", copy, subset=subset)
-        assert len(dataset) == 8 and set(dataset.categories()) == {place}
+        assert len(dataset) == 8 and set(dataset.categories()) == {category}
         assert all(one.startswith(f"{name}/") for one in dataset.ids())
 
 
@@ -129,7 +129,7 @@ def test_the_real_classes_of_landmark_regression(test_data, subset, train, test)
         assert len(ids) == count and all(SUBSETS[subset][1] in name for name in ids)
 
 
-def test_without_masks_nobody_looks_for_them(copy):
+def test_without_masks_their_folder_is_not_needed(copy):
     (copy / "segmentations").rename(copy / "hidden")
     with pytest.raises(DataError, match="segmentations.*masks=False"):
         load("cub", "all", copy)

@@ -102,9 +102,9 @@ def test_the_same_as_the_folder_reader(prepared, archives):
         packed, plain = load("cub_parts", split, prepared), load("cub", split, archives)
         assert replace(packed.info, how_to_obtain=plain.info.how_to_obtain) == plain.info
         assert sorted(packed.ids()) == sorted(plain.ids())
-        places = {name: index for index, name in enumerate(packed.ids())}
+        indices = {name: index for index, name in enumerate(packed.ids())}
         for sample in plain:
-            other = packed[places[sample.id]]
+            other = packed[indices[sample.id]]
             for field, value in vars(sample).items():
                 if field == "box":
                     np.testing.assert_allclose(other.box, value, atol=1e-3)
@@ -128,10 +128,10 @@ def test_the_images_that_cmr_cleaned(prepared, archives):
 
     with pytest.raises(DataError, match="the subset cmr needs train_cub_cleaned.mat"):
         load("cub_parts", "train", prepared, subset="cmr")
-    for place, split in enumerate(("train", "val", "test")):
+    for number_of_list, split in enumerate(("train", "val", "test")):
         images = np.empty(2, [("rel_path", object)])
         for number in range(2):
-            index = 8 * number + (1 if split == "train" else 3 * (place - 1))
+            index = 8 * number + (1 if split == "train" else 3 * (number_of_list - 1))
             label = list(drawn.BIRD_CLASSES.values())[number]
             images[number]["rel_path"] = f"{label}/bird {index}.jpg"
         for folder in (prepared, archives / "CUB_200_2011"):
@@ -150,7 +150,7 @@ def test_a_folder_where_nothing_is_prepared(tmp_path):
 
 @pytest.fixture
 def copy(prepared, tmp_path):
-    """A prepared folder of one's own to damage: (TFDS' folder, that of the records)."""
+    """A prepared folder that a test may damage: (TFDS' folder, that of the records)."""
     root = shutil.copytree(prepared, tmp_path / "tfds")
     return root, root / "cub_parts" / "1.0.0"
 

@@ -1,4 +1,4 @@
-"""A keypoint outside its image is not visible, and a problem for a check alone."""
+"""A keypoint outside its image is not visible; only a check reports it."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def test_keypoints_outside_the_image_are_not_visible():
     assert visible_inside(POINTS, VISIBLE, size=(24, 32), describe=str).tolist() == INSIDE
 
 
-def test_a_check_is_told_of_those_that_should_be_visible():
+def test_a_check_reports_those_that_should_be_visible():
     with collect_problems() as problems:
         assert (
             visible_inside(POINTS, VISIBLE, size=(24, 32), describe="bird.jpg: {}".format).tolist()

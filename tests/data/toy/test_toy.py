@@ -206,7 +206,7 @@ def test_colours_are_shared_out_evenly_over_parts():
     """In every dozen each colour is worn once on each part; no animal wears one twice."""
     count = len(PALETTE)
     for dozen in range(4):
-        members = [species(count * dozen + place) for place in range(count)]
+        members = [species(count * dozen + index) for index in range(count)]
         for part in PARTS:
             assert {member.coats[part].colour for member in members} == set(PALETTE)
         for member in members:
