@@ -92,7 +92,7 @@ class Batches:
             for epoch in {draw // len(self.dataset) for draw in draws}
         }
         indices = [epochs[draw // len(self.dataset)][draw % len(self.dataset)] for draw in draws]
-        probability = self.crops.mirror_probability
+        probability = self.crops.mirror
         mirrored = [self._rng(_CROP, draw).random() < probability for draw in draws]
         return np.array(indices, np.int64), np.array(mirrored)
 

@@ -235,8 +235,8 @@ class CropSettings(Settings):
     Args:
         padding: each side of the box is moved outwards by this fraction of its width or height.
         jitter: then each side by its own U(-jitter, jitter) of it; 0 for the same crop every time.
-        mirror_probability: probability that a crop is mirrored.
-        erosion: width in pixels of the border that is removed from the mask, where masks are least
+        mirror: probability that a crop is mirrored.
+        erode: width in pixels of the border that is removed from the mask, where masks are least
             certain.
 
     Raises:
@@ -244,7 +244,7 @@ class CropSettings(Settings):
 
     Example:
         >>> from keras_parts.data import CropSettings
-        >>> CropSettings(padding=0.1, jitter=0.0).mirror_probability
+        >>> CropSettings(padding=0.1, jitter=0.0).mirror
         0.5
     """
 
@@ -281,8 +281,8 @@ def object_crop(
     if rng is not None:
         box = jitter_box(box, settings.jitter, rng)
     result = crop(sample, square_box(box), image_size)
-    if settings.erosion and result.foreground is not None:
-        result = replace(result, foreground=_eroded(result.foreground, settings.erosion))
+    if settings.erode and result.foreground is not None:
+        result = replace(result, foreground=_eroded(result.foreground, settings.erode))
     return result
 
 

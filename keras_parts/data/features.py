@@ -148,7 +148,7 @@ class FeatureCache:
 
     @property
     def _variants(self):
-        return 2 if self._crops.mirror_probability and not self._symmetric else 1
+        return 2 if self._crops.mirror and not self._symmetric else 1
 
     @staticmethod
     def _describe(dataset_fingerprint, crops, image_size):
@@ -157,8 +157,8 @@ class FeatureCache:
             "dataset": dataset_fingerprint,
             "image_size": image_size,
             "padding": crops.padding,
-            "erode": crops.erosion,
-            "mirrored": crops.mirror_probability > 0,
+            "erode": crops.erode,
+            "mirrored": crops.mirror > 0,
         }
 
     def _on_disk(self, folder):

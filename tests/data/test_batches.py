@@ -81,7 +81,7 @@ def test_schema_of_a_batch():
     assert set(np.unique(batch["foreground"])) == {0, 1}
 
 
-@pytest.mark.parametrize("crops", [CropSettings(), STILL, CropSettings(erosion=1)])
+@pytest.mark.parametrize("crops", [CropSettings(), STILL, CropSettings(erode=1)])
 def test_a_batch_depends_on_seed_and_step_alone(crops):
     one = _batches(crops=crops)
     expected = [one.batch(step) for step in range(6)]
@@ -105,9 +105,9 @@ def test_epochs_are_permutations_and_batches_run_across_them(count, size):
     assert batches.batch(2)["image"].shape[0] == size
 
 
-def test_mirror_probability():
+def test_mirror():
     for probability, least, most in ((0.0, 0, 0), (1.0, 1, 1), (0.5, 0.4, 0.6), (0.2, 0.1, 0.3)):
-        batches = _batches(crops=CropSettings(mirror_probability=probability), batch_size=100)
+        batches = _batches(crops=CropSettings(mirror=probability), batch_size=100)
         share = np.mean([batches.draw(step)[1].mean() for step in range(5)])
         assert least <= share <= most
 
@@ -130,9 +130,9 @@ def test_still_crops_are_the_padded_square_or_its_mirror_image():
 
 
 def test_jitter_moves_the_crop_a_little_and_anew_each_time():
-    batches = _batches(Blocks(1), CropSettings(jitter=0.05, mirror_probability=0.0), batch_size=20)
+    batches = _batches(Blocks(1), CropSettings(jitter=0.05, mirror=0.0), batch_size=20)
     images = batches.batch(0)["image"]
-    still = _batches(Blocks(1), CropSettings(jitter=0.0, mirror_probability=0.0), batch_size=1)
+    still = _batches(Blocks(1), CropSettings(jitter=0.0, mirror=0.0), batch_size=1)
     assert len(np.unique(images.reshape(20, -1), axis=0)) == 20
     difference = abs(batches.batch(0)["foreground"] - still.batch(0)["foreground"]).mean()
     assert 0 < difference < 0.2
@@ -149,11 +149,11 @@ def test_objects_without_a_box_are_the_whole_image():
 def test_erosion_takes_pixels_off_the_border_but_never_all():
     sample = Blocks()[0]
     plain = object_crop(sample, STILL, 65).foreground
-    eroded = object_crop(sample, CropSettings(jitter=0.0, erosion=2), 65).foreground
+    eroded = object_crop(sample, CropSettings(jitter=0.0, erode=2), 65).foreground
     padded = np.pad(plain, 2, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))
     np.testing.assert_array_equal(eroded, windows.all(axis=(2, 3)))
-    huge = object_crop(sample, CropSettings(jitter=0.0, erosion=40), 65).foreground
+    huge = object_crop(sample, CropSettings(jitter=0.0, erode=40), 65).foreground
     np.testing.assert_array_equal(huge, plain)
 
 
@@ -269,8 +269,8 @@ def test_settings_out_of_range(options, words):
 
 
 @pytest.mark.parametrize(
-    "field", [{"padding": -0.5}, {"jitter": 0.5}, {"jitter": -0.1}, {"mirror_probability": 1.1},
-              {"erosion": -1}, {"erosion": 1.5}, {"padding": float("nan")}]
+    "field", [{"padding": -0.5}, {"jitter": 0.5}, {"jitter": -0.1}, {"mirror": 1.1},
+              {"erode": -1}, {"erode": 1.5}, {"padding": float("nan")}]
 )  # fmt: skip
 def test_crop_settings_out_of_range(field):
     with pytest.raises(ConfigError, match=f"crops.{next(iter(field))} is"):

@@ -71,8 +71,8 @@ def test_files_are_read_again_without_running_the_teacher(tmp_path):
     [
         {"dataset": Blocks(6)},
         {"crops": CropSettings(jitter=0.0, padding=0.1)},
-        {"crops": CropSettings(jitter=0.0, erosion=1)},
-        {"crops": CropSettings(jitter=0.0, mirror_probability=0.0)},
+        {"crops": CropSettings(jitter=0.0, erode=1)},
+        {"crops": CropSettings(jitter=0.0, mirror=0.0)},
         {"size": 41},
         {"name": "other weights"},
     ],
@@ -106,7 +106,7 @@ def test_features_larger_than_the_folder_may_be(tmp_path):
 def test_the_probability_of_mirroring_does_not_matter(tmp_path):
     dataset = Blocks()
     plain = _cache(dataset, folder=tmp_path)
-    rarely = CropSettings(jitter=0.0, mirror_probability=0.1)
+    rarely = CropSettings(jitter=0.0, mirror=0.1)
     assert _cache(dataset, crops=rarely, folder=tmp_path).key == plain.key
     plain.check_matches(dataset, rarely)
     plain.check_matches(Blocks(), STILL)
@@ -114,7 +114,7 @@ def test_the_probability_of_mirroring_does_not_matter(tmp_path):
 
 def test_without_mirroring_there_is_one_variant():
     teacher = Teacher()
-    cache = _cache(crops=CropSettings(jitter=0.0, mirror_probability=0.0), teacher=teacher)
+    cache = _cache(crops=CropSettings(jitter=0.0, mirror=0.0), teacher=teacher)
     assert len(teacher.shapes) == 2
     assert cache.lookup([6], [False]).shape == (1, 5, 5, 4)
 
