@@ -66,7 +66,7 @@ def damage_deepfashion(root):
         "id_00000000/02_1_front.jpg: cut short or damaged",
         "id_00000001/02_1_front_segment.png: there is no such file",
         "02_1_front_segment.png have 9 x 9 pixels, the image 32 x 24",
-        "id_00000003/02_1_front_segment.png is empty: mend it, or remove it and its image",
+        "id_00000003/02_1_front_segment.png is empty: correct it, or remove it and its image",
         f"{table}[2] has no file_name",
         f"id_00000006/02_1_front is listed twice, in {table}[0] and {table}[3]",
         f"deepfashion: plain.d/plain is listed twice, in {table}[4] and {table}[5]",
@@ -115,12 +115,12 @@ def damage_celebamask(root):
     return {
         "0/00000_skin.png: there is no such file",
         "00001_hat.png has 512 x 500 pixels, expected 512 x 512",
-        "x.jpg is not named by a number",
+        "x.jpg is not a number, as that of every image is",
         "3.jpg: cut short or damaged",
-        f"{lost} has no picture in {root / 'CelebAMask-HQ/CelebA-HQ-img'}: unpack it again",
-        "list_eval_partition.txt has 1 columns in line 11, not 2",
+        f"{lost} has no image in {root / 'CelebAMask-HQ/CelebA-HQ-img'}: unpack it again",
+        "list_eval_partition.txt has 1 columns in line 11, expected 2",
         "list_eval_partition.txt has 001002.jpg twice, in lines 3 and 12",
-        "CelebA-HQ-to-CelebA-mapping.txt gives no split to ",
+        "CelebA-HQ-to-CelebA-mapping.txt assigns no split to ",
     }
 
 
@@ -130,7 +130,7 @@ def damage_faces(root):
     drawn.save(root / "images/02.png", drawn.photograph(2))
     drawn.save(root / "masks/03.png", np.zeros(drawn.SIZE, np.uint8))
     return {
-        f"{root / 'masks/00.png'} has no picture in {root / 'images'}",
+        f"{root / 'masks/00.png'} has no image in {root / 'images'}",
         "01.png: there is no such file",
         f"02 is listed twice, in {root / 'images/02.jpg'} and {root / 'images/02.png'}",
         f"the mask of 03 in {root / 'masks/03.png'} is empty",
@@ -170,7 +170,7 @@ def damage_clothing_mat(root):
     return {
         "0001.mat: not a readable .mat file",
         "0002.mat: it holds other, expected groundtruth",
-        "0003.mat: groundtruth is float64 of (24, 32), no label map",
+        "0003.mat: groundtruth is float64 of shape (24, 32), not a label map",
         "0004.mat have 4 x 5 pixels, the image 32 x 24",
         "0005.mat: groundtruth is int16",
         f"the mask of 0006 in {labels / '0006.mat'} is empty",
@@ -206,11 +206,11 @@ def damage_folder(root):
         "left_ear of annotation 6, in 6.jpg, is at x=60, y=8, outside the image of 32 x 24",
         'the keypoints of annotation 7 are ["x", 8',
         "two annotations have the id 8",
-        "there is no image nine.jpg, which it has keypoints of",
-        f"{root / 'masks/8.png'}: this mask is that of 8.jpg and of 8.png alike",
-        f"{root / 'labels/8.png'}: this part label is that of 8.jpg and of 8.png alike",
-        f"{root / 'masks/none.png'}: there is no image of this name for the mask",
-        f"{root / 'labels/none.png'}: there is no image of this name for the part label",
+        "there is no image nine.jpg, which it lists keypoints of",
+        f"{root / 'masks/8.png'}: this mask matches several images: 8.jpg, 8.png",
+        f"{root / 'labels/8.png'}: this part label matches several images: 8.jpg, 8.png",
+        f"{root / 'masks/none.png'}: there is no image with the name of this mask",
+        f"{root / 'labels/none.png'}: there is no image with the name of this part label",
     }
 
 
@@ -232,7 +232,7 @@ def damage_coco(root):
 
     edit_json(root / "objects.json", change)
     return {
-        "there is no image sub/0.jpg, which it has objects in",
+        "there is no image sub/0.jpg, which it lists objects of",
         "annotation 11: the mask has 31 x 24 pixels, its image 32 x 24",
         "two images have the id 3",
         "an image lacks id, file_name, height or width",
@@ -454,7 +454,7 @@ def stack_folder(root):
         "right_ear of annotation 0, in 0.jpg, is at x=20, y=90, outside the image of 32 x 24",
         "1.jpg: not a picture",
         "1.jpg: no mask, expected",
-        "2.png has the label 4, the largest with a name is 3",
+        "2.png has the label 4, but only 1 to 3 have a name",
     }
 
 

@@ -124,7 +124,7 @@ def load_celebamask(split: str, data_dir: str | PathLike | None = None) -> Datas
     official = _official_splits(root, images)
 
     def dataset(chosen):
-        return kind(INFO, chosen, source=SOURCE, root=root)
+        return kind(INFO, chosen, root)
 
     if split == "all":
         return dataset(images)
@@ -156,7 +156,7 @@ def write_label_maps(
         Number of images written.
     """
     root, output = Path(data_dir), Path(output)
-    dataset = OfficialCelebAMask(INFO, _official_images(root), source=SOURCE, root=root)
+    dataset = OfficialCelebAMask(INFO, _official_images(root), root)
     for folder in ("images", "masks"):
         (output / folder).mkdir(parents=True, exist_ok=True)
     written = 0

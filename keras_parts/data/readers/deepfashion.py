@@ -88,7 +88,7 @@ def load_deepfashion(split: str, data_dir: str | PathLike | None = None) -> Data
     lists = _LISTS["train" if split in FIT_AND_VALIDATION else split]
     names = [name for one_list in lists for name in attempt(_file_names, root, one_list) or ()]
     images = [_labelled_image(root, name, listed) for name, listed in names]
-    dataset = DeepFashion(INFO, images, source=SOURCE, root=root)
+    dataset = DeepFashion(INFO, images, root)
     return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras_parts.data.crops import image_box, mask_box
 from keras_parts.data.dataset import Dataset, DatasetInfo
 from keras_parts.data.problems import attempt, is_collecting, report
-from keras_parts.data.readers.sources import DatasetSource, read_image_and_size
+from keras_parts.data.readers.sources import read_image_and_size
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
 
@@ -45,25 +45,20 @@ class LabelMaps(Dataset):
         info: of the data set; `part_names` are those of the labels 1, 2, ..., or none if their
             table is damaged.
         images: the images of the split.
-        source: of the data set.
         root: folder of the data set, for messages.
 
     Raises:
         DataError: the split has no images.
     """
 
-    def __init__(
-        self,
-        info: DatasetInfo,
-        images: Iterable[LabelledImage],
-        *,
-        source: DatasetSource,
-        root: Path,
-    ):
+    def __init__(self, info: DatasetInfo, images: Iterable[LabelledImage], root: Path):
         self.info = info
         self._images = _checked(info.name, images)
         if not self._images:
-            raise source.missing(f"{root} has no images of this split")
+            raise DataError(
+                f"{info.name}: {root} has no images of this split. To obtain the data set, "
+                f"{info.how_to_obtain}"
+            )
 
     @abstractmethod
     def label_map(self, image: Any) -> np.ndarray | None:

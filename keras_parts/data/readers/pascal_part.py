@@ -104,10 +104,10 @@ class PascalPart(LabelMaps):
     """Objects of one class; see `load_pascal_part`."""
 
     def __init__(
-        self, info: DatasetInfo, objects: Iterable[LabelledObject], *, root: Path, category: str
+        self, info: DatasetInfo, objects: Iterable[LabelledObject], root: Path, category: str
     ):
         self._category = category
-        super().__init__(info, objects, source=SOURCE, root=root)
+        super().__init__(info, objects, root)
 
     def label_map(self, image: LabelledObject) -> np.ndarray | None:
         path = image.labels[0]
@@ -143,7 +143,7 @@ def load_pascal_part(
     root = SOURCE.find(data_dir)
     read = {"all": ("train", "test"), "test": ("test",)}.get(split, ("train",))
     objects = [found for one in read for found in _labelled_objects(root, one, category)]
-    dataset = PascalPart(_info(category), objects, root=root, category=category)
+    dataset = PascalPart(_info(category), objects, root, category)
     return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
 
 

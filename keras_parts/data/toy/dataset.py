@@ -81,6 +81,8 @@ class ToyDataset(Dataset):
         seed: int = 0,
         species: Sequence[int] = SPECIES,
     ):
+        if split not in _STREAMS:
+            raise ConfigError(f"ToyDataset has the splits train, test, not {split!r}")
         self._stream = split  # of random numbers, which decides what is drawn
         self.split = split
         self.size = _whole("size", size, _MIN_SIZE)
