@@ -1,13 +1,9 @@
 """Masks of a folder, such as predicted ones, in place of a data set's own."""
 
 from os import PathLike
-from pathlib import Path
 
 from keras_parts.data.dataset import Dataset, Subset
-from keras_parts.data.masks import WithMasks
-from keras_parts.data.readers.folder import Pictures
-from keras_parts.errors import DataError
-from keras_parts.images.decoding import IMAGE_SUFFIXES
+from keras_parts.data.readers.masks import WithMasks
 
 _MAX_NAMED = 3
 """Most missing files that are named."""
@@ -22,7 +18,7 @@ def with_given_masks(
     `masks_from`, which then names what is missing.
 
     Args:
-        folder: holds a mask for each sample, see `keras_parts.data.masks.WithMasks`.
+        folder: holds a mask for each sample, see `keras_parts.data.readers.masks.WithMasks`.
         dataset: the measured split.
         train: the train split, or None.
 
@@ -32,22 +28,11 @@ def with_given_masks(
     dataset = WithMasks(dataset, folder)
     if train is None:
         return dataset, None
-    missing = _missing(folder, train.ids())
+    train_with_masks = WithMasks(train, folder)
+    missing = train_with_masks.ids_without_mask()
     if not missing:
-        return dataset, WithMasks(train, folder)
+        return dataset, train_with_masks
     own = Subset(train, range(len(train)))
     named = ", ".join(missing[:_MAX_NAMED]) + (", ..." if len(missing) > _MAX_NAMED else "")
     own.masks_from += f" (in {folder} {len(missing):,} of {len(train):,} are missing: {named})"
     return dataset, own
-
-
-def _missing(folder, ids):
-    """The samples that `WithMasks` finds no mask for."""
-    pictures, missing = Pictures(folder, "masks"), []
-    for name in ids:
-        suffix = "" if Path(name).suffix.lower() in IMAGE_SUFFIXES else ".png"
-        try:
-            pictures.of(Path(f"{name}{suffix}"))
-        except DataError:
-            missing.append(name)
-    return missing
