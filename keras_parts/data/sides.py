@@ -24,6 +24,7 @@ def mirrored_order(names: Sequence[str]) -> tuple[int, ...]:
     `order[i]` of the original. Left and right of the same name are exchanged.
 
     Example:
+        >>> from keras_parts.data.sides import mirrored_order
         >>> mirrored_order(["left eye", "nose", "right eye"])
         (2, 1, 0)
     """
