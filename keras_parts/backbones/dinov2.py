@@ -14,6 +14,7 @@ from keras_parts.backbones.backbone import Backbone, check_outputs
 from keras_parts.backbones.preprocessing import IMAGENET
 from keras_parts.backbones.pretrained import keras_hub_backbone
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.ops.interpolation import linear_weights
 
 PREPROCESSING = IMAGENET
 PRESET = "dinov2_small"
@@ -114,13 +115,6 @@ def patch_input(images: Any, patches: int, patch_size: int = 14) -> Any:
         raise ConfigError(f"dinov2: images have {height} x {width} pixels, expected square images")
     centres = np.arange(patches * patch_size) - (patch_size - 1) / 2
     positions = centres * ((width - 1) / (patch_size * (patches - 1)))
-    matrix = ops.convert_to_tensor(_linear(positions, width))
+    matrix = ops.convert_to_tensor(linear_weights(positions, width))
     images = ops.einsum("Hh,bhwc->bHwc", matrix, ops.cast(images, "float32"))
     return ops.einsum("Ww,bhwc->bhWc", matrix, images)
-
-
-def _linear(positions, size):
-    """Matrix `(positions, size)` of linear interpolation; the border is repeated outside."""
-    positions = np.clip(positions, 0, size - 1)
-    distance = np.abs(positions[:, None] - np.arange(size))
-    return np.maximum(1 - distance, 0).astype("float32")

@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from keras_parts.images.geometry import ResizeGeometry
+from keras_parts.ops.interpolation import linear_weights
 
 _MARGIN = 1e-3
 """Logits of the background that exceed those of the parts by this much still do after rounding."""
@@ -184,7 +185,6 @@ def _weights(geometry, axis, count, aligned_corners):
         positions = positions * (count - 1) / max(length - 1, 1)
     else:
         positions = (positions + 0.5) * count / length - 0.5
-    positions = np.clip(positions, 0, count - 1)
-    weights = np.maximum(0, 1 - abs(positions[:, None] - np.arange(count))).astype(np.float32)
+    weights = linear_weights(positions, count)
     weights.flags.writeable = False
     return weights
