@@ -202,7 +202,7 @@ class Folder(Dataset):
         if source is None or not source.landmarks:
             return {}
         annotated = attempt(self._annotated_object, item)
-        if annotated is None:
+        if annotated is None or annotated.keypoints is None:
             count = len(source.landmarks)
             return {"keypoints": np.zeros((count, 2), np.float32), "visible": np.zeros(count, bool)}
 

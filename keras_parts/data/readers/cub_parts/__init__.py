@@ -206,7 +206,7 @@ def load_cub_parts(
     return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
 
 
-def _read(builder, splits) -> Dataset:
+def _read(builder: Any, splits: Iterable[str]) -> Dataset:
     datasets = [CubParts(builder, split) for split in splits]
     return datasets[0] if len(datasets) == 1 else _Concatenation(datasets)
 

@@ -82,7 +82,7 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
         if self._archives is None:
             folders = dl_manager.download_and_extract(_URLS)
         else:
-            folders = dl_manager.extract(self._verified())
+            folders = dl_manager.extract(self._verified(Path(self._archives)))
         root = Path(folders["images"]) / "CUB_200_2011"
         masks = Path(folders["masks"]) / "segmentations"
         self.info.metadata["splits"] = {}
@@ -117,12 +117,12 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
                 },
             )
 
-    def _verified(self):
-        """The archives in the folder, after comparing their checksums with the registered ones."""
+    def _verified(self, folder: Path) -> dict[str, Path]:
+        """The archives in a folder, after comparing their checksums with the registered ones."""
         known = {info.filename: info for info in self.url_infos.values()}
         paths = {}
         for what, name in _ARCHIVES.items():
-            path = Path(self._archives) / name
+            path = folder / name
             if not path.is_file():
                 raise DataError(f"cub_parts: {path} is missing")
             digest, size = hashlib.sha256(), 0
