@@ -58,13 +58,13 @@ class Settings:
                 ) from None
 
     @classmethod
-    def names(cls) -> tuple[str, ...]:
+    def setting_names(cls) -> tuple[str, ...]:
         """Names of the checked fields."""
         return tuple(each.name for each in fields(cls) if _CHECK in each.metadata)  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, Any]:
         """The checked fields as plain JSON values."""
-        values = {name: getattr(self, name) for name in self.names()}
+        values = {name: getattr(self, name) for name in self.setting_names()}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()

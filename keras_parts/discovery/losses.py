@@ -219,7 +219,7 @@ def create_loss(name: str, settings: Mapping[str, Any]) -> Loss:
     """
     if name not in LOSSES:
         raise ConfigError(f"there is no loss {name!r}; there are {', '.join(LOSSES)}")
-    known = LOSSES[name].names()
+    known = LOSSES[name].setting_names()
     unknown = [setting for setting in settings if setting not in known]
     if unknown:
         listed = f"has only {', '.join(known)}" if known else "has no settings"

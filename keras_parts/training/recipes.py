@@ -222,7 +222,7 @@ class Recipe(Settings):
                 weights[inner] = value
             elif group in LOSSES and inner:
                 losses.setdefault(group, {})[inner] = value
-            elif group in _GROUPS and inner in _GROUPS[group].names():
+            elif group in _GROUPS and inner in _GROUPS[group].setting_names():
                 inside[group][inner] = value
             elif not inner and name in _field_names():
                 changes[name] = value
@@ -284,7 +284,7 @@ class Recipe(Settings):
             raise ConfigError(_unknown(unknown[0]))
         for group, kind in _GROUPS.items():
             if group in values:
-                wrong = [name for name in values[group] if name not in kind.names()]
+                wrong = [name for name in values[group] if name not in kind.setting_names()]
                 if wrong:
                     raise ConfigError(_unknown(f"{group}.{wrong[0]}"))
                 values[group] = kind(**values[group])
@@ -342,7 +342,7 @@ def _field_names() -> tuple[str, ...]:
 
 def _configurable() -> dict[str, type[Loss]]:
     """The losses that have settings."""
-    return {name: loss for name, loss in LOSSES.items() if loss.names()}
+    return {name: loss for name, loss in LOSSES.items() if loss.setting_names()}
 
 
 def _unknown(name: str) -> str:
@@ -351,7 +351,9 @@ def _unknown(name: str) -> str:
     if group in _RENAMED:
         return f"recipe: the setting {name!r} is now called {_RENAMED[group] + dot + inner!r}"
     listed = [each for each in _field_names() if each not in ("loss_settings", *_GROUPS)]
-    listed += [f"{loss}.{each}" for loss, kind in _configurable().items() for each in kind.names()]
+    listed += [
+        f"{loss}.{each}" for loss, kind in _configurable().items() for each in kind.setting_names()
+    ]
     return (
         f"recipe: there is no setting {name!r}; there are {', '.join(sorted(listed))}, "
         f"loss_weights.NAME, {' and '.join(f'{group}.NAME' for group in _GROUPS)}"
