@@ -50,7 +50,7 @@ def golden_difference(segmenter: Any, path: str | PathLike[str]) -> float:
     )
     if not valid:
         raise IntegrityError(
-            f"{path}: holds {layout}, expected an image (1, height, width, 3) and its logits "
+            f"{path}: contains {layout}, expected an image (1, height, width, 3) and its logits "
             f"(1, h, w, {1 + segmenter.num_parts})"
         )
     with h5py.File(Path(path), "r") as file:

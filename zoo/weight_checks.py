@@ -113,7 +113,7 @@ def _check_storage(array, where):
     if array.dtype not in _FLOATS or array.shape is None:
         raise IntegrityError(f"{where} has type {array.dtype}, expected floats")
     if array.is_virtual or array.external:
-        raise IntegrityError(f"{where} lies in another file")
+        raise IntegrityError(f"{where} is stored in another file")
     plan = array.id.get_create_plist()
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
     if not filters <= _FILTERS:

@@ -40,7 +40,8 @@ class ResultsFolder:
 
     Args:
         output: the folder.
-        configuration: everything that the results depend on; JSON values.
+        configuration: everything that the results depend on, the parts' names and the model's
+            name among it; JSON values.
         shard: "I-of-N" for one shard of a run, else "".
 
     Attributes:
@@ -108,15 +109,12 @@ class ResultsFolder:
         "colour": "#rrggbb"}, ...]}`."""
         self.write_json(LABELS_FILE, {"background": 0, "parts": part_legend(names)})
 
-    def finish(
-        self, files: Sequence[ImageFile], writers: Sequence[Writer], model: str, *, merge: bool
-    ) -> bool:
+    def finish(self, files: Sequence[ImageFile], writers: Sequence[Writer], *, merge: bool) -> bool:
         """Write the failures, and the files of all pictures if every picture has an outcome.
 
         Args:
             files: all pictures, of all shards.
             writers: of the run.
-            model: its name in the results.
             merge: False after an error: do not write the files of all pictures.
 
         Returns:
@@ -127,7 +125,7 @@ class ResultsFolder:
             suffix = f"-{self.shard}" if self.shard else ""
             self._write_failures(f"failures{suffix}.jsonl", done, files)
             return False
-        labels = Labels(tuple(self.configuration["names"]), model)
+        labels = Labels(tuple(self.configuration["names"]), self.configuration["model"])
         for writer in writers:
             if writer.merged:
                 writer.merge(_FormatRecords(done, files, writer.name), labels, self.output)

@@ -26,7 +26,7 @@ from keras_parts.inference.results_folder import (
     RunRecord,
     run_records,
 )
-from keras_parts.inference.writers import create_writers
+from keras_parts.inference.writers import Writer, create_writers
 from keras_parts.models.predictor import PartPredictor
 
 
@@ -138,37 +138,24 @@ def segment_files(
         )
     chosen = select_shard(files, shard) if shard else files
     shard_name = shard.replace("/", "-of-") if shard else ""
-    opened = open_output(output, shard_name or "all")
     settings = {"model": model, "names": list(predictor.names), "formats": list(formats)}
     settings |= {"max_pixels": max_pixels} | {**predictor.settings}
-    folder = ResultsFolder(opened, settings, shard_name)
+    folder = ResultsFolder(open_output(output, shard_name or "all"), settings, shard_name)
     if not overwrite:
         folder.check_configuration()
     if dry_run:
         missing = chosen if overwrite else folder.missing(chosen)
         return _summary(_Counts(chosen, missing), output, formats)
-    chosen_engine = engine(predictor, writers, opened, threads=threads, max_pixels=max_pixels)
-    opened.prepare()
-    with closing(opened):
+    work = engine(predictor, writers, folder.output, threads=threads, max_pixels=max_pixels)
+    folder.output.prepare()
+    with closing(folder.output):
         if overwrite:
             folder.remove_results()
         counts = _Counts(chosen, folder.missing(chosen), max_failures, on_failure, on_remark)
         record = RunRecord(folder, arguments, predictor.batch_size, started)
         record.write("running", counts)
         folder.write_labels(predictor.names)
-        complete, status = False, "interrupted"
-        try:
-            _segment_missing(chosen_engine, folder, counts, progress)
-            status = "complete"
-        except KerasPartsError:
-            status = "stopped"
-            raise
-        finally:
-            with suppress(OutputError):  # another error is being raised
-                complete = folder.finish(files, writers, model, merge=status == "complete")
-                record.write(status, counts)
-                if complete and shard:
-                    record.write(status, _total_counts(folder, files), RUN_FILE)
+        complete = _run(work, folder, files, writers, counts, record, progress=progress)
     return _summary(counts, output, formats, complete, time.time() - started)
 
 
@@ -248,6 +235,37 @@ def _total_counts(folder: ResultsFolder, files: Sequence[ImageFile]) -> _Counts:
     for outcome in folder.outcomes(files):
         counts.count(outcome)
     return counts
+
+
+def _run(
+    engine: PictureEngine,
+    folder: ResultsFolder,
+    files: Sequence[ImageFile],
+    writers: Sequence[Writer],
+    counts: _Counts,
+    record: RunRecord,
+    *,
+    progress: bool,
+) -> bool:
+    """Segment the missing pictures and finish the folder, after an error too.
+
+    Returns:
+        Whether the run, with all shards, is complete.
+    """
+    complete, status = False, "interrupted"
+    try:
+        _segment_missing(engine, folder, counts, progress)
+        status = "complete"
+    except KerasPartsError:
+        status = "stopped"
+        raise
+    finally:
+        with suppress(OutputError):  # another error is being raised
+            complete = folder.finish(files, writers, merge=status == "complete")
+            record.write(status, counts)
+            if complete and folder.shard:
+                record.write(status, _total_counts(folder, files), RUN_FILE)
+    return complete
 
 
 def _segment_missing(

@@ -231,9 +231,9 @@ def slow(images):
     time.sleep(0.3)
     return right_half(images)
 def create_predictor(model, *args, **options):
-    network = fake_predictor(model, *args, **options)
-    network.forward = slow
-    return network
+    predictor = fake_predictor(model, *args, **options)
+    predictor.forward = slow
+    return predictor
 zoo.load = lambda model: "fake model"
 models.create_predictor = create_predictor
 main(["segment", "in", "--model", "x", "--output", "out", "--batch-size", "1"])

@@ -63,8 +63,8 @@ def test_summary_as_json(photos, tmp_path):
 def test_bad_files_are_reported_and_skipped(photos, tmp_path):
     (photos / "zero.jpg").touch()
     (photos / "text.jpg").write_text("I am not a picture")
-    whole = (photos / "b.png").read_bytes()
-    (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
+    content = (photos / "b.png").read_bytes()
+    (photos / "cut.png").write_bytes(content[: len(content) // 2])
     (photos / "gone.png").symlink_to("nowhere.png")
     (photos / "folder.png").symlink_to("sub")
     seen = []

@@ -413,7 +413,7 @@ CVAT = """
   </xs:simpleType>
 </xs:schema>
 """
-"""What CVAT's documents say of its XML for images 1.1, as far as masks go."""
+"""CVAT's XML for images 1.1 as documented, for masks."""
 
 
 def test_cvat_follows_its_schema(output):

@@ -428,7 +428,7 @@ def a_pickle(file):
     ("edit", "message"),
     [
         (external_link, "'x' is a ExternalLink"),
-        (virtual, "lies in another file"),
+        (virtual, "is stored in another file"),
         (four_terabytes, "has no data"),
         (a_terabyte_that_begins, "declares 1,099,5"),
         (not_finite, "not finite"),
