@@ -16,7 +16,7 @@ COMMANDS = {
     "train": "Discover the parts of the objects in images.",
     "evaluate": "Measure a segmenter, or baselines, by the protocols of a data set.",
     "segment": "Segment picture files into parts.",
-    "convert": "Make a segmenter of a checkpoint released with the paper.",
+    "convert": "Convert a checkpoint released with the paper to a segmenter.",
     "export": "Write a segmenter for ONNX, LiteRT, OpenVINO or as a SavedModel.",
     "demo": "Serve a page that shows the parts of a photo dropped on it.",
     "data": "List, prepare, check and show data sets.",

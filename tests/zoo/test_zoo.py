@@ -180,7 +180,7 @@ def test_errors_of_packing(made, tmp_path):
     with pytest.raises(ConfigError, match="no runs"):
         zoo.pack(output=output)
     other = make_run(tmp_path / "other", seed=7, parts=4)[0]
-    with pytest.raises(DataError, match="differ in parts"):
+    with pytest.raises(DataError, match="differ in num_parts"):
         zoo.pack(made[0], other, output=output, validation=[])
     assert not output.exists()
 
