@@ -155,13 +155,13 @@ class Evaluation:
 
     def _choose(self, model) -> tuple[list[Protocol], dict[str, str]]:
         """(protocols to run, {name of a skipped protocol: what it lacks})."""
-        asked = [_named(name) for name in self.protocols or ()]
-        candidates = asked or _default_protocols(self.dataset)
+        named = [_named(name) for name in self.protocols or ()]
+        candidates = named or _default_protocols(self.dataset)
         lacks = {one: one.missing(model, self.dataset, self.train) for one in candidates}
         chosen = [protocol for protocol, missing in lacks.items() if not missing]
         skipped = {one.name: missing for one, missing in lacks.items() if missing}
         reasons = [f"{name} needs {missing}" for name, missing in skipped.items()]
-        if asked and skipped:
+        if named and skipped:
             raise DataError("; ".join(reasons))
         if not chosen:
             raise DataError(f"{self.dataset.info.name} allows no protocol: {'; '.join(reasons)}")

@@ -86,10 +86,10 @@ def landmark_distances(train: LandmarkData, test: LandmarkData) -> np.ndarray:
             raise DataError(f"train and test {name}: {shapes[0]} does not match {shapes[1]}")
     distances = np.full(test.visible.shape, np.nan)
     for landmark in range(train.landmarks.shape[1]):
-        seen, tested = train.visible[:, landmark], test.visible[:, landmark]
-        if seen.any() and tested.any():
+        fitted, tested = train.visible[:, landmark], test.visible[:, landmark]
+        if fitted.any() and tested.any():
             predicted = _regress(
-                train.centres[seen], train.landmarks[seen, landmark], test.centres[tested]
+                train.centres[fitted], train.landmarks[fitted, landmark], test.centres[tested]
             )
             error = predicted - test.landmarks[tested, landmark]
             distances[tested, landmark] = np.linalg.norm(error, axis=-1)

@@ -8,6 +8,7 @@ from keras_parts.errors import ConfigError, DataError
 from keras_parts.metrics import (
     PROTOCOLS,
     ContingencyTable,
+    Evaluation,
     colour_baseline,
     evaluate,
     needs_train_split,
@@ -128,6 +129,25 @@ def test_bad_requests(drawn, perfect_maps):
     drawn.samples.clear()
     with pytest.raises(DataError, match="no images"):
         evaluate(perfect_maps, drawn, 3)
+
+
+def test_models_offer_logits_of_samples(drawn, perfect_maps):
+    class Model:
+        has_background = False
+
+        def logits(self, samples):
+            return perfect_maps([sample.image for sample in samples])
+
+    report = evaluate(Model(), drawn, 3, progress=False)
+    assert report.values["pixels-full-given"] == {"NMI": 100, "ARI": 100}
+    assert "background" in report.skipped["pixels-full-model"]
+    with pytest.raises(ConfigError, match="int cannot be measured"):
+        evaluate(3, drawn, 3)
+
+
+def test_baselines_need_a_train_split(drawn):
+    with pytest.raises(ConfigError, match="fitted on the train split"):
+        list(Evaluation(drawn).baselines(["kmeans-colour"], 3))
 
 
 def test_progress_goes_to_stderr(drawn, perfect_maps, capsys):

@@ -4,7 +4,13 @@ from matplotlib.axes import Axes
 
 from keras_parts.data import DatasetInfo
 from keras_parts.errors import ConfigError
-from keras_parts.metrics import confusion_picture, evaluate, part_meanings
+from keras_parts.metrics import (
+    Runs,
+    confusion_picture,
+    evaluate,
+    part_meanings,
+    report_meanings,
+)
 from keras_parts.metrics.protocols import Result
 
 BIRD = DatasetInfo(
@@ -59,6 +65,17 @@ def test_meanings_of_a_measured_model(drawn, perfect_maps):
     meanings = part_meanings(report.results["pixels-foreground"], drawn.info)
     assert [one.name for one in meanings] == ["front", "middle", "back"]
     assert meanings[0].covers == (("front", 1.0),)
+
+
+def test_parts_are_named_by_pixels_rather_than_keypoints(drawn, perfect_maps):
+    report = evaluate(perfect_maps, drawn, 3, progress=False)
+    by_pixels = part_meanings(report.results["pixels-foreground"], drawn.info)
+    assert report_meanings(report, drawn.info) == by_pixels
+    points = evaluate(perfect_maps, drawn, 3, ["keypoints-foreground"], progress=False)
+    assert report_meanings(points, drawn.info)[0].name != by_pixels[0].name
+    full = evaluate(perfect_maps, drawn, 3, ["pixels-full-given"], progress=False)
+    assert report_meanings(full, drawn.info) == ()
+    assert report_meanings(Runs((report, report)), drawn.info) == ()
 
 
 def test_confusion_picture_shows_shares():

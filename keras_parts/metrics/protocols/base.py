@@ -86,7 +86,7 @@ class Scorer:
     """Collects what one protocol needs, sample by sample.
 
     Attributes:
-        view: function that crops a sample to what the protocol looks at. Scorers with the same view
+        view: function that crops a sample to what is segmented. Scorers with the same view
             share its logits.
         train: a scorer that is given the train split before `result` is called, or None.
     """
