@@ -87,6 +87,20 @@ class PictureWriter(Writer):
     Args:
         name: of the format.
         suffix: of its files.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts import Parts
+        >>> from keras_parts.inference import ImageFile
+        >>> from keras_parts.inference.writers.base import PictureWriter
+        >>> class AreasWriter(PictureWriter):
+        ...     def content(self, parts):
+        ...         return str(parts.areas.tolist()).encode()
+        >>> logits = np.zeros((4, 6, 3), "float32")  # (height, width, 1 + parts)
+        >>> logits[:, :2, 1] = logits[:, 2:, 0] = 9.0  # part 1 is the left third
+        >>> writer = AreasWriter("areas", ".txt")
+        >>> writer.files(Parts(logits), ImageFile("/photos", "a.jpg", "a"))
+        {'areas/a.txt': b'[8, 0]'}
     """
 
     def __init__(self, name: str, suffix: str) -> None:
