@@ -213,8 +213,11 @@ class Recipe(Settings):
             ConfigError: there is no such setting, or a value is outside its range.
         """
         changes: dict[str, Any] = {}
-        weights = dict(self.loss_weights)
-        losses = {name: dict(values) for name, values in self.loss_settings.items()}
+        weights = dict(settings.get("loss_weights", self.loss_weights))
+        losses = {
+            name: dict(values)
+            for name, values in settings.get("loss_settings", self.loss_settings).items()
+        }
         inside: dict[str, dict[str, Any]] = {name: {} for name in _GROUPS}
         for name, value in settings.items():
             group, _, inner = name.partition(".")
@@ -224,13 +227,14 @@ class Recipe(Settings):
                 losses.setdefault(group, {})[inner] = value
             elif group in _GROUPS and inner in _GROUPS[group].setting_names():
                 inside[group][inner] = value
+            elif name in ("loss_weights", "loss_settings"):
+                continue
             elif not inner and name in _field_names():
                 changes[name] = value
             else:
                 raise ConfigError(_unknown(name))
         changes |= self._shortened(settings, losses)
-        changes.setdefault("loss_weights", weights)
-        changes.setdefault("loss_settings", losses)
+        changes |= {"loss_weights": weights, "loss_settings": losses}
         for group, values in inside.items():
             if values:
                 changes[group] = replace(changes.get(group, getattr(self, group)), **values)
@@ -251,7 +255,8 @@ class Recipe(Settings):
             maximum = max(1, steps // _DECAY)
             if losses["clusters"]["decay_steps"] > maximum:
                 losses["clusters"]["decay_steps"] = maximum
-                _LOG.info("%s is %d, because the run has only %d steps", decay, maximum, steps)
+                if "clusters" in self.loss_weights:
+                    _LOG.info("%s is %d, because the run has only %d steps", decay, maximum, steps)
         maximum = steps // _WARMUP
         if "warmup_steps" in settings or self.warmup_steps <= maximum:
             return {}

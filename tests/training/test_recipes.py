@@ -40,6 +40,15 @@ def test_settings_reach_inside_and_leave_the_rest():
     assert (loss.temperature, weight) == (0.2, 2300)
 
 
+def test_a_mapping_and_a_value_inside_of_it():
+    chosen = recipe("default", loss_weights={"balance": 1.0}, **{"loss_weights.contrastive": 2.0})
+    assert chosen.loss_weights == {"balance": 1.0, "contrastive": 2.0}
+    settings = {"loss_settings": {"contrastive": {"positives": "one"}}, "clusters.decay_steps": 7}
+    chosen = recipe("default", **settings)
+    assert chosen.loss_settings["contrastive"] == {"temperature": 0.19, "positives": "one"}
+    assert chosen.loss_settings["clusters"] == {"decay_steps": 7}
+
+
 def test_the_papers_optimisation():
     paper = recipe("paper")
     assert (paper.optimizer, paper.learning_rate, paper.head_multiplier) == ("sgd", 1e-5, 10)
