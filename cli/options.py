@@ -40,7 +40,7 @@ def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]
     """
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-    @click.option("--quiet", "-q", is_flag=True, help="Show no progress, warnings or remarks.")
+    @click.option("--quiet", "-q", is_flag=True, help="Show no progress and no remarks.")
     @functools.wraps(command)
     def run(as_json: bool, **options: Any) -> None:
         if options["quiet"]:

@@ -35,7 +35,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     "formats",
     multiple=True,
     metavar="FORMAT",
-    help="Format of the results, repeatable; see below [default: indexed, overlay].",
+    help="Format of the results, repeatable; see above [default: indexed, overlay].",
 )
 @click.option(
     "--batch-size",
@@ -70,7 +70,13 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     help="Number of decoding threads, and of writing threads.",
 )
 @click.option("--dry-run", is_flag=True, help="Only count the pictures.")
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="This machine, or Ray on one or several.",
+)
 @click.option(
     "--ray-address",
     metavar="ADDRESS",

@@ -75,7 +75,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 @_trust
 @output_options
 def card(model: str, output: str | None, trust: bool, quiet: bool) -> CommandResult:
-    """Show the card of a model: parts, metrics, training, licences, limits.
+    """Show the card of a model.
 
     MODEL: see `zoo path`.
     """
@@ -109,7 +109,10 @@ def _write_card(folder: Path, text: str, picture: Path | None) -> None:
 @_trust
 @common_options
 def verify(models: Sequence[str], trust: bool, seed: int | None, quiet: bool) -> CommandResult:
-    """Check models: every file, the weights, and the golden pair on the chosen backend.
+    """Check the files, weights and logits of models.
+
+    The logits are computed on the chosen backend and compared with the golden pair: a stored input
+    and its logits.
 
     MODELS: see `zoo path`; by default all models that need no download.
     """
@@ -157,7 +160,10 @@ def _local_models() -> list[str]:
 @click.argument("models", nargs=-1, required=True)
 @output_options
 def remove(models: Sequence[str], quiet: bool) -> CommandResult:
-    """Remove downloaded models: NAME for all versions, or NAME@VERSION."""
+    """Remove downloaded models.
+
+    MODELS are NAME for all versions, or NAME@VERSION.
+    """
     from keras_parts import zoo
 
     freed = zoo.remove(*models)
@@ -167,7 +173,10 @@ def remove(models: Sequence[str], quiet: bool) -> CommandResult:
 @zoo.command()
 @output_options
 def prune(quiet: bool) -> CommandResult:
-    """Remove incomplete downloads, and versions of which a later one was downloaded."""
+    """Remove incomplete and superseded downloads.
+
+    A version is superseded if a later one was downloaded too.
+    """
     from keras_parts import zoo
 
     freed = zoo.prune()
