@@ -295,7 +295,7 @@ def test_errors_about_open_files_have_no_path_to_name():
 
 def test_a_damaged_pillow_image_is_a_data_error(tmp_path):
     _truncated(_noise(40, 50), tmp_path / "a.png")
-    with pytest.raises(DataError, match="cannot be made RGB"):
+    with pytest.raises(DataError, match="cannot be converted to RGB"):
         to_rgb(Image.open(tmp_path / "a.png"))
 
 
