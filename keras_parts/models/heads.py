@@ -104,7 +104,7 @@ class DilatedHead(layers.Layer):
     Example:
         >>> import numpy as np
         >>> from keras_parts.models import DilatedHead
-        >>> tuple(DilatedHead(4)({"stage_4": np.ones((1, 9, 9, 32))}).shape)
+        >>> tuple(DilatedHead(4)({"stage_4": np.ones((1, 9, 9, 2048))}).shape)
         (1, 9, 9, 4)
     """
 

@@ -70,6 +70,14 @@ class PartPredictor(Protocol):
         batch_size: largest number of inputs that `predict` takes.
         tile: side in pixels of the tiles that larger images are cut into, or None.
         settings: what results depend on, as JSON values.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.models import PartPredictor
+        >>> def labels(predictor: PartPredictor, image: np.ndarray) -> np.ndarray:
+        ...     prepared = predictor.prepare(image)
+        ...     outputs = [predictor.predict([given])[0] for given in prepared.inputs]
+        ...     return predictor.combine(prepared, outputs).labels
     """
 
     @property
