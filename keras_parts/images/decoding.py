@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -309,7 +309,7 @@ def _named(content: bytes, name: str) -> IO[bytes]:
     return file
 
 
-def _animation(picture) -> tuple[str, ...]:
+def _animation(picture: Any) -> tuple[str, ...]:
     # A camera's MPO holds previews and other views after the picture: it is no animation.
     if picture.format == "MPO" or not getattr(picture, "is_animated", False):
         return ()
@@ -323,7 +323,7 @@ def _name(source):
     return getattr(source, "name", None) or "the picture"
 
 
-def _file(source) -> AbstractContextManager[IO[bytes]]:
+def _file(source: Source) -> AbstractContextManager[IO[bytes]]:
     """The open file; given a path, Pillow would map the file into memory, and then it may turn the
     picture the wrong way."""
     return open(source, "rb") if isinstance(source, str | PathLike) else nullcontext(source)

@@ -167,7 +167,7 @@ def resize_image(
     return geometry.apply(image), geometry
 
 
-def _resized_sides(original, size, scale) -> tuple[int, int]:
+def _resized_sides(original: tuple[int, int], size: int, scale: float) -> tuple[int, int]:
     """Both sides times `scale`, each rounded to the nearest whole number, at least 1, that differs
     from `size` by an even number."""
     height, width = (
@@ -176,6 +176,8 @@ def _resized_sides(original, size, scale) -> tuple[int, int]:
     return height, width
 
 
-def _centred(original, input_size, resized) -> ResizeGeometry:
+def _centred(
+    original: tuple[int, int], input_size: tuple[int, int], resized: tuple[int, int]
+) -> ResizeGeometry:
     top, left = ((whole - part) // 2 for whole, part in zip(input_size, resized, strict=True))
     return ResizeGeometry(original, input_size, resized, (top, left))

@@ -8,6 +8,7 @@ at a time.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -161,7 +162,7 @@ class UpsampledLogits:
         ] or [(0, 0)]
         return min(left for left, _ in found), max(right for _, right in found)
 
-    def _patches_in(self, start, stop) -> Iterator[tuple[Patch, int, int]]:
+    def _patches_in(self, start: int, stop: int) -> Iterator[tuple[Patch, int, int]]:
         """(patch, first, last + 1 of its rows) of the patches that overlap rows `start` to
         `stop`."""
         for patch in self._patches:
@@ -169,7 +170,7 @@ class UpsampledLogits:
             if first < last:
                 yield patch, first, last
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.moveaxis(self.rows(0, self.shape[0]), 0, -1).astype(dtype or np.float32)
 
 

@@ -30,7 +30,9 @@ class ForwardPass(keras.Model):
         descriptors: give descriptors and masses.
     """
 
-    def __init__(self, segmenter: "PartSegmenter", *, flip=False, descriptors=False):
+    def __init__(
+        self, segmenter: "PartSegmenter", *, flip: bool = False, descriptors: bool = False
+    ):
         super().__init__(name="forward_pass")
         self.segmenter, self.flip, self.descriptors = segmenter, flip, descriptors
         strides = segmenter.backbone.strides

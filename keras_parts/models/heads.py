@@ -34,7 +34,7 @@ class FusionHead(layers.Layer):
     def __init__(self, outputs: int, width: int = 128, units: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         self.width = width
-        self.projections = {}
+        self.projections: dict[str, Any] = {}
         self.spatial = [
             layers.DepthwiseConv2D(
                 5, padding="same", dtype=self.dtype_policy, name=f"unit_{unit}_spatial"

@@ -230,7 +230,7 @@ class Predictor:
                     outputs[number][index] = output
         return [self.combine(*each) for each in zip(prepared, outputs, images, strict=True)]
 
-    def _predict(self, inputs, size) -> list[Outputs]:
+    def _predict(self, inputs: list[np.ndarray], size: int) -> list[Outputs]:
         """Outputs for inputs of one shape, in one batch that is padded to `size`."""
         batch = np.stack(inputs + inputs[-1:] * (size - len(inputs)))
         outputs = self.forward(batch)
@@ -315,7 +315,7 @@ def fastest_batch_size(forward: Callable[[np.ndarray], Outputs], image_size: int
     return best
 
 
-def _tiles(length, tile) -> Iterator[tuple[int, int, np.ndarray]]:
+def _tiles(length: int, tile: int | None) -> Iterator[tuple[int, int, np.ndarray]]:
     """(start, stop, weights) of overlapping sections of an axis, of at most `tile` pixels each; the
     weights of a pixel sum to 1."""
     if tile is None or length <= tile:

@@ -65,8 +65,8 @@ class SegmenterConfig:
     architecture: str = "efficientnet_lite0"
     output_stride: int = 16
     _: KW_ONLY
-    image_size: int | None = None
-    resize_mode: str | None = None
+    image_size: int = None  # type: ignore[assignment]
+    resize_mode: str = None  # type: ignore[assignment]
     preprocessing: Preprocessing | None = None
     part_names: tuple[str, ...] = ()
 
