@@ -1,0 +1,191 @@
+"""What the documents show works: every command parses, and those that need no network run."""
+
+import importlib.util
+import re
+
+import pytest
+from PIL import Image
+
+import keras_parts
+from keras_parts import data
+from tests.documents import ROOT, blocks, commands, parse, run
+
+DOCUMENTS = [
+    path
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md"))
+    if path.name != "CHANGELOG.md"
+]
+PAGES = (
+    *(f"docs/{name}.md" for name in (
+        "index", "photographs", "troubleshooting", "zoo", "segmenting"
+    )),
+    "examples/README.md",
+)  # fmt: skip
+"""Documents whose blocks are run, in order, in one folder each."""
+ROOMS = re.findall(r"^\| `(\w+)` \|", (ROOT / "ARCHITECTURE.md").read_text("utf-8"), re.MULTILINE)
+SUFFIXES = {"csv", "json", "jsonl", "md", "npy", "npz", "parquet", "png", "py", "xml", "yml"}
+MADE_UP = ("NAME", "areas", "birdlets", "mine", "part_entropy")
+"""Words in names of files that documents make up."""
+EXAMPLES = ("discover_parts.py", "fine_tune.py", "search_by_part.py")
+ALL_COMMANDS = {command: path.name for path in DOCUMENTS for block in blocks(path)
+                for command in commands(block)}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ALL_COMMANDS)
+def test_command_parses(command):
+    context = parse(command)
+    if context.info_name == "train":
+        from keras_parts.training.recipes import parse_setting, recipe
+
+        recipe(**dict(map(parse_setting, context.params["settings"])))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_names_and_files_exist(path):
+    text = path.read_text(encoding="utf-8")
+    names = re.findall(r"`([a-z_]+(?:\.\w+)+)(?:\(.*?\))?`", text)
+    files = re.findall(r"`([\w./-]+/[\w-]+\.py)`", text)
+    missing = [name for name in names if is_of_package(name) and not is_there(name)]
+    folders = [ROOT, ROOT / "keras_parts", *ROOT.glob("keras_parts/*/")]
+    missing += [name for name in files if not any((one / name).is_file() for one in folders)]
+    assert not [name for name in missing if not any(word in name for word in MADE_UP)]
+
+
+def is_of_package(name):
+    room, _, rest = name.partition(".")
+    return room in ("keras_parts", *ROOMS) and rest not in SUFFIXES
+
+
+def is_there(name):
+    """Whether a dotted name exists; `data.load` is short for `keras_parts.data.load`."""
+    found = keras_parts
+    try:
+        for part in name.removeprefix("keras_parts.").split("."):
+            if not hasattr(found, part):
+                importlib.import_module(f"{found.__name__}.{part}")
+            found = getattr(found, part)
+    except (AttributeError, ModuleNotFoundError):
+        return False
+    return True
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with `photos/`, `masks/`, a list of them, and a small model in `tiny/`."""
+    for index, sample in enumerate(data.load("toy", "test", count=5, size=97)):
+        name = "animal.png" if index == 0 else f"animal-{index}.png"
+        for kind, pixels in (("photos", sample.image), ("masks", sample.foreground)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / kind / name)
+    (tmp_path / "list.txt").write_text("photos/animal.png\nphotos/animal-1.png\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_PARTS_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+@pytest.fixture
+def eager():
+    """TensorFlow without graphs: tracing a training step takes longer than making it."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """An untrained segmenter of 65 pixels: what it takes is quick."""
+    from tests.small import small_segmenter
+
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    small_segmenter().save_preset(path)
+    return path
+
+
+def shortened(command, tiny):
+    """A command on few and small images, with a small model."""
+    command = re.sub(r"--model (toy|cub)\b", f"--model {tiny}", command)
+    command = re.sub(r"--init-from (runs/)?(toy|cub)\b", f"--init-from {tiny}", command)
+    command = command.replace("zoo:cub", f"zoo:{tiny}").replace("zoo:toy", f"zoo:{tiny}")
+    if "--dataset toy" in command:
+        command += " --data-option count=6"
+    if " train " in command:
+        command += " --steps 1 --batch-size 2 --recipe toy"
+        if "--init-from" not in command:
+            command += " --image-size 65"
+    return command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_page_runs(page, folder, tiny, eager):
+    for block in blocks(ROOT / page):
+        if not block.is_run:
+            continue
+        for command in commands(block):
+            run(shortened(command, tiny))
+        if block.language == "python":
+            exec(compile(block.text, page, "exec"), {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_runs(name, folder, eager):
+    code = (ROOT / "examples" / name).read_text(encoding="utf-8")
+    code = re.sub(r"^STEPS = \d+$", "STEPS = 1", code, flags=re.MULTILINE)
+    exec(compile(code, name, "exec"), {})
+    assert list(folder.glob("*.png"))
+
+
+def test_examples_are_listed():
+    text = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\[(\w+\.py)\]", text)) == set(EXAMPLES)
+    assert set(EXAMPLES) == {path.name for path in (ROOT / "examples").glob("*.py")}
+
+
+def test_the_version_is_the_same_everywhere():
+    version = keras_parts.__version__
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {version}\n" in citation
+    assert re.search(r"^## \[(\d.*?)\] - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)[1] == version
+
+
+def test_a_release_changes_every_place_of_the_version():
+    path = ROOT / "scripts" / "release.py"
+    spec = importlib.util.spec_from_file_location("release", path)
+    release = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(release)
+    changed = {
+        name: change((ROOT / name).read_text(encoding="utf-8"), "99.1.0", "2031-02-03")
+        for name, change in release.CHANGES.items()
+    }
+    assert '__version__ = "99.1.0"' in changed["keras_parts/__init__.py"]
+    assert 'version: 99.1.0\ndate-released: "2031-02-03"\n' in changed["CITATION.cff"]
+    changelog = changed["CHANGELOG.md"]
+    assert "## [Unreleased]\n\n## [99.1.0] - 2031-02-03\n" in changelog
+    assert f"compare/v{keras_parts.__version__}...v99.1.0" in changelog
+    with pytest.raises(SystemExit, match="no version after"):
+        release.change_package(changed["keras_parts/__init__.py"], "99.0.9", "2031-02-04")
+    with pytest.raises(SystemExit, match="nothing under Unreleased"):
+        release.change_changelog(changelog, "99.2.0", "2031-02-04")
+
+
+@pytest.mark.parametrize(
+    "path", [*ROOT.glob(".github/**/*.yml"), ROOT / "CITATION.cff"], ids=lambda path: path.name
+)
+def test_yaml_is_read(path):
+    import yaml
+
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_settings_exist(path):
+    from keras_parts.training.recipes import recipe
+
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:loss_weights|crops|view_transforms)\.\w+)`", text):
+        if not any(word in name for word in MADE_UP):
+            recipe(**{name: 0})
