@@ -2,7 +2,10 @@
 
 import importlib.util
 import re
+import textwrap
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -24,6 +27,7 @@ PAGES = (
 """Documents whose blocks are run, in order, in one folder each."""
 ROOMS = re.findall(r"^\| `(\w+)` \|", (ROOT / "ARCHITECTURE.md").read_text("utf-8"), re.MULTILINE)
 SUFFIXES = {"csv", "json", "jsonl", "md", "npy", "npz", "parquet", "png", "py", "xml", "yml"}
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 MADE_UP = ("NAME", "areas", "birdlets", "mine", "part_entropy")
 """Words in names of files that documents make up."""
 EXAMPLES = ("discover_parts.py", "fine_tune.py", "search_by_part.py")
@@ -189,3 +193,67 @@ def test_settings_exist(path):
     for name in re.findall(r"`((?:loss_weights|crops|view_transforms)\.\w+)`", text):
         if not any(word in name for word in MADE_UP):
             recipe(**{name: 0})
+
+
+class TestRecipesOfContributing:
+    """The examples of CONTRIBUTING.md: each block runs as a part of the module that it belongs to.
+
+    Nothing of the package is changed: the blocks run in a copy of the module's names.
+    """
+
+    BLOCKS = re.findall(r" {4}```python\n(.*?) {4}```", CONTRIBUTING, re.DOTALL)
+
+    def names(self, text, module=None):
+        """The names that the block with this text defines."""
+        (block,) = (block for block in self.BLOCKS if text in block)
+        names = dict(vars(importlib.import_module(module))) if module else {"__name__": "example"}
+        exec(compile(textwrap.dedent(block), "CONTRIBUTING.md", "exec"), names)
+        return names
+
+    def test_every_block_is_tested(self):
+        assert len(self.BLOCKS) == 5
+
+    def test_loss(self, monkeypatch):
+        objectives = "keras_parts.discovery.objectives"
+        loss = self.names("def part_entropy", objectives)["part_entropy"]
+        logits = np.zeros((1, 4, 4, 2), "float32")
+        foreground = np.ones((1, 4, 4, 1), "float32")
+        assert float(loss(logits, foreground)) == pytest.approx(np.log(2), abs=1e-5)
+        monkeypatch.setattr(keras_parts.objectives, "part_entropy", loss, raising=False)
+        create = self.names("class PartEntropy", "keras_parts.discovery.losses")["PartEntropy"]
+        views = SimpleNamespace(logits=logits, foreground=foreground)
+        assert create.name == "part_entropy"
+        assert float(create()(views)) == pytest.approx(np.log(2), abs=1e-5)
+
+    def test_reader(self, tmp_path):
+        from tests.data.contract import check_dataset
+        from tests.data.drawn import labels, photograph, save
+
+        for number in range(20):
+            save(tmp_path / "birdlets" / "images" / f"{number}.jpg", photograph(number))
+            save(tmp_path / "birdlets" / "labels" / f"{number}.png", labels(number, 3))
+        load = self.names("load_birdlets")["load_birdlets"]
+        sizes = {split: len(load(split, tmp_path)) for split in ("train", "test", "all")}
+        assert sizes["train"] + sizes["test"] == sizes["all"] == 20
+        for split in ("train", "test", "fit", "validation", "all"):
+            check_dataset(load(split, tmp_path))
+
+    def test_protocol(self):
+        protocol = self.names("grid-foreground")["FOREGROUND"]
+        animals = data.load("toy", "test", count=4)
+
+        def labels_as_logits(images):
+            known = {sample.image.tobytes(): sample.part_labels for sample in animals}
+            count = 1 + len(animals.info.part_names)
+            return [np.eye(count, dtype="float32")[known[image.tobytes()]] for image in images]
+
+        result = protocol(labels_as_logits, animals, len(animals.info.part_names))
+        assert result.values["FG-NMI"] == pytest.approx(100)
+
+    def test_writer(self):
+        from keras_parts.inference import ImageFile
+
+        create = self.names("class AreasWriter")["AreasWriter"]
+        parts = keras_parts.Parts(np.eye(3, dtype="float32")[[[1, 1, 2], [0, 0, 2]]])
+        written = create("areas", suffix=".txt").files(parts, ImageFile("/photos", "a.jpg", "a"))
+        assert written == {"areas/a.txt": b"part 1 2\npart 2 2\n"}
