@@ -1,8 +1,15 @@
-"""A small segmenter and pictures for it."""
+"""A small segmenter, a tiny architecture, and pictures for them."""
+
+import functools
 
 import keras
 import numpy as np
+from keras import layers
 
+from keras_parts.backbones.backbone import build_backbone
+from keras_parts.backbones.preprocessing import Preprocessing
+from keras_parts.models.architectures import register
+from keras_parts.models.heads import FusionHead
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
 
@@ -16,3 +23,29 @@ def pictures(*sizes):
     """Noise of `(height, width)` each, uint8 RGB."""
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+
+
+def _tiny_stages(x, strides):
+    """Four strided convolutions with batch statistics, each the map of an output stride."""
+    for name, channels in (("half", 4), ("quarter", 6), ("eighth", 8), ("sixteenth", 8)):
+        stride, dilation = strides.enter(2)
+        x = layers.Conv2D(
+            channels, 3, stride, "same", dilation_rate=dilation, name=f"{name}_conv"
+        )(x)  # fmt: skip
+        x = layers.BatchNormalization(name=f"{name}_bn")(x)
+        x = layers.ReLU(name=name)(x)
+        yield name, x
+
+
+def tiny(output_stride=16, outputs=("eighth", "sixteenth")):
+    """A `Backbone` that compiles in a fraction of the time that "small" takes."""
+    available = ("half", "quarter", "eighth", "sixteenth")
+    preprocessing = Preprocessing("RGB", 1.0, (0.5,) * 3, (0.25,) * 3)
+    return build_backbone("tiny", _tiny_stages, available, outputs, preprocessing, output_stride)
+
+
+def register_tiny():
+    """Make it the architecture "tiny" in this process; returns the name."""
+    head = functools.partial(FusionHead, width=8, units=1)
+    register("tiny", tiny, {8: (16, ("eighth", "sixteenth"))}, 65, head=head)
+    return "tiny"

@@ -18,6 +18,7 @@ from keras_parts.discovery.teachers import create_teacher
 from keras_parts.errors import ConfigError
 from tests.backbones.contract import check_backbone
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 _MASK = ("mask_token",)  # DINO's, for training with masked patches
 

@@ -37,6 +37,7 @@ def application(name, side, **options):
         ("VGG16", 64, "block5_pool", 1, 4, {}),
     ],
 )
+@pytest.mark.slow
 def test_dilated_networks_agree_at_shared_positions(name, side, layer, first, step, options):
     model = application(name, side, **options)
     dilated = atrous(model, 8, outputs=(layer,))
@@ -54,6 +55,7 @@ def test_dilated_networks_agree_at_shared_positions(name, side, layer, first, st
     np.testing.assert_allclose(shared, expected, **tolerance(expected, 1e-4))
 
 
+@pytest.mark.slow
 def test_nested_models_are_followed():
     model = applications.ConvNeXtTiny(input_shape=(64, 64, 3), include_top=False, weights=None)
     dilated = atrous(model, 16)
@@ -65,6 +67,7 @@ def test_nested_models_are_followed():
     np.testing.assert_allclose(found[:, ::2, ::2], expected, **tolerance(expected, 1e-4))
 
 
+@pytest.mark.slow
 def test_every_output_stride_and_a_saved_copy(tmp_path):
     model = application("MobileNetV2", 65, alpha=0.35)
     image = np.zeros((1, 65, 65, 3), "float32")

@@ -11,7 +11,7 @@ from keras_parts.models.architectures import ARCHITECTURES
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from tests.small import pictures
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, pytest.mark.slow]
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/backbones.md"
 SHORT = {
     "steps=400": "steps=1, batch_size=1, teacher_size=65, loss_size=17",

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.backend
 INDIGO_BUNTING = 14  # ImageNet-1k
 
 
+@pytest.mark.slow
 def test_contract(tmp_path):
     channels = {"stem": 32, "block_4": 40, "block_8": 112}
     create = partial(efficientnet_lite0, outputs=tuple(channels))

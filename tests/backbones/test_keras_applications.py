@@ -10,6 +10,7 @@ import pytest
 
 from keras_parts.backbones.atrous import atrous
 
+pytestmark = pytest.mark.slow
 applications = keras.applications
 FAMILIES = [
     ("ConvNeXtTiny", applications.convnext),

@@ -19,6 +19,7 @@ from tests.backbones.reference import reference_state
 pytestmark = pytest.mark.backend
 
 
+@pytest.mark.slow
 def test_contract(tmp_path):
     channels = {"stem": 64, "stage_2": 512}
     check_backbone(partial(resnet50, outputs=tuple(channels)), channels, tmp_path)
@@ -99,6 +100,7 @@ def test_head_round_trip_and_errors():
         deeplab_head(0)
 
 
+@pytest.mark.slow
 def test_weights_of_keras_applications():
     theirs = randomise(keras.applications.ResNet50(weights=None, include_top=False))
     plain, dilated = resnet50(32, ("stage_3",)), resnet50(8, ("stage_3",))

@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import plain_torch  # noqa: E402
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, pytest.mark.slow]
 SIZE = 65  # the maps of the teacher are 16 x 16 and 4 x 4 then
 PAPER = recipe("paper")
 TORCH = keras.config.backend() == "torch"

@@ -12,6 +12,7 @@ from PIL import Image
 from keras_parts import zoo
 from keras_parts.data import load
 
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "parts.py"
 
 

@@ -55,6 +55,7 @@ def evaluate(monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_table_and_json_agree(evaluate):
     table = evaluate("--quiet")
     assert table.exit_code == 0, table.stderr
@@ -152,6 +153,7 @@ def teachers(monkeypatch):
     return SimpleNamespace(asked=asked, seen=seen)
 
 
+@pytest.mark.slow
 def test_baselines_stand_beside_the_model(evaluate, teachers):
     protocols = ("pixels-foreground", "pixels-full-model")
     arguments = ["--baseline=kmeans-colour", "--baseline=kmeans-features"]
@@ -233,6 +235,7 @@ def test_baselines_need_a_split_to_be_fitted_on(evaluate):
     assert "--baselines needs one of the splits test, validation" in result.stderr
 
 
+@pytest.mark.slow
 def test_baselines_alone(evaluate, monkeypatch):
     alone = ("--baseline=kmeans-colour", "--protocol=pixels-foreground", "--json")
     result = evaluate(*alone, "--parts", "3", model=None)
@@ -274,6 +277,7 @@ def test_the_train_split_need_not_be_there(evaluate, monkeypatch):
     assert asked == ["test", "test", "train"]
 
 
+@pytest.mark.slow
 def test_seeds_are_put_together(evaluate, monkeypatch):
     asked = []
 
@@ -296,6 +300,7 @@ def test_seeds_are_put_together(evaluate, monkeypatch):
     assert "(3 runs)" in table and "±" in table and "95 % interval" in table
 
 
+@pytest.mark.slow
 def test_one_seed_has_an_interval_too(evaluate):
     arguments = ("--protocol", "pixels-foreground", "--baseline=kmeans-colour")
     content = json.loads(evaluate(*arguments, "--seeds", "3", "--json").stdout)
@@ -394,6 +399,7 @@ def test_documented_commands_have_such_options(line):
 
 
 @pytest.mark.parametrize("line", [line for line in documented() if "--parts " in line])
+@pytest.mark.slow
 def test_documented_baselines_are_measured(evaluate, teachers, line):
     words = shlex.split(line)
     result = evaluate(*words[words.index("--parts") :], model=None)

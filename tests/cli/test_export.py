@@ -11,6 +11,7 @@ def run(*arguments):
     return CliRunner().invoke(main, ["export", *arguments])
 
 
+@pytest.mark.slow
 def test_export_of_a_model_of_the_zoo(tmp_path, monkeypatch):
     import keras
 

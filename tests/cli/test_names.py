@@ -35,6 +35,7 @@ def keras_parts(monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_names_are_in_pictures_tables_and_exports(keras_parts):
     segment = ("segment", "animal.png", "--batch-size", "1", "--format", "overlay-png", "--model")
     keras_parts(*segment, "mine", "--output", "unnamed")

@@ -110,6 +110,7 @@ def test_notices_are_held_back_unless_the_start_fails(capfd):
 
 @pytest.mark.backend
 @pytest.mark.parametrize("level", [None, "3"])
+@pytest.mark.slow
 def test_keras_starts_silently_and_the_users_log_level_is_kept(python, level):
     process = python(
         "import os\n"

@@ -218,6 +218,7 @@ def test_no_paths_is_wrong_usage(segment):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.slow
 def test_interrupt_leaves_whole_files_and_exits_130(picture, tmp_path, python):
     for number in range(20):
         picture(f"in/{number}.png")

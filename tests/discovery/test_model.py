@@ -179,6 +179,7 @@ def test_one_pass_of_both_views_is_two_where_the_statistics_are_frozen():
         pytest.param(True, marks=pytest.mark.backend("tensorflow", "jax")),
     ],
 )
+@pytest.mark.slow
 def test_training_lowers_the_loss(jit_compile):
     model = discovery({"balance": 0.1, "foreground": 1.0, "feature_consistency": 0.1})
     model.compile(keras.optimizers.Adam(3e-3), jit_compile=jit_compile)

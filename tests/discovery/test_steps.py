@@ -92,6 +92,7 @@ OPTIMIZERS = {
 
 
 @CASES
+@pytest.mark.slow
 def test_equals_the_default_step(optimizer, jit_compile):
     default, ours = network(dropout=0.3), Regression(network(dropout=0.3))
     default.compile(OPTIMIZERS[optimizer](), loss="mse", jit_compile=jit_compile)

@@ -18,6 +18,7 @@ from keras_parts.images.geometry import RESIZE_MODES, resize_image
 from keras_parts.models import create_predictor
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
+pytestmark = pytest.mark.slow
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/exports.md"
 NAMES = ("head", "wing & <tail>", "leg ü", "belly", "feet")
 

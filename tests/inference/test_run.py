@@ -196,6 +196,7 @@ def test_shards_at_the_same_time(many, tmp_path, start):
     assert contents(tmp_path / "four") == contents(tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_killed_at_ten_moments_and_resumed(many, tmp_path, start):
     segment(many, tmp_path / "undisturbed")
     draw, kills, folders, finished = random.Random(0), 0, [], set()

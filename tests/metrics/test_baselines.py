@@ -58,12 +58,14 @@ def test_lab_is_that_of_the_losses():
     np.testing.assert_allclose(lab_features([Sample("random", image)])[0], expected, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_colour_baseline_solves_coloured_parts(coloured):
     baseline = colour_baseline(coloured, 3, seed=1)
     values = pixels_foreground(baseline, coloured, 3).values
     assert values == pytest.approx({"FG-NMI": 100, "FG-ARI": 100})
 
 
+@pytest.mark.slow
 def test_colour_baseline_is_reproducible_and_seeded(drawn):
     sample = drawn[0]
     (first,), (again,) = (colour_baseline(drawn, 3, seed=1).logits([sample]) for _ in range(2))
@@ -146,6 +148,7 @@ def test_baseline_errors(drawn):
         colour_baseline(drawn, 3)
 
 
+@pytest.mark.slow
 def test_position_baseline_sees_coordinates(drawn):
     """Grey animals: only coordinates distinguish the parts; colours do not."""
     drawn.samples[:] = [replace(s, image=np.full_like(s.image, 90)) for s in drawn.samples]
@@ -206,6 +209,7 @@ def test_superpixels_get_the_same_names_in_all_images(coloured):
 
 
 @pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.slow
 def test_every_baseline_by_name(coloured, name):
     """All take the same arguments, know no background, and are the same for the same seed."""
     if name == "slic":

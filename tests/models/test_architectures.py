@@ -68,6 +68,7 @@ SMALL = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_it(registered, tmp_path):
     chosen = recipe("toy", **SMALL)
     summary = train(

@@ -24,6 +24,7 @@ def stored(path, arrays):
     return path
 
 
+@pytest.mark.slow
 def test_a_converted_checkpoint_computes_what_the_network_did(reference, tmp_path):
     path = stored(tmp_path / "released.pth", reference_state(reference))
     result = CliRunner().invoke(main, ["convert", str(path), "-o", str(tmp_path / "segmenter")])

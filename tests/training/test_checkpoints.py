@@ -104,6 +104,7 @@ def run_until_killed(folder):
     checkpoints.save(4, model)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_bit_for_bit(killed):
     uninterrupted = compiled()
     train(uninterrupted, 0, 6)

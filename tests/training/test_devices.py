@@ -21,9 +21,10 @@ from keras_parts.training.devices import Devices, find_devices
 from keras_parts.training.hosts import Hosts
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run_folder import RunFolder
+from tests.small import register_tiny
 from tests.training.stored import stored_weights
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, pytest.mark.slow]
 BACKEND = keras.config.backend()
 several = pytest.mark.backend("tensorflow", "jax")  # PyTorch trains on one device
 
@@ -32,6 +33,7 @@ several = pytest.mark.backend("tensorflow", "jax")  # PyTorch trains on one devi
 # the others out of a gradient that is nothing but rounding; no centring, since what it leaves of a
 # descriptor in an untrained network is mostly rounding too.
 SETTINGS = {
+    "architecture": register_tiny(), "teacher_layers": ("stage2",),
     "num_parts": 3, "steps": 4, "batch_size": 4, "image_size": 33, "loss_size": 9,
     "warmup_steps": 0, "crops.jitter": 0.05, "contrastive.positives": "one", "optimizer": "sgd",
     "learning_rate": 0.02, "clip_norm": 0.5, "ema_momentum": 0.5, "centre_features": False,

@@ -23,11 +23,13 @@ from keras_parts.training.build import build_segmenter, build_teacher, prepare_b
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run import train
 from keras_parts.training.run_folder import RunFolder
+from tests.small import register_tiny
 from tests.training.stored import stored_weights
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, pytest.mark.slow]
 BACKEND = keras.config.backend()
 SETTINGS = {
+    "architecture": register_tiny(), "teacher_layers": ("stage2",),
     "num_parts": 3, "steps": 8, "batch_size": 2, "image_size": 65, "loss_size": 17,
     "warmup_steps": 2, "ema_momentum": 0.9, "loss_weights.clusters": 2.0,
     "clusters.decay_steps": 6, "prominence_exponent": 1.0,
@@ -189,7 +191,7 @@ def test_another_segmenter_as_the_start(finished):
     other = values(build_segmenter(chosen(init_from=str(start), num_parts=5)))
     different = {name for name in trained if not np.array_equal(other[name], trained[name])}
     assert different and all("/logits/" in name for name in different)
-    with pytest.raises(ConfigError, match="'small', the recipe's is 'efficientnet_lite0'"):
+    with pytest.raises(ConfigError, match="'tiny', the recipe's is 'efficientnet_lite0'"):
         build_segmenter(chosen(init_from=str(start), architecture="efficientnet_lite0"))
 
 

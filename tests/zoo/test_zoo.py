@@ -136,6 +136,7 @@ def test_the_weights_are_half_as_large_and_hardly_different(packed, made):
     assert kinds == {True: {"float16"}, False: {"float32"}}
 
 
+@pytest.mark.slow
 def test_packing_again_keeps_the_texts(made, shots, tmp_path):
     folder = tmp_path / "entry"
     options = dict(output=folder, test=shots, progress=False)
@@ -566,6 +567,7 @@ def test_segmenters_without_a_card_are_checked_too(preset):
 
 
 @pytest.mark.backend
+@pytest.mark.slow
 def test_models_of_the_package_are_sound():
     for card in zoo.list():
         found = zoo.verify(card.name)

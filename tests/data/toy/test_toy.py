@@ -143,6 +143,7 @@ def test_fingerprint_follows_the_settings():
     assert load_toy("train").fingerprint() == prints[0]
 
 
+@pytest.mark.slow
 def test_every_part_can_be_seen(train):
     areas = np.array(
         [
@@ -228,6 +229,7 @@ def test_a_species_is_the_same_for_ever():
 
 
 @pytest.mark.backend
+@pytest.mark.slow
 def test_colour_does_not_tell_the_parts(train):
     """NMI of keypoints with clusters of Lab colour is low; the true parts leave room above 60."""
     from keras import ops
