@@ -160,7 +160,7 @@ def test_data():
         "data.py", "--images", 6, "--drawn-size", 48, "--size", 33, "--batch", 2,
         "--samples", 4, "--repeats", 1, "--step", 2,
     )  # fmt: skip
-    assert header[-1] == "beside a step's 1.0 images/s" and len(rows) == 8
+    assert header[-1] == "relative to the 1.0 images/s of a step" and len(rows) == 8
     assert rows[0][0] == "decode" and all(float(row[3]) > 0 for row in rows)
 
 
