@@ -23,7 +23,9 @@ ROOMS = (
     "ops", "images", "results", "backbones", "models", "discovery", "data", "metrics",
     "inference", "training", "exports", "zoo",
 )  # fmt: skip
-MODULES = ("objectives", "errors", "environment")
+MODULES = ("objectives", "errors", "environment", "settings")
+ALIASES = {"objectives": "keras_parts.discovery.objectives"}
+"""Module with a short public name -> where its functions are defined."""
 ROOT_DOCUMENTS = {
     "CONTRIBUTING.md": "contributing.md",
     "ARCHITECTURE.md": "architecture.md",
@@ -114,18 +116,22 @@ def exported_names(room, folder):
 
 
 def module_page(name):
-    """The page of a module, with all that it defines, or imports to give it a public name."""
-    source = ROOT / "keras_parts" / f"{name}.py"
-    imported = [
-        f"::: {statement.module}.{alias.name}\n"
-        for statement in ast.parse(source.read_text(encoding="utf-8")).body
-        if isinstance(statement, ast.ImportFrom) and name == "objectives"
-        for alias in statement.names
-    ]
-    if imported:
-        return "\n".join([f"# keras_parts.{name}\n", docstring(source), *imported])
+    """The page of a module, with all that it defines."""
+    if name in ALIASES:
+        source = ALIASES[name]
+        path = ROOT.joinpath(*source.split(".")).with_suffix(".py")
+        entries = [f"::: {source}.{public}\n" for public in exports(path)]
+        return "\n".join([f"# keras_parts.{name}\n", docstring(path), *entries])
     options = "    options:\n      heading_level: 1\n      show_root_full_path: true\n"
     return f"::: keras_parts.{name}\n{options}"
+
+
+def exports(path):
+    """The names in `__all__` of a module."""
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
+            return sorted(ast.literal_eval(statement.value))
+    raise ValueError(f"{path} has no __all__")
 
 
 def package_page():
