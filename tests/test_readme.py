@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHORT = "--steps 2 --batch-size 2"
-SMALL = " --set architecture=small --teacher small --set image_size=97 --set loss_size=33"
+SMALL = " --recipe toy --set image_size=97 --set loss_size=25"
 CUB = "~/datasets/CUB_200_2011"
 
 
