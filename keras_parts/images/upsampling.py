@@ -17,6 +17,11 @@ from keras_parts.ops.interpolation import linear_weights
 
 _MARGIN = 1e-3
 """Logits of the background that exceed those of the parts by this much still do after rounding."""
+_SMALL_PRODUCT = 2**18
+"""Multiplications of a product that OpenBLAS computes in one thread: on a busy machine, small
+products wait for other threads longer than they compute."""
+_BAND = 32
+"""Rows that are upsampled at a time where all of them are wanted: they stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +142,7 @@ class UpsampledLogits:
             end = min(left + shape[2] - patch.left, len(patch.columns))
             if begin >= end:
                 continue
-            part = (patch.rows[first:last] @ patch.logits) @ patch.columns[begin:end].T
+            part = _spread(patch.logits, patch.rows[first:last], patch.columns[begin:end])
             if part.shape == shape:
                 total = part if total is None else total + part
                 continue
@@ -171,7 +176,25 @@ class UpsampledLogits:
                 yield patch, first, last
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.moveaxis(self.rows(0, self.shape[0]), 0, -1).astype(dtype or np.float32)
+        result = np.empty(self.shape, dtype or np.float32)
+        for start in range(0, self.shape[0], _BAND):
+            stop = min(start + _BAND, self.shape[0])
+            result[start:stop] = np.moveaxis(self.rows(start, stop), 0, -1)
+        return result
+
+
+def _spread(logits: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Logits `(channels, h, w)` at rows and columns with these weights:
+    `(channels, rows, columns)`."""
+    narrow = rows @ logits
+    step = max(1, _SMALL_PRODUCT // columns.size)
+    if len(rows) <= step:
+        return narrow @ columns.T
+    result = np.empty((len(logits), len(rows), len(columns)), np.float32)
+    for start in range(0, len(rows), step):
+        band = slice(start, start + step)
+        np.matmul(narrow[:, band], columns.T, out=result[:, band])
+    return result
 
 
 @lru_cache(maxsize=16)  # many images have the same size

@@ -8,7 +8,7 @@ from keras_parts.results.parts import Parts
 
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("mode", ["pad", "stretch", "short"])
-@pytest.mark.parametrize("size", [(40, 60), (200, 30), (1, 1), (33, 33)])
+@pytest.mark.parametrize("size", [(40, 60), (200, 30), (1, 1), (33, 33), (300, 900)])
 def test_rows_are_interpolated_linearly(size, mode, aligned):
     geometry = resize_geometry(*size, 33, mode)
     counts = [side // 16 + 1 for side in geometry.input_size]
