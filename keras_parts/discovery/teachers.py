@@ -245,7 +245,7 @@ def _build_segmenter(layers, weights):
 def _build_keras_hub(layers, weights, size=None):
     if weights is None:
         raise ConfigError("teacher: keras_hub takes the name or folder of a preset as weights")
-    options = {} if size is None else {"image_shape": (size, size, 3)}
+    options: dict[str, Any] = {} if size is None else {"image_shape": (size, size, 3)}
     network = from_keras_hub(weights, layers or None, **options)
     side, patch = network.inputs[0].shape[1], network.output_stride
     if side is None:
@@ -266,7 +266,8 @@ def _build_keras_applications(layers, weights, output_stride=16):
 
 def _to_multiple_of_16(images):
     """VGG's poolings drop the last row of odd sizes: 257 x 257 is resized to 256 x 256."""
-    return resize_aligned(images, [max(16, round(side / 16) * 16) for side in images.shape[1:3]])
+    height, width = (max(16, round(side / 16) * 16) for side in images.shape[1:3])
+    return resize_aligned(images, (height, width))
 
 
 TEACHERS = {

@@ -299,7 +299,7 @@ def _drawing(
 ) -> Callable[[Sequence[np.ndarray]], Image.Image]:
     def draw(images: Sequence[np.ndarray]) -> Image.Image:
         with trained_segmenter(discovery, devices) as segmenter:
-            return contact_sheet([parts.overlay() for parts in segmenter.segment(images)])
+            return contact_sheet([parts.overlay() for parts in segmenter.segment(tuple(images))])
 
     return draw
 

@@ -88,7 +88,9 @@ def test_the_whole_loss_of_the_paper(plain, monkeypatch):
     monkeypatch.setattr(plain_torch, "jitter", lambda images: images)
     monkeypatch.setattr(plain_torch, "random_source_points", lambda *_: points)
     monkeypatch.setattr(
-        room, "random_source_points", lambda *_: ops.convert_to_tensor(points.numpy())
+        room,
+        "random_source_points",
+        lambda *_, **__: ops.convert_to_tensor(points.numpy()),
     )
     plain.segmenter = plain_segmenter(discovery.segmenter)
     images = torch.rand(2, 3, SIZE, SIZE)
