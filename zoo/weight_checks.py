@@ -77,7 +77,7 @@ def weights_layout(model: Any) -> dict[str, tuple[int, ...]]:
             return {name: array.shape for name, array in _arrays(file, path).items()}
 
 
-def _arrays(file, path):
+def _arrays(file: h5py.File, path: str | PathLike[str]) -> dict[str, h5py.Dataset]:
     """Array name to dataset; none of them is read yet."""
     arrays: dict[str, h5py.Dataset] = {}
     pending: list[tuple[str, Any]] = [("", file)]
@@ -101,14 +101,14 @@ def _arrays(file, path):
     return arrays
 
 
-def _child(group, key, where):
+def _child(group: h5py.Group, key: str, where: str) -> Any:
     link = group.get(key, getlink=True)
     if not isinstance(link, h5py.HardLink):
         raise IntegrityError(f"{where}: {key!r} is a {type(link).__name__}, expected an array")
     return group[key]
 
 
-def _check_storage(array, where):
+def _check_storage(array: h5py.Dataset, where: str) -> None:
     """Raise unless the array consists of floats stored in this file."""
     if array.dtype not in _FLOATS or array.shape is None:
         raise IntegrityError(f"{where} has type {array.dtype}, expected floats")
@@ -122,7 +122,11 @@ def _check_storage(array, where):
         raise IntegrityError(f"{where} declares the shape {array.shape} but has no data")
 
 
-def _compare(layout, expected, path):
+def _compare(
+    layout: Mapping[str, tuple[int, ...]],
+    expected: Mapping[str, tuple[int, ...]],
+    path: str | PathLike[str],
+) -> None:
     missing, extra = sorted(set(expected) - set(layout)), sorted(set(layout) - set(expected))
     if missing or extra:
         raise IntegrityError(
