@@ -28,12 +28,12 @@ def nmi(counts: ArrayLike) -> float:
         >>> nmi([[5, 0], [0, 5]]), nmi([[5, 5], [5, 5]])
         (1.0, 0.0)
     """
-    counts = _checked(counts)
-    marginals = _entropy(counts.sum(1)) + _entropy(counts.sum(0))
+    table = _checked(counts)
+    marginals = _entropy(table.sum(1)) + _entropy(table.sum(0))
     if marginals == 0:
         return 1.0
     # I = H(L) + H(C) - H(L, C). Every entropy is accurate to its last digits, so is the quotient.
-    return min(max(2 - 2 * _entropy(counts.ravel()) / marginals, 0.0), 1.0)
+    return min(max(2 - 2 * _entropy(table.ravel()) / marginals, 0.0), 1.0)
 
 
 def ari(counts: ArrayLike) -> float:
@@ -56,10 +56,10 @@ def ari(counts: ArrayLike) -> float:
         >>> ari([[5, 0], [0, 5]]), ari([[5, 5], [0, 0]])
         (1.0, 0.0)
     """
-    counts = _checked(counts)
-    total = int(counts.sum())
-    together = _squares(counts.ravel())
-    same_label, same_cluster = _squares(counts.sum(1)), _squares(counts.sum(0))
+    table = _checked(counts)
+    total = int(table.sum())
+    together = _squares(table.ravel())
+    same_label, same_cluster = _squares(table.sum(1)), _squares(table.sum(0))
     # Ordered pairs that share: both, only the label, only the cluster, neither.
     both = together - total
     label_only = same_label - together
@@ -72,7 +72,7 @@ def ari(counts: ArrayLike) -> float:
     return 2 * (both * neither - label_only * cluster_only) / expected
 
 
-def _checked(counts):
+def _checked(counts: ArrayLike) -> np.ndarray:
     counts = np.asarray(counts)
     if counts.ndim != 2 or not np.issubdtype(counts.dtype, np.integer):
         raise DataError(

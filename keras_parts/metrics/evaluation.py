@@ -129,15 +129,22 @@ class Evaluation:
         for name in names:
             baseline = baseline_named(name)
             named = features() if features and baseline.needs_features else None
+            extract = named.extract if named else None
             reports = []
             for seed in seeds:
-                model = baseline(self.train, num_parts, seed, named and named.extract)
+                model = baseline(self.train, num_parts, seed, extract)
                 report = self._of_baseline(model, num_parts, baseline, named)
                 reports += [report] if report else []
             if reports:
                 yield Runs(tuple(reports))
 
-    def _of_baseline(self, model, num_parts, baseline: Baseline, features) -> Report | None:
+    def _of_baseline(
+        self,
+        model: PartModel,
+        num_parts: int,
+        baseline: Baseline,
+        features: NamedFeatures | None,
+    ) -> Report | None:
         """The report of the protocols that a baseline can run; None if it can run none."""
         protocols = None
         if self.protocols:
@@ -153,7 +160,7 @@ class Evaluation:
             model, num_parts, method=title, supervision=baseline.supervision
         )
 
-    def _choose(self, model) -> tuple[list[Protocol], dict[str, str]]:
+    def _choose(self, model: PartModel | ImageFunction) -> tuple[list[Protocol], dict[str, str]]:
         """(protocols to run, {name of a skipped protocol: what it lacks})."""
         named = [_named(name) for name in self.protocols or ()]
         candidates = named or _default_protocols(self.dataset)

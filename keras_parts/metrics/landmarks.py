@@ -122,7 +122,8 @@ def soft_centres(logits: ArrayLike, foreground: ArrayLike | None = None) -> np.n
     """
     if np.ndim(logits) != 3:
         raise DataError(f"part logits are (height, width, parts), got {np.shape(logits)}")
-    logits = np.array(np.moveaxis(logits, -1, 0), np.float64, order="C")  # fast to sum over
+    # Parts first: fast to sum over.
+    logits = np.array(np.moveaxis(np.asarray(logits), -1, 0), np.float64, order="C")
     _, height, width = logits.shape
     mass = np.exp(logits - logits.max(0))
     mass /= mass.sum(0)
@@ -156,7 +157,9 @@ def _standard(values):
     return mean, np.where(constant, 1.0, np.sqrt(variance))
 
 
-def _checked(split, centres, landmarks, visible) -> LandmarkData:
+def _checked(
+    split: str, centres: np.ndarray, landmarks: np.ndarray, visible: np.ndarray
+) -> LandmarkData:
     centres = np.asarray(centres, np.float64)
     landmarks = np.asarray(landmarks, np.float64)
     visible = np.asarray(visible).astype(bool)

@@ -198,7 +198,7 @@ def _write_shares(axes, shares):
             axes.text(column, row, f"{share:.0f}", **style)
 
 
-def _rendered(figure) -> Image.Image:
+def _rendered(figure: Any) -> Image.Image:
     file = io.BytesIO()
     figure.savefig(file, dpi=110, format="png")
     file.seek(0)
