@@ -11,6 +11,7 @@ from PIL import Image
 
 import keras_parts
 from keras_parts import data
+from tests.data import drawn
 from tests.documents import ROOT, blocks, commands, parse, run
 
 DOCUMENTS = [
@@ -20,7 +21,7 @@ DOCUMENTS = [
 ]
 PAGES = (
     *(f"docs/{name}.md" for name in (
-        "index", "photographs", "troubleshooting", "zoo", "segmenting"
+        "index", "photographs", "troubleshooting", "zoo", "segmenting", "benchmarks"
     )),
     "examples/README.md",
 )  # fmt: skip
@@ -107,11 +108,18 @@ def tiny(tmp_path_factory):
     return path
 
 
-def shortened(command, tiny):
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory):
+    """Drawn birds in the layout of CUB-200-2011."""
+    return drawn.cub(tmp_path_factory.mktemp("birds"))["data_dir"]
+
+
+def shortened(command, tiny, birds):
     """A command on few and small images, with a small model."""
     command = re.sub(r"--model (toy|cub)\b", f"--model {tiny}", command)
     command = re.sub(r"--init-from (runs/)?(toy|cub)\b", f"--init-from {tiny}", command)
     command = command.replace("zoo:cub", f"zoo:{tiny}").replace("zoo:toy", f"zoo:{tiny}")
+    command = command.replace("~/datasets/CUB_200_2011", str(birds))
     if "--dataset toy" in command:
         command += " --data-option count=6"
     if " train " in command:
@@ -123,12 +131,12 @@ def shortened(command, tiny):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
-def test_page_runs(page, folder, tiny, eager):
+def test_page_runs(page, folder, tiny, birds, eager):
     for block in blocks(ROOT / page):
         if not block.is_run:
             continue
         for command in commands(block):
-            run(shortened(command, tiny))
+            run(shortened(command, tiny, birds))
         if block.language == "python":
             exec(compile(block.text, page, "exec"), {})
 
@@ -227,11 +235,10 @@ class TestRecipesOfContributing:
 
     def test_reader(self, tmp_path):
         from tests.data.contract import check_dataset
-        from tests.data.drawn import labels, photograph, save
 
         for number in range(20):
-            save(tmp_path / "birdlets" / "images" / f"{number}.jpg", photograph(number))
-            save(tmp_path / "birdlets" / "labels" / f"{number}.png", labels(number, 3))
+            drawn.save(tmp_path / "birdlets" / "images" / f"{number}.jpg", drawn.photograph(number))
+            drawn.save(tmp_path / "birdlets" / "labels" / f"{number}.png", drawn.labels(number, 3))
         load = self.names("load_birdlets")["load_birdlets"]
         sizes = {split: len(load(split, tmp_path)) for split in ("train", "test", "all")}
         assert sizes["train"] + sizes["test"] == sizes["all"] == 20
