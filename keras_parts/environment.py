@@ -1,7 +1,7 @@
 """Every environment variable that the package reads, and the folders that they name.
 
-What the package sets for the libraries below it (`KERAS_BACKEND` and the like) is set by
-`keras_parts.cli.runtime`: they read it when they are imported, so only a program may set it.
+`keras_parts.cli.runtime` sets the variables of other libraries, such as `KERAS_BACKEND`. Only a
+program can do so, because libraries read their variables when they are imported.
 """
 
 import os
@@ -19,9 +19,9 @@ WEIGHTS_VARIABLE = "KERAS_PARTS_WEIGHTS"
 DATA_VARIABLE = "KERAS_PARTS_DATA"
 """Folder of the data sets."""
 ZOO_VARIABLE = "KERAS_PARTS_ZOO"
-"""Folders or http(s) addresses of further models, separated by commas, searched in order."""
+"""Folders or http(s) addresses of more models, separated by commas and searched in order."""
 OFFLINE_VARIABLE = "KERAS_PARTS_OFFLINE"
-"""1 forbids every network request."""
+"""1 forbids every network request; 0, false and no allow them."""
 
 _DEFAULT_FEATURES_GIB = "100"
 _WORKER_VARIABLES = re.compile("KERAS_|JAX_|TF_|XLA_")
@@ -38,82 +38,85 @@ def cache_folder() -> Path:
         'cache'
         >>> del os.environ["KERAS_PARTS_HOME"]
     """
-    named = os.environ.get(HOME_VARIABLE)
-    if named:
-        return Path(named).expanduser()
+    folder = os.environ.get(HOME_VARIABLE)
+    if folder:
+        return Path(folder).expanduser()
     from platformdirs import user_cache_path
 
     return user_cache_path("keras_parts", appauthor=False)
 
 
-def feature_bytes() -> int:
-    """Maximum size of the cached teacher features in bytes: `$KERAS_PARTS_FEATURES_GIB`, or
-    100 GiB.
+def max_feature_bytes() -> int:
+    """Maximum size of the cached teacher features in bytes.
+
+    It is `$KERAS_PARTS_FEATURES_GIB`, or 100 GiB.
 
     Raises:
-        ConfigError: the variable is not a number.
+        ConfigError: the variable is not a number, or is negative.
     """
     value = os.environ.get(FEATURES_VARIABLE) or _DEFAULT_FEATURES_GIB
     try:
-        return int(float(value) * 2**30)
+        size = int(float(value) * 2**30)
     except (ValueError, OverflowError):
+        size = -1
+    if size < 0:
         raise ConfigError(
-            f"{FEATURES_VARIABLE} is {value!r}, expected a number",
+            f"{FEATURES_VARIABLE} is {value!r}, expected a number of GiB from 0",
             setting=FEATURES_VARIABLE,
             value=value,
-        ) from None
+        )
+    return size
 
 
 def weights_folder() -> Path:
-    """`$KERAS_PARTS_WEIGHTS`, or `weights` in the cache folder: holds pretrained weights."""
-    named = os.environ.get(WEIGHTS_VARIABLE)
-    return Path(named).expanduser() if named else cache_folder() / "weights"
+    """Folder of pretrained weights: `$KERAS_PARTS_WEIGHTS`, or `weights` in the cache folder."""
+    folder = os.environ.get(WEIGHTS_VARIABLE)
+    return Path(folder).expanduser() if folder else cache_folder() / "weights"
 
 
 def data_folder() -> Path | None:
-    """`$KERAS_PARTS_DATA`, the folder of the data sets; None if it is not set."""
-    named = os.environ.get(DATA_VARIABLE)
-    return Path(named).expanduser() if named else None
+    """Folder of the data sets, `$KERAS_PARTS_DATA`; None if it is not set."""
+    folder = os.environ.get(DATA_VARIABLE)
+    return Path(folder).expanduser() if folder else None
 
 
 def zoo_locations() -> list[str]:
     """The folders and addresses in `$KERAS_PARTS_ZOO`, in order."""
-    named = os.environ.get(ZOO_VARIABLE, "")
-    return [text.strip() for text in named.split(",") if text.strip()]
+    locations = os.environ.get(ZOO_VARIABLE, "").split(",")
+    return [location.strip() for location in locations if location.strip()]
 
 
 def offline() -> bool:
-    """Whether `$KERAS_PARTS_OFFLINE` forbids network requests."""
+    """Whether `$KERAS_PARTS_OFFLINE` forbids network requests: any value but 0, false or no."""
     return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "false", "no")
 
 
 def hugging_face_address() -> str:
-    """`$HF_ENDPOINT`, which Hugging Face's own library reads too, or the public address."""
+    """The address of Hugging Face: `$HF_ENDPOINT`, as in its own library, or the public one."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
 def keras_backend() -> str | None:
-    """`$KERAS_BACKEND`; None if it is not set."""
+    """The backend in `$KERAS_BACKEND`; None if it is not set."""
     return os.environ.get("KERAS_BACKEND") or None
 
 
 def keras_folder() -> Path:
-    """`$KERAS_HOME`, or `~/.keras`: the folder of Keras' own configuration file."""
+    """The folder of Keras' own configuration file: `$KERAS_HOME`, or `~/.keras`."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
 
 
 def visible_gpus() -> list[str] | None:
-    """The GPUs in `$CUDA_VISIBLE_DEVICES`; None if it is not set, so that all are visible."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else None
+    """The GPUs in `$CUDA_VISIBLE_DEVICES`; None if it is empty or not set."""
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return devices.split(",") if devices else None
 
 
 def tensorflow_log_level() -> str | None:
-    """`$TF_CPP_MIN_LOG_LEVEL`: which messages of TensorFlow the user wants; None if not set."""
+    """The lowest level of TensorFlow's messages, `$TF_CPP_MIN_LOG_LEVEL`; None if it is not set."""
     return os.environ.get("TF_CPP_MIN_LOG_LEVEL")
 
 
 def worker_variables() -> dict[str, str]:
-    """All variables that configure the package and its backends, for a process on another
-    machine."""
+    """The variables of the package and its backends, for a worker on another machine."""
     return {name: value for name, value in os.environ.items() if _WORKER_VARIABLES.match(name)}

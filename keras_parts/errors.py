@@ -1,7 +1,7 @@
-"""Every error that the package raises on purpose.
+"""The errors that the package raises.
 
-Each message names what is wrong, where, and what to do about it. What a program may want of an
-error beside its message, such as the file, is an attribute.
+Each message names what is wrong, where, and what to do about it. Details that a program may need,
+such as the file, are attributes.
 
     KerasPartsError
         DataError
@@ -18,14 +18,14 @@ from os import PathLike, fspath
 
 
 class KerasPartsError(Exception):
-    """Base of every error that the package raises on purpose.
+    """Base of the errors that the package raises.
 
     Args:
         message: what is wrong, where, and what to do about it.
         path: the file or folder at fault.
 
     Attributes:
-        path: as given, a string; None where no single file is at fault.
+        path: the path as a string; None if no single file or folder is at fault.
 
     Example:
         >>> import keras_parts
@@ -42,15 +42,15 @@ class KerasPartsError(Exception):
 
 
 class DataError(KerasPartsError):
-    """Input data that cannot be used: names the file, the line or value, and the way out."""
+    """Input data cannot be used; the message names the file, the line or value, and the way out."""
 
 
 class ConfigError(KerasPartsError, ValueError):
-    """A setting outside its range, or settings that contradict each other.
+    """A setting is outside its range, or settings contradict each other.
 
     Attributes:
         setting: name of the setting, or None.
-        value: what it was set to.
+        value: the value that was given.
     """
 
     def __init__(
@@ -66,10 +66,11 @@ class ConfigError(KerasPartsError, ValueError):
 
 
 class IntegrityError(KerasPartsError):
-    """A file whose size, checksum or structure is not what it should be.
+    """The size, checksum or structure of a file differs from the expected one.
 
     Attributes:
-        expected, found: the size in bytes or the checksum, where one of them differs.
+        expected: the correct size in bytes or checksum; None if the structure is wrong.
+        found: the size or checksum of the file; None if the structure is wrong.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class ZooError(KerasPartsError):
 
 
 class UnknownModelError(ZooError):
-    """Neither a model of the zoo nor a folder with a segmenter has this name.
+    """No model of the zoo and no folder with a segmenter has this name.
 
     Attributes:
         model: the name that was given.
@@ -104,10 +105,10 @@ class UnknownModelError(ZooError):
 
 
 class UntrustedAddressError(ZooError):
-    """The address of a model is not below one that KERAS_PARTS_ZOO names, and was not trusted.
+    """A model's address is below none of those in KERAS_PARTS_ZOO, and the caller did not trust it.
 
     Attributes:
-        address: that was given.
+        address: the model's address.
     """
 
     def __init__(self, message: str = "", *, address: str | None = None) -> None:
@@ -119,7 +120,7 @@ class DownloadError(ZooError):
     """A file cannot be downloaded from any of its locations.
 
     Attributes:
-        url: the address that failed; None where several did.
+        url: the address that failed; None if several failed.
     """
 
     def __init__(

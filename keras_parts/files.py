@@ -1,4 +1,4 @@
-"""Atomic writes: a file is complete or unchanged, whenever the program is interrupted."""
+"""Atomic writes: an interrupted write leaves the previous file unchanged."""
 
 import os
 import uuid
@@ -11,10 +11,10 @@ from typing import IO, Any
 
 @contextmanager
 def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
-    """Give the name of a temporary file that replaces `path` at the end of the block.
+    """Yield the path of a temporary file that replaces `path` at the end of the block.
 
-    The temporary file lies in the same folder and ends in the same suffix, for libraries that
-    choose a format by the suffix. If the block raises, the temporary file is removed and `path`
+    The temporary file lies in the same folder and has the same suffix, because some libraries
+    choose the format by the suffix. If the block raises, the temporary file is removed and `path`
     is unchanged.
 
     Example:
@@ -40,11 +40,11 @@ def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_write(path: str | PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a file for writing that replaces `path` at the end of the block.
+    """Open a temporary file that replaces `path` at the end of the block.
 
     Args:
-        path: the file to write; its folder exists.
-        mode: "wb" for bytes, "w" for text (UTF-8, lines end with a line feed).
+        path: the file to write, in an existing folder.
+        mode: "wb" for bytes, "w" for text (UTF-8, with line feeds at the ends of lines).
 
     Example:
         >>> from keras_parts.files import atomic_write
@@ -57,6 +57,7 @@ def atomic_write(path: str | PathLike[str], mode: str = "wb") -> Iterator[IO[Any
 
 
 def _flush_folder(path: Path) -> None:
+    """Write a folder's entries to disk, so that a rename survives a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

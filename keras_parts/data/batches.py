@@ -1,7 +1,7 @@
-"""Training batches that depend on nothing but the seed and the step.
+"""Training batches that depend only on the seed and the step.
 
 A resumed run gets the same batches as an uninterrupted one: every random number is drawn from a
-generator seeded with (seed, purpose, number of the draw), and threads only compute ahead.
+generator seeded with (seed, purpose, number of the draw), so the order of threads does not matter.
 """
 
 from functools import partial
@@ -21,24 +21,24 @@ _ORDER, _CROP = 0, 1  # the purposes of random numbers
 
 
 class Batches:
-    """Training batches of one shape; `batch(step)` is a pure function of the seed and the step.
+    """Training batches of equal shape; `batch(step)` is a pure function of the seed and the step.
 
     An epoch is a permutation of the samples. A batch at the end of an epoch is filled up from the
     next one; a data set smaller than a batch is repeated within the batch.
 
     Args:
-        dataset: training samples with a foreground mask each.
+        dataset: training samples, each with a foreground mask.
         crops: how objects are cropped.
         batch_size: samples per batch.
         image_size: side of the square crops in pixels.
-        seed: from 0.
-        features: the teacher features of these crops; requires `crops.jitter == 0`.
-        cache_bytes: maximum memory for decoded images, or for crops when jitter is 0; others are
-            decoded again every time.
-        workers: threads of `iterate`; None for `loader_threads()`. Their number changes no batch.
+        seed: a whole number from 0.
+        features: cached teacher features of the same crops; they require `crops.jitter == 0`.
+        cache_bytes: maximum memory for decoded images, or for crops when jitter is 0; further
+            images are decoded anew each time.
+        workers: threads of `iterate`; None for `loader_threads()`. The batches do not depend on it.
 
     Raises:
-        ConfigError: a value is outside its range; there are no samples; the features are those of
+        ConfigError: a value is outside its range; there are no samples; the features belong to
             other crops.
 
     Example:
@@ -67,7 +67,7 @@ class Batches:
             ("image_size", image_size, 1),
             ("seed", seed, 0),
             ("workers", workers, 1),
-            ("samples of the data set", len(dataset), 1),
+            ("the number of samples", len(dataset), 1),
         ):
             if value < minimum:
                 raise ConfigError(f"{name} must be at least {minimum}, not {value}")
@@ -80,12 +80,15 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> float:
-        """Batches per pass through the data set; a fraction where epochs share a batch."""
+        """Batches per epoch; not a whole number if epochs share a batch."""
         return len(self.dataset) / self.batch_size
 
     def draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The composition of a batch: (batch,) int64 indices into the data set, and (batch,) bool,
-        whether each crop is mirrored."""
+        """Which crops a batch contains.
+
+        Returns:
+            (batch,) int64 indices of the samples, and (batch,) bool, whether each crop is mirrored.
+        """
         draws = range(step * self.batch_size, (step + 1) * self.batch_size)
         epochs = {
             epoch: self._rng(_ORDER, epoch).permutation(len(self.dataset))
@@ -97,11 +100,11 @@ class Batches:
         return np.array(indices, np.int64), np.array(mirrored)
 
     def batch(self, step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
-        """The batch of a step, from 0.
+        """The batch of a step.
 
         Args:
-            step: number of the batch.
-            rows: the samples of it to read, for one of several hosts.
+            step: number of the batch, from 0.
+            rows: which samples of the batch to read; each of several hosts reads its own.
 
         Returns:
             "image": (batch, image_size, image_size, 3) float32 RGB in [0, 1]; "foreground":
@@ -124,13 +127,14 @@ class Batches:
             batch["features"] = self._features.lookup(indices, mirrored)
         return batch
 
-    def iterate(self, start: int = 0, rows: slice = slice(None)) -> Stream:
-        """The batches from step `start` on, without end, computed ahead in threads.
+    def iterate(self, first_step: int = 0, rows: slice = slice(None)) -> Stream:
+        """An endless iterator of batches from `first_step` on, computed ahead in threads.
 
-        Close the iterator, or delete it, to stop the threads. An error in a thread is raised when
-        its batch is next.
+        Close or delete the iterator to stop the threads. An error in a thread is raised when the
+        iterator reaches its batch.
         """
-        return Stream(computed_ahead(partial(self.batch, rows=rows), count(start), self._workers))
+        batches = computed_ahead(partial(self.batch, rows=rows), count(first_step), self._workers)
+        return Stream(batches)
 
     def _rng(self, purpose, number):
         return np.random.default_rng((self.seed, purpose, number))
@@ -139,8 +143,8 @@ class Batches:
         """(image, foreground) of one crop, (height, width, 3) uint8 and (height, width) bool."""
         if self.crops.jitter:
             rng = self._rng(_CROP, draw)
-            rng.random()  # the first number decides about mirroring, see `draw`
-            sample = self._cache.get(index, self._bare_sample)
+            rng.random()  # `draw` uses the first number to decide on mirroring
+            sample = self._cache.get(index, self._training_sample)
             sample = object_crop(sample, self.crops, self.image_size, rng)
         else:
             sample = self._cache.get(index, self._crop_without_jitter)
@@ -148,21 +152,21 @@ class Batches:
         return sample.image[:, ::step], sample.foreground[:, ::step]
 
     def _crop_without_jitter(self, index):
-        return object_crop(self._bare_sample(index), self.crops, self.image_size)
+        return object_crop(self._training_sample(index), self.crops, self.image_size)
 
-    def _bare_sample(self, index):
-        """A sample with the fields that training uses."""
+    def _training_sample(self, index):
+        """A sample with only the fields that training uses, to save memory."""
         sample = self.dataset[index]
         if sample.foreground is None:
             raise DataError(
-                f"sample {sample.id!r} has no foreground mask, which training needs: see the "
-                "option `masks` of the data set"
+                f"sample {sample.id!r} has no foreground mask, which training needs: give masks "
+                "with the option `masks` of the data set"
             )
         return Sample(sample.id, sample.image, foreground=sample.foreground, box=sample.box)
 
 
 class _Cache:
-    """Samples in memory, as many as fit."""
+    """Samples kept in memory, up to a number of bytes."""
 
     def __init__(self, free_bytes: int):
         self._samples: dict[int, Sample] = {}

@@ -1,4 +1,4 @@
-"""Every data set by name: its reader, and what is known about it without reading it."""
+"""The data sets by name: their readers and descriptions."""
 
 import importlib
 import inspect
@@ -11,7 +11,7 @@ from keras_parts.data.dataset import Dataset
 from keras_parts.errors import ConfigError
 
 _READERS = "keras_parts.data.readers"
-# One line a data set: the module of its reader, which has a `SOURCE`, and the reader's function.
+# Data set -> the module of its reader, which defines `SOURCE`, and the function that loads it.
 _LOADERS = {
     "toy": ("keras_parts.data.toy.dataset", "load_toy"),
     "cub": (f"{_READERS}.cub", "load_cub"),
@@ -34,8 +34,8 @@ def load(name: str, split: str, data_dir: str | PathLike | None = None, **option
             own images), ...
         split: "train", "test", or "fit" and "validation", two fixed parts of "train" for choosing
             settings; a reader may have more.
-        data_dir: folder of the data; None for the usual one, where the reader knows one.
-        options: options of the reader, see `about(name).options`.
+        data_dir: folder of the data; None for the reader's default folder, if it has one.
+        options: options of the reader, listed in `about(name).options`.
 
     Returns:
         A lazy sequence of `Sample`s.
@@ -55,10 +55,12 @@ def load(name: str, split: str, data_dir: str | PathLike | None = None, **option
     function = loader(name)
     if data_dir is not None:
         options["data_dir"] = data_dir
+    signature = inspect.signature(function)
     try:
-        inspect.signature(function).bind(split, **options)
+        signature.bind(split, **options)
     except TypeError as error:
-        raise ConfigError(f"{name}: {error}") from None
+        known = ", ".join(list(signature.parameters)[1:])
+        raise ConfigError(f"{name}: {error}; the options are {known}") from None
     dataset = function(split, **options)
     dataset.split = split
     return dataset
@@ -83,17 +85,17 @@ def loader(name: str) -> Callable[..., Dataset]:
 
 @dataclass(frozen=True)
 class DatasetDescription:
-    """A data set described for users.
+    """The description of a data set for users.
 
     Attributes:
-        name: as `keras_parts.data.load` takes it.
-        title: one line.
-        annotations: what there is besides images.
+        name: the name for `keras_parts.data.load`.
+        title: a description in one line.
+        annotations: the kinds of annotations.
         splits: names of the splits.
         licence: the terms of the images and their annotations.
-        how_to_obtain: what a user does to get the data.
-        description: the folder layout, and the paper.
-        options: the reader's options with explanations.
+        how_to_obtain: instructions to obtain the data.
+        description: the paper and the folder layout.
+        options: the reader's options, with explanations.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Read a data set completely and list everything that is wrong with it."""
+"""Read a data set completely and list all its problems."""
 
 import os
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ class CheckReport:
 
     Attributes:
         num_samples: number of samples checked.
-        problems: all problems, each with its file, and its line or value.
-        notes: remarks that are no problems, see `Dataset.notes`.
+        problems: all problems, each with the file and the line or value.
+        notes: remarks that are not problems, see `Dataset.notes`.
     """
 
     num_samples: int
@@ -41,11 +41,11 @@ def check(
     """Read every table, image and mask of a data set once.
 
     Args:
-        name: as of `keras_parts.data.load`.
-        split: as of `keras_parts.data.load`.
-        data_dir: as of `keras_parts.data.load`.
+        name: name of the data set, as for `keras_parts.data.load`.
+        split: name of the split.
+        data_dir: folder of the data; None for the reader's default folder.
         progress: show a progress bar.
-        options: as of `keras_parts.data.load`.
+        options: options of the reader, as for `keras_parts.data.load`.
 
     Raises:
         ConfigError: the name, the split or an option is unknown.
@@ -58,13 +58,13 @@ def check(
     with collect_problems() as problems:
         try:
             dataset = load(name, split, data_dir, **options)
-        except DataError as error:  # nothing of it can be read
+        except DataError as error:  # no sample can be read
             return CheckReport(0, (*problems, str(error)))
         with tqdm(total=len(dataset), desc="checking", unit="image", disable=not progress) as bar:
             for found in _problems_of_samples(dataset):
                 problems += found
                 bar.update()
-    # Samples that share a damaged file, such as two objects of an image, report it more than once.
+    # Two samples may report the same file: two objects of an image, for example.
     return CheckReport(len(dataset), tuple(dict.fromkeys(problems)), dataset.notes)
 
 

@@ -1,7 +1,7 @@
 """Boxes, crops and mirror images of samples, with all their annotations.
 
-Coordinates are a `Sample`'s: (0, 0) is the centre of the top-left pixel. Resizing is Pillow's: the
-*sides* of the box are mapped to the sides of the crop, so a point x of the image is at
+Coordinates are those of `Sample`: (0, 0) is the centre of the top-left pixel. As in Pillow,
+resizing maps the *sides* of the box to the sides of the crop, so a point x of the image is at
 (x - x0) * size / (x1 - x0) - 0.5 in the crop.
 """
 
@@ -53,28 +53,32 @@ def pad_box(box: np.ndarray, fraction: float) -> np.ndarray:
     Raises:
         DataError: the fraction is -0.5 or less, which leaves no box.
     """
-    box = _checked(box)
+    box = _checked_box(box)
     width, height = box[2] - box[0], box[3] - box[1]
-    return _checked(box + fraction * np.array([-width, -height, width, height])).astype(np.float32)
+    return _checked_box(box + fraction * np.array([-width, -height, width, height])).astype(
+        np.float32
+    )
 
 
 def jitter_box(box: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """(4,) float32: the box with each side moved by its own U(-fraction, fraction) of the width or
-    height.
+    """(4,) float32: the box with each side moved at random.
+
+    The distances are drawn from U(-fraction, fraction), separately for each side, in units of the
+    box's width or height.
 
     Raises:
-        ConfigError: the fraction is outside [0, 0.5), so that sides could cross.
+        ConfigError: the fraction is outside [0, 0.5), so that opposite sides could cross.
     """
     if not 0 <= fraction < 0.5:
         raise ConfigError(f"jitter must lie in [0, 0.5), not {fraction}")
-    box = _checked(box)
+    box = _checked_box(box)
     extent = np.tile(box[2:] - box[:2], 2)
     return (box + rng.uniform(-fraction, fraction, 4) * extent).astype(np.float32)
 
 
 def square_box(box: np.ndarray) -> np.ndarray:
     """(4,) float32: the square with the box's centre and its longer side."""
-    box = _checked(box)
+    box = _checked_box(box)
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2
     return np.concatenate([centre - half, centre + half]).astype(np.float32)
 
@@ -88,7 +92,7 @@ def crop(sample: Sample, box: np.ndarray, size: int | tuple[int, int] | None = N
 
     Args:
         sample: any sample.
-        box: (4,) x0, y0, x1, y1.
+        box: (4,) x0, y0, x1, y1 in pixels.
         size: side of the crop in pixels, or its (height, width), to which the box is stretched;
             None keeps the resolution and rounds the box's sides to pixel borders.
 
@@ -103,7 +107,7 @@ def crop(sample: Sample, box: np.ndarray, size: int | tuple[int, int] | None = N
         >>> crop(sample, sample.box, (64, 96)).foreground.shape
         (64, 96)
     """
-    box = _checked(box)
+    box = _checked_box(box)
     if size is None:
         box = np.floor(box + 1) - 0.5  # borders of pixels lie at halves
         box[2:] = np.maximum(box[2:], box[:2] + 1)
@@ -126,8 +130,10 @@ def crop(sample: Sample, box: np.ndarray, size: int | tuple[int, int] | None = N
 
 
 def mirror(sample: Sample, info: DatasetInfo) -> Sample:
-    """The mirror image of a sample: left and right are exchanged, landmarks by
-    `info.mirror_order`, part labels by their names.
+    """The mirror image of a sample.
+
+    Left and right landmarks are exchanged by `info.mirror_order`, left and right part labels by
+    their names.
 
     Raises:
         DataError: the numbers of keypoints and of landmarks in `info` differ.
@@ -144,8 +150,8 @@ def mirror(sample: Sample, info: DatasetInfo) -> Sample:
         order = list(info.mirror_order or range(len(sample.keypoints)))
         if len(order) != len(sample.keypoints):
             raise DataError(
-                f"sample {sample.id!r} has {len(sample.keypoints)} keypoints, "
-                f"its data set {info.name} {len(order)} landmarks"
+                f"sample {sample.id!r} has {len(sample.keypoints)} keypoints, but its data set "
+                f"{info.name} has {len(order)} landmarks"
             )
         mirrored = np.stack([right - sample.keypoints[:, 0], sample.keypoints[:, 1]], axis=1)
         changes["keypoints"], changes["visible"] = mirrored[order], sample.visible[order]
@@ -156,14 +162,14 @@ def mirror(sample: Sample, info: DatasetInfo) -> Sample:
 
 
 def _mirrored_labels(part_names):
-    """(256,) uint8: label in an image -> label in its mirror image."""
+    """(256,) uint8: the label in the mirror image for each label in the image."""
     labels = np.arange(256, dtype=np.uint8)
     labels[1 : 1 + len(part_names)] = 1 + np.array(mirrored_order(part_names), np.uint8)
     return labels
 
 
 class _Window:
-    """Resamples one box of an image to one size, in the same way for every field of a sample."""
+    """Crops and resizes one box of an image, in the same way for every field of a sample."""
 
     def __init__(self, box, image_size, size):
         self.box, self.image_size, self.size = box, image_size, size
@@ -175,33 +181,34 @@ class _Window:
         self.inner_box = (*(corner - self.origin).tolist(), *(far_corner - self.origin).tolist())
 
     def image(self, image):
-        return self._resize(self._cut(image, WHITE), Image.Resampling.BICUBIC)
+        return self._resize(self._padded_region(image, WHITE), Image.Resampling.BICUBIC)
 
     def mask(self, mask):
-        return self._cover(mask) > 127
+        return self._coverage(mask) > 127
 
     def labels(self, labels):
-        """Foreground where parts cover half of a pixel, with the label that covers most of it."""
+        """Each pixel that parts cover at least half gets the label of the largest of them."""
         parts = np.setdiff1d(labels, [0])
         result = np.zeros(self.size, np.uint8)
         if len(parts):
-            cover = [self._cover(labels == part) for part in parts]
+            coverage = [self._coverage(labels == part) for part in parts]
             foreground = self.mask(labels > 0)
-            result[foreground] = parts[np.argmax(cover, axis=0)][foreground]
+            result[foreground] = parts[np.argmax(coverage, axis=0)][foreground]
         return result
 
     def points(self, points):
         scale = np.array(self.size[::-1]) / (self.box[2:] - self.box[:2])
         return ((points - self.box[:2]) * scale - 0.5).astype(np.float32)
 
-    def _cover(self, mask):
+    def _coverage(self, mask):
         """(height, width) uint8: the share of each pixel that a mask covers, times 255."""
-        grey = self._cut(mask.astype(np.uint8) * np.uint8(255), 0)
+        grey = self._padded_region(mask.astype(np.uint8) * np.uint8(255), 0)
         return self._resize(grey, Image.Resampling.BILINEAR)
 
-    def _cut(self, array, outside):
+    def _padded_region(self, array, fill):
+        """The region around the box that the filter reads; `fill` outside the image."""
         (left, top), (width, height) = self.origin, self.extent
-        result = np.full((height, width, *array.shape[2:]), outside, np.uint8)
+        result = np.full((height, width, *array.shape[2:]), fill, np.uint8)
         rows = slice(max(top, 0), max(min(top + height, self.image_size[0]), 0))
         columns = slice(max(left, 0), max(min(left + width, self.image_size[1]), 0))
         inside = array[rows, columns]
@@ -212,14 +219,14 @@ class _Window:
 
     def _resize(self, array, resample):
         height, width = self.size
-        picture = Image.fromarray(array)
-        return np.array(picture.resize((width, height), resample, self.inner_box))
+        image = Image.fromarray(array)
+        return np.array(image.resize((width, height), resample, self.inner_box))
 
 
-def _checked(box):
+def _checked_box(box):
     box = np.asarray(box, np.float64)
     if box.shape != (4,) or not np.isfinite(box).all() or not (box[:2] < box[2:]).all():
-        raise DataError(f"a box must be x0 < x1 and y0 < y1, not {box.tolist()}")
+        raise DataError(f"a box must be finite with x0 < x1 and y0 < y1, not {box.tolist()}")
     return box
 
 
@@ -233,11 +240,13 @@ class CropSettings(Settings):
     """How objects are cropped for training (Choudhury et al., section 4).
 
     Args:
-        padding: each side of the box is moved outwards by this fraction of its width or height.
-        jitter: then each side by its own U(-jitter, jitter) of it; 0 for the same crop every time.
+        padding: each side of the box is moved outwards by this fraction of the box's width or
+            height; above -0.5.
+        jitter: each side is then moved at random, by U(-jitter, jitter) of the padded box's width
+            or height; 0 to below 0.5, and 0 gives the same crop every time.
         mirror: probability that a crop is mirrored.
-        erode: width in pixels of the border that is removed from the mask, where masks are least
-            certain.
+        erode: width in pixels of the border that is removed from the crop's mask, because masks
+            are least certain there.
 
     Raises:
         ConfigError: a value is outside its range.
@@ -268,7 +277,10 @@ def object_crop(
         sample: any sample.
         settings: padding, jitter and erosion; crops are not mirrored here.
         image_size: side of the crop in pixels.
-        rng: for the jitter; None for the crop without jitter.
+        rng: generator of the jitter; None for no jitter.
+
+    Returns:
+        The sample with all annotations in the crop's coordinates, of size (image_size, image_size).
 
     Example:
         >>> from keras_parts import data
@@ -288,6 +300,6 @@ def object_crop(
 
 def _eroded(mask, pixels):
     """The mask without its border; unchanged if nothing would remain."""
-    picture = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-    eroded = np.asarray(picture.filter(ImageFilter.MinFilter(2 * pixels + 1))) > 0
+    image = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+    eroded = np.asarray(image.filter(ImageFilter.MinFilter(2 * pixels + 1))) > 0
     return eroded if eroded.any() else mask

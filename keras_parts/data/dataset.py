@@ -1,4 +1,4 @@
-"""`Dataset`: a lazy sequence of samples, what is known about it, and its fixed splits."""
+"""`Dataset`: a lazy sequence of samples, with its description and its fixed splits."""
 
 import hashlib
 import textwrap
@@ -19,19 +19,19 @@ _LICENCE_WIDTH = 60  # characters of the licence in a representation
 
 @dataclass(frozen=True, repr=False)
 class DatasetInfo:
-    """What is known about a data set as a whole.
+    """The description of a data set: its names, licence and origin.
 
     Args:
         name: the data set's name.
         landmarks: names of the keypoints.
         mirror_order: landmark i of a mirrored image is landmark mirror_order[i] of the original
-            (left and right are exchanged); empty where no landmark has a side.
-        part_names: names of the part labels 1, 2, ...; the background, 0, has none.
+            (left and right are exchanged); empty if no landmark has a side.
+        part_names: names of the part labels 1, 2, ...; the background is 0.
         categories: names of the classes.
-        regions: names for groups of landmarks or part names: {"head": ("beak", "crown", ...)}.
-            A discovered part that covers such a group gets its name.
+        regions: groups of landmarks or part names, by name: {"head": ("beak", "crown", ...)}.
+            A discovered part that covers a group gets the group's name.
         licence: the terms of the images and their annotations.
-        how_to_obtain: what a user does to get the data.
+        how_to_obtain: instructions to obtain the data.
 
     Raises:
         ConfigError: `mirror_order` does not exchange pairs of landmarks.
@@ -79,15 +79,15 @@ class Dataset(Sequence[Sample]):
 
     `dataset[i]` counts from the end for negative i; `dataset[a:b]` is a `Subset`.
 
-    A reader sets `info` and defines `__len__` and `read`. It overrides `ids`, `categories` and
-    `fingerprint` where these need not read every sample, `fields` where more than one field of a
-    sample can be damaged, and `mask_file` where masks are stored in files.
+    A reader sets `info` and defines `__len__` and `read`. It may override `ids`, `categories` and
+    `fingerprint`, which read every sample by default; `fields`, to report every damaged field of
+    a sample; and `mask_file`, if masks are stored in files.
 
     Attributes:
-        info: what is known about the data set.
-        split: name of the split, where it is known.
-        masks_from: where the foreground masks come from, for tables.
-        notes: remarks for the user that are no problems, such as what a partial copy lacks.
+        info: the description of the data set.
+        split: name of the split, or None.
+        masks_from: source of the foreground masks, shown in tables.
+        notes: remarks that are not problems, such as the classes that a partial copy lacks.
 
     Example:
         >>> import numpy as np
@@ -142,13 +142,13 @@ class Dataset(Sequence[Sample]):
     def fields(self, index: int) -> dict[str, Any]:
         """The arguments of the `Sample` at `index`.
 
-        Inside `collect_problems()` every problem of the sample is noted, not only the first, and
-        damaged fields are None.
+        Inside `collect_problems()` all problems of the sample are collected, and damaged fields
+        are None.
         """
         return vars(self.read(index))
 
     def mask_file(self, index: int) -> PathLike | str | None:
-        """The file of the sample's mask, for messages; None if it is stored in no file."""
+        """The file of the sample's mask, for messages; None if there is no such file."""
         return None
 
     def problems(self, index: int) -> list[str]:
@@ -175,12 +175,12 @@ class Dataset(Sequence[Sample]):
         return [sample.id for sample in self]
 
     def categories(self) -> np.ndarray:
-        """(samples,) int64: the category of every sample, -1 where it has none."""
+        """(samples,) int64: the category of every sample, -1 for a sample without one."""
         found = (sample.category for sample in self)
         return np.array([-1 if category is None else category for category in found], np.int64)
 
     def fingerprint(self) -> str:
-        """Hexadecimal sha256 of the content: equal for data sets with equal content."""
+        """Hexadecimal sha256 of the content; data sets with equal content have the same."""
         digest = hashlib.sha256(self.info.name.encode())
         for sample in self:
             for name, value in vars(sample).items():
@@ -196,7 +196,7 @@ class Subset(Dataset):
 
     Args:
         dataset: the data set to choose from.
-        indices: indices into it; repeats are allowed.
+        indices: indices of the samples; they may repeat.
 
     Raises:
         IndexError: an index lies outside the data set.
@@ -255,7 +255,7 @@ def hold_out(dataset: Dataset, every: int = 5) -> tuple[Subset, Subset]:
         every: 5 holds out the 5th, 10th, ... image of a category.
 
     Returns:
-        (fit, validation), both in the data set's order; the same ones every time.
+        (fit, validation), both in the data set's order and always the same.
 
     Raises:
         ConfigError: `every` is less than 2.

@@ -1,7 +1,7 @@
 """The teacher features of every crop, computed once.
 
-The frozen teacher always computes the same features from the same crop. Without jitter there are
-two crops for each sample, the upright one and its mirror image; training then reads their cached
+The frozen teacher computes the same features whenever it gets the same crop. Without jitter each
+sample has only two crops, the plain one and its mirror image, so training reads their cached
 features instead of running the teacher.
 """
 
@@ -26,33 +26,33 @@ from keras_parts.data.prefetch import computed_ahead
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_path
 
-_FORMAT = 1  # of the files; increase it when their content changes
+_FORMAT = 1  # of the files; increase it when the meaning of their content changes
 
 
 class FeaturesTooLarge(ConfigError):
-    """The features exceed the limit of memory or disk; run the teacher in every step instead."""
+    """The features exceed the memory or disk limit; run the teacher in every step instead."""
 
 
 class FeatureCache:
     """The teacher features of all crops, float16, on disk or in memory.
 
-    The files are named by a key of everything that the features depend on, and are written
-    atomically, so that features of other data are never read and an interrupted computation is
-    repeated. When the folder is full, the least recently used files are removed.
+    A file's name is a hash of everything that the features depend on, so features of other data are
+    never read. Files are written atomically, so an interrupted computation is repeated. When the
+    folder is full, the least recently used files are removed.
 
     Args:
-        dataset: training samples with a foreground mask each.
+        dataset: training samples, each with a foreground mask.
         crops: how objects are cropped, without jitter.
-        image_size: side in pixels of the square crops that the teacher sees; that of the batches
-            may differ.
+        image_size: side in pixels of the teacher's square crops; the batches' may differ.
         teacher: function of (batch, image_size, image_size, 3) float32 RGB in [0, 1] that returns
             (batch, height, width, channels), convertible to a numpy array.
         fingerprint: string that identifies the teacher and its weights.
-        symmetric: the features of a mirrored crop are the mirrored features; half the work then.
+        symmetric: True if the teacher's features of a mirrored crop are the mirrored features of
+            the crop; only half of the features are then computed and stored.
         folder: folder of the files; None to keep the features in memory.
-        batch_size: samples that the teacher gets at once.
-        memory_bytes: maximum size of the features in memory, without a folder.
-        folder_bytes: maximum size of all features in the folder.
+        batch_size: crops per call of the teacher.
+        memory_bytes: maximum size of the features if there is no folder.
+        folder_bytes: maximum size of all files in the folder.
         progress: show a progress bar.
 
     Attributes:
@@ -97,8 +97,8 @@ class FeatureCache:
     ):
         if crops.jitter:
             raise ConfigError(
-                "only features of crops that never change can be cached: jitter must be 0, "
-                f"not {crops.jitter}"
+                "teacher features can be cached only for crops without jitter: crops.jitter must "
+                f"be 0, not {crops.jitter}"
             )
         self._dataset, self._crops, self._image_size = dataset, crops, image_size
         self._teacher, self._batch_size, self._symmetric = teacher, batch_size, symmetric
@@ -118,8 +118,8 @@ class FeatureCache:
         """The features of some crops.
 
         Args:
-            indices: (batch,) int, of the samples in the data set.
-            mirrored: (batch,) bool.
+            indices: (batch,) int, indices of the samples in the data set.
+            mirrored: (batch,) bool, whether each crop is mirrored.
 
         Returns:
             (batch, height, width, channels) float16.
@@ -133,17 +133,17 @@ class FeatureCache:
         return features
 
     def check_matches(self, dataset: Dataset, crops: CropSettings) -> None:
-        """Check that these are the features of such crops.
+        """Check that these are the features of these crops of the data set.
 
         Raises:
-            ConfigError: they are those of another data set or of other crops.
+            ConfigError: they belong to another data set or to other crops.
         """
         same_data = dataset is self._dataset or dataset.fingerprint() == self._content["dataset"]
         settings = self._describe(self._content["dataset"], crops, self._image_size)
         if crops.jitter or not same_data or settings != self._content:
             raise ConfigError(
-                "the cached features are of another data set or of other crops: "
-                f"they are of {self._content}, jitter 0"
+                "the cached features belong to another data set or to other crops: compute them "
+                f"anew. They are those of {self._content} with jitter 0"
             )
 
     @property
@@ -197,13 +197,13 @@ class FeatureCache:
         needed = 2 * int(np.prod(shape))
         if needed > self._memory_bytes:
             raise FeaturesTooLarge(
-                f"the teacher features take {needed / 2**30:.1f} GiB, more than memory_bytes: "
-                "give a folder"
+                f"the teacher features take {needed / 2**30:.1f} GiB, more than memory_bytes "
+                f"({self._memory_bytes / 2**30:.1f} GiB): give a folder"
             )
         return np.empty(shape, np.float16)
 
     def _compute(self, allocate):
-        """All features, in an array that `allocate(shape)` creates."""
+        """Compute all features, in an array that `allocate(shape)` creates."""
         total = len(self._dataset)
         starts = range(0, total, self._batch_size)
         features: Any = None
@@ -219,7 +219,7 @@ class FeatureCache:
         return features
 
     def _crops_from(self, start):
-        """A batch of crops; the last one is filled up with the first samples to keep its shape."""
+        """A batch of crops; the first samples complete the last batch, to keep its shape."""
         indices = np.arange(start, start + self._batch_size) % len(self._dataset)
         crops = [
             object_crop(self._dataset[index], self._crops, self._image_size) for index in indices
@@ -230,10 +230,12 @@ class FeatureCache:
         features = np.asarray(self._teacher(np.ascontiguousarray(images)), np.float32)
         if features.ndim != 4 or len(features) != len(images):
             raise ConfigError(
-                f"the teacher returned the shape {features.shape} for images of {images.shape}, "
-                "expected (batch, height, width, channels)"
+                f"the teacher returned the shape {features.shape} for images of shape "
+                f"{images.shape}, expected (batch, height, width, channels)"
             )
         largest = np.abs(features).max()
         if not largest <= np.finfo(np.float16).max:
-            raise DataError(f"the teacher features reach {largest}, which is beyond float16")
+            raise DataError(
+                f"the largest teacher feature is {largest}, beyond float16, whose maximum is 65504"
+            )
         return features

@@ -1,4 +1,4 @@
-"""Results computed ahead in threads while the caller uses the previous ones."""
+"""Results computed in threads while the caller uses the previous ones."""
 
 import os
 from collections import deque
@@ -28,7 +28,7 @@ def computed_ahead(
     workers: int | None = None,
     ahead: int | None = None,
 ) -> Generator[Any, None, None]:
-    """`map(function, arguments)` in threads, with at most `ahead` results computed in advance.
+    """`map(function, arguments)` in threads, with at most `ahead` results in advance.
 
     Args:
         function: called in any thread.
@@ -59,7 +59,7 @@ def computed_ahead(
 class Stream:
     """A generator that may be closed while another thread waits for its next value.
 
-    TensorFlow reads ahead in a thread of its own, and never releases its source.
+    This is needed because TensorFlow reads ahead in its own thread and never closes its source.
     """
 
     def __init__(self, generator: Generator[Any, None, None]):
@@ -73,6 +73,6 @@ class Stream:
             return next(self._generator)
 
     def close(self) -> None:
-        """Close the generator, after its current value if another thread is computing it."""
+        """Close the generator, after waiting for a value that another thread is computing."""
         with self._lock:
             self._generator.close()

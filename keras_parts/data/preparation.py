@@ -1,4 +1,4 @@
-"""Converting data sets to the form that is read fastest."""
+"""Convert data sets to the form that is fastest to read."""
 
 from os import PathLike
 from pathlib import Path
@@ -12,7 +12,7 @@ def prepare_cub_parts(
     *,
     progress: bool = True,
 ) -> tuple[int, Path]:
-    """Download, verify and pack CUB-200-2011 with TFDS.
+    """Download CUB-200-2011, verify it and pack it with TensorFlow Datasets (TFDS).
 
     Args:
         data_dir: folder with both archives; None to download them.
@@ -21,6 +21,11 @@ def prepare_cub_parts(
 
     Returns:
         (number of samples, TFDS' data folder).
+
+    Raises:
+        ConfigError: TFDS is not installed.
+        DataError: an archive is missing from `data_dir`.
+        IntegrityError: an archive differs from the official one.
     """
     from keras_parts.data.readers.cub_parts import cub_parts_builder
 
@@ -35,10 +40,10 @@ def prepare_celebamask(
     *,
     progress: bool = True,
 ) -> tuple[int, Path]:
-    """Convert CelebAMask-HQ's official layout to label maps, see `write_label_maps`.
+    """Convert CelebAMask-HQ from its official layout to label maps, see `write_label_maps`.
 
     Args:
-        data_dir: the official layout.
+        data_dir: folder of the official layout.
         output: folder for the label maps.
         progress: show a progress bar.
 
@@ -46,7 +51,8 @@ def prepare_celebamask(
         (number of samples, `output`).
 
     Raises:
-        ConfigError: a folder is not given.
+        ConfigError: one of the folders is not given.
+        DataError: the data set is missing, incomplete or damaged.
     """
     from keras_parts.data.readers.celebamask import load_celebamask, write_label_maps
 

@@ -1,4 +1,4 @@
-"""Problems of a data set: the first one raises, or all are collected."""
+"""Problems of a data set: the first one is raised, or all of them are collected."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ _collection: ContextVar[list[str] | None] = ContextVar("problems", default=None)
 
 
 def report(problem: str) -> None:
-    """Raise a problem as a `DataError`; inside `collect_problems()`, note it and return.
+    """Raise a problem as a `DataError`; inside `collect_problems()`, collect it and return.
 
-    After the return the caller continues without the damaged value.
+    After the return, the caller continues without the damaged value.
 
     Args:
         problem: the message: the file, the line or value, and the way out.
@@ -29,9 +29,9 @@ def report(problem: str) -> None:
 
 
 def attempt(read: Callable[..., _Result], *arguments: Any, **options: Any) -> _Result | None:
-    """Call a function; inside `collect_problems()` a `DataError` is noted and None returned.
+    """Call a function; inside `collect_problems()`, collect its `DataError` and return None.
 
-    This way one damaged file does not keep the others from being checked.
+    Thus the other files are checked even if one is damaged.
 
     Raises:
         DataError: the function's own, outside `collect_problems()`.
@@ -46,13 +46,13 @@ def attempt(read: Callable[..., _Result], *arguments: Any, **options: Any) -> _R
 
 
 def is_collecting() -> bool:
-    """Whether `report` notes problems, so that all of them should be found."""
+    """Whether problems are collected: a reader then has to find all of them."""
     return _collection.get() is not None
 
 
 @contextmanager
 def collect_problems() -> Iterator[list[str]]:
-    """A list of all problems reported inside the block, in order; it grows meanwhile."""
+    """Collect all problems that are reported inside the block, in order, in the yielded list."""
     problems: list[str] = []
     token = _collection.set(problems)
     try:

@@ -1,4 +1,4 @@
-"""`Sample`: one image with its annotations; absent ones are None."""
+"""`Sample`: one image with its annotations."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import NoReturn
@@ -10,7 +10,7 @@ from keras_parts.errors import DataError
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sample:
-    """One image with its annotations.
+    """One image with its annotations; absent annotations are None.
 
     Coordinates are x (right) and y (down) in pixels. (0, 0) is the *centre* of the top-left pixel,
     so the box of the whole image is (-0.5, -0.5, width - 0.5, height - 0.5).
@@ -20,8 +20,8 @@ class Sample:
         image: (height, width, 3) uint8 RGB.
         foreground: (height, width) bool, True on the object.
         keypoints: (landmarks, 2) float32, x and y; finite even for landmarks that are not visible.
-        visible: (landmarks,) bool; required with `keypoints`, and only then.
-        box: (4,) float32, x0, y0, x1, y1: the sides of the object's box, x0 < x1 and y0 < y1.
+        visible: (landmarks,) bool; given exactly if `keypoints` are given.
+        box: (4,) float32, x0, y0, x1, y1: the sides of the object's box, with x0 < x1 and y0 < y1.
         part_labels: (height, width) uint8, 0 on the background.
         category: index of the object's class, from 0.
 
@@ -92,7 +92,7 @@ class Sample:
         self._check_array("box", np.float32, (4,))
         x0, y0, x1, y1 = self.box
         if not (np.isfinite(self.box).all() and x0 < x1 and y0 < y1):
-            self._fail(f"box must be x0 < x1 and y0 < y1, not {self.box.tolist()}")
+            self._fail(f"box must be finite with x0 < x1 and y0 < y1, not {self.box.tolist()}")
 
     def _check_array(self, field: str, dtype: type, shape: tuple[int | None, ...]) -> None:
         array = getattr(self, field)

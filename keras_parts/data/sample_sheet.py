@@ -1,4 +1,4 @@
-"""Samples with their annotations drawn in: masks and part labels as colours, boxes, keypoints."""
+"""Draw samples with their annotations: masks, part labels, boxes and keypoints."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -11,7 +11,7 @@ from keras_parts.results.pictures import contact_sheet
 _BOX_COLOUR = (255, 220, 0)
 _OPACITY = 0.45
 _MAX_COLOURS = 64
-_SIDE = 320  # pixels of the longer side, so that lines and letters look the same in all
+_SIDE = 320  # longer side in pixels, equal for all so that lines and letters look alike
 
 
 def draw_sample(sample: Sample, info: DatasetInfo, *, side: int = _SIDE) -> Image.Image:
@@ -22,11 +22,11 @@ def draw_sample(sample: Sample, info: DatasetInfo, *, side: int = _SIDE) -> Imag
 
     Args:
         sample: any sample.
-        info: of its data set.
+        info: the description of its data set.
         side: longer side of the result in pixels.
 
     Returns:
-        `PIL.Image`, mode RGB.
+        An image of mode RGB.
     """
     picture = Image.fromarray(_coloured(sample))
     scale = side / max(picture.size)
@@ -42,7 +42,7 @@ def draw_sample(sample: Sample, info: DatasetInfo, *, side: int = _SIDE) -> Imag
 
 
 def sample_sheet(dataset: Dataset, count: int = 16, *, columns: int = 4) -> Image.Image:
-    """A contact sheet of samples at equal distances in a data set, each with its id.
+    """A contact sheet of samples, evenly spread over a data set, with their ids.
 
     Args:
         dataset: any data set.
@@ -63,7 +63,7 @@ def sample_sheet(dataset: Dataset, count: int = 16, *, columns: int = 4) -> Imag
 
 
 def _coloured(sample):
-    """(height, width, 3) uint8: the image under the colours of its labels."""
+    """(height, width, 3) uint8: the image with the colours of its labels on top."""
     labels = sample.part_labels
     if labels is None:
         if sample.foreground is None:

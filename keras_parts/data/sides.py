@@ -7,7 +7,7 @@ _SIDES = {"left": "right", "right": "left"}
 
 def other_side(name: str) -> str:
     """The name with left and right exchanged: "right wing" for "left wing", "left_ear" for
-    "right_ear"; a name without a side is returned as it is."""
+    "right_ear". A name without a side is returned unchanged."""
     for separator in (" ", "_", "-"):
         if separator in name:
             return separator.join(_SIDES.get(word, word) for word in name.split(separator))
@@ -20,8 +20,9 @@ def without_side(name: str) -> str:
 
 
 def mirrored_order(names: Sequence[str]) -> tuple[int, ...]:
-    """Indices that reorder landmarks for a mirrored image: landmark i there is landmark
-    `order[i]` of the original. Left and right of the same name are exchanged.
+    """The order of landmarks in a mirrored image: the i-th is landmark `order[i]` of the original.
+
+    "left" and "right" are exchanged where both names exist.
 
     Example:
         >>> from keras_parts.data.sides import mirrored_order

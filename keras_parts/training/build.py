@@ -19,7 +19,12 @@ from keras_parts.discovery.losses import Clusters
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.discovery.standardiser import Standardiser, fit_standardiser, mirror_noise
 from keras_parts.discovery.teachers import Teacher, create_teacher
-from keras_parts.environment import FEATURES_VARIABLE, HOME_VARIABLE, cache_folder, feature_bytes
+from keras_parts.environment import (
+    FEATURES_VARIABLE,
+    HOME_VARIABLE,
+    cache_folder,
+    max_feature_bytes,
+)
 from keras_parts.errors import ConfigError
 from keras_parts.models.architectures import architecture_of
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
@@ -144,7 +149,7 @@ def _cached_features(
             fingerprint=teacher.fingerprint,
             folder=cache_folder() / "features",
             symmetric=teacher.mirror,
-            folder_bytes=feature_bytes(),
+            folder_bytes=max_feature_bytes(),
             progress=progress,
         )
     except FeaturesTooLarge as error:

@@ -1,4 +1,4 @@
-"""Batches depend on the seed and the step alone, and hold what the samples hold."""
+"""Batches contain the crops of their samples and depend only on the seed and the step."""
 
 import os
 import threading
@@ -15,11 +15,11 @@ from keras_parts.data.crops import CropSettings, crop, mask_box, object_crop, pa
 from keras_parts.data.prefetch import computed_ahead, loader_threads
 from keras_parts.errors import ConfigError, DataError
 
-STILL = CropSettings(jitter=0.0)
+NO_JITTER = CropSettings(jitter=0.0)
 
 
 class Blocks(Dataset):
-    """Noise with a brighter block, whose position and colour identify the sample."""
+    """Noise with a brighter block; both differ for each sample."""
 
     def __init__(self, count=7, masks=True):
         self.info = DatasetInfo("blocks")
@@ -81,8 +81,8 @@ def test_schema_of_a_batch():
     assert set(np.unique(batch["foreground"])) == {0, 1}
 
 
-@pytest.mark.parametrize("crops", [CropSettings(), STILL, CropSettings(erode=1)])
-def test_a_batch_depends_on_seed_and_step_alone(crops):
+@pytest.mark.parametrize("crops", [CropSettings(), NO_JITTER, CropSettings(erode=1)])
+def test_a_batch_depends_only_on_seed_and_step(crops):
     one = _batches(crops=crops)
     expected = [one.batch(step) for step in range(6)]
     other = _batches(crops=crops, cache_bytes=0)
@@ -93,7 +93,7 @@ def test_a_batch_depends_on_seed_and_step_alone(crops):
 
 
 @pytest.mark.parametrize(("count", "size"), [(7, 3), (6, 3), (2, 5), (1, 4), (5, 5)])
-def test_epochs_are_permutations_and_batches_run_across_them(count, size):
+def test_epochs_are_permutations_and_may_share_a_batch(count, size):
     batches = _batches(Blocks(count), batch_size=size)
     draws = np.concatenate([batches.draw(step)[0] for step in range(12)])
     assert len(draws) == 12 * size and batches.steps_per_epoch == count / size
@@ -105,16 +105,16 @@ def test_epochs_are_permutations_and_batches_run_across_them(count, size):
     assert batches.batch(2)["image"].shape[0] == size
 
 
-def test_mirror():
+def test_the_share_of_mirrored_crops():
     for probability, least, most in ((0.0, 0, 0), (1.0, 1, 1), (0.5, 0.4, 0.6), (0.2, 0.1, 0.3)):
         batches = _batches(crops=CropSettings(mirror=probability), batch_size=100)
         share = np.mean([batches.draw(step)[1].mean() for step in range(5)])
         assert least <= share <= most
 
 
-def test_still_crops_are_the_padded_square_or_its_mirror_image():
+def test_crops_without_jitter_are_the_padded_square_or_its_mirror_image():
     dataset = Blocks()
-    batches = _batches(dataset, STILL, batch_size=7)
+    batches = _batches(dataset, NO_JITTER, batch_size=7)
     batch, (indices, mirrored) = batches.batch(1), batches.draw(1)
     assert 0 < mirrored.sum() < 7
     for row, (index, flipped) in enumerate(zip(indices, mirrored, strict=True)):
@@ -129,16 +129,16 @@ def test_still_crops_are_the_padded_square_or_its_mirror_image():
         )
 
 
-def test_jitter_moves_the_crop_a_little_and_anew_each_time():
+def test_jitter_moves_every_crop_slightly_and_differently():
     batches = _batches(Blocks(1), CropSettings(jitter=0.05, mirror=0.0), batch_size=20)
     images = batches.batch(0)["image"]
-    still = _batches(Blocks(1), CropSettings(jitter=0.0, mirror=0.0), batch_size=1)
+    plain = _batches(Blocks(1), CropSettings(jitter=0.0, mirror=0.0), batch_size=1)
     assert len(np.unique(images.reshape(20, -1), axis=0)) == 20
-    difference = abs(batches.batch(0)["foreground"] - still.batch(0)["foreground"]).mean()
+    difference = abs(batches.batch(0)["foreground"] - plain.batch(0)["foreground"]).mean()
     assert 0 < difference < 0.2
 
 
-def test_objects_without_a_box_are_the_whole_image():
+def test_without_a_box_the_crop_is_the_whole_image():
     sample = Sample("a", Blocks()[0].image)
     whole = object_crop(sample, CropSettings(padding=0.0), 25)
     np.testing.assert_array_equal(
@@ -146,9 +146,9 @@ def test_objects_without_a_box_are_the_whole_image():
     )
 
 
-def test_erosion_takes_pixels_off_the_border_but_never_all():
+def test_erosion_removes_the_border_but_never_the_whole_mask():
     sample = Blocks()[0]
-    plain = object_crop(sample, STILL, 65).foreground
+    plain = object_crop(sample, NO_JITTER, 65).foreground
     eroded = object_crop(sample, CropSettings(jitter=0.0, erode=2), 65).foreground
     padded = np.pad(plain, 2, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))
@@ -157,17 +157,17 @@ def test_erosion_takes_pixels_off_the_border_but_never_all():
     np.testing.assert_array_equal(huge, plain)
 
 
-@pytest.mark.parametrize("start", [0, 4])
-def test_iterating_gives_the_same_batches_and_stops_its_threads(start):
+@pytest.mark.parametrize("first_step", [0, 4])
+def test_iterate_gives_the_same_batches_and_stops_its_threads(first_step):
     batches = _batches()
-    with closing(batches.iterate(start)) as running:
-        for step, batch in enumerate(islice(running, 5), start):
+    with closing(batches.iterate(first_step)) as running:
+        for step, batch in enumerate(islice(running, 5), first_step):
             _assert_equal(batch, batches.batch(step))
         assert _data_threads()
     assert not _data_threads()
 
 
-def test_the_number_of_threads_changes_no_batch():
+def test_batches_do_not_depend_on_the_number_of_threads():
     streams = [_batches(workers=number).iterate(2) for number in (1, 2, 7)]
     with ExitStack() as stack:
         running = [stack.enter_context(closing(stream)) for stream in streams]
@@ -177,15 +177,15 @@ def test_the_number_of_threads_changes_no_batch():
 
 
 @pytest.mark.parametrize(("processors", "threads"), [(1, 2), (2, 2), (5, 5), (64, 8)])
-def test_threads_follow_the_processors_of_this_process(processors, threads, monkeypatch):
+def test_the_number_of_threads_depends_on_the_processors(processors, threads, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(processors), raising=False)
     assert loader_threads() == threads
     assert _batches()._workers == threads
     assert _batches(workers=3)._workers == 3
 
 
-@pytest.mark.parametrize("crops", [STILL, CropSettings()])
-def test_hosts_read_their_rows_of_the_same_batch(crops):
+@pytest.mark.parametrize("crops", [NO_JITTER, CropSettings()])
+def test_hosts_read_different_rows_of_the_same_batch(crops):
     batches = Batches(Blocks(), crops, batch_size=4, image_size=8, seed=1)
     whole = batches.batch(5)
     with closing(batches.iterate(5, slice(2, 4))) as rows:
@@ -195,7 +195,7 @@ def test_hosts_read_their_rows_of_the_same_batch(crops):
         np.testing.assert_array_equal(array, whole[name][2:])
 
 
-def test_errors_of_threads_are_raised_at_their_batch():
+def test_an_error_in_a_thread_is_raised_at_its_batch():
     batches = _batches(Broken(7), batch_size=1, workers=3)
     bad = next(step for step in range(7) if batches.draw(step)[0] == 3)
     running = batches.iterate()
@@ -205,15 +205,15 @@ def test_errors_of_threads_are_raised_at_their_batch():
     assert not _data_threads()
 
 
-@pytest.mark.parametrize("crops", [CropSettings(), STILL])
-def test_memory_holds_what_fits(crops):
+@pytest.mark.parametrize("crops", [CropSettings(), NO_JITTER])
+def test_samples_are_cached_up_to_cache_bytes(crops):
     dataset = Blocks(4)
     batches = _batches(dataset, crops, batch_size=4)
     for step in range(3):
         batches.batch(step)
     assert set(dataset.reads.values()) == {1}
 
-    one = 33 * 33 * 4 if crops is STILL else 40 * 50 * 4
+    one = 33 * 33 * 4 if crops is NO_JITTER else 40 * 50 * 4
     dataset = Blocks(4)
     batches = _batches(dataset, crops, batch_size=4, cache_bytes=2 * one)
     for step in range(3):
@@ -227,24 +227,24 @@ def test_memory_holds_what_fits(crops):
 
 
 def test_batches_do_not_share_memory_with_the_cache():
-    batches = _batches(crops=STILL)
+    batches = _batches(crops=NO_JITTER)
     first = batches.batch(0)
     kept = {name: array.copy() for name, array in first.items()}
     first["image"][:] = 7
     _assert_equal(batches.batch(0), kept)
 
 
-def test_results_come_in_order_and_no_further_ahead_than_asked():
-    asked = []
+def test_results_are_in_order_and_at_most_ahead_are_in_advance():
+    started = []
 
     def arguments():
         for number in range(100):
-            asked.append(number)
+            started.append(number)
             yield number
 
     results = computed_ahead(lambda number: number**2, arguments(), workers=3, ahead=4)
     assert list(islice(results, 10)) == [number**2 for number in range(10)]
-    assert len(asked) == 10 + 4
+    assert len(started) == 10 + 4
     assert list(results) == [number**2 for number in range(10, 100)]
 
 
@@ -254,17 +254,17 @@ def test_training_needs_masks():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"image_size": 0}, "image_size"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"workers": 0}, "workers"),
-        ({"dataset": Blocks(0)}, "samples of the data set"),
+        ({"dataset": Blocks(0)}, "the number of samples must be at least 1, not 0"),
     ],
 )
-def test_settings_out_of_range(options, words):
-    with pytest.raises(ConfigError, match=words):
+def test_settings_out_of_range(options, message):
+    with pytest.raises(ConfigError, match=message):
         _batches(**options)
 
 

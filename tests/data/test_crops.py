@@ -1,4 +1,4 @@
-"""Whatever a sample holds follows a crop and a mirror, to a fraction of a pixel."""
+"""Crops and mirror images transform all fields of a sample alike, to a fraction of a pixel."""
 
 from dataclasses import replace
 
@@ -87,12 +87,12 @@ def test_padding_squaring_and_jittering_a_box():
 
 @pytest.mark.parametrize("box", [[0, 0, 0, 1], [0, 2, 1, 1], [0, 0, np.nan, 1], [0, 0, 1]])
 @pytest.mark.parametrize("change", [square_box, lambda box: pad_box(box, 0.1)])
-def test_boxes_that_are_none(box, change):
-    with pytest.raises(DataError, match="x0 < x1"):
+def test_invalid_boxes(box, change):
+    with pytest.raises(DataError, match="a box must be finite with x0 < x1 and y0 < y1"):
         change(np.array(box, np.float32))
 
 
-def test_settings_that_leave_no_box():
+def test_fractions_and_sizes_that_leave_no_box():
     box = np.array([0, 0, 1, 1], np.float32)
     with pytest.raises(DataError):
         pad_box(box, -0.5)
@@ -102,13 +102,13 @@ def test_settings_that_leave_no_box():
         crop(_dots(4, 4, [(1, 1)]), box, 0)
 
 
-def test_whole_image_at_its_own_size_is_itself(dots):
+def test_a_crop_of_the_whole_image_at_its_size_is_the_image(dots):
     whole = image_box(*dots.size)
     assert_same(crop(dots, whole), dots)
     assert_same(crop(dots, whole, dots.size), dots)
 
 
-def test_a_crop_without_a_size_moves_whole_pixels(dots):
+def test_a_crop_without_a_size_consists_of_whole_pixels(dots):
     part = crop(dots, np.array([9.7, 4.2, 50.4, 35.9], np.float32))
     assert part.size == (31, 41)
     np.testing.assert_array_equal(part.image, dots.image[5:36, 10:51])
@@ -132,8 +132,8 @@ def test_outside_the_image_a_crop_is_white_and_background(dots):
 
 
 @pytest.mark.parametrize("size", [129, (90, 150), 47])
-def test_dots_and_their_keypoints_stay_together(dots, size):
-    """The centre of every drawn dot lies on its keypoint after any resizing."""
+def test_dots_stay_centred_on_their_keypoints(dots, size):
+    """After any resizing, the centre of every dot is its keypoint."""
     result = crop(dots, np.array([3.3, 5.1, 76.6, 55.4], np.float32), size)
     for index, keypoint in enumerate(result.keypoints):
         near = np.where(result.part_labels == index + 1, result.image[..., 0], 0)
@@ -157,8 +157,8 @@ def test_masks_keep_their_area_and_labels_stay_in_the_mask(dots):
 
 @given(boxes, st.integers(1, 70), st.integers(1, 70))
 @settings(deadline=None, max_examples=100)
-def test_points_go_where_the_box_goes(box, height, width):
-    """Relative to the box a point does not move, the box's own corners included."""
+def test_points_keep_their_coordinates_in_the_box(box, height, width):
+    """The coordinates of points relative to the box stay the same, also those of its corners."""
     corners = box.reshape(2, 2)
     sample = replace(
         _dots(60, 80, [(20, 30)]),
@@ -176,7 +176,7 @@ def test_points_go_where_the_box_goes(box, height, width):
 
 @given(boxes, st.integers(1, 70))
 @settings(deadline=None, max_examples=60)
-def test_cropping_and_mirroring_change_places(box, size):
+def test_cropping_and_mirroring_commute(box, size):
     sample = _dots(60, 80, [(20.0, 30.0), (41.5, 22.25), (60.0, 40.0)])
     one = mirror(crop(sample, box, size), INFO)
     flipped_box = replace(sample, box=box, image=sample.image)
@@ -194,7 +194,7 @@ def test_visible_keypoints_of_a_crop_lie_inside(box, size):
     check_sample(replace(result, box=None), INFO)
 
 
-def test_mirror_swaps_left_and_right(dots):
+def test_mirror_exchanges_left_and_right_landmarks(dots):
     dots = replace(dots, visible=np.array([False, True, True]))
     seen = mirror(dots, INFO)
     np.testing.assert_array_equal(seen.image, dots.image[:, ::-1])
@@ -202,24 +202,24 @@ def test_mirror_swaps_left_and_right(dots):
     np.testing.assert_array_equal(seen.visible, [True, False, True])
     np.testing.assert_array_equal(seen.box, mask_box(seen.foreground))
     assert_same(mirror(seen, INFO), dots)
-    unsided = mirror(dots, DatasetInfo("dots", landmarks=INFO.landmarks))
-    np.testing.assert_allclose(unsided.keypoints[0], (59, 30))
+    without_order = mirror(dots, DatasetInfo("dots", landmarks=INFO.landmarks))
+    np.testing.assert_allclose(without_order.keypoints[0], (59, 30))
 
 
-def test_mirror_swaps_the_labels_of_sides(dots):
+def test_mirror_exchanges_left_and_right_labels(dots):
     seen = mirror(dots, replace(INFO, part_names=("left eye", "right eye", "nose")))
     swapped = np.array([0, 2, 1, 3], np.uint8)[dots.part_labels]
     np.testing.assert_array_equal(seen.part_labels, swapped[:, ::-1])
     np.testing.assert_array_equal(mirror(dots, INFO).part_labels, dots.part_labels[:, ::-1])
 
 
-def test_mirror_needs_the_data_sets_landmarks(dots):
+def test_mirror_rejects_another_number_of_landmarks(dots):
     two = replace(dots, keypoints=dots.keypoints[:2], visible=dots.visible[:2])
-    with pytest.raises(DataError, match="2 keypoints, its data set dots 3 landmarks"):
+    with pytest.raises(DataError, match="2 keypoints, but its data set dots has 3 landmarks"):
         mirror(two, INFO)
 
 
-def test_what_is_absent_stays_absent(dots):
+def test_absent_fields_stay_absent(dots):
     bare = Sample("bare", dots.image)
     for result in (crop(bare, image_box(60, 80), 9), mirror(bare, INFO)):
         assert [getattr(result, field) for field in ("foreground", "keypoints", "box")] == [
@@ -227,6 +227,6 @@ def test_what_is_absent_stays_absent(dots):
         ] * 3
 
 
-def test_results_may_be_written_to(dots):
+def test_results_are_writable(dots):
     for result in (crop(dots, image_box(60, 80), 30), mirror(dots, INFO)):
         assert result.image.flags.writeable and result.foreground.flags.writeable

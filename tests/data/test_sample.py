@@ -1,4 +1,4 @@
-"""The schema refuses what does not fit, and partitions of a data set are fixed."""
+"""`Sample` checks its fields; data sets have subsets, fixed splits and fingerprints."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def _fields(**changes):
 
 
 class Colours(Dataset):
-    """One grey pixel a sample, with the given categories."""
+    """Samples of one grey pixel, with the given categories."""
 
     def __init__(self, categories):
         self.info = DatasetInfo("colours")
@@ -36,13 +36,13 @@ class Colours(Dataset):
         return Sample(f"colour {index}", image, category=self._categories[index])
 
 
-def test_a_full_and_a_bare_sample_are_fine():
+def test_samples_with_all_and_without_annotations():
     assert Sample(**_fields()).size == (4, 6)
     assert Sample("a", np.zeros((1, 1, 3), np.uint8)).foreground is None
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"id": ""}, "id must be a non-empty string"),
         ({"id": 7}, "id must be a non-empty string"),
@@ -60,15 +60,15 @@ def test_a_full_and_a_bare_sample_are_fine():
         ({"keypoints": np.zeros((2, 3), np.float32)}, "keypoints must have the shape"),
         ({"keypoints": np.full((2, 2), np.nan, np.float32)}, "keypoints must be finite"),
         ({"visible": np.array([True])}, r"visible must have the shape \(2\)"),
-        ({"box": np.array([0, 0, 0, 3], np.float32)}, "box must be x0 < x1"),
-        ({"box": np.array([0, 0, np.inf, 3], np.float32)}, "box must be x0 < x1"),
+        ({"box": np.array([0, 0, 0, 3], np.float32)}, "box must be finite with x0 < x1"),
+        ({"box": np.array([0, 0, np.inf, 3], np.float32)}, "box must be finite with x0 < x1"),
         ({"category": -1}, "category"),
         ({"category": 1.0}, "category"),
         ({"category": True}, "category"),
     ],
 )
-def test_each_wrong_field_has_its_own_error(changes, words):
-    with pytest.raises(DataError, match=words):
+def test_each_wrong_field_has_its_own_error(changes, message):
+    with pytest.raises(DataError, match=message):
         Sample(**_fields(**changes))
 
 
@@ -78,12 +78,12 @@ def test_errors_name_the_sample():
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 2, 0), (0, 0, 2), (0, 1, 3)])
-def test_the_order_of_mirrored_landmarks_exchanges_pairs(order):
+def test_mirror_order_must_exchange_pairs(order):
     with pytest.raises(ConfigError, match="mirror_order must exchange pairs"):
         DatasetInfo("birds", landmarks=("left", "right", "tail"), mirror_order=order)
 
 
-def test_subsets_choose_and_nest():
+def test_subsets_of_data_sets_and_of_subsets():
     colours = Colours([0, None, 1, 0, 1, 1])
     subset = Subset(colours, [5, 1, 1])
     assert [sample.image[0, 0, 0] for sample in subset] == [5, 1, 1]
@@ -94,13 +94,13 @@ def test_subsets_choose_and_nest():
         Subset(colours, [6])
 
 
-def test_fingerprints_tell_contents_and_order_apart():
+def test_fingerprints_depend_on_content_and_order():
     one, other = Colours([0, 1, 0]), Colours([0, 1, 1])
     assert one.fingerprint() == Colours([0, 1, 0]).fingerprint() != other.fingerprint()
     assert one[1:].fingerprint() not in (one.fingerprint(), one[:2].fingerprint())
 
 
-def test_every_fifth_of_each_category_is_held_out():
+def test_every_fifth_sample_of_a_category_is_held_out():
     categories = [0, 1] * 6 + [2] * 4 + [None] * 10
     fit, validation = hold_out(Colours(categories))
     np.testing.assert_array_equal(validation.indices, [8, 9, 20, 25])
@@ -111,16 +111,16 @@ def test_every_fifth_of_each_category_is_held_out():
         hold_out(Colours([0]), every=1)
 
 
-def test_unknown_names_and_options_are_named():
+def test_errors_name_unknown_data_sets_and_options():
     with pytest.raises(ConfigError, match="'cubs'.*toy, cub, cub_parts, folder"):
         load("cubs", "train")
-    with pytest.raises(ConfigError, match="cub: .*'colour'"):
+    with pytest.raises(ConfigError, match="cub: .*'colour'; the options are data_dir, classes"):
         load("cub", "train", "somewhere", colour="red")
     with pytest.raises(ConfigError, match="folder: .*'data_dir'"):
         load("folder", "train")
 
 
-def test_data_sets_introduce_themselves_in_a_line():
+def test_repr_is_one_line():
     toy = load("toy", "train", count=10)
     assert repr(toy) == "<ToyDataset 'toy', split 'train', 10 samples, licence: Apache-2.0>"
     assert repr(toy[2:5]) == "<Subset 'toy', split 'train', 3 of 10 samples, licence: Apache-2.0>"

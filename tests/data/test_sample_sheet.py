@@ -1,4 +1,4 @@
-"""Samples are drawn with all that is known of them."""
+"""Samples are drawn with all their annotations."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ INFO = DatasetInfo("dots", landmarks=("nose", "ear", "tail"), part_names=("head"
 
 @pytest.fixture
 def sample():
-    """A grey picture with two parts, three keypoints, of which one is hidden, and a box."""
+    """A grey image with two parts, a box and three keypoints, one of them hidden."""
     labels = np.zeros((40, 80), np.uint8)
     labels[10:30, 10:40], labels[10:30, 40:70] = 1, 2
     return Sample(
@@ -34,7 +34,7 @@ def sample():
 
 
 def draw(sample):
-    """(80, 160, 3) int: the picture at twice the size."""
+    """(80, 160, 3) int: the drawing, of twice the size of the image."""
     return np.asarray(draw_sample(sample, INFO, side=160)).astype(int)
 
 
@@ -59,7 +59,7 @@ def test_a_mask_alone_has_the_first_colour(sample):
     assert (bare[55, 30] == GREY).all()
 
 
-def test_keypoints_are_dots_of_their_colour_and_hidden_ones_are_not_drawn(sample):
+def test_visible_keypoints_are_coloured_dots(sample):
     nose, ear, tail = part_palette(3)
     picture = draw(sample)
     assert (picture[31, 41] == nose).all() and (picture[51, 101] == ear).all()
@@ -81,10 +81,10 @@ def test_data_show_draws_masks_and_keypoints(tmp_path):
     assert result.exit_code == 0, result.output
     colours = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3).astype(int)
 
-    def pixels(colour, slack):
-        return (np.abs(colours - colour) <= slack).all(-1).sum()
+    def pixels(colour, tolerance):
+        return (np.abs(colours - colour) <= tolerance).all(-1).sum()
 
     bird, palette = np.array([200, 90, 40]), part_palette(15)
     assert pixels(0.55 * bird + 0.45 * palette[0], 12) > 1000
-    for part in (0, 1, 2, 4):  # each fourth is hidden
+    for part in (0, 1, 2, 4):  # every fourth landmark is hidden
         assert pixels(palette[part], 12) > 4, part

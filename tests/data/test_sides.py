@@ -1,3 +1,5 @@
+"""Left and right in names."""
+
 import pytest
 
 from keras_parts.data.sides import mirrored_order, other_side, without_side
@@ -7,13 +9,13 @@ from keras_parts.data.sides import mirrored_order, other_side, without_side
     "name, other",
     [("left wing", "right wing"), ("right_ear", "left_ear"), ("tail", "tail"), ("left", "right")],
 )
-def test_the_other_side(name, other):
+def test_left_and_right_are_exchanged(name, other):
     assert other_side(name) == other and other_side(other) == name
 
 
-def test_names_without_their_side():
+def test_names_without_left_and_right():
     assert without_side("left front leg") == "front leg" and without_side("left") == "left"
 
 
-def test_mirrored_landmarks_swap_where_both_sides_are_there():
+def test_landmarks_with_both_sides_are_exchanged():
     assert mirrored_order(["left eye", "nose", "right eye", "left ear"]) == (2, 1, 0, 3)
