@@ -233,7 +233,7 @@ class Recipe(Settings):
                 changes[name] = value
             else:
                 raise ConfigError(_unknown(name))
-        changes |= self._shortened(settings, losses)
+        changes |= self._shortened(settings, weights, losses)
         changes |= {"loss_weights": weights, "loss_settings": losses}
         for group, values in inside.items():
             if values:
@@ -241,7 +241,10 @@ class Recipe(Settings):
         return replace(self, **changes)
 
     def _shortened(
-        self, settings: Mapping[str, Any], losses: dict[str, dict[str, Any]]
+        self,
+        settings: Mapping[str, Any],
+        weights: Mapping[str, float],
+        losses: dict[str, dict[str, Any]],
     ) -> dict[str, Any]:
         """Changes that let warm-up and decay of the cluster loss fit into the steps of a short run.
 
@@ -251,12 +254,12 @@ class Recipe(Settings):
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             return {}
         decay = "clusters.decay_steps"
-        if decay not in settings and "loss_settings" not in settings:
+        given = decay in settings or "loss_settings" in settings
+        if weights.get("clusters") and not given:
             maximum = max(1, steps // _DECAY)
             if losses["clusters"]["decay_steps"] > maximum:
                 losses["clusters"]["decay_steps"] = maximum
-                if "clusters" in self.loss_weights:
-                    _LOG.info("%s is %d, because the run has only %d steps", decay, maximum, steps)
+                _LOG.info("%s is %d, because the run has only %d steps", decay, maximum, steps)
         maximum = steps // _WARMUP
         if "warmup_steps" in settings or self.warmup_steps <= maximum:
             return {}

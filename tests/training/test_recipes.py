@@ -178,3 +178,9 @@ def test_a_recipe_with_another_teacher(segmenter_folder):
     assert (found.teacher, found.teacher_weights) == ("segmenter", str(segmenter_folder))
     with pytest.raises(ConfigError, match="has weights already"):
         recipe_for("toy", teacher="zoo:mine", teacher_weights="there")
+
+
+def test_a_short_run_without_the_cluster_loss_keeps_its_settings():
+    """So that run folders of versions that never shortened the decay can be resumed."""
+    assert recipe("toy", steps=40).loss_settings["clusters"]["decay_steps"] == 80
+    assert recipe("default", steps=40).loss_settings["clusters"]["decay_steps"] == 13
