@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from keras_parts import data
-from keras_parts.cli import main
+from tests import documents
 from tests.conftest import shared_folder
 from tests.data import drawn
 
@@ -24,15 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHORT = "--steps 2 --batch-size 2"
 SMALL = " --recipe toy --set image_size=97 --set loss_size=25"
+COMMANDS = [
+    command
+    for block in documents.blocks(ROOT / "README.md")
+    for command in documents.commands(block)
+]
 CUB = "~/datasets/CUB_200_2011"
-
-
-def commands():
-    """The `keras-parts` commands in the README's shell blocks, in order."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    lines = [part.strip() for block in blocks for part in re.split(r"\n|&&", block)]
-    lines = [line.removeprefix(".venv/bin/") for line in lines]
-    return [line for line in lines if line.startswith("keras-parts ")]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +47,6 @@ def desk(tmp_path_factory):
 def run(command, desk):
     """Run a command in this process; the first one of the README in a process of its own."""
     words = shlex.split(command)
-    assert words[0] == "keras-parts"
     if words[1:4] == ["train", "--dataset", "toy"]:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         subprocess.run(
@@ -60,9 +55,8 @@ def run(command, desk):
             env=os.environ | {"PYTHONPATH": path},
             check=True,
         )
-        return
-    result = CliRunner().invoke(main, words[1:])
-    assert result.exit_code == 0, f"{result.stderr[-3000:]} {result.exception!r}"
+    else:
+        documents.run(command)
 
 
 def shortened(command, desk):
@@ -94,7 +88,7 @@ def birds(desk):
     return desk / "CUB_200_2011"
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", COMMANDS)
 def test_command(command, desk, monkeypatch):
     weights = shared_folder("KERAS_PARTS_TEST_WEIGHTS", "weights")
     monkeypatch.setenv("KERAS_PARTS_WEIGHTS", str(weights or desk / "no weights"))
