@@ -109,7 +109,7 @@ def assert_same(folder, expected):
     records, others = RunFolder(folder).metrics(), RunFolder(expected).metrics()
     assert [record["step"] for record in records] == [1, 2, 3, 4]
     for record, other in zip(records, others, strict=True):
-        for name in ("loss", *recipe("toy").weights):
+        for name in ("loss", *recipe("toy").loss_weights):
             assert record[name] == pytest.approx(other[name], rel=1e-5, abs=1e-6), name
     ours, theirs = stored_weights(folder), stored_weights(expected)
     assert ours.keys() == theirs.keys()
