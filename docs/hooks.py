@@ -44,6 +44,10 @@ def on_startup(command, dirty):
     shutil.copytree(ROOT / "keras_parts", SOURCE, ignore=only_code)
     for name in ("zoo", "cli"):
         shutil.copytree(ROOT / name, SOURCE / name, ignore=only_code)
+    for path in SOURCE.rglob("*.py"):
+        # mkdocstrings reads code with `>>>` in sections of this name only.
+        text = re.sub("^( +)Example:$", r"\1Examples:", path.read_text("utf-8"), flags=re.MULTILINE)
+        path.write_text(text, encoding="utf-8")
 
 
 def on_files(files, config):
