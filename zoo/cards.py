@@ -17,13 +17,11 @@ from msgspec import Meta, Struct
 
 from keras_parts import __version__
 from keras_parts.errors import IntegrityError
+from keras_parts.models.saved_config import CONFIG_FILE, WEIGHTS_FILE
 
 FORMAT: Final = 2
 """Format of the cards and indices that this version of the package reads and writes."""
 CARD_FILE = "card.json"
-CONFIG_FILE, WEIGHTS_FILE = "segmenter.json", "segmenter.weights.h5"
-"""The files that `PartSegmenter.save_preset` writes, repeated here so that listing imports no
-Keras."""
 GOLDEN_FILE, PICTURE_FILE = "golden.h5", "picture.png"
 MAX_CARD_BYTES = 2**20
 MAX_FILE_BYTES = 2**33
