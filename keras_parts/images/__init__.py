@@ -1,4 +1,4 @@
-"""Picture files and pixels: decoding, resizing to a network's input, upsampling."""
+"""Image files and pixels: decoding, resizing to a network's input, upsampling."""
 
 import lazy_loader
 

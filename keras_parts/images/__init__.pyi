@@ -1,7 +1,7 @@
 from .decoding import (
     IMAGE_SUFFIXES,
-    Picture,
-    decode_picture,
+    DecodedImage,
+    decode_image,
     has_alpha,
     read_alpha,
     read_image,
@@ -16,11 +16,11 @@ from .upsampling import Patch, UpsampledLogits
 __all__ = [
     "IMAGE_SUFFIXES",
     "Patch",
-    "Picture",
+    "DecodedImage",
     "RESIZE_MODES",
     "ResizeGeometry",
     "UpsampledLogits",
-    "decode_picture",
+    "decode_image",
     "has_alpha",
     "read_alpha",
     "read_image",

@@ -1,8 +1,8 @@
-"""Decoding: from a picture file of any kind to upright RGB, a mask or labels.
+"""Decoding: from an image file of any kind to upright RGB, a mask or labels.
 
-A picture file holds more than pixels: an orientation, transparency, a bit depth. All of it is
-resolved here, so that the rest of the package knows one kind of image, `(height, width, 3)` uint8
-RGB as a viewer would show it on a white page.
+An image file holds an orientation, transparency and a bit depth beside its pixels. They are
+applied here: the rest of the package sees one kind of image, `(height, width, 3)` uint8 RGB, as a
+viewer shows it on a white page.
 """
 
 import io
@@ -25,7 +25,7 @@ IMAGE_SUFFIXES = frozenset(
 Source = str | PathLike[str] | IO[bytes]
 """Path of a file, or a file opened for reading bytes."""
 MAX_PIXELS = 178_956_970
-"""Of an image, by default; Pillow's own limit."""
+"""Default maximum of pixels in an image; Pillow's own limit."""
 
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -40,7 +40,7 @@ _UPRIGHT = {
 
 
 def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The image in a picture file, upright and on white.
+    """Read an image file as RGB, upright and on white.
 
     EXIF orientation is applied, transparent pixels are composited on white, 16-bit values are
     scaled to 8 bits, and the first frame of an animation is taken. Colour profiles are ignored:
@@ -48,13 +48,13 @@ def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
     Args:
         source: path of a file, or a file opened for reading bytes.
-        max_pixels: larger pictures are refused before they are decoded.
+        max_pixels: larger images are refused before they are decoded.
 
     Returns:
         `(height, width, 3)` uint8 RGB.
 
     Raises:
-        DataError: the file is missing, unreadable, no picture, truncated, damaged or too large.
+        DataError: the file is missing, unreadable, not an image, truncated, damaged or too large.
 
     Example:
         >>> from PIL import Image
@@ -64,26 +64,26 @@ def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         >>> image.shape, image[0, 0].tolist()
         ((30, 40, 3), [255, 255, 255])
     """
-    with _decoded(source, max_pixels) as picture:
-        return to_rgb(picture)
+    with _decoded(source, max_pixels) as image:
+        return to_rgb(image)
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A decoded picture file.
+class DecodedImage:
+    """A decoded image file.
 
     Attributes:
-        image: `(height, width, 3)` uint8 RGB, as `read_image` gives.
-        remarks: such as "holds 12 frames: only the first is used".
+        image: `(height, width, 3)` uint8 RGB, as `read_image` returns.
+        remarks: sentences for the user, such as "holds 12 frames: only the first is used".
 
     Example:
         >>> import io
         >>> from PIL import Image
-        >>> from keras_parts.images import decode_picture
+        >>> from keras_parts.images import decode_image
         >>> file = io.BytesIO()
         >>> frames = [Image.new("L", (40, 30), grey) for grey in (0, 99, 200)]
         >>> frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-        >>> decode_picture(file.getvalue(), "moving.gif").remarks
+        >>> decode_image(file.getvalue(), "moving.gif").remarks
         ('holds 3 frames: only the first is used',)
     """
 
@@ -91,13 +91,13 @@ class Picture:
     remarks: tuple[str, ...] = ()
 
 
-def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The image in the bytes of a picture file, as `read_image` gives it, and remarks about it.
+def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Decode the bytes of an image file as `read_image` does, with remarks about the file.
 
     Args:
         content: all bytes of the file.
-        name: of the file, for errors.
-        max_pixels: larger pictures are refused before they are decoded.
+        name: of the file, for error messages.
+        max_pixels: larger images are refused before they are decoded.
 
     Raises:
         DataError: as `read_image`.
@@ -105,19 +105,19 @@ def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> P
     Example:
         >>> import io
         >>> from PIL import Image
-        >>> from keras_parts.images import decode_picture
+        >>> from keras_parts.images import decode_image
         >>> file = io.BytesIO()
         >>> Image.new("L", (40, 30)).save(file, "PNG")
-        >>> decode_picture(file.getvalue(), "grey.png").image.shape
+        >>> decode_image(file.getvalue(), "grey.png").image.shape
         (30, 40, 3)
     """
-    with _decoded(_named(content, name), max_pixels) as picture:
-        remarks = _animation(picture)
-        return Picture(to_rgb(picture), remarks)
+    with _decoded(_named(content, name), max_pixels) as image:
+        remarks = _animation(image)
+        return DecodedImage(to_rgb(image), remarks)
 
 
 def decode_size(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """(height, width) as displayed, from the header in the bytes of a picture file.
+    """(height, width) as displayed, from the header in the bytes of an image file.
 
     Raises:
         DataError: as `read_size`.
@@ -126,11 +126,11 @@ def decode_size(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tupl
 
 
 def read_alpha(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
-    """The opacity of a picture, upright.
+    """The opacity of an image, upright.
 
     Args:
         source: path of a file, or a file opened for reading bytes.
-        max_pixels: larger pictures are refused before they are decoded.
+        max_pixels: larger images are refused before they are decoded.
 
     Returns:
         `(height, width)` uint8, 255 for opaque pixels; None if the file has neither an alpha
@@ -146,30 +146,31 @@ def read_alpha(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray | 
         >>> int(read_alpha("thin.png").max())
         99
     """
-    with _decoded(source, max_pixels) as picture:
-        return _alpha(_upright(picture))
+    with _decoded(source, max_pixels) as image:
+        return _alpha(_upright(image))
 
 
 def read_mask(
     source: Source, threshold: int | None = None, *, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """The foreground mask in a picture file, upright.
+    """The foreground mask in an image file, upright.
 
-    Foreground is: in an indexed picture, every index but 0; in one of one bit, white; in a grey
-    one (or a coloured one, by its brightness), every value above the threshold, which is 127 unless
-    the picture has only the values 0 and 1. Transparent pixels are background.
+    The foreground is every index but 0 of an indexed image, and white in an image of one bit. In
+    grey images it is every value above the threshold; coloured images are converted to grey first.
+    Pixels that are at least half transparent are background, except in indexed images.
 
     Args:
         source: path of a file, or a file opened for reading bytes.
-        threshold: the largest grey value, 0 to 254, that is background.
-        max_pixels: larger pictures are refused before they are decoded.
+        threshold: the largest grey value, 0 to 254, that is background. None takes 127, or 0 where
+            the image has no value above 1.
+        max_pixels: larger images are refused before they are decoded.
 
     Returns:
         `(height, width)` bool.
 
     Raises:
-        DataError: as `read_image`; or, without a threshold, the maximum grey value lies between 2
-            and 127, so that the file seems to hold labels and not a mask of 0 and 255.
+        DataError: as `read_image`; or no threshold is given and the maximum grey value is 2 to 127:
+            the file seems to hold labels instead of a mask of 0 and 255.
 
     Example:
         >>> from PIL import Image
@@ -178,12 +179,12 @@ def read_mask(
         >>> bool(read_mask("mask.png").all())
         True
     """
-    with _decoded(source, max_pixels) as picture:
-        picture = _upright(picture)
-        if picture.mode == "P":
-            return np.array(picture) != 0
-        grey = _brightness(picture)
-        alpha = _alpha(picture)
+    with _decoded(source, max_pixels) as image:
+        image = _upright(image)
+        if image.mode == "P":
+            return np.array(image) != 0
+        grey = _brightness(image)
+        alpha = _alpha(image)
         if alpha is not None:
             grey[alpha <= 127] = 0
         if threshold is None:
@@ -198,17 +199,17 @@ def read_mask(
 
 
 def read_labels(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The labels in a picture file, upright: the indices of a palette, or unscaled grey values.
+    """The labels in an image file, upright: indices of a palette, or grey values as stored.
 
     Args:
         source: path of a file, or a file opened for reading bytes.
-        max_pixels: larger pictures are refused before they are decoded.
+        max_pixels: larger images are refused before they are decoded.
 
     Returns:
         `(height, width)` uint8.
 
     Raises:
-        DataError: as `read_image`; or the picture has colours, or a value above 255.
+        DataError: as `read_image`; or the image has colours, or a value above 255.
 
     Example:
         >>> from PIL import Image
@@ -217,28 +218,28 @@ def read_labels(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         >>> int(read_labels("labels.png").max())
         7
     """
-    with _decoded(source, max_pixels) as picture:
-        picture = _upright(picture)
-        if picture.mode not in ("1", "L", "P") and not picture.mode.startswith("I"):
+    with _decoded(source, max_pixels) as image:
+        image = _upright(image)
+        if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
             raise DataError(
-                f"a picture of mode {picture.mode} holds no labels: save them as an indexed or "
+                f"an image of mode {image.mode} holds no labels: save labels as an indexed or "
                 "grey PNG"
             )
-        labels = np.array(picture)
+        labels = np.array(image)
         if labels.max() > 255:
-            raise DataError(f"the label {labels.max()} is larger than 255")
+            raise DataError(f"the label {labels.max()} is larger than 255, the maximum")
         return labels.astype(np.uint8)
 
 
 def read_size(source: Source, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """(height, width) as displayed, from the header of a picture file.
+    """(height, width) as displayed, from the header of an image file.
 
     Args:
         source: path of a file, or a file opened for reading bytes.
-        max_pixels: larger pictures are refused.
+        max_pixels: larger images are refused.
 
     Raises:
-        DataError: the file is missing, unreadable, no picture or too large; damage behind the
+        DataError: the file is missing, unreadable, not an image or too large. Damage behind the
             header is not noticed.
 
     Example:
@@ -248,19 +249,19 @@ def read_size(source: Source, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int
         >>> read_size("grey.png")
         (30, 40)
     """
-    with _opened(source, max_pixels) as picture:
-        width, height = picture.size
+    with _opened(source, max_pixels) as image:
+        width, height = image.size
         # Pillow swaps the sides of a TIFF itself.
-        is_turned = _orientation(picture) >= 5 and picture.format != "TIFF"
+        is_turned = _orientation(image) >= 5 and image.format != "TIFF"
         return (width, height) if is_turned else (height, width)
 
 
 def has_alpha(source: Source, *, max_pixels: int = MAX_PIXELS) -> bool:
-    """Whether a picture has an alpha channel or a transparent colour, by its header.
+    """Whether the header of an image declares an alpha channel or a transparent colour.
 
     Args:
         source: path of a file, or a file opened for reading bytes.
-        max_pixels: larger pictures are refused.
+        max_pixels: larger images are refused.
 
     Raises:
         DataError: as `read_size`.
@@ -272,11 +273,11 @@ def has_alpha(source: Source, *, max_pixels: int = MAX_PIXELS) -> bool:
         >>> has_alpha("clear.png")
         True
     """
-    with _opened(source, max_pixels) as picture:
-        return picture.has_transparency_data
+    with _opened(source, max_pixels) as image:
+        return image.has_transparency_data
 
 
-def to_rgb(picture: Image.Image) -> np.ndarray:
+def to_rgb(image: Image.Image) -> np.ndarray:
     """`(height, width, 3)` uint8 RGB of a Pillow image, upright and on white like `read_image`.
 
     Raises:
@@ -289,13 +290,13 @@ def to_rgb(picture: Image.Image) -> np.ndarray:
         (30, 40, 3)
     """
     try:
-        picture = _upright(picture)
-        # Pillow copies even where there is nothing to convert.
-        plain = picture if picture.mode == "RGB" else _eight_bit(picture).convert("RGB")
-        rgb, alpha = np.array(plain), _alpha(picture)
+        image = _upright(image)
+        # Without this condition Pillow would copy images that are RGB already.
+        plain = image if image.mode == "RGB" else _eight_bit(image).convert("RGB")
+        rgb, alpha = np.array(plain), _alpha(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(
-            f"image of mode {picture.mode} cannot be converted to RGB: {error}"
+            f"image of mode {image.mode} cannot be converted to RGB: {error}"
         ) from error
     if alpha is None:
         return rgb
@@ -309,110 +310,113 @@ def _named(content: bytes, name: str) -> IO[bytes]:
     return file
 
 
-def _animation(picture: Any) -> tuple[str, ...]:
-    # A camera's MPO holds previews and other views after the picture: it is no animation.
-    if picture.format == "MPO" or not getattr(picture, "is_animated", False):
+def _animation(image: Any) -> tuple[str, ...]:
+    # The further images of a camera's MPO file are previews and other views, no animation.
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
         return ()
-    kind = "pages" if picture.format == "TIFF" else "frames"
-    return (f"holds {picture.n_frames} {kind}: only the first is used",)
+    kind = "pages" if image.format == "TIFF" else "frames"
+    return (f"holds {image.n_frames} {kind}: only the first is used",)
 
 
 def _name(source):
     if isinstance(source, str | PathLike):
         return os.fspath(source)
-    return getattr(source, "name", None) or "the picture"
+    return getattr(source, "name", None) or "unnamed file"
 
 
 def _file(source: Source) -> AbstractContextManager[IO[bytes]]:
-    """The open file; given a path, Pillow would map the file into memory, and then it may turn the
-    picture the wrong way."""
+    """The open file. Pillow maps a file into memory if it gets the path, and may then turn the
+    image the wrong way."""
     return open(source, "rb") if isinstance(source, str | PathLike) else nullcontext(source)
 
 
 @contextmanager
 def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
-    """The picture of a source, not decoded yet; every error is a DataError that names it."""
+    """The image of a source, not decoded yet. Every error becomes a DataError that names the
+    source."""
     name = _name(source)
     try:
-        with _file(source) as file, Image.open(file) as picture:
-            width, height = picture.size
+        with _file(source) as file, Image.open(file) as image:
+            width, height = image.size
             if width * height > max_pixels:
-                raise DataError(
-                    f"{width} x {height} pixels are more than the limit of {max_pixels}"
-                )
-            yield picture
+                raise DataError(f"{width} x {height} pixels exceed the limit of {max_pixels}")
+            yield image
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     except FileNotFoundError:
         raise DataError(f"{name}: there is no such file") from None
     except IsADirectoryError:
-        raise DataError(f"{name}: this is a folder, not a picture file") from None
+        raise DataError(f"{name}: this is a folder, not an image file") from None
     except PermissionError:
         raise DataError(f"{name}: no permission to read this file") from None
     except UnidentifiedImageError:
-        raise DataError(f"{name}: not a picture, or of an unknown format") from None
+        raise DataError(f"{name}: not an image, or of an unknown format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name}: too many pixels: {error}") from None
     except MemoryError:
         raise
     except Exception as error:  # decoders raise errors of any kind on damaged files
-        raise DataError(f"{name}: cut short or damaged: {error}") from error
+        raise DataError(f"{name}: truncated or damaged: {error}") from error
 
 
 @contextmanager
 def _decoded(source: Source, max_pixels: int) -> Iterator[Image.Image]:
-    with _opened(source, max_pixels) as picture:
-        picture.load()
-        yield picture
+    with _opened(source, max_pixels) as image:
+        image.load()
+        yield image
 
 
-def _orientation(picture):
+def _orientation(image):
     try:
-        return int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a picture with damaged EXIF data is still a good picture
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # the pixels may be good although the EXIF data is damaged
         return 1
 
 
-def _upright(picture):
-    picture.load()  # Pillow turns a TIFF here
-    turn = _UPRIGHT.get(_orientation(picture))
-    return picture if turn is None else picture.transpose(turn)
+def _upright(image):
+    image.load()  # Pillow turns a TIFF here
+    turn = _UPRIGHT.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
-def _alpha(picture):
+def _alpha(image):
     """`(height, width)` uint8 opacity, or None."""
-    if picture.mode.startswith("I;16") and "transparency" in picture.info:
-        return np.where(np.array(picture) == picture.info["transparency"], 0, 255).astype(np.uint8)
-    if not picture.has_transparency_data:
+    if image.mode.startswith("I;16") and "transparency" in image.info:
+        return np.where(np.array(image) == image.info["transparency"], 0, 255).astype(np.uint8)
+    if not image.has_transparency_data:
         return None
-    return np.array(picture.convert("RGBA").getchannel("A"))
+    return np.array(image.convert("RGBA").getchannel("A"))
 
 
-def _brightness(picture):
-    """`(height, width)` uint8 of a mask; one of 16 bits may still hold 0 and 1, or 0 and 255."""
-    if picture.mode.startswith("I") and (values := np.array(picture)).max() <= 255:
+def _brightness(image):
+    """`(height, width)` uint8 grey values of a mask. Values up to 255 are not scaled: masks of 16
+    bits may hold 0 and 1, or 0 and 255."""
+    if image.mode.startswith("I") and (values := np.array(image)).max() <= 255:
         return values.clip(0).astype(np.uint8)
-    return np.array(_eight_bit(picture).convert("RGB").convert("L"))
+    return np.array(_eight_bit(image).convert("RGB").convert("L"))
 
 
-def _eight_bit(picture):
-    """The picture with 8-bit values (or one bit); Pillow itself would clip larger values."""
-    if picture.mode.startswith("I"):
+def _eight_bit(image):
+    """The image, scaled to 8 bits if it has more; Pillow itself would clip larger values."""
+    if image.mode.startswith("I"):
         full = 65535
-    elif picture.mode == "F":
-        full = _float_range(picture)
+    elif image.mode == "F":
+        full = _float_range(image)
     else:
-        return picture
-    values = np.array(picture, np.float32)
+        return image
+    values = np.array(image, np.float32)
     return Image.fromarray(np.rint(np.clip(values / full, 0, 1) * 255).astype(np.uint8))
 
 
-def _float_range(picture):
-    """The smallest usual range that holds all values: floating-point files do not define white."""
-    values = np.array(picture)
+def _float_range(image):
+    """The value of white: the smallest of 1, 255 and 65535 that no value exceeds, as floating-point
+    files do not define it."""
+    values = np.array(image)
     if not np.isfinite(values).all():
-        raise DataError("some values are not finite: save the picture with 8 or 16 bits")
+        raise DataError("some values are not finite: save the image with 8 or 16 bits")
     for full in (1, 255, 65535):
         if values.max() <= full:
             return full
-    raise DataError(f"values reach {values.max():g}: save the picture with 8 or 16 bits")
+    raise DataError(
+        f"values reach {values.max():g}, expected at most 65535: save the image with 8 or 16 bits"
+    )

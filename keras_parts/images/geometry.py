@@ -1,10 +1,10 @@
 """How an image of any size is resized to a network's input, and how points map between the two.
 
-Coordinates are x (right) and y (down) in pixels, (0, 0) the centre of the top-left pixel. Images
-are resized as Pillow does it: sides map to sides, so that pixel x of the image lies at
-(x + 0.5) * scale - 0.5. A network's map covers its input in one of two ways: with aligned corners
-(the corner positions of the map lie at the *centres* of the input's corner pixels, as in networks
-for 16 n + 1 pixels) or without (the sides of the map are the sides of the input).
+Coordinates are x (right) and y (down) in pixels; (0, 0) is the centre of the top-left pixel. Images
+are resized as in Pillow: their edges map to the edges of the result, so that pixel x of the image
+lies at (x + 0.5) * scale - 0.5. A network's map covers its input in one of two ways. With aligned
+corners, the corner positions of the map lie at the *centres* of the input's corner pixels, as in
+networks for 16 n + 1 pixels. Without, the edges of the map are the edges of the input.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ from keras_parts.errors import ConfigError
 ResizeMode = Literal["pad", "stretch", "short"]
 RESIZE_MODES: tuple[str, ...] = get_args(ResizeMode)
 STRIDE = 16
-"""The largest output stride of a segmenter: inputs are multiples of it, or multiples plus 1."""
+"""The maximum output stride of a segmenter: a side of its input is a multiple of it, or a multiple
+plus 1."""
 MAX_ASPECT = 4
-"""Longest side of an image, in short sides, that the mode "short" keeps: longer strips are padded,
-or the network's input could have any length."""
+"""The mode "short" pads images whose long side exceeds this many short sides, so that the length of
+the network's input is limited."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class ResizeGeometry:
         original_size: (height, width) of the image in pixels.
         input_size: (height, width) of the network's input.
         resized_size: (height, width) of the resized image.
-        offset: (y, x) of the resized image's top-left pixel in the input; negative where the image
-            is cropped.
+        offset: (y, x) of the resized image's top-left pixel in the input, in pixels; negative where
+            the image is cropped.
 
     Example:
         >>> from keras_parts.images import resize_geometry
@@ -50,26 +51,26 @@ class ResizeGeometry:
     offset: tuple[int, int]
 
     def apply(self, image: np.ndarray, outside: int = 255) -> np.ndarray:
-        """The network's input: the image, resized with antialiasing, with `outside` around it.
+        """The network's input: the image, resized with antialiasing and padded or cropped.
 
         Args:
             image: `(height, width, 3)` or `(height, width)` uint8, of `original_size`.
-            outside: value of the pixels beyond the image, 0 to 255.
+            outside: value of the padding, 0 to 255.
 
         Returns:
-            uint8, `input_size` by the channels of the image.
+            `(input height, input width, 3)` uint8, without the last axis if the image has none.
 
         Raises:
             ConfigError: the image has another size.
         """
         if image.shape[:2] != self.original_size:
             raise ConfigError(
-                f"the image has {image.shape[:2]} pixels, but this geometry is for "
+                f"the image has (height, width) = {image.shape[:2]}, but this geometry is for "
                 f"{self.original_size}"
             )
         height, width = self.resized_size
-        # The width first, then the height: left to itself, Pillow chooses the order by version and
-        # size, and what is rounded in between depends on it.
+        # The width first, then the height: Pillow rounds between the two, and the order that it
+        # would choose depends on its version and on the size.
         resized = Image.fromarray(image)
         for size in ((width, resized.height), (width, height)):
             resized = resized.resize(size, Image.Resampling.BICUBIC)
@@ -94,7 +95,8 @@ class ResizeGeometry:
         return (np.array(pair[::-1], np.float64) for pair in pairs)
 
     def _overlap(self, axis, sign):
-        """Where image and input meet: a slice of the input's pixels (sign 1) or the image's."""
+        """Slice of the input's pixels (sign 1) or of the resized image's (sign -1) that the two
+        share along an axis."""
         length = min(self.resized_size[axis], self.input_size[axis])
         start = max(sign * self.offset[axis], 0)
         return slice(start, start + length)
@@ -105,16 +107,16 @@ def resize_geometry(
 ) -> ResizeGeometry:
     """How an image of `height` x `width` pixels is resized to a network's input.
 
-    Nothing is ever shifted by half a pixel: both sides are padded or cropped by the same number of
-    pixels, so that a mirrored image has the mirrored input.
+    Opposite sides are padded or cropped by the same whole number of pixels, so that a mirrored
+    image has the mirrored input.
 
     Args:
         height, width: size of the image in pixels.
         image_size: side of the network's input in pixels.
         resize_mode: "pad" keeps the aspect ratio and pads to a square; "stretch" makes a square;
             "short" resizes the short side to `image_size` and crops the long one to `image_size`
-            plus a multiple of `STRIDE`. Images longer than `MAX_ASPECT` short sides are padded in
-            the mode "short" too.
+            plus a multiple of `STRIDE`, but pads as "pad" does if the long side exceeds
+            `MAX_ASPECT` short sides.
 
     Raises:
         ConfigError: a size below 1, or an unknown resize mode.
@@ -127,7 +129,10 @@ def resize_geometry(
         (64, 64)
     """
     if min(height, width, image_size) < 1:
-        raise ConfigError(f"sizes must be at least 1 pixel, not {height} x {width} to {image_size}")
+        raise ConfigError(
+            f"an image of {height} x {width} pixels and image_size={image_size}: each must be at "
+            "least 1"
+        )
     if resize_mode not in RESIZE_MODES:
         raise ConfigError(
             f"resize_mode is {resize_mode!r}, expected one of {', '.join(RESIZE_MODES)}"
@@ -146,7 +151,7 @@ def resize_geometry(
 def resize_image(
     image: np.ndarray, image_size: int, resize_mode: str = "pad"
 ) -> tuple[np.ndarray, ResizeGeometry]:
-    """An image as a network's input, and its geometry; see `resize_geometry`.
+    """Resize an image to a network's input, see `resize_geometry`.
 
     Args:
         image: `(height, width, 3)` uint8 RGB.
@@ -154,7 +159,11 @@ def resize_image(
         resize_mode: "pad", "stretch" or "short".
 
     Returns:
-        `(input height, input width, 3)` uint8 RGB, white beyond the image; the `ResizeGeometry`.
+        The input `(input height, input width, 3)` uint8 RGB, with white padding, and its
+        `ResizeGeometry`.
+
+    Raises:
+        ConfigError: as for `resize_geometry`.
 
     Example:
         >>> import numpy as np

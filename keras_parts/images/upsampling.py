@@ -1,8 +1,8 @@
 """A network's coarse logits at the pixels of an image, upsampled a few rows at a time.
 
-Bilinear upsampling is a product with one sparse matrix per axis. The logits of a photograph at its
-full resolution may take gigabytes; what is made of them is much smaller and needs only a few rows
-at a time.
+Bilinear upsampling is a product with one sparse matrix per axis. The logits of all pixels of a
+photograph may take gigabytes; labels and scores are much smaller and need only a few rows at a
+time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,24 +16,25 @@ from keras_parts.images.geometry import ResizeGeometry
 from keras_parts.ops.interpolation import linear_weights
 
 _MARGIN = 1e-3
-"""Logits of the background that exceed those of the parts by this much still do after rounding."""
+"""By how much the background's logit must exceed the parts', so that rounding cannot change the
+order."""
 _SMALL_PRODUCT = 2**18
-"""Multiplications of a product that OpenBLAS computes in one thread: on a busy machine, small
-products wait for other threads longer than they compute."""
+"""Maximum of multiplications in a matrix product, for which OpenBLAS uses one thread: on a busy
+machine, small products wait for its other threads longer than they compute."""
 _BAND = 32
-"""Rows that are upsampled at a time where all of them are wanted: they stay in the cache."""
+"""Number of rows that are upsampled at a time for a whole image: so few stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """Logits of a rectangle of an image, and how they spread over its pixels.
+    """Logits of a rectangle of an image, with the weights that interpolate them at its pixels.
 
     Attributes:
         logits: `(1 + parts, h, w)` float32, the network's output.
         top, left: first row and column of the rectangle in the image.
-        rows: `(height, h)` float32, columns: `(width, w)` float32: weight of each position of the
-            network's map at each row and column of the rectangle. Over all patches, the weights of
-            a pixel sum to 1.
+        rows, columns: `(height, h)` and `(width, w)` float32, weights of the map's positions at
+            each row and each column of the rectangle. The weights of a pixel sum to 1 over all
+            patches of an image.
 
     Example:
         >>> import numpy as np
@@ -61,14 +62,16 @@ class Patch:
         left: int = 0,
         fade: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> "Patch":
-        """The patch of the network's output for `geometry.apply(rectangle)`.
+        """The patch for the network's output on the input `geometry.apply(rectangle)`.
 
         Args:
             logits: `(h, w, 1 + parts)` float32.
             geometry: of the rectangle in the network's input.
-            aligned_corners: how the map covers the input, see `keras_parts.images.geometry`.
+            aligned_corners: whether the map covers the input with aligned corners, see
+                `keras_parts.images.geometry`.
             top, left: first row and column of the rectangle in the image.
-            fade: weights of the rectangle's rows and of its columns; None for ones.
+            fade: weights `(height,)` of the rectangle's rows and `(width,)` of its columns, for
+                patches that overlap; None for ones.
         """
         rows, columns = (
             _weights(geometry, axis, logits.shape[axis], aligned_corners) for axis in (0, 1)
@@ -80,34 +83,34 @@ class Patch:
 
     @cached_property
     def _object_spans(self):
-        """`(h, 2)` int: for each row of the map, the columns (first, last + 1) of the rectangle
-        that are influenced by positions where the background does not exceed all parts together;
-        (width, 0) where there are none."""
+        """`(h, 2)` int: for each row of the map, the rectangle's columns (first, last + 1) that
+        depend on positions where the background does not exceed all parts together; (width, 0)
+        for a row without such positions."""
         parts = np.logaddexp.reduce(self.logits[1:], axis=0)
         on_object = ~(self.logits[0] > parts + _MARGIN)
-        width, influenced = len(self.columns), self.columns > 0
-        first = np.where(influenced.any(axis=0), influenced.argmax(axis=0), width)
-        last = np.where(influenced.any(axis=0), width - influenced[::-1].argmax(axis=0), 0)
+        width, depends = len(self.columns), self.columns > 0
+        first = np.where(depends.any(axis=0), depends.argmax(axis=0), width)
+        last = np.where(depends.any(axis=0), width - depends[::-1].argmax(axis=0), 0)
         left = np.where(on_object, first, width).min(axis=1)
         return np.stack([left, np.where(on_object, last, 0).max(axis=1)], axis=1)
 
     def object_columns(self, first: int, last: int) -> tuple[int, int]:
-        """Columns (left, right) of the rectangle outside of which its rows `first` to `last` are
-        background; right is not above left if all of them are."""
-        # Rows of the map follow rows of the image in order: none in between is left out.
+        """Columns (left, right) of the rectangle outside of which its rows `first` to `last - 1`
+        are background; left is at least right if all columns are."""
+        # The rows of the map that the first and the last row depend on enclose those of the others.
         top, bottom = self.rows[first].argmax(), self.rows[last - 1].argmax()
         spans = self._object_spans[max(0, top - 1) : bottom + 2]
         return int(spans[:, 0].min()), int(spans[:, 1].max())
 
 
 class UpsampledLogits:
-    """Logits at the pixels of an image, as an array that is computed a few rows at a time.
+    """Logits at the pixels of an image, computed a few rows at a time.
 
-    `numpy.asarray` of it computes all of them: `(height, width, 1 + parts)` float32.
+    `numpy.asarray` computes all of them: `(height, width, 1 + parts)` float32.
 
     Args:
         size: (height, width) of the image in pixels.
-        patches: list of `Patch` that cover it.
+        patches: the `Patch` objects that together cover the image.
 
     Attributes:
         shape: `(height, width, 1 + parts)`.
@@ -132,8 +135,11 @@ class UpsampledLogits:
         return len(self.shape)
 
     def rows(self, start: int, stop: int, left: int = 0, right: int | None = None) -> np.ndarray:
-        """Rows `start` to `stop` of the image, columns `left` to `right`:
-        `(1 + parts, rows, columns)` float32."""
+        """Logits of rows `start` to `stop - 1` and columns `left` to `right - 1`.
+
+        Returns:
+            `(1 + parts, rows, columns)` float32, up to the last column if `right` is None.
+        """
         _, width, channels = self.shape
         total: np.ndarray | None = None
         shape = (channels, stop - start, (width if right is None else right) - left)
@@ -142,7 +148,7 @@ class UpsampledLogits:
             end = min(left + shape[2] - patch.left, len(patch.columns))
             if begin >= end:
                 continue
-            part = _spread(patch.logits, patch.rows[first:last], patch.columns[begin:end])
+            part = _interpolated(patch.logits, patch.rows[first:last], patch.columns[begin:end])
             if part.shape == shape:
                 total = part if total is None else total + part
                 continue
@@ -153,10 +159,10 @@ class UpsampledLogits:
         return np.zeros(shape, np.float32) if total is None else total
 
     def object_columns(self, start: int, stop: int) -> tuple[int, int]:
-        """Columns (left, right) outside of which rows `start` to `stop` are background for certain.
+        """Columns (left, right) outside of which rows `start` to `stop - 1` are background.
 
-        The logits of a pixel are a mean of the logits of some positions. Where the background
-        exceeds the parts together at each of these positions, it does so in their mean, as the
+        The logits of a pixel are a weighted mean of the logits at some positions. If the background
+        exceeds all parts together at each of these positions, it also does in the mean, as the
         logarithm of a sum of exponentials is convex.
         """
         found = [
@@ -168,8 +174,8 @@ class UpsampledLogits:
         return min(left for left, _ in found), max(right for _, right in found)
 
     def _patches_in(self, start: int, stop: int) -> Iterator[tuple[Patch, int, int]]:
-        """(patch, first, last + 1 of its rows) of the patches that overlap rows `start` to
-        `stop`."""
+        """The patches that overlap rows `start` to `stop - 1`: (patch, first, last + 1 of its own
+        rows)."""
         for patch in self._patches:
             first, last = max(start - patch.top, 0), min(stop - patch.top, len(patch.rows))
             if first < last:
@@ -183,25 +189,24 @@ class UpsampledLogits:
         return result
 
 
-def _spread(logits: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Logits `(channels, h, w)` at rows and columns with these weights:
+def _interpolated(logits: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Logits `(channels, h, w)`, interpolated with weights `(rows, h)` and `(columns, w)`:
     `(channels, rows, columns)`."""
-    narrow = rows @ logits
+    tall = rows @ logits
     step = max(1, _SMALL_PRODUCT // columns.size)
     if len(rows) <= step:
-        return narrow @ columns.T
+        return tall @ columns.T
     result = np.empty((len(logits), len(rows), len(columns)), np.float32)
     for start in range(0, len(rows), step):
         band = slice(start, start + step)
-        np.matmul(narrow[:, band], columns.T, out=result[:, band])
+        np.matmul(tall[:, band], columns.T, out=result[:, band])
     return result
 
 
 @lru_cache(maxsize=16)  # many images have the same size
 def _weights(geometry, axis, count, aligned_corners):
-    """`(pixels, count)` float32: weights of linear interpolation between the `count` positions of a
-    map along an axis, at the pixels of an image. Pixels that were cropped take the nearest
-    position."""
+    """`(pixels, count)` float32: along an axis, weights of the `count` positions of a map at the
+    pixels of an image, by linear interpolation. Cropped pixels take the nearest position."""
     pixels = np.arange(geometry.original_size[axis])
     points = np.stack([pixels, pixels], axis=-1)
     positions, length = geometry.to_input(points)[:, 1 - axis], geometry.input_size[axis]

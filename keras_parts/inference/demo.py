@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from keras_parts.errors import ConfigError, KerasPartsError
-from keras_parts.images.decoding import decode_picture
+from keras_parts.images.decoding import decode_image
 from keras_parts.results.palette import part_legend
 from keras_parts.results.parts import Parts, numbered_names
 
@@ -54,7 +54,7 @@ def create_page(segmenter: Segmenter, name: str = "") -> Any:
         if path is None:
             return None, []
         try:
-            picture = decode_picture(Path(path).read_bytes(), Path(path).name)
+            picture = decode_image(Path(path).read_bytes(), Path(path).name)
         except KerasPartsError as error:
             raise gradio.Error(str(error)) from error
         for remark in picture.remarks:

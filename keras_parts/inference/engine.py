@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
-from keras_parts.images.decoding import MAX_PIXELS, decode_picture, decode_size
+from keras_parts.images.decoding import MAX_PIXELS, decode_image, decode_size
 from keras_parts.inference.done_log import Failure, Outcome
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output, OutputError
@@ -169,7 +169,7 @@ class Engine:
             sha256 = hashlib.sha256(content).hexdigest()
             pixels = math.prod(decode_size(content, file.path, self.max_pixels))
             with self._budget.reserve(pixels):
-                picture = decode_picture(content, file.path, self.max_pixels)
+                picture = decode_image(content, file.path, self.max_pixels)
                 prepared = self.predictor.prepare(picture.image)
         except (KerasPartsError, OSError, MemoryError) as error:
             return _failed(file, version, sha256, "read", error)
@@ -267,7 +267,7 @@ class Engine:
                 if hashlib.sha256(content).hexdigest() != item.sha256:
                     path = item.file.path
                     raise DataError(f"{path}: changed while it was segmented", path=path)
-                yield decode_picture(content, item.file.path, self.max_pixels).image
+                yield decode_image(content, item.file.path, self.max_pixels).image
             else:
                 yield item.image
 

@@ -50,7 +50,7 @@ def test_check_lists_problems_and_tells_by_its_exit_code(tmp_path):
     (root / "photos" / "0005.jpg").unlink()
     bad = run(*arguments)
     assert bad.exit_code == 3 and "30 samples read, 2 problems." in bad.stdout
-    assert "0004.png: not a picture" in bad.stdout
+    assert "0004.png: not an image" in bad.stdout
     assert "0005.jpg: there is no such file" in bad.stdout
     assert len(json.loads(run(*arguments, "--json").stdout)["problems"]) == 2
     nothing = run("check", "--dataset", "clothing_co_parsing", "--data-dir", tmp_path / "x", "-q")

@@ -63,7 +63,7 @@ def damage_deepfashion(root):
     )
     table = "DeepFashion_segmentation_query.json: images"
     return {
-        "id_00000000/02_1_front.jpg: cut short or damaged",
+        "id_00000000/02_1_front.jpg: truncated or damaged",
         "id_00000001/02_1_front_segment.png: there is no such file",
         "02_1_front_segment.png have 9 x 9 pixels, the image 32 x 24",
         "id_00000003/02_1_front_segment.png is empty: correct it, or remove it and its image",
@@ -92,7 +92,7 @@ def damage_pascal_part(root):
         "2008_000002.mat: there is no such file",
         "2008_000003.jpg: there is no such file",
         "2008_000004.mat have 32 x 24 pixels, the image 5 x 4",
-        "2008_000005.jpg: cut short or damaged",
+        "2008_000005.jpg: truncated or damaged",
         "2008_000006.mat: object 1 has no mask",
         "horse_val.txt has '2008_000009 7' in line 4",
         "2008_000007#2 is listed twice, in horse_val.txt line 2 and horse_val.txt line 5",
@@ -116,7 +116,7 @@ def damage_celebamask(root):
         "0/00000_skin.png: there is no such file",
         "00001_hat.png has 512 x 500 pixels, expected 512 x 512",
         "x.jpg is not a number, as that of every image is",
-        "3.jpg: cut short or damaged",
+        "3.jpg: truncated or damaged",
         f"{lost} has no image in {root / 'CelebAMask-HQ/CelebA-HQ-img'}: unpack it again",
         "list_eval_partition.txt has 1 columns in line 11, expected 2",
         "list_eval_partition.txt has 001002.jpg twice, in lines 3 and 12",
@@ -148,11 +148,11 @@ def damage_clothing(root):
     (root / "label_list.txt").write_text("0 null\n\n1 hair\n2 skin\n7 dress\n4 hair\n")
     return {
         "0002.png has the label 9, the largest known is 4",
-        "0003.png: a picture of mode RGB holds no labels",
-        "0004.png: not a picture",
+        "0003.png: an image of mode RGB holds no labels",
+        "0004.png: not an image",
         "0005.jpg: there is no such file",
         "labels of 0006 in",
-        "0007.jpg: cut short or damaged",
+        "0007.jpg: truncated or damaged",
         f"the mask of 0008 in {root / 'labels/0008.png'} is empty",
         "label_list.txt has '7 dress' in line 5, expected '3 NAME'",
         "label_list.txt has hair twice, in lines 3 and 6",
@@ -197,7 +197,7 @@ def damage_folder(root):
 
     edit_json(root / "keypoints.json", change)
     return {
-        "0.jpg: cut short or damaged",
+        "0.jpg: truncated or damaged",
         "1.jpg: no mask, expected",
         "2.png: the mask has 4 x 5 pixels, its image 32 x 24",
         "3.png: labels have 4 x 5 pixels, its image 32 x 24",
@@ -315,9 +315,9 @@ def stack_deepfashion(root):
     return {
         "DeepFashion_segmentation_query.json is missing",
         "DeepFashion_segmentation_gallery.json is no JSON with a list of images",
-        "id_00000000/02_1_front.jpg: cut short or damaged",
+        "id_00000000/02_1_front.jpg: truncated or damaged",
         "id_00000000/02_1_front_segment.png have 9 x 9 pixels, the image 32 x 24",
-        "id_00000001/02_1_front.jpg: not a picture",
+        "id_00000001/02_1_front.jpg: not an image",
         "id_00000001/02_1_front_segment.png: there is no such file",
     }
 
@@ -338,7 +338,7 @@ def stack_pascal_part(root):
     return {
         "horse_val.txt is missing",
         "2008_000000.mat: there is no such file",
-        "2008_000000.jpg: cut short or damaged",
+        "2008_000000.jpg: truncated or damaged",
         "2008_000001.mat: a horse has no part 'wing'",
         "2008_000001.mat: the mask of head is (23, 32), that of its horse (24, 32)",
         "2008_000001.mat: object 2 has a mask of shape ()",
@@ -368,9 +368,9 @@ def stack_celebamask(root):
     (folder / "list_eval_partition.txt").write_bytes(b"\xff\xfe")
     (folder / "CelebA-HQ-to-CelebA-mapping.txt").write_text("")
     return {
-        f"{first.name}: not a picture",
+        f"{first.name}: not an image",
         f"{second.name} has 512 x 500 pixels, expected 512 x 512",
-        "2.jpg: cut short or damaged",
+        "2.jpg: truncated or damaged",
         "3.jpg has 178 x 218 pixels, expected a square",
         "list_eval_partition.txt: cannot be read as text",
         "CelebA-HQ-to-CelebA-mapping.txt is empty",
@@ -390,7 +390,7 @@ def stack_clothing(root):
     return {
         "0002.png has the label 9, the largest known is 4",
         "labels of 0002 in",
-        "0002.jpg: cut short or damaged",
+        "0002.jpg: truncated or damaged",
         "0003.jpg has no labels",
     }
 
@@ -408,7 +408,7 @@ def stack_clothing_mat(root):
     return {
         "label_list.mat: there is no such file",
         "0001.mat: not a readable .mat file",
-        "0001.jpg: cut short or damaged",
+        "0001.jpg: truncated or damaged",
         "0002.jpg has no labels",
     }
 
@@ -447,12 +447,12 @@ def stack_folder(root):
 
     edit_json(root / "keypoints.json", change)
     return {
-        "0.jpg: cut short or damaged",
+        "0.jpg: truncated or damaged",
         "0.png: the mask has 4 x 5 pixels, its image 32 x 24",
         "0.jpg: no part label, expected",
         "left_ear of annotation 0, in 0.jpg, is at x=60, y=8, outside the image of 32 x 24",
         "right_ear of annotation 0, in 0.jpg, is at x=20, y=90, outside the image of 32 x 24",
-        "1.jpg: not a picture",
+        "1.jpg: not an image",
         "1.jpg: no mask, expected",
         "2.png has the label 4, but only 1 to 3 have a name",
     }
@@ -465,7 +465,7 @@ def lose_in_folder(root):
     return {
         "keypoints.json: no COCO JSON",
         "masks: no such folder for the masks",
-        "0.jpg: cut short or damaged",
+        "0.jpg: truncated or damaged",
     }
 
 
@@ -479,7 +479,7 @@ def stack_coco(root):
 
     edit_json(root / "objects.json", change)
     return {
-        "2.jpg: cut short or damaged",
+        "2.jpg: truncated or damaged",
         "the segmentation of annotation 12 is damaged",
         "left_ear of annotation 12, in sub/2.jpg, is at x=60, y=7, outside the image of 32 x 24",
         "an annotation has the id [15], expected a number",
@@ -491,7 +491,7 @@ def lose_coco(root):
     cut_short(root / "images/sub/0.jpg")
     return {
         "objects.json: no COCO JSON with images, annotations and categories: annotations is null",
-        "0.jpg: cut short or damaged",
+        "0.jpg: truncated or damaged",
     }
 
 
@@ -510,12 +510,12 @@ def stack_cub(root):
     (root / "train_test_split.txt").unlink()
     (root / "classes.txt").write_bytes(b"\xff")
     return {
-        "bird 0.jpg: cut short or damaged",
+        "bird 0.jpg: truncated or damaged",
         "bird 0.png has 5 x 4 pixels, its image 32 x 24",
         "line 2: beak of 001.Red_Robin/bird 0.jpg is at x=90, y=4, outside the image of 32 x 24",
         "parts/part_locs.txt has 1 columns in line 16, expected 5",
         "parts/part_locs.txt has no line for image 14, part 1",
-        "bird 1.jpg: not a picture",
+        "bird 1.jpg: not an image",
         "bird 1.png: there is no such file",
         "bounding_boxes.txt is empty",
         "train_test_split.txt is missing",
@@ -533,7 +533,7 @@ def lose_cub(root):
         "parts/parts.txt is missing",
         "image_class_labels.txt is empty",
         "has no folder segmentations",
-        "bird 20.jpg: cut short or damaged",
+        "bird 20.jpg: truncated or damaged",
     }
 
 
@@ -642,7 +642,7 @@ def test_damaged_birds(tmp_path):
     path.write_text(path.read_text().replace("\n44 1\n", "\n44 7\n"))
     report = check("cub", data_dir=root, progress=False)
     expected = (
-        "bird 0.jpg: cut short or damaged",
+        "bird 0.jpg: truncated or damaged",
         "bird 1.jpg: there is no such file",
         "bird 2.jpg: there is no such file",
         "bird 10.png: there is no such file",

@@ -1,4 +1,4 @@
-"""Every kind of picture file becomes the image that a viewer shows; every damage has its error."""
+"""Image files of every kind become what a viewer shows; every damage has its own error."""
 
 import io
 import multiprocessing
@@ -22,7 +22,7 @@ from keras_parts.images.decoding import (
 
 
 @pytest.fixture
-def picture():
+def image():
     """(20, 30, 3) uint8 without any symmetry, flat enough that JPEG changes it little."""
     y, x = np.mgrid[:20, :30]
     return np.stack([8 * x, 12 * y, 255 - 4 * x - 6 * y], axis=-1).astype(np.uint8)
@@ -34,35 +34,33 @@ def _saved(image, path, **options):
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "tga", "webp", "gif", "jpg"])
-def test_every_format_gives_its_pixels(picture, tmp_path, suffix):
+def test_every_format_gives_its_pixels(image, tmp_path, suffix):
     options = {"webp": {"lossless": True}, "jpg": {"quality": 98}}.get(suffix, {})
-    found = read_image(_saved(picture, tmp_path / f"a.{suffix}", **options))
+    found = read_image(_saved(image, tmp_path / f"a.{suffix}", **options))
     assert found.dtype == np.uint8 and found.shape == (20, 30, 3)
     tolerance = {"gif": 40, "jpg": 12}.get(suffix, 0)
-    assert abs(found.astype(int) - picture).max() <= tolerance
+    assert abs(found.astype(int) - image).max() <= tolerance
 
 
-def test_an_open_file_is_read_as_a_path_is(picture, tmp_path):
-    path = _saved(picture, tmp_path / "a.png")
+def test_an_open_file_is_read_as_a_path_is(image, tmp_path):
+    path = _saved(image, tmp_path / "a.png")
     with open(path, "rb") as file:
-        np.testing.assert_array_equal(read_image(file), picture)
-    np.testing.assert_array_equal(read_image(str(path)), picture)
+        np.testing.assert_array_equal(read_image(file), image)
+    np.testing.assert_array_equal(read_image(str(path)), image)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
-def test_orientation_is_applied_to_image_mask_alpha_and_size(
-    picture, tmp_path, orientation, suffix
-):
-    stored = {  # how a camera would store the upright picture under each orientation
-        1: picture,
-        2: picture[:, ::-1],
-        3: picture[::-1, ::-1],
-        4: picture[::-1],
-        5: picture.transpose(1, 0, 2),
-        6: picture.transpose(1, 0, 2)[::-1],
-        7: picture.transpose(1, 0, 2)[::-1, ::-1],
-        8: picture.transpose(1, 0, 2)[:, ::-1],
+def test_orientation_is_applied_to_image_mask_alpha_and_size(image, tmp_path, orientation, suffix):
+    stored = {  # how a camera would store the upright image under each orientation
+        1: image,
+        2: image[:, ::-1],
+        3: image[::-1, ::-1],
+        4: image[::-1],
+        5: image.transpose(1, 0, 2),
+        6: image.transpose(1, 0, 2)[::-1],
+        7: image.transpose(1, 0, 2)[::-1, ::-1],
+        8: image.transpose(1, 0, 2)[:, ::-1],
     }[orientation]
     stored = np.ascontiguousarray(stored)
     exif = Image.Exif()
@@ -71,19 +69,19 @@ def test_orientation_is_applied_to_image_mask_alpha_and_size(
     lossless = {"webp": {"lossless": True}, "jpg": {"quality": 98}}.get(suffix, {})
     path = _saved(stored, tmp_path / f"a.{suffix}", exif=exif, **lossless)
     found = read_image(path)
-    assert found.shape == picture.shape and read_size(path) == (20, 30)
-    assert abs(found.astype(int) - picture).max() <= (12 if suffix == "jpg" else 0)
+    assert found.shape == image.shape and read_size(path) == (20, 30)
+    assert abs(found.astype(int) - image).max() <= (12 if suffix == "jpg" else 0)
     assert read_mask(path).shape == (20, 30)
     assert abs(to_rgb(Image.open(path)).astype(int) - found).max() == 0
     if suffix in ("png", "tif"):
         opacity = np.dstack([stored, stored[..., 0]])
-        np.testing.assert_array_equal(read_alpha(_saved(opacity, path, exif=exif)), picture[..., 0])
+        np.testing.assert_array_equal(read_alpha(_saved(opacity, path, exif=exif)), image[..., 0])
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_damaged_exif_does_not_cost_the_picture(picture, tmp_path):
-    path = _saved(picture, tmp_path / "a.png", exif=b"Exif\0\0MM\0*\0\0\xff\xff")
-    np.testing.assert_array_equal(read_image(path), picture)
+def test_an_image_with_damaged_exif_is_read(image, tmp_path):
+    path = _saved(image, tmp_path / "a.png", exif=b"Exif\0\0MM\0*\0\0\xff\xff")
+    np.testing.assert_array_equal(read_image(path), image)
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
@@ -152,39 +150,39 @@ def test_a_transparent_colour_is_white(tmp_path, mode):
     np.testing.assert_array_equal(read_alpha(path) == 0, grey == 20)
 
 
-def test_without_transparency_there_is_no_alpha(picture, tmp_path):
+def test_without_transparency_there_is_no_alpha(image, tmp_path):
     for name in ("a.png", "a.jpg"):
-        path = _saved(picture, tmp_path / name)
+        path = _saved(image, tmp_path / name)
         assert read_alpha(path) is None and not has_alpha(path)
 
 
-def test_cmyk_one_bit_and_other_colour_spaces(picture, tmp_path):
-    path = _saved(Image.fromarray(picture).convert("CMYK"), tmp_path / "a.tif")
-    assert abs(read_image(path).astype(int) - picture).max() <= 1
-    jpeg = _saved(Image.fromarray(picture).convert("CMYK"), tmp_path / "a.jpg", quality=98)
-    assert abs(read_image(jpeg).astype(int) - picture).max() <= 12
-    bits = picture[..., 0] > 100
+def test_cmyk_one_bit_and_other_colour_spaces(image, tmp_path):
+    path = _saved(Image.fromarray(image).convert("CMYK"), tmp_path / "a.tif")
+    assert abs(read_image(path).astype(int) - image).max() <= 1
+    jpeg = _saved(Image.fromarray(image).convert("CMYK"), tmp_path / "a.jpg", quality=98)
+    assert abs(read_image(jpeg).astype(int) - image).max() <= 12
+    bits = image[..., 0] > 100
     np.testing.assert_array_equal(
         read_image(_saved(bits, tmp_path / "b.png")), bits[..., None].repeat(3, -1) * 255
     )
-    hue = Image.fromarray(picture).convert("HSV")
-    assert abs(to_rgb(hue).astype(int) - picture).max() <= 12
+    hue = Image.fromarray(image).convert("HSV")
+    assert abs(to_rgb(hue).astype(int) - image).max() <= 12
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
-def test_first_frame_of_an_animation(picture, tmp_path, suffix):
-    others = [Image.fromarray(255 - picture), Image.fromarray(picture // 2)]
+def test_first_frame_of_an_animation(image, tmp_path, suffix):
+    others = [Image.fromarray(255 - image), Image.fromarray(image // 2)]
     options = {"lossless": True} if suffix == "webp" else {}
     path = tmp_path / f"a.{suffix}"
-    Image.fromarray(picture).save(path, save_all=True, append_images=others, **options)
+    Image.fromarray(image).save(path, save_all=True, append_images=others, **options)
     found = read_image(path)
-    assert abs(found.astype(int) - picture).max() <= (40 if suffix == "gif" else 0)
+    assert abs(found.astype(int) - image).max() <= (40 if suffix == "gif" else 0)
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
-def test_avif(picture, tmp_path):
-    found = read_image(_saved(picture, tmp_path / "a.avif", quality=95))
-    assert abs(found.astype(int) - picture).mean() < 4
+def test_avif(image, tmp_path):
+    found = read_image(_saved(image, tmp_path / "a.avif", quality=95))
+    assert abs(found.astype(int) - image).mean() < 4
 
 
 def test_masks_of_every_kind(tmp_path):
@@ -228,30 +226,30 @@ def _noise(height, width):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
-def _truncated(picture, path):
-    content = _saved(picture, path).read_bytes()
+def _truncated(image, path):
+    content = _saved(image, path).read_bytes()
     path.write_bytes(content[: int(len(content) * 0.6)])
 
 
-def _flipped_bits(picture, path):
-    content = bytearray(_saved(picture, path).read_bytes())
+def _flipped_bits(image, path):
+    content = bytearray(_saved(image, path).read_bytes())
     content[50:60] = bytes(255 - byte for byte in content[50:60])
     path.write_bytes(content)
 
 
 DAMAGES = {
-    "missing": (lambda picture, path: None, "no such file"),
-    "folder": (lambda picture, path: path.mkdir(), "folder"),
-    "empty": (lambda picture, path: path.write_bytes(b""), "not a picture"),
-    "text": (lambda picture, path: path.write_text("a bird\n" * 100), "not a picture"),
-    "truncated": (_truncated, "cut short or damaged"),
-    "flipped bits": (_flipped_bits, "cut short or damaged"),
+    "missing": (lambda image, path: None, "no such file"),
+    "folder": (lambda image, path: path.mkdir(), "folder"),
+    "empty": (lambda image, path: path.write_bytes(b""), "not an image"),
+    "text": (lambda image, path: path.write_text("a bird\n" * 100), "not an image"),
+    "truncated": (_truncated, "truncated or damaged"),
+    "flipped bits": (_flipped_bits, "truncated or damaged"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("read", [read_image, read_mask, read_alpha])
-def test_each_damage_has_its_own_error_with_the_files_name(picture, tmp_path, damage, read):
+def test_each_damage_has_its_own_error_with_the_files_name(image, tmp_path, damage, read):
     path = tmp_path / "bird.png"
     make, words = DAMAGES[damage]
     make(_noise(50, 50), path)
@@ -270,16 +268,16 @@ def test_truncation_is_seen_in_every_format(tmp_path, suffix):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no files that refuse reading")
-def test_no_permission(picture, unprivileged):
-    path = _saved(picture, unprivileged / "a.png")
+def test_no_permission(image, unprivileged):
+    path = _saved(image, unprivileged / "a.png")
     read_image(path)
     path.chmod(0)
     with pytest.raises(DataError, match="no permission"):
         read_image(path)
 
 
-def test_pixel_limits(picture, tmp_path, monkeypatch):
-    path = _saved(picture, tmp_path / "a.png")
+def test_pixel_limits(image, tmp_path, monkeypatch):
+    path = _saved(image, tmp_path / "a.png")
     with pytest.raises(DataError, match=r"a\.png: 30 x 20 pixels .* limit of 599"):
         read_image(path, max_pixels=599)
     assert read_image(path, max_pixels=600).shape == (20, 30, 3)
@@ -289,7 +287,7 @@ def test_pixel_limits(picture, tmp_path, monkeypatch):
 
 
 def test_errors_about_open_files_have_no_path_to_name():
-    with pytest.raises(DataError, match="the picture: not a picture"):
+    with pytest.raises(DataError, match="unnamed file: not an image"):
         read_image(io.BytesIO(b"nothing"))
 
 

@@ -188,7 +188,7 @@ def test_few_pictures_are_in_memory(photos, tmp_path, monkeypatch):
     for index in range(60):
         (photos / f"copy{index}.png").write_bytes((photos / "a.png").read_bytes())
     lock, held, most = threading.Lock(), 0, 0
-    read, write = engine.decode_picture, engine.Engine._write
+    read, write = engine.decode_image, engine.Engine._write
 
     def counted_read(*args):
         nonlocal held, most
@@ -204,7 +204,7 @@ def test_few_pictures_are_in_memory(photos, tmp_path, monkeypatch):
             held -= 1
         return outcome
 
-    monkeypatch.setattr(engine, "decode_picture", counted_read)
+    monkeypatch.setattr(engine, "decode_image", counted_read)
     monkeypatch.setattr(engine.Engine, "_write", counted_write)
     summary = segment(photos, tmp_path / "out", batch_size=4, threads=2)
     assert summary.done == 63 and held == 0
@@ -215,7 +215,7 @@ def test_large_pictures_are_read_again_when_written(photos, tmp_path, monkeypatc
     segment(photos, tmp_path / "small")
     monkeypatch.setattr(engine, "_LARGE_PICTURE", 60 * 80)
     read, kept = [], []
-    decode, original = engine.decode_picture, engine._Item.__init__
+    decode, original = engine.decode_image, engine._Item.__init__
 
     def noted(content, name, limit):
         read.append(name.rpartition("in/")[2])
@@ -225,7 +225,7 @@ def test_large_pictures_are_read_again_when_written(photos, tmp_path, monkeypatc
         original(item, *args)
         kept.append((item.file.relative, item.image is None))
 
-    monkeypatch.setattr(engine, "decode_picture", noted)
+    monkeypatch.setattr(engine, "decode_image", noted)
     monkeypatch.setattr(engine._Item, "__init__", noted_item)
     segment(photos, tmp_path / "large", threads=3)
     assert sorted(read) == ["a.png", "a.png", "b.png", "b.png", "sub/a.png"]
@@ -242,7 +242,7 @@ def test_pixels_processed_at_a_time_are_limited(tmp_path, monkeypatch, budget, m
     monkeypatch.setattr(engine, "_MAX_ACTIVE_PIXELS", budget)
     monkeypatch.setattr(engine, "_LARGE_PICTURE", 1)
     lock, inside, seen = threading.Lock(), 0, []
-    together, decode = threading.Barrier(most, timeout=60), engine.decode_picture
+    together, decode = threading.Barrier(most, timeout=60), engine.decode_image
 
     def counted(*args):
         nonlocal inside
@@ -254,7 +254,7 @@ def test_pixels_processed_at_a_time_are_limited(tmp_path, monkeypatch, budget, m
             inside -= 1
         return decode(*args)
 
-    monkeypatch.setattr(engine, "decode_picture", counted)
+    monkeypatch.setattr(engine, "decode_image", counted)
     summary = segment(folder, tmp_path / "out", formats=["indexed"], threads=4)
     assert summary.done == 12 and max(seen) == most
 

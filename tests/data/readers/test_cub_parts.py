@@ -184,10 +184,10 @@ def test_every_damage_in_a_record_is_told(prepared):
     record["visible"] = np.arange(15) == 1
     with mock.patch.object(dataset, "_records", [record]):
         image, mask, beak = dataset.problems(0)
-        with pytest.raises(DataError, match="^cub_parts: the image of 001.Red_Robin/bird 1: cut"):
+        with pytest.raises(DataError, match="^cub_parts: the image of 001.Red_Robin/bird 1: trunc"):
             dataset[0]
     name = dataset.ids()[0]
-    assert image.startswith(f"cub_parts: the image of {name}: cut short or damaged")
+    assert image.startswith(f"cub_parts: the image of {name}: truncated or damaged")
     assert mask == f"cub_parts: the mask of {name} has 5 x 4 pixels, its image 32 x 24"
     assert beak.startswith(f"cub_parts: beak of {name} is at x=97, y=10.5, outside the image of 32")
 

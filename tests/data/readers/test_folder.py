@@ -187,9 +187,9 @@ DAMAGES = {
     "no mask": (_no_mask, r"bird 2.jpg: no mask, expected .*bird 2.png"),
     "two masks": (_two_masks, r"bird 2.jpg: more than one mask in .*: bird 2.gif, bird 2.png"),
     "small mask": (_small_mask, r"bird 2.png: the mask has 30 x 10 pixels, its image 30 x 20"),
-    "not a mask": (_not_a_mask, r"bird 2.png: not a picture"),
-    "not an image": (_not_an_image, r"bird 2.jpg: not a picture"),
-    "cut short": (_cut_short, r"bird 2.jpg: cut short or damaged"),
+    "not a mask": (_not_a_mask, r"bird 2.png: not an image"),
+    "not an image": (_not_an_image, r"bird 2.jpg: not an image"),
+    "cut short": (_cut_short, r"bird 2.jpg: truncated or damaged"),
     "labels": (_labels, r"bird 2.png: the brightest value of this mask is 9"),
 }
 
@@ -233,7 +233,7 @@ def test_many_problems_are_counted_and_ten_are_shown(tmp_path):
     _draw(tmp_path / "good.png")
     with pytest.raises(DataError, match="13 of 14 images") as raised:
         load("folder", "train", tmp_path)
-    assert str(raised.value).count("not a picture") == 10
+    assert str(raised.value).count("not an image") == 10
     assert "9.png" in str(raised.value) and "and 3 more" in str(raised.value)
     (tmp_path / "good.png").unlink()
     with pytest.raises(DataError, match="no image can be used: 13 of 13"):
