@@ -265,3 +265,13 @@ class TestRecipesOfContributing:
         parts = keras_parts.Parts(np.eye(3, dtype="float32")[[[1, 1, 2], [0, 0, 2]]])
         written = create("areas", suffix=".txt").files(parts, ImageFile("/photos", "a.jpg", "a"))
         assert written == {"areas/a.txt": b"part 1 2\npart 2 2\n"}
+
+
+def test_messages_that_are_explained_exist():
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    folders = ("keras_parts", "zoo", "cli")
+    sources = [path.read_text("utf-8") for one in folders for path in (ROOT / one).rglob("*.py")]
+    messages = re.findall(r'^\| "(.*?)" \|', text, re.MULTILINE)
+    assert messages
+    for message in messages:
+        assert any(message in source for source in sources), message
