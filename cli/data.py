@@ -1,4 +1,4 @@
-"""The command `keras-parts data`, and the options that choose a data set, for other commands."""
+"""The command `keras-parts data`, and the options of other commands that choose a data set."""
 
 import functools
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChosenDataset:
-    """The data set of a command: called with the name of a split, it loads that.
+    """The data set that the options choose; a call with the name of a split loads the split.
 
     Attributes:
-        name: of the data set.
-        settings: the options of its reader.
+        name: name of the data set.
+        settings: options of its reader.
     """
 
     name: str
@@ -31,23 +31,23 @@ class ChosenDataset:
 
 
 def data_options(command):
-    """Add --dataset and the options of its reader; the command takes `data`, a `ChosenDataset`."""
+    """Add --dataset and the options of its reader; the command gets `data`, a `ChosenDataset`."""
 
     @click.option("--dataset", required=True, metavar="NAME", help="See `data list`.")
     @click.option("--data-dir", metavar="DIR", help="Folder of the data set.")
     @click.option(
         "--masks",
         metavar="DIR",
-        help="folder: a folder of masks with the names of the images, 'alpha' for the images' own "
-        "opacity, or a COCO JSON file.",
+        help="With folder: a folder of masks named like the images, 'alpha' for the alpha channel "
+        "of the images, or a COCO JSON file.",
     )
-    @click.option("--skip-bad", is_flag=True, help="folder: leave out images with a problem.")
+    @click.option("--skip-bad", is_flag=True, help="With folder: leave out images with a problem.")
     @click.option(
         "--data-option",
         "data_settings",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Any other option of the data set's reader; the value is JSON, or a word.",
+        help="Another option of the reader, see `data info`; the value is JSON or a word.",
     )
     @functools.wraps(command)
     def run(dataset, data_dir, masks, skip_bad, data_settings, **options):
@@ -58,6 +58,13 @@ def data_options(command):
     return run
 
 
+_RESERVED = {
+    "name": "use --dataset",
+    "data_dir": "use --data-dir",
+    "split": "the command or its --split chooses the split",
+}
+
+
 def _parsed(settings):
     """{name: value} of --data-option."""
     if not settings:
@@ -65,8 +72,9 @@ def _parsed(settings):
     from keras_parts.training.recipes import parse_setting
 
     changes = dict(map(parse_setting, settings))
-    if reserved := {"name", "split", "data_dir"} & set(changes):
-        raise click.UsageError(f"--data-option {reserved.pop()}: it has an option of its own")
+    for name, instead in _RESERVED.items():
+        if name in changes:
+            raise click.UsageError(f"--data-option {name}: {instead}")
     return changes
 
 
@@ -124,8 +132,8 @@ def info(name, quiet):
 def check(data, split, quiet):
     """Read a data set completely and report every problem, with file and line.
 
-    The exit code is 3 if there are problems. Classes that a partial copy lacks are noted, but are
-    no problem.
+    The exit code is 3 if there are problems, 1 if no sample could be read. Classes that a partial
+    copy lacks are noted, but are not problems.
     """
     from keras_parts.cli.group import FAILED, SOME_FAILED
     from keras_parts.data import about
@@ -145,12 +153,19 @@ def check(data, split, quiet):
 
 @data.command("show")
 @data_options
-@click.option("--split", default="train", show_default=True, help="Split of the samples.")
-@click.option("--count", default=16, show_default=True, type=click.IntRange(1), metavar="N")
+@click.option("--split", default="train", show_default=True, help="Split to show.")
+@click.option(
+    "--count",
+    default=16,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Maximum number of samples.",
+)
 @click.option("--output", "-o", required=True, metavar="FILE", help="Image file to write.")
 @output_options
 def show(data, split, count, output, quiet):
-    """Draw samples with their boxes, masks and keypoints."""
+    """Draw samples with their boxes, masks, part labels and keypoints."""
     from keras_parts.data.sample_sheet import sample_sheet
     from keras_parts.results.pictures import save_picture
 
@@ -168,14 +183,15 @@ def show(data, split, count, output, quiet):
 
 @data.command("prepare")
 @click.argument("name")
-@click.option("--data-dir", metavar="DIR", help="The data as downloaded.")
+@click.option("--data-dir", metavar="DIR", help="Folder of the downloaded data.")
 @click.option("--output", "-o", metavar="DIR", help="Folder of the prepared data.")
 @output_options
 def prepare(name, data_dir, output, quiet):
-    """Convert a data set to the form that is read fastest, after downloading it where possible.
+    """Convert a data set to the form that is fastest to read, after downloading it if possible.
 
     cub_parts: download the archives (or take them from --data-dir), verify and pack them.
-    celebamask: make one label map of each face's masks. Other data sets need no preparation.
+    celebamask: convert the masks of each face to one label map. Other data sets need no
+    preparation.
     """
     from keras_parts.cli.group import NOTHING_TO_DO
     from keras_parts.data import about

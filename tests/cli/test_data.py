@@ -1,3 +1,5 @@
+"""The command `keras-parts data`."""
+
 import json
 
 import numpy as np
@@ -41,8 +43,8 @@ def test_info_agrees_with_the_data_set(name, draw, tmp_path):
     assert (described.licence, described.how_to_obtain) == (info.licence, info.how_to_obtain)
 
 
-def test_check_lists_problems_and_tells_by_its_exit_code(tmp_path):
-    root = drawn.clothing_pictures(tmp_path)["data_dir"]
+def test_check_lists_problems_and_sets_the_exit_code(tmp_path):
+    root = drawn.clothing_label_images(tmp_path)["data_dir"]
     arguments = ("check", "--dataset", "clothing_co_parsing", "--data-dir", root, "--quiet")
     good = run(*arguments)
     assert good.exit_code == 0 and "30 samples read, no problem." in good.stdout

@@ -181,7 +181,7 @@ def test_summary_as_json(train):
         (["--set", "steps"], "steps"),
         (["--set", "learning_rate=fast"], "learning_rate"),
         (["--data-option", "nosuch=1"], "nosuch"),
-        (["--data-option", "split=test"], "split: it has an option of its own"),
+        (["--data-option", "split=test"], "--data-option split: the command or its --split"),
         (["--seed", "-1"], "-1"),
         (["--backend", "theano"], "theano"),
         (["--device", "tpu"], "tpu"),

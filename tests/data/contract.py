@@ -1,6 +1,6 @@
-"""What every data set promises: `check_dataset` holds a reader against the schema.
+"""The contract of every data set: `check_dataset` asserts it.
 
-Use it from a test: `check_dataset(load("cub", "train", data_dir))`.
+Call it in a test of a reader: `check_dataset(load("cub", "train", data_dir))`.
 """
 
 import re
@@ -11,18 +11,18 @@ from keras_parts.data import Dataset, DatasetInfo, Sample, Subset
 from keras_parts.data.crops import image_box, mask_box, mirror
 
 
-def check_dataset(dataset: Dataset, samples: int | None = None, box_slack: float = 1.0) -> None:
+def check_dataset(dataset: Dataset, num_samples: int | None = None, box_slack: float = 1.0) -> None:
     """Assert the contract.
 
     Args:
-        dataset: any reader's data set.
-        samples: how many samples to read, spread over the set; None for all.
-        box_slack: how many pixels of a mask may lie outside the sample's box.
+        dataset: the data set to test.
+        num_samples: number of samples to read, evenly spread; None for all.
+        box_slack: distance in pixels by which a mask may exceed the sample's box.
     """
     assert isinstance(dataset, Dataset) and len(dataset) > 0
     _check_info(dataset.info)
     _check_sequence(dataset)
-    count = len(dataset) if samples is None else min(samples, len(dataset))
+    count = len(dataset) if num_samples is None else min(num_samples, len(dataset))
     ids, categories = dataset.ids(), dataset.categories()
     for index in np.linspace(0, len(dataset) - 1, count).astype(int):
         sample = dataset[index]
@@ -35,7 +35,7 @@ def check_dataset(dataset: Dataset, samples: int | None = None, box_slack: float
 
 
 def check_sample(sample: Sample, info: DatasetInfo, box_slack: float = 1.0) -> None:
-    """Assert that one sample agrees with its data set's info and with itself."""
+    """Assert that the fields of a sample agree with each other and with its data set's `info`."""
     height, width = sample.size
     frame = image_box(height, width)
     if sample.keypoints is not None:
@@ -57,30 +57,30 @@ def check_sample(sample: Sample, info: DatasetInfo, box_slack: float = 1.0) -> N
 
 
 def _check_mirror(sample, info):
-    """In a mirror x is width - 1 - x, what was left is right, and a second one undoes it."""
-    seen, last = mirror(sample, info), sample.size[1] - 1
-    np.testing.assert_array_equal(seen.image, sample.image[:, ::-1])
+    """In a mirror image x is width - 1 - x and left is right; mirroring twice changes nothing."""
+    mirrored, last = mirror(sample, info), sample.size[1] - 1
+    np.testing.assert_array_equal(mirrored.image, sample.image[:, ::-1])
     if sample.foreground is not None:
-        np.testing.assert_array_equal(seen.foreground, sample.foreground[:, ::-1])
+        np.testing.assert_array_equal(mirrored.foreground, sample.foreground[:, ::-1])
     if sample.part_labels is not None:
         names = ("background", *info.part_names)
         for label in np.unique(sample.part_labels):
-            there = seen.part_labels == _other_side(names, label)
-            np.testing.assert_array_equal(there, (sample.part_labels == label)[:, ::-1])
+            in_mirror = mirrored.part_labels == _other_side(names, label)
+            np.testing.assert_array_equal(in_mirror, (sample.part_labels == label)[:, ::-1])
     if sample.keypoints is not None:
         order = [_other_side(info.landmarks, index) for index in range(len(info.landmarks))]
         x, y = sample.keypoints.T
-        np.testing.assert_allclose(seen.keypoints[order], np.stack([last - x, y], 1), atol=1e-3)
-        np.testing.assert_array_equal(seen.visible[order], sample.visible)
+        np.testing.assert_allclose(mirrored.keypoints[order], np.stack([last - x, y], 1), atol=1e-3)
+        np.testing.assert_array_equal(mirrored.visible[order], sample.visible)
     if sample.box is not None:
-        np.testing.assert_allclose(seen.box[[2, 0]], last - sample.box[[0, 2]], atol=1e-3)
-        np.testing.assert_array_equal(seen.box[[1, 3]], sample.box[[1, 3]])
-    assert_same(mirror(seen, info), sample)
+        np.testing.assert_allclose(mirrored.box[[2, 0]], last - sample.box[[0, 2]], atol=1e-3)
+        np.testing.assert_array_equal(mirrored.box[[1, 3]], sample.box[[1, 3]])
+    assert_same(mirror(mirrored, info), sample)
 
 
 def _other_side(names, index):
     """The index of the name with left and right exchanged; the same index if there is none."""
-    if index >= len(names):  # labels without names
+    if index >= len(names):  # a label without a name
         return index
     sides = {"left": "right", "right": "left"}
     name = re.sub("left|right", lambda side: sides[side[0]], names[index])

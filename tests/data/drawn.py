@@ -1,4 +1,7 @@
-"""Data sets drawn in their official layouts: a function each, `(root) -> options of load`."""
+"""Small drawn data sets in their official layouts.
+
+Each function draws one below a folder and returns the options of `load` that read it.
+"""
 
 import json
 
@@ -17,12 +20,12 @@ def save(path, array):
 
 
 def photograph(seed, size=SIZE):
-    """(height, width, 3) uint8: a little texture, so that a file cut short is noticed."""
+    """(height, width, 3) uint8: noise, so that a truncated file is noticed."""
     return np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
 
 
 def labels(number, parts, size=SIZE):
-    """(height, width) uint8: three blocks side by side of three labels, on background."""
+    """(height, width) uint8: three adjacent blocks of different labels on background."""
     result = np.zeros(size, np.uint8)
     for block in range(3):
         left = 4 + number % 3 + 8 * block
@@ -31,7 +34,7 @@ def labels(number, parts, size=SIZE):
 
 
 def deepfashion(root):
-    """Six photographs to train, two queries and two of the gallery."""
+    """Six photographs in the train list, two in the query list and two in the gallery list."""
     folder = root / "In-shop" / "Anno" / "segmentation"
     colours = np.array([(0, 0, 0), *COLOURS.values()], np.uint8)
     number = 0
@@ -50,7 +53,7 @@ def deepfashion(root):
 
 
 def pascal_part(root):
-    """Eight images with two horses each, one of them too small, and one with a cow."""
+    """Eight images with one large and one too small horse each, and one image with a cow."""
     voc = root / "VOCdevkit"
     names = [f"2008_{number:06d}" for number in range(9)]
     for number, name in enumerate(names):
@@ -71,14 +74,14 @@ def pascal_part(root):
 
 
 def pascal_list(voc, category, which, rows):
-    """A list of the images of a class."""
+    """Write a list of the images of a class."""
     path = voc / "VOC2010" / "ImageSets" / "Main" / f"{category}_{which}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(rows) + "\n")
 
 
 def pascal_objects(path, *objects):
-    """An annotation of objects, each `(class, mask, [(part name, mask), ...])`."""
+    """Write an annotation file of objects, each `(class, mask, [(part name, mask), ...])`."""
     from scipy.io import savemat
 
     structs = []
@@ -106,7 +109,7 @@ def celebamask(root):
     names = list(FACE_PARTS)
     mapping, partition = ["idx orig_idx orig_file"], []
     for number in range(10):
-        side = 512 if number else 1024  # all have 1024 pixels; this is quicker
+        side = 512 if number else 1024  # officially all have 1024 pixels; fewer are quicker
         save(folder / "CelebA-HQ-img" / f"{number}.jpg", photograph(number, (side, side)))
         face = labels(number, len(names), (512, 512))
         for label in np.unique(face)[1:]:
@@ -129,7 +132,7 @@ def celebamask_label_maps(root):
 
 
 def clothing_co_parsing(root):
-    """Forty photographs in the official layout, thirty with labels at pixels."""
+    """Forty photographs in the official layout, thirty of them with pixel-level labels."""
     from scipy.io import savemat
 
     folder = root / "clothing_co_parsing"
@@ -144,8 +147,8 @@ def clothing_co_parsing(root):
     return {"data_dir": root}
 
 
-def clothing_pictures(root):
-    """Thirty photographs with labels as pictures."""
+def clothing_label_images(root):
+    """Thirty photographs with label images."""
     for number in range(1, 31):
         save(root / "photos" / f"{number:04d}.jpg", photograph(number))
         save(root / "labels" / f"{number:04d}.png", labels(number, 4))
@@ -154,7 +157,7 @@ def clothing_pictures(root):
 
 
 def folder(root):
-    """Ten pictures, with masks, part labels and keypoints."""
+    """Ten images with masks, part labels and keypoints."""
     images = []
     annotations = []
     for number in range(10):
@@ -180,7 +183,7 @@ def folder(root):
 
 
 def coco(root):
-    """Objects of a COCO file: polygons, run lengths, two in one image, and a crowd."""
+    """A COCO file with polygons, run-length codes, two objects in one image, and a crowd."""
     polygon = [[4, 5, 20, 5, 20, 15, 4, 15]]
     counts = [5 * SIZE[0], 3 * SIZE[0], (SIZE[1] - 8) * SIZE[0]]  # three columns of pixels
     run_lengths = {"counts": counts, "size": list(SIZE)}
@@ -211,7 +214,7 @@ BIRD_LANDMARKS = (
     "nape", "right eye", "right leg", "right wing", "tail", "throat",
 )  # fmt: skip
 BIRD_CLASSES = {1: "001.Red_Robin", 2: "002.Blue_Tit", 7: "007.Jay"}
-BIRDS = 24  # eight a class, ids from 11 in steps of 3
+BIRDS = 24  # eight of each class; their ids are 11, 14, 17, ...
 
 
 def bird_id(index):

@@ -1,4 +1,4 @@
-"""Every kind of damage has its own clear error, and `check` lists them all in one pass."""
+"""Each kind of damage has a clear error of its own, and `check` lists all of them at once."""
 
 import importlib.util
 import json
@@ -17,16 +17,16 @@ from keras_parts.errors import ConfigError, DataError
 from tests.data import drawn
 
 needs_coco = pytest.mark.skipif(
-    not importlib.util.find_spec("pycocotools"), reason="COCO's masks take pycocotools"
+    not importlib.util.find_spec("pycocotools"), reason="COCO masks need pycocotools"
 )
 FILE = re.compile(r"[^\s:,]\.(jpg|png|mat|txt|json)\b")
 TABLE = re.compile(r"\.(txt|json)\b(.*)", re.DOTALL)
 VALUE = re.compile(r"\d|'|\.jpg")
-WHOLE = re.compile("is empty|is missing|no such file|cannot be read as text|no JSON|no COCO JSON")
+WHOLE = re.compile("is empty|is missing|no such file|cannot be read as text|not JSON|not COCO JSON")
 
 
 def assert_files_and_lines_are_named(problems, root):
-    """Every problem names a file, and what is wrong inside a table its line or value."""
+    """Every problem names its file, and also the line or value if the file is a table."""
     for problem in problems:
         problem = problem.partition("To obtain the data set")[0]
         assert FILE.search(problem) or f"{root}/" in problem, problem
@@ -115,7 +115,7 @@ def damage_celebamask(root):
     return {
         "0/00000_skin.png: there is no such file",
         "00001_hat.png has 512 x 500 pixels, expected 512 x 512",
-        "x.jpg is not a number, as that of every image is",
+        "x.jpg is not named by a number: remove it",
         "3.jpg: truncated or damaged",
         f"{lost} has no image in {root / 'CelebAMask-HQ/CelebA-HQ-img'}: unpack it again",
         "list_eval_partition.txt has 1 columns in line 11, expected 2",
@@ -147,7 +147,7 @@ def damage_clothing(root):
     drawn.save(root / "labels/0008.png", np.zeros(drawn.SIZE, np.uint8))
     (root / "label_list.txt").write_text("0 null\n\n1 hair\n2 skin\n7 dress\n4 hair\n")
     return {
-        "0002.png has the label 9, the largest known is 4",
+        "0002.png has the label 9, expected 0 to 4",
         "0003.png: an image of mode RGB holds no labels",
         "0004.png: not an image",
         "0005.jpg: there is no such file",
@@ -169,8 +169,8 @@ def damage_clothing_mat(root):
     savemat(labels / "0006.mat", {"groundtruth": np.zeros(drawn.SIZE, np.uint8)})
     return {
         "0001.mat: not a readable .mat file",
-        "0002.mat: it holds other, expected groundtruth",
-        "0003.mat: groundtruth is float64 of shape (24, 32), not a label map",
+        "0002.mat has the variables other, expected groundtruth",
+        "0003.mat: groundtruth is float64 of shape (24, 32), expected a matrix of whole numbers",
         "0004.mat have 4 x 5 pixels, the image 32 x 24",
         "0005.mat: groundtruth is int16",
         f"the mask of 0006 in {labels / '0006.mat'} is empty",
@@ -206,11 +206,11 @@ def damage_folder(root):
         "left_ear of annotation 6, in 6.jpg, is at x=60, y=8, outside the image of 32 x 24",
         'the keypoints of annotation 7 are ["x", 8',
         "two annotations have the id 8",
-        "there is no image nine.jpg, which it lists keypoints of",
+        "keypoints.json has keypoints of nine.jpg, but there is no such image",
         f"{root / 'masks/8.png'}: this mask matches several images: 8.jpg, 8.png",
         f"{root / 'labels/8.png'}: this part label matches several images: 8.jpg, 8.png",
-        f"{root / 'masks/none.png'}: there is no image with the name of this mask",
-        f"{root / 'labels/none.png'}: there is no image with the name of this part label",
+        f"{root / 'masks/none.png'}: no image has the name of this mask",
+        f"{root / 'labels/none.png'}: no image has the name of this part label",
     }
 
 
@@ -232,7 +232,7 @@ def damage_coco(root):
 
     edit_json(root / "objects.json", change)
     return {
-        "there is no image sub/0.jpg, which it lists objects of",
+        "objects.json has objects of sub/0.jpg, but there is no such image",
         "annotation 11: the mask has 31 x 24 pixels, its image 32 x 24",
         "two images have the id 3",
         "an image lacks id, file_name, height or width",
@@ -240,7 +240,7 @@ def damage_coco(root):
         f"the mask of sub/2.jpg#50 in {root / 'objects.json'}, annotation 50 is empty",
         "left_ear of annotation 13, in sub/3.jpg, is at x=60, y=7, outside the image of 32 x 24",
         "the segmentation of annotation 14 is damaged",
-        "annotation 99 is of image 500, which is not listed",
+        "annotation 99 belongs to image 500, which is not listed",
         "two annotations have the id 15",
     }
 
@@ -268,7 +268,7 @@ DAMAGES = {
     "celebamask, label maps": ("celebamask", drawn.celebamask_label_maps, damage_faces),
     "clothing_co_parsing": (
         "clothing_co_parsing",
-        drawn.clothing_pictures,
+        drawn.clothing_label_images,
         damage_clothing,
     ),
     "clothing_co_parsing, .mat": (
@@ -285,15 +285,15 @@ DAMAGES = {
     "layout",
     [pytest.param(one, marks=needs_coco if "COCO" in one else ()) for one in DAMAGES],
 )
-def test_all_damages_in_one_pass(layout, tmp_path):
+def test_one_check_finds_all_damages(layout, tmp_path):
     name, draw, damage = DAMAGES[layout]
     options = draw(tmp_path)
     good = check(name, progress=False, **options)
     assert good.problems == () and good.num_samples == len(load(name, "all", **options))
     expected = damage(tmp_path)
     found = check(name, progress=False, **options).problems
-    for words in expected:
-        assert sum(words in problem for problem in found) == 1, (words, found)
+    for message in expected:
+        assert sum(message in problem for problem in found) == 1, (message, found)
     assert_files_and_lines_are_named(found, tmp_path)
     assert len(found) == len(expected), found
     with pytest.raises(DataError):
@@ -301,7 +301,7 @@ def test_all_damages_in_one_pass(layout, tmp_path):
             assert sample.foreground.any()
 
 
-def stack_deepfashion(root):
+def damage_deepfashion_twice(root):
     folder = root / "In-shop/Anno/segmentation"
     (folder / "DeepFashion_segmentation_query.json").unlink()
     (folder / "DeepFashion_segmentation_gallery.json").write_text('{"images": null}')
@@ -314,7 +314,7 @@ def stack_deepfashion(root):
     (folder / "img_highres/WOMEN/Dresses/id_00000001/02_1_front_segment.png").unlink()
     return {
         "DeepFashion_segmentation_query.json is missing",
-        "DeepFashion_segmentation_gallery.json is no JSON with a list of images",
+        "DeepFashion_segmentation_gallery.json is not JSON with a list of images",
         "id_00000000/02_1_front.jpg: truncated or damaged",
         "id_00000000/02_1_front_segment.png have 9 x 9 pixels, the image 32 x 24",
         "id_00000001/02_1_front.jpg: not an image",
@@ -322,7 +322,7 @@ def stack_deepfashion(root):
     }
 
 
-def stack_pascal_part(root):
+def damage_pascal_part_twice(root):
     voc = root / "VOCdevkit"
     (voc / "VOC2010/ImageSets/Main/horse_val.txt").unlink()
     (voc / "Annotations_Part/2008_000000.mat").unlink()
@@ -340,7 +340,7 @@ def stack_pascal_part(root):
         "2008_000000.mat: there is no such file",
         "2008_000000.jpg: truncated or damaged",
         "2008_000001.mat: a horse has no part 'wing'",
-        "2008_000001.mat: the mask of head is (23, 32), that of its horse (24, 32)",
+        "2008_000001.mat: the mask of head has 32 x 23 pixels, that of its horse 32 x 24",
         "2008_000001.mat: object 2 has a mask of shape ()",
         "2008_000001.mat: object 3 has a mask of shape (32,)",
         "2008_000001.jpg: there is no such file",
@@ -358,7 +358,7 @@ def empty_lists_of_pascal_part(root):
     }
 
 
-def stack_celebamask(root):
+def damage_celebamask_twice(root):
     folder = root / "CelebAMask-HQ"
     first, second, *_ = sorted((folder / "CelebAMask-HQ-mask-anno/0").glob("00002_*.png"))
     first.write_text("nothing")
@@ -383,19 +383,19 @@ def lose_photographs_of_celebamask(root):
     return {f"{root / 'CelebAMask-HQ'} has no images of this split"}
 
 
-def stack_clothing(root):
+def damage_clothing_twice(root):
     drawn.save(root / "labels/0002.png", np.full((5, 4), 9, np.uint8))
     cut_short(root / "photos/0002.jpg")
     (root / "labels/0003.png").unlink()
     return {
-        "0002.png has the label 9, the largest known is 4",
+        "0002.png has the label 9, expected 0 to 4",
         "labels of 0002 in",
         "0002.jpg: truncated or damaged",
         "0003.jpg has no labels",
     }
 
 
-def stack_clothing_mat(root):
+def damage_clothing_mat_twice(root):
     folder = root / "clothing_co_parsing"
     (folder / "label_list.mat").unlink()
     cut_short(folder / "annotations/pixel-level/0001.mat")
@@ -434,7 +434,7 @@ def other_names_of_clothing_mat(root):
     return {"label_list.mat names label 0 'hair', expected 'null'"}
 
 
-def stack_folder(root):
+def damage_folder_twice(root):
     cut_short(root / "images/0.jpg")
     drawn.save(root / "masks/0.png", np.zeros((5, 4), np.uint8))
     (root / "labels/0.png").unlink()
@@ -463,14 +463,14 @@ def lose_in_folder(root):
     (root / "masks").rename(root / "elsewhere")
     cut_short(root / "images/0.jpg")
     return {
-        "keypoints.json: no COCO JSON",
+        "keypoints.json: not COCO JSON",
         "masks: no such folder for the masks",
         "0.jpg: truncated or damaged",
     }
 
 
-def stack_coco(root):
-    cut_short(root / "images/sub/2.jpg")  # the picture of two objects
+def damage_coco_twice(root):
+    cut_short(root / "images/sub/2.jpg")  # the image of two objects
 
     def change(content):
         by_number = {one["id"]: one for one in content["annotations"]}
@@ -490,12 +490,12 @@ def lose_coco(root):
     edit_json(root / "objects.json", lambda content: content.update(annotations=None))
     cut_short(root / "images/sub/0.jpg")
     return {
-        "objects.json: no COCO JSON with images, annotations and categories: annotations is null",
+        "objects.json: not COCO JSON with images, annotations and categories: annotations is null",
         "0.jpg: truncated or damaged",
     }
 
 
-def stack_cub(root):
+def damage_cub_twice(root):
     root = root / "CUB_200_2011"
     drawn.save(root / "images/001.Red_Robin/bird 0.jpg", drawn.photograph(0))
     cut_short(root / "images/001.Red_Robin/bird 0.jpg")  # behind the header
@@ -549,35 +549,40 @@ def lose_images_of_cub(root):
     }
 
 
-STACKED = {
-    "deepfashion": ("deepfashion", drawn.deepfashion, stack_deepfashion),
-    "pascal_part": ("pascal_part", drawn.pascal_part, stack_pascal_part),
+# Several damages of one sample or table; each must be reported.
+SEVERAL_DAMAGES = {
+    "deepfashion": ("deepfashion", drawn.deepfashion, damage_deepfashion_twice),
+    "pascal_part": ("pascal_part", drawn.pascal_part, damage_pascal_part_twice),
     "pascal_part, empty": ("pascal_part", drawn.pascal_part, empty_lists_of_pascal_part),
-    "celebamask": ("celebamask", drawn.celebamask, stack_celebamask),
+    "celebamask": ("celebamask", drawn.celebamask, damage_celebamask_twice),
     "celebamask, photographs lost": (
         "celebamask",
         drawn.celebamask,
         lose_photographs_of_celebamask,
     ),
-    "clothing_co_parsing": ("clothing_co_parsing", drawn.clothing_pictures, stack_clothing),
+    "clothing_co_parsing": (
+        "clothing_co_parsing",
+        drawn.clothing_label_images,
+        damage_clothing_twice,
+    ),
     "clothing_co_parsing, .mat": (
         "clothing_co_parsing",
         drawn.clothing_co_parsing,
-        stack_clothing_mat,
+        damage_clothing_mat_twice,
     ),
     "clothing_co_parsing, names empty": (
         "clothing_co_parsing",
-        drawn.clothing_pictures,
+        drawn.clothing_label_images,
         empty_names_of_clothing,
     ),
     "clothing_co_parsing, names lost": (
         "clothing_co_parsing",
-        drawn.clothing_pictures,
+        drawn.clothing_label_images,
         lose_names_of_clothing,
     ),
     "clothing_co_parsing, other names": (
         "clothing_co_parsing",
-        drawn.clothing_pictures,
+        drawn.clothing_label_images,
         other_names_of_clothing,
     ),
     "clothing_co_parsing, other names, .mat": (
@@ -585,11 +590,11 @@ STACKED = {
         drawn.clothing_co_parsing,
         other_names_of_clothing_mat,
     ),
-    "folder": ("folder", drawn.folder, stack_folder),
+    "folder": ("folder", drawn.folder, damage_folder_twice),
     "folder, lost": ("folder", drawn.folder, lose_in_folder),
-    "folder, COCO": ("folder", drawn.coco, stack_coco),
+    "folder, COCO": ("folder", drawn.coco, damage_coco_twice),
     "folder, COCO lost": ("folder", drawn.coco, lose_coco),
-    "cub": ("cub", drawn.cub, stack_cub),
+    "cub": ("cub", drawn.cub, damage_cub_twice),
     "cub, lost": ("cub", drawn.cub, lose_cub),
     "cub, images lost": ("cub", drawn.cub, lose_images_of_cub),
 }
@@ -597,15 +602,15 @@ STACKED = {
 
 @pytest.mark.parametrize(
     "layout",
-    [pytest.param(one, marks=needs_coco if "COCO" in one else ()) for one in STACKED],
+    [pytest.param(one, marks=needs_coco if "COCO" in one else ()) for one in SEVERAL_DAMAGES],
 )
-def test_a_damage_hides_no_other(layout, tmp_path):
-    name, draw, damage = STACKED[layout]
+def test_one_damage_does_not_hide_another(layout, tmp_path):
+    name, draw, damage = SEVERAL_DAMAGES[layout]
     options = draw(tmp_path)
     expected = damage(tmp_path)
     found = check(name, progress=False, **options).problems
-    for words in expected:
-        assert sum(words in problem for problem in found) == 1, (words, found)
+    for message in expected:
+        assert sum(message in problem for problem in found) == 1, (message, found)
     assert_files_and_lines_are_named(found, tmp_path)
     assert len(found) == len(expected), found
 
@@ -616,8 +621,11 @@ def test_classes_that_a_partial_copy_lacks_are_a_note(tmp_path):
     shutil.rmtree(root / "images/002.Blue_Tit")
     report = check("cub", data_dir=root, progress=False)
     assert report.problems == () and report.num_samples == 16
-    assert len(report.notes) == 1 and "1 of 3 classes: the 8 images that" in report.notes[0]
-    (root / "images/002.Blue_Tit").mkdir()  # a folder whose pictures are lost is damage
+    assert (
+        len(report.notes) == 1
+        and "1 of 3 classes: 8 images of images.txt are left out" in report.notes[0]
+    )
+    (root / "images/002.Blue_Tit").mkdir()  # a folder without its images is damage
     report = check("cub", data_dir=root, progress=False)
     assert len(report.problems) == 8 and report.notes == ()
 
@@ -657,20 +665,20 @@ def test_damaged_birds(tmp_path):
         "images.txt lists image 11 twice, in lines 1 and 25",
         "images.txt lists 001.Red_Robin/bird 0.jpg twice, in lines 1 and 26",
     )
-    for words in expected:
-        assert sum(words in problem for problem in report.problems) == 1, words
+    for message in expected:
+        assert sum(message in problem for problem in report.problems) == 1, message
     assert_files_and_lines_are_named(report.problems, root)
     assert len(report.problems) == len(expected) and report.num_samples == 24
 
 
-def test_nothing_to_read_is_one_problem(tmp_path):
+def test_a_data_set_without_samples_is_one_problem(tmp_path):
     report = check("celebamask", data_dir=tmp_path, progress=False)
     assert report.num_samples == 0 and len(report.problems) == 1
     with pytest.raises(ConfigError, match="nosuch"):
         check("nosuch")
 
 
-def test_a_report_raises_outside_a_collection():
+def test_report_raises_outside_collect_problems():
     with collect_problems() as problems:
         report("one")
         with collect_problems() as inner:

@@ -1,4 +1,4 @@
-"""One contract for all data sets: on drawn files in the official layouts, and on real ones."""
+"""All data sets fulfil one contract, with drawn files in the official layouts and real ones."""
 
 import importlib.util
 
@@ -18,7 +18,7 @@ LAYOUTS = {
     "celebamask": ("celebamask", drawn.celebamask),
     "celebamask, label maps": ("celebamask", drawn.celebamask_label_maps),
     "clothing_co_parsing": ("clothing_co_parsing", drawn.clothing_co_parsing),
-    "clothing_co_parsing, pictures": ("clothing_co_parsing", drawn.clothing_pictures),
+    "clothing_co_parsing, images": ("clothing_co_parsing", drawn.clothing_label_images),
     "folder": ("folder", drawn.folder),
     "folder, COCO": ("folder", drawn.coco),
 }
@@ -28,7 +28,7 @@ LAYOUTS = {
 def layout(request, tmp_path):
     name, draw = LAYOUTS[request.param]
     if "COCO" in request.param and not importlib.util.find_spec("pycocotools"):
-        pytest.skip("COCO's masks take pycocotools")
+        pytest.skip("COCO masks need pycocotools")
     return name, draw(tmp_path)
 
 
@@ -39,11 +39,11 @@ each_layout = pytest.mark.parametrize("layout", LAYOUTS, indirect=True)
 def test_contract(layout):
     name, options = layout
     for split in SPLITS:
-        check_dataset(load(name, split, **options), samples=3)
+        check_dataset(load(name, split, **options), num_samples=3)
 
 
 @each_layout
-def test_splits_are_partitions(layout):
+def test_the_splits_divide_the_data_set(layout):
     name, options = layout
     ids = {split: load(name, split, **options).ids() for split in SPLITS}
     assert sorted(ids["fit"] + ids["validation"]) == sorted(ids["train"])
@@ -52,7 +52,7 @@ def test_splits_are_partitions(layout):
 
 
 @each_layout
-def test_errors_of_every_reader_for_wrong_arguments(layout, tmp_path, monkeypatch):
+def test_wrong_arguments_of_every_reader(layout, tmp_path, monkeypatch):
     name, options = layout
     with pytest.raises(ConfigError, match=f"{name} has the splits train, test"):
         load(name, "val", **options)
@@ -70,7 +70,7 @@ def test_errors_of_every_reader_for_wrong_arguments(layout, tmp_path, monkeypatc
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_contract_on_real_images(test_data, name, split):
     dataset = load(name, split, test_data / name)
-    check_dataset(dataset, samples=10)
+    check_dataset(dataset, num_samples=10)
     seen = set(np.unique(np.concatenate([one.part_labels.ravel() for one in dataset[::10]])))
     assert len(seen) > 12 and 0 in seen
     assert 0.15 < len(load(name, "test", test_data / name)) / 600 < 0.25

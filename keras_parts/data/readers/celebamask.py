@@ -1,8 +1,9 @@
 """CelebAMask-HQ: 30,000 photographs of faces with 18 labelled parts.
 
 Lee, Liu, Wu, Luo: *MaskGAN: Towards Diverse and Interactive Facial Image Manipulation*, CVPR 2020.
-Read in the official layout (`CelebA-HQ-img/`, a mask for each part in `CelebAMask-HQ-mask-anno/`),
-or as label maps (`images/` and `masks/`), which `keras-parts data prepare celebamask` makes of it.
+Read from the official layout (`CelebA-HQ-img/`, a mask for each part in
+`CelebAMask-HQ-mask-anno/`), or from label maps (`images/` and `masks/`), which
+`keras-parts data prepare celebamask` writes.
 """
 
 from os import PathLike
@@ -39,8 +40,8 @@ PARTS = {
     "mouth": "mouth", "u_lip": "upper lip", "l_lip": "lower lip", "hair": "hair", "hat": "hat",
     "ear_r": "earring", "neck_l": "necklace", "neck": "neck", "cloth": "cloth",
 }  # fmt: skip
-"""Name of a part in the files -> readable name, in the order of the labels, from 1. Where masks
-overlap, the later part covers the earlier one."""
+"""Name of a part in the files -> readable name, in the order of the labels, from 1. Later parts
+cover earlier ones where masks overlap."""
 REGIONS = {
     "eyes": ("left eye", "right eye", "left brow", "right brow", "glasses"),
     "ears": ("left ear", "right ear", "earring"),
@@ -72,14 +73,14 @@ class CelebAMask(LabelMaps):
 
 
 class OfficialCelebAMask(LabelMaps):
-    """The official layout; images of 1024 pixels are resized to the 512 pixels of the masks."""
+    """Faces in the official layout; images are resized from 1024 to the masks' 512 pixels."""
 
     def read_image(self, image: LabelledImage) -> tuple[np.ndarray | None, tuple[int, int] | None]:
         pixels, size = super().read_image(image)
         if size is not None and size[0] != size[1]:
             report(
                 f"celebamask: {image.image} has {size[1]} x {size[0]} pixels, expected a square "
-                "like its masks: take the image of CelebA-HQ, not of CelebA"
+                "image, as in CelebA-HQ (not CelebA)"
             )
         if pixels is not None and size != (_MASK_SIDE, _MASK_SIDE):
             pixels = _resized(pixels, _MASK_SIDE, Image.Resampling.BICUBIC)
@@ -100,12 +101,11 @@ def load_celebamask(split: str, data_dir: str | PathLike | None = None) -> Datas
 
     Args:
         split: "train" and "test", "all" (both), or "fit" and "validation", two parts of "train".
-            With `list_eval_partition.txt` of CelebA beside the official layout these are CelebA's
-            own: 24,183 to fit, 2,993 to validate, 2,824 to test. Otherwise an image is in "test"
-            if the CRC-32 of its name without suffix is a multiple of 5, as for a fifth of them,
-            and every fifth of the others, in order, is in "validation".
-        data_dir: the folder; None for CelebAMask-HQ in the folder that the environment variable
-            KERAS_PARTS_DATA names.
+            With `list_eval_partition.txt` of CelebA beside the official layout, these are CelebA's
+            splits: 24,183 images in "fit", 2,993 in "validation", 2,824 in "test". Otherwise an
+            image is in "test" if the CRC-32 of its name without suffix is a multiple of 5 (about a
+            fifth of the images are), and every fifth of the others, in order, is in "validation".
+        data_dir: the folder; None for CelebAMask-HQ in $KERAS_PARTS_DATA.
 
     Returns:
         Samples with image, part_labels (18 parts), foreground (any part) and box.
@@ -144,16 +144,19 @@ def write_label_maps(
 ) -> int:
     """Convert the official layout to label maps, which are smaller and ten times faster to read.
 
-    Existing files are kept, so that an interrupted conversion can be resumed.
+    Existing files are kept, so an interrupted conversion can be resumed.
 
     Args:
-        data_dir: the official layout.
+        data_dir: folder of the official layout.
         output: folder for `images/NAME.jpg` and `masks/NAME.png`.
-        size: side of both in pixels.
+        size: side of the images and label maps in pixels.
         progress: show a progress bar.
 
     Returns:
         Number of images written.
+
+    Raises:
+        DataError: the data set is missing, incomplete or damaged.
     """
     root, output = Path(data_dir), Path(output)
     dataset = OfficialCelebAMask(INFO, _official_images(root), root)
@@ -206,18 +209,18 @@ def _images_with_label_maps(root):
     ]
     if is_collecting():
         masks = {path.stem: path for path in (root / "masks").glob("*.png")}
-        _report_masks_alone(root / "images", masks, {image.id for image in images})
+        _report_masks_without_image(root / "images", masks, {image.id for image in images})
     return images
 
 
 def _official_images(root):
-    """The images with those of their masks that exist: a face need not show every part."""
+    """The images with their existing masks; parts that a face does not show have no mask."""
     if not (root / _IMAGES).is_dir() or not (root / _MASKS).is_dir():
         raise SOURCE.missing(f"{root} has neither {_IMAGES} and {_MASKS} nor images and masks")
     images = []
     for path in sorted((root / _IMAGES).glob("*.jpg"), key=lambda path: path.stem.zfill(8)):
         if not path.stem.isdecimal():
-            report(f"celebamask: the name of {path} is not a number, as that of every image is")
+            report(f"celebamask: {path} is not named by a number: remove it")
             continue
         number = int(path.stem)
         folder = root / _MASKS / str(number // _MASKS_PER_FOLDER)
@@ -226,12 +229,12 @@ def _official_images(root):
         images.append(LabelledImage(path.stem, path, existing, str(path)))
     if is_collecting():
         numbers = {int(image.id) for image in images}
-        _report_masks_alone(root / _IMAGES, _masks_by_number(root), numbers)
+        _report_masks_without_image(root / _IMAGES, _masks_by_number(root), numbers)
     return images
 
 
 def _masks_by_number(root):
-    """Number of a face -> one of its masks."""
+    """{number of a face: one of its masks}."""
     masks: dict[int, Path] = {}
     for path in sorted((root / _MASKS).glob("*/*.png")):
         number = path.name.partition("_")[0]
@@ -240,16 +243,16 @@ def _masks_by_number(root):
     return masks
 
 
-def _report_masks_alone(folder, masks, images):
-    """Report masks without an image in the folder, one for each image."""
+def _report_masks_without_image(folder, masks, images):
+    """Report one mask for each image that is missing from the folder."""
     if not images:
-        return  # all images are missing, which is reported as one problem
+        return  # the missing images are reported as a single problem
     for name in sorted(set(masks) - images):
         report(f"celebamask: {masks[name]} has no image in {folder}: unpack it again")
 
 
 def _official_splits(root, images):
-    """Image -> fit, validation or test; empty without the files that tell."""
+    """{image id: "fit", "validation" or "test"}; empty if one of the two tables is missing."""
     if not (root / _PARTITION).is_file() or not (root / _MAPPING).is_file():
         return {}
     partition = _by_name(_PARTITION, _columns(root / _PARTITION, 2))
@@ -272,7 +275,7 @@ def _official_splits(root, images):
 
 
 def _by_name(file, rows):
-    """{first word: (line number, other words)}; of several lines for a word the first counts."""
+    """{first word: (line number, other words)}; repeated words are reported, the first is kept."""
     found: dict[str, tuple] = {}
     for line, name, *others in rows:
         if name in found:
@@ -286,7 +289,7 @@ def _columns(path, columns):
     rows = []
     lines = attempt(read_lines, path)
     if lines == []:
-        report(f"celebamask: {path.name} is empty")
+        report(f"celebamask: {path.name} is empty: copy it again")
     for line, text in enumerate(lines or (), 1):
         row = text.split()
         if len(row) == columns:

@@ -1,8 +1,8 @@
 """Clothing Co-Parsing: 1,004 street photographs with 58 labelled kinds of clothes, hair and skin.
 
-Yang, Luo, Lin: *Clothing Co-Parsing by Joint Image Segmentation and Labeling*, CVPR 2014. Read in
-the official layout (`photos/`, `annotations/pixel-level/*.mat`, `label_list.mat`), or with label
-images (`photos/`, `labels/*.png`, `label_list.txt` with lines of number and name).
+Yang, Luo, Lin: *Clothing Co-Parsing by Joint Image Segmentation and Labeling*, CVPR 2014. Read from
+the official layout (`photos/`, `annotations/pixel-level/*.mat`, `label_list.mat`), or from
+`photos/`, label images `labels/*.png`, and `label_list.txt` with lines of number and name.
 """
 
 from os import PathLike
@@ -57,11 +57,10 @@ def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None)
     """Load the photographs with pixel-level labels.
 
     Args:
-        split: "train" and "test" (there is no official split: an image is in "test" if the CRC-32
-            of its name without suffix is a multiple of 5, as for a fifth of them), "all", or "fit"
-            and "validation", two fixed parts of "train" (every fifth, in order, is held out).
-        data_dir: the folder; None for clothing_co_parsing in the folder that the environment
-            variable KERAS_PARTS_DATA names.
+        split: "train", "test", "all" (both), or "fit" and "validation", two fixed parts of "train"
+            (`hold_out`). There is no official split: an image is in "test" if the CRC-32 of its
+            name without suffix is a multiple of 5; about a fifth of the images are.
+        data_dir: the folder; None for clothing_co_parsing in $KERAS_PARTS_DATA.
 
     Returns:
         Samples with image, part_labels (58 kinds), foreground (any label) and box.
@@ -91,7 +90,7 @@ def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None)
 
 
 def _labelled_images(root):
-    """The photographs with pixel-level labels; some official ones have image-level labels only."""
+    """The photographs with pixel-level labels; the others have only image-level labels."""
     for folder, suffix in ((_OFFICIAL_LABELS, ".mat"), ("labels", ".png")):
         if (root / folder).is_dir():
             return [
@@ -102,11 +101,11 @@ def _labelled_images(root):
 
 
 def _report_unlabelled(root, images):
-    """Report photographs whose labels are missing, apart from those with image-level labels."""
+    """Report photographs with neither pixel-level nor image-level labels."""
     labelled = {image.id for image in images}
     image_level = root / "annotations" / "image-level"
     if (root / "annotations").is_dir() and not image_level.is_dir():
-        return  # it is not known which photographs should have pixel-level labels
+        return  # without image-level labels it is unknown which photographs should have others
     labelled |= {path.stem for path in image_level.glob("*.mat")}
     for path in sorted((root / "photos").glob("*.jpg")):
         if path.stem not in labelled:
@@ -127,10 +126,10 @@ def _part_names(root):
 
 
 def _label_list(root):
-    """The file with the names of the labels: the one that exists, or else that of this layout."""
+    """The file with the names of the labels; if there is none, the one expected in this layout."""
     text, mat = root / "label_list.txt", root / "label_list.mat"
-    usual = mat if (root / _OFFICIAL_LABELS).is_dir() else text
-    return next((path for path in (text, mat) if path.is_file()), usual)
+    expected = mat if (root / _OFFICIAL_LABELS).is_dir() else text
+    return next((path for path in (text, mat) if path.is_file()), expected)
 
 
 def _names_of_text(path):
@@ -164,6 +163,7 @@ def _labels_of_mat(path):
     whole = labels.ndim == 2 and labels.size and np.issubdtype(labels.dtype, np.integer)
     if not whole or labels.min() < 0 or labels.max() > 255:
         raise DataError(
-            f"{path}: groundtruth is {labels.dtype} of shape {labels.shape}, not a label map"
+            f"{path}: groundtruth is {labels.dtype} of shape {labels.shape}, expected a matrix of "
+            "whole numbers from 0 to 255"
         )
     return labels.astype(np.uint8)

@@ -20,8 +20,8 @@ class CocoObject:
     """One annotation.
 
     Attributes:
-        number: its id in the file.
-        size: (height, width) of its image, according to the file.
+        number: id of the annotation.
+        size: (height, width) of the image, according to the file.
         segmentation: polygons or a run-length code, or None.
         keypoints: (landmarks, 3) float64 x, y and visibility (0 not labelled, 1 hidden, 2 seen),
             or None.
@@ -65,7 +65,7 @@ class CocoObject:
 
 
 class CocoFile:
-    """The objects of one category in a file of COCO's format, without crowds.
+    """The objects of one category in a COCO file, without crowds.
 
     Args:
         path: the file.
@@ -74,11 +74,11 @@ class CocoFile:
     Attributes:
         path: the file.
         category: id of the chosen category.
-        objects: {file name of an image: its objects, in the file's order}.
+        objects: {file name of an image: its objects, in the order of the file}.
         landmarks: names of the category's keypoints.
 
     Raises:
-        DataError: the file is missing or not of this format. Damaged annotations are problems.
+        DataError: the file is missing, is not of this format or has damaged annotations.
         ConfigError: the category is unknown, or there are several and none is chosen.
     """
 
@@ -108,7 +108,7 @@ class CocoFile:
             raise DataError(f"{self.path}: there is no such file") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{self.path}: no COCO JSON with images, annotations and categories: {error}"
+                f"{self.path}: not COCO JSON with images, annotations and categories: {error}"
             ) from None
         return tables
 
@@ -125,7 +125,7 @@ class CocoFile:
             return categories[0]
         if name not in names:
             problem = "choose a category" if name is None else f"there is no category {name!r}"
-            raise ConfigError(f"{self.path}: {problem}: it has {', '.join(names)}")
+            raise ConfigError(f"{self.path}: {problem}: the file has {', '.join(names) or 'none'}")
         return categories[names.index(name)]
 
     def _add_image(self, images, ids, image):
@@ -161,7 +161,9 @@ class CocoFile:
             return
         numbers.add(number)
         if image not in images:
-            report(f"{self.path}: annotation {number} is of image {image}, which is not listed")
+            report(
+                f"{self.path}: annotation {number} belongs to image {image}, which is not listed"
+            )
             return
         name, size = images[image]
         self.objects[name].append(

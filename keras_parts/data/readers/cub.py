@@ -1,7 +1,7 @@
 """CUB-200-2011: 11,788 photographs of 200 bird species with boxes and 15 landmarks.
 
 Wah, Branson, Welinder, Perona, Belongie: *The Caltech-UCSD Birds-200-2011 Dataset*,
-CNS-TR-2011-001. Read in the official folder layout, of which a part will do.
+CNS-TR-2011-001. Read from the official folder layout; a copy with some of the classes is enough.
 
 The files do not define their pixel origin. This reader assumes: part locations are 0-based pixel
 indices; boxes are measured from the image's top-left *corner* (from 0 to the image's width), so
@@ -47,7 +47,7 @@ SOURCE = DatasetSource(
     folder="CUB_200_2011",
 )
 MASK_THRESHOLD = 127
-"""Official masks are grey: the brightness is the share of annotators who marked the pixel."""
+"""A larger grey value is foreground: it is the share of annotators who marked the pixel."""
 REGIONS = {
     "head": ("beak", "crown", "forehead", "left eye", "right eye", "nape", "throat"),
     "wings": ("left wing", "right wing"),
@@ -87,10 +87,10 @@ class CUB(Dataset):
         if subset is not None:
             chosen &= tables.of_subset(self._root, split, subset)
         present = tables.present(self._root)
-        self.notes = _absent(tables, chosen & ~present)
+        self.notes = _missing_classes(tables, chosen & ~present)
         rows = np.flatnonzero(chosen & present)
         self._paths = [tables.paths[row] for row in rows]
-        # A check reads the files, which finds missing ones and every other damage.
+        # A check finds missing files when it reads them.
         self._sizes = [] if is_collecting() else self._sizes_of_files()
         self._numbers = [tables.ids[row] for row in rows]
         self._boxes, self._parts = tables.boxes[rows], tables.parts[rows]
@@ -113,7 +113,7 @@ class CUB(Dataset):
         return Sample(**self.fields(index))
 
     def fields(self, index: int) -> dict[str, Any]:
-        """As in `Dataset`; values from damaged lines of the tables are None, too."""
+        """As in `Dataset`; values from damaged lines of the tables are missing or None."""
         image_path, mask_path = self.files(index)
         image, size = read_image_and_size(image_path)
         category = int(self._categories[index])
@@ -219,15 +219,14 @@ def load_cub(
 ) -> Dataset:
     """Load CUB-200-2011 from its official folder layout.
 
-    If the images of whole classes are missing, the other classes are read. Boxes are clipped to
-    the image.
+    If the image folders of some classes are missing, the other classes are read. Boxes are clipped
+    to the image.
 
     Args:
         split: "train" or "test" (the official split), "all" (both), or "fit" and "validation", two
             fixed parts of "train" (`hold_out`).
-        data_dir: the folder CUB_200_2011 or its parent; None for CUB_200_2011 in the folder that
-            the environment variable KERAS_PARTS_DATA names. The folder `segmentations` is expected
-            in CUB_200_2011 or beside it.
+        data_dir: the folder CUB_200_2011 or its parent; None for CUB_200_2011 in
+            $KERAS_PARTS_DATA. The folder `segmentations` is expected in CUB_200_2011 or beside it.
         classes: numbers of the classes to read, as in classes.txt (from 1); None for all.
         masks: False to read no masks; the folder `segmentations` is then not needed.
         subset: "001", "002" or "003", the classes of landmark regression; or "cmr", the images
@@ -235,12 +234,13 @@ def load_cub(
             CUB_200_2011, beside it and in `cachedir/cub/data` beside it.
 
     Returns:
-        Samples with image, foreground (unless `masks` is False), 15 keypoints, box and category:
-        the index of the class in classes.txt, from 0, whichever `classes` are chosen.
+        Samples with image, foreground (unless `masks` is False), 15 keypoints, box and category.
+        The category is the index of the class in classes.txt, from 0, and does not depend on
+        `classes`.
 
     Raises:
         ConfigError: the split, a class or the subset is unknown.
-        DataError: the data set is missing, incomplete or damaged; names file and line.
+        DataError: the data set is missing, incomplete or damaged; the message names file and line.
     """
     SOURCE.check_split(split)
     check_subset(SOURCE.name, subset)
@@ -257,7 +257,7 @@ def check_subset(name: str, subset: str | None) -> None:
 
 
 def subset_category(subset: str, categories: Sequence[str]) -> int | None:
-    """The category of CUB-001, -002 or -003 by its name, as a partial copy may number it otherwise.
+    """The category of CUB-001, -002 or -003, found by name: partial copies may number it otherwise.
 
     Args:
         subset: a key of `SUBSETS`.
@@ -272,9 +272,10 @@ def subset_category(subset: str, categories: Sequence[str]) -> int | None:
 
 
 class _Tables:
-    """The text files of the data set, one row for each image, in the order of images.txt.
+    """The text files of the data set: one row for each image, in the order of images.txt.
 
-    Values without a valid line are NaN, unknown categories are -1.
+    Values without a valid line are NaN, unknown categories are -1. `in_split`, `of_classes`,
+    `of_subset` and `present` return (images,) bool.
 
     Attributes:
         box_lines, part_lines: (images,) and (images, landmarks): line numbers of the values.
@@ -330,7 +331,7 @@ class _Tables:
         return self.categories == self.class_names.index(SUBSETS[subset])
 
     def present(self, root):
-        """(images,) bool: whether the folder of the image's class exists (partial copies)."""
+        """Whether the folder of the image's class exists; it does not in a partial copy."""
         folders = [path.rpartition("/")[0] for path in self.paths]
         existing = {folder for folder in set(folders) if (root / "images" / folder).is_dir()}
         if folders and not existing:
@@ -338,8 +339,8 @@ class _Tables:
         return np.array([folder in existing for folder in folders], bool)
 
     def _by_image(self, root, name, columns):
-        """The numbers of a file with one line per image, (images, columns - 1), and their line
-        numbers, (images,)."""
+        """The columns after the image id of a file with one line per image, (images, columns - 1),
+        and the line numbers, (images,)."""
         lines, numbers = _read_numbers(root, name, columns)
         rows = _rows(self.ids, numbers[:, 0])
         _check_once(name, self.ids, rows, lines)
@@ -363,16 +364,16 @@ class _Tables:
 
 
 def _read_names(root, table, what):
-    """{number: name} of a table with both; of duplicates the first one counts."""
+    """{number: name} of a table; duplicates are reported, and the first one is kept."""
     names: dict[int, str] = {}
-    first: dict[str, int] = {}  # what has been listed -> its line
+    first: dict[str, int] = {}  # number or name -> its first line
     for line, (number, name) in _read_table(root, table, 2, numbers=1).items():
         if not number.isdecimal():
             report(f"cub: {table} has {number!r} in line {line}, expected a whole number")
             continue
-        for word in (f"{what} {int(number)}", name):
-            if word in first:
-                report(f"cub: {table} lists {word} twice, in lines {first[word]} and {line}")
+        for entry in (f"{what} {int(number)}", name):
+            if entry in first:
+                report(f"cub: {table} lists {entry} twice, in lines {first[entry]} and {line}")
                 break
         else:
             names[int(number)] = name
@@ -381,10 +382,10 @@ def _read_names(root, table, what):
 
 
 def cmr_paths(folders: Iterable[Path], split: str) -> list[str]:
-    """The images of CMR's lists, by their paths in images.txt.
+    """The paths in images.txt of the images that CMR lists.
 
     Args:
-        folders: folders to search, in order, for each list.
+        folders: folders in which the lists are searched, in order.
         split: "train", "test" (CMR's val and test) or "all".
 
     Raises:
@@ -409,11 +410,11 @@ def _cmr_list(path):
     try:
         return [str(image.rel_path) for image in as_list(read_mat(path, "images"))]
     except AttributeError:
-        raise DataError(f"{path}: not a list of CMR: its images have no rel_path") from None
+        raise DataError(f"{path} is not a list of CMR: its images have no rel_path") from None
 
 
 def _mask(path, size):
-    """(height, width) bool mask; `size` is that of its image, None where it is not known."""
+    """(height, width) bool mask; `size` is that of its image, or None if unknown."""
     mask = read_mask(path, threshold=MASK_THRESHOLD)
     if size is not None and mask.shape != size:
         raise DataError(
@@ -423,14 +424,14 @@ def _mask(path, size):
     return mask
 
 
-def _absent(tables, absent):
-    """A note on the images that a partial copy lacks, if any."""
-    if not absent.any():
+def _missing_classes(tables, missing):
+    """A note on the classes that a partial copy lacks, if any."""
+    if not missing.any():
         return ()
-    folders = {tables.paths[row].rpartition("/")[0] for row in np.flatnonzero(absent)}
+    folders = {tables.paths[row].rpartition("/")[0] for row in np.flatnonzero(missing)}
     return (
         f"cub: this copy lacks the image folders of {len(folders)} of {len(tables.class_ids)} "
-        f"classes: the {absent.sum():,} images that images.txt lists there are left out",
+        f"classes: {missing.sum():,} images of images.txt are left out",
     )
 
 
@@ -438,11 +439,14 @@ def _find_root(folder):
     for root in (folder, folder / SOURCE.folder):
         if (root / "images.txt").is_file():
             return root
-    raise SOURCE.missing(f"{folder} holds no images.txt, so it is not {SOURCE.folder}")
+    raise SOURCE.missing(f"{folder} has no images.txt, so it is not {SOURCE.folder}")
 
 
 def _read_table(root, name, columns, numbers):
-    """{line number: words} of a text file; a last word that is no number may contain spaces."""
+    """{line number: words} of a text file.
+
+    If fewer than `columns` columns are numbers, the last column is a name and may contain spaces.
+    """
     rows = {}
     for line, text in enumerate(attempt(_table_lines, root, name) or (), 1):
         row = text.split(maxsplit=columns - 1 if numbers < columns else -1)
@@ -461,7 +465,7 @@ def _table_lines(root, name):
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cub: {name} cannot be read as text: {error}") from None
     if not lines:
-        raise DataError(f"cub: {name} is empty")
+        raise DataError(f"cub: {name} is empty: unpack it again")
     return lines
 
 
@@ -491,7 +495,7 @@ def _is_finite(word):
 
 
 def _rows(ids, numbers):
-    """For each number its index in `ids`, -1 where it is not among them."""
+    """The index in `ids` of each number, -1 if there is none."""
     if not ids:
         return np.full(len(numbers), -1)
     order = np.argsort(ids)
@@ -509,8 +513,7 @@ def _scattered(rows, count, numbers, lines):
 
 
 def _check_once(name, names, rows, lines):
-    """Report every image that has no line, or several; but not for a table without any lines,
-    which has been reported itself."""
+    """Report images without a line or with several; an empty table has already been reported."""
     if not len(lines):
         return
     counts = np.bincount(rows[rows >= 0], minlength=len(names))
@@ -522,7 +525,7 @@ def _check_once(name, names, rows, lines):
 
 
 def _check_listed(name, what, values, lines, table, listed):
-    """Report every class or part that is not in its list, with the first line that has it."""
+    """Report every class or part that `table` does not list, with the first line that has it."""
     for value in np.setdiff1d(values[~np.isnan(values)], listed):
         line = lines[values == value].min()
         report(f"cub: {name} has {what} {value:g} in line {line}, which {table} does not list")
@@ -540,5 +543,5 @@ def _stem(path):
 
 
 def _readable(name):
-    """The class in words: Laysan Albatross for 002.Laysan_Albatross."""
+    """The readable name of a class: Laysan Albatross for 002.Laysan_Albatross."""
     return name.partition(".")[2].replace("_", " ") or name

@@ -1,8 +1,8 @@
 """DeepFashion In-shop, the subset with segmentations: people in shop photographs, 15 part labels.
 
 Liu, Luo, Qiu, Wang, Tang: *DeepFashion: Powering Robust Clothes Recognition and Retrieval with
-Rich Annotations*, CVPR 2016. The splits are lists of images in JSON; the labels of
-`NAME.jpg` are the colours of `NAME_segment.png`.
+Rich Annotations*, CVPR 2016. The splits are JSON lists of images; the colours of `NAME_segment.png`
+are the labels of `NAME.jpg`.
 """
 
 import json
@@ -40,8 +40,8 @@ COLOURS = {
     "eyeglass": (127, 255, 212), "belt": (0, 100, 0), "footwear": (255, 255, 0),
     "hair": (211, 211, 211), "skin": (144, 238, 144), "face": (245, 222, 179),
 }  # fmt: skip
-"""Part -> its colour in the segmentations, in the order of the labels, from 1; the background is
-black."""
+"""Part -> its RGB colour in the segmentations, in the order of the labels, from 1. The background
+is black."""
 REGIONS = {
     "head": ("hair", "face", "headwear", "eyeglass"),
     "upper body": ("top", "outer", "neckwear"),
@@ -59,7 +59,7 @@ _FOLDERS = ("Anno/segmentation", "Img", ".")
 
 
 class DeepFashion(LabelMaps):
-    """Photographs with segmentations as colours; see `load_deepfashion`."""
+    """Photographs with coloured segmentations; see `load_deepfashion`."""
 
     def label_map(self, image: LabelledImage) -> np.ndarray | None:
         return _labels_of(read_image(image.labels[0]), image.labels[0])
@@ -73,11 +73,10 @@ def load_deepfashion(split: str, data_dir: str | PathLike | None = None) -> Data
             images), "all", or "fit" and "validation", two fixed parts of "train" (`hold_out`).
         data_dir: the benchmark's folder, with Anno/segmentation; images and segmentations are
             searched in Anno/segmentation, in Img, and in the folder itself. None for "In-shop
-            Clothes Retrieval Benchmark" in the folder that the environment variable
-            KERAS_PARTS_DATA names.
+            Clothes Retrieval Benchmark" in $KERAS_PARTS_DATA.
 
     Returns:
-        Samples with image, part_labels (15), foreground (any label) and box.
+        Samples with image, part_labels (15 parts), foreground (any label) and box.
 
     Raises:
         ConfigError: the split is unknown.
@@ -86,15 +85,15 @@ def load_deepfashion(split: str, data_dir: str | PathLike | None = None) -> Data
     SOURCE.check_split(split)
     root = SOURCE.find(data_dir)
     lists = _LISTS["train" if split in FIT_AND_VALIDATION else split]
-    names = [name for one_list in lists for name in attempt(_file_names, root, one_list) or ()]
+    names = [name for list_name in lists for name in attempt(_file_names, root, list_name) or ()]
     images = [_labelled_image(root, name, listed) for name, listed in names]
     dataset = DeepFashion(INFO, images, root)
     return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
 
 
-def _file_names(root, name_of_list):
-    """[(file name, where it is listed)]."""
-    path = root / "Anno" / "segmentation" / f"DeepFashion_segmentation_{name_of_list}.json"
+def _file_names(root, list_name):
+    """[(file name, entry of the list)]."""
+    path = root / "Anno" / "segmentation" / f"DeepFashion_segmentation_{list_name}.json"
     try:
         images = json.loads(path.read_text(encoding="utf-8"))["images"]
         if not isinstance(images, list):
@@ -102,7 +101,7 @@ def _file_names(root, name_of_list):
     except FileNotFoundError:
         raise SOURCE.missing(f"{path} is missing") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"deepfashion: {path} is no JSON with a list of images: {error}") from None
+        raise DataError(f"deepfashion: {path} is not JSON with a list of images: {error}") from None
     names = []
     for number, image in enumerate(images):
         name = image.get("file_name") if isinstance(image, dict) else None
@@ -121,13 +120,13 @@ def _labelled_image(root, name, listed):
 
 
 def _find_file(root, name):
-    """The file in the first folder that has it; in the usual folder if none has."""
+    """The file in the first folder that contains it, or else its path in the first folder."""
     paths = [root / folder / name for folder in _FOLDERS]
     return next((path for path in paths if path.is_file()), paths[0])
 
 
 def _labels_of(image, path):
-    """(height, width) uint8 labels of the colours of a segmentation."""
+    """(height, width) uint8 labels for the colours of a segmentation."""
     codes = _codes(image)
     known = _codes(np.array([(0, 0, 0), *COLOURS.values()], np.uint8))
     order = np.argsort(known)
@@ -138,8 +137,9 @@ def _labels_of(image, path):
         y, x = np.argwhere(unknown)[0]
         colour = tuple(image[y, x].tolist())
         raise DataError(
-            f"deepfashion: {path} has {unknown.sum()} pixels of colours that are no label, the "
-            f"first is {colour} at x={x}, y={y}: has it been resized or compressed with losses?"
+            f"deepfashion: {path} has {unknown.sum()} pixels of colours that are not labels, the "
+            f"first is {colour} at x={x}, y={y}: use the original file, neither resized nor "
+            "compressed with losses"
         )
     return labels.astype(np.uint8)
 

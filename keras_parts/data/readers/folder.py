@@ -1,6 +1,6 @@
 """Your own images, with masks from a folder, from their alpha channel or from a COCO file.
 
-Masks are optional where none are needed. Part labels and keypoints are for evaluation.
+Masks are optional. Part labels and keypoints are for evaluation.
 """
 
 import hashlib
@@ -62,7 +62,7 @@ class Folder(Dataset):
         keypoints: str | PathLike | None = None,
     ):
         if verify not in ("headers", "pixels"):
-            raise ConfigError(f"verify must be headers or pixels, not {verify!r}")
+            raise ConfigError(f"folder: verify must be headers or pixels, not {verify!r}")
         self._root = existing_folder(root, "the images")
         self._masks = attempt(mask_source, self._root, masks, category) or MaskSource()
         self._labels: MatchingFiles | None = None
@@ -106,12 +106,12 @@ class Folder(Dataset):
 
     def mask_file(self, index: int) -> PathLike | str | None:
         item = self._items[index]
-        file = self._masks.name(item)
+        file = self._masks.mask_file(item)
         return self._labels.of(item.path) if file is None and self._labels is not None else file
 
     def fingerprint(self) -> str:
-        """Of the names, sizes and modification times of the files, not of their content, and of
-        what is read from which file."""
+        """A hash of the names, sizes and modification times of the files, not of their content, and
+        of the kinds of annotations that are read from them."""
         labelled = self._labels is not None
         categories = [file and file.category for file in (self._masks.coco, self._keypoints)]
         digest = hashlib.sha256(f"folder {self._masks.kind} {labelled} {categories}".encode())
@@ -140,18 +140,18 @@ class Folder(Dataset):
         return [files for files in (self._masks.files, self._labels) if files is not None]
 
     def _find_images(self) -> list[Path]:
-        without = [files.folder for files in self._other_files()]
-        paths = find_images(self._root, without=without)
+        others = [files.folder for files in self._other_files()]
+        paths = find_images(self._root, exclude=others)
         if not paths:
             raise DataError(
-                f"{self._root} holds no images: neither it nor its subfolders have files ending in "
+                f"{self._root} has no images: neither it nor its subfolders have files ending in "
                 + ", ".join(sorted(IMAGE_SUFFIXES))
             )
         return paths
 
     def _find_items(self, paths: list[Path]) -> list[Item]:
         items = attempt(self._masks.items, paths)
-        if items is None:  # a check still reads the images
+        if items is None:  # reported; a check continues with the images
             self._masks = MaskSource()
             items = self._masks.items(paths)
         return items
@@ -176,7 +176,7 @@ class Folder(Dataset):
         if mask is None:
             return None if labels is None else labels > 0
         if size is not None and mask.shape != size:
-            raise DataError(sizes_differ(size, mask.shape, self._masks.name(item)))
+            raise DataError(sizes_differ(size, mask.shape, self._masks.mask_file(item)))
         return mask
 
     def _part_labels(self, item, size):
@@ -233,8 +233,10 @@ class Folder(Dataset):
         return objects[0] if objects else None
 
     def _report_unmatched(self, paths: list[Path]) -> None:
-        """Report masks, labels and keypoints that belong to no image or to several: misspelt
-        names, or an incomplete folder."""
+        """Report masks, labels and keypoints that belong to no image, or to several.
+
+        Causes are misspelt names and missing images.
+        """
         for files in self._other_files():
             others = [other.folder for other in self._other_files() if other is not files]
             files.report_unmatched(paths, [self._root, *others])
@@ -244,7 +246,7 @@ class Folder(Dataset):
         for name, found in self._keypoints.objects.items():
             if found and name not in existing:
                 report(
-                    f"{self._keypoints.path}: there is no image {name}, which it lists keypoints of"
+                    f"{self._keypoints.path} has keypoints of {name}, but there is no such image"
                 )
 
     def _check_headers(self, item: Item) -> None:
@@ -256,7 +258,7 @@ class Folder(Dataset):
                 raise DataError(sizes_differ(size, labels_size, file, "labels have"))
 
     def _verify(self, check: Callable[[Item], Any], skip_bad: bool) -> tuple[str, ...]:
-        """Keep the items without a problem; returns the problems of the others."""
+        """Keep the items without a problem, and return the problems of the others."""
         total = len(self._items)
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
             results = pool.map(partial(_problem, check), self._items)
@@ -271,7 +273,9 @@ class Folder(Dataset):
         if not self._items:
             raise DataError(f"no image can be used: {summary}")
         if not skip_bad:
-            raise DataError(f"{summary}\nCorrect or remove them, or leave them out with --skip-bad")
+            raise DataError(
+                f"{summary}\nCorrect or remove them, or leave them out with skip_bad (--skip-bad)"
+            )
         warnings.warn(f"left out: {summary}", stacklevel=2)
         return problems
 
@@ -291,37 +295,38 @@ def load_folder(
     """Load the images of a folder and its subfolders, in natural order (2 before 10).
 
     Hidden files and folders are skipped, and so are files whose suffix is not in `IMAGE_SUFFIXES`.
-    The header of every file is checked once, here.
+    Loading checks the header of every file once.
 
     Args:
         split: "train", "test" or "all" (each the whole folder), or "fit" and "validation", two
             fixed parts of it (`hold_out`).
         data_dir: the folder.
-        masks: a folder with one mask per image, of the same relative name up to the suffix (see
-            `read_mask` for the formats of masks); or "alpha": the object is where the image itself
-            is more than half opaque; or a COCO JSON file, which makes each of its annotated
-            objects a sample, with keypoints where it has any; or None for no masks.
+        masks: a folder with one mask per image, whose relative path differs only in the suffix (see
+            `read_mask` for the formats); or "alpha", to take pixels that are more than half opaque
+            as the object; or a COCO JSON file, each of whose annotated objects is a sample, with
+            keypoints if the file has any; or None for no masks.
         skip_bad: leave out images with a problem, with one warning that counts them.
-        verify: "headers" finds files that are missing, no images, or of another size than their
-            mask; "pixels" also decodes every file once, which finds damaged ones.
+        verify: "headers" finds missing files, files that are not images, and masks of another size
+            than their image; "pixels" also decodes every file once, to find damaged ones.
         category: name of the category in the COCO file; None if it has only one.
         part_labels: a folder with the part labels as indexed or grey images, named like the
-            images, 0 for none; where no mask is given, every labelled pixel is foreground. For
+            images, 0 for the background. Without `masks`, all labelled pixels are foreground. For
             evaluation only.
         part_names: names of the labels 1, 2, ...
         keypoints: a COCO JSON file with at most one object with keypoints per image. For
             evaluation only.
 
     Returns:
-        Samples with image, foreground (None without masks and part labels) and box: around the
-        mask, or around the whole image where there is no mask or it is empty; part_labels and
-        keypoints where they were given. The id is the relative path; for one of several objects of
-        an image it is "PATH#NUMBER" with the id of the annotation.
+        Samples with image, foreground (None without masks and part labels), box, and the given
+        part_labels and keypoints. The box is that of the mask, or the whole image if there is no
+        mask or it is empty. The id is the relative path; if an image has several objects, it is
+        "PATH#NUMBER" with the id of the annotation.
 
     Raises:
-        ConfigError: the split or `verify` is unknown; or a category has to be chosen.
-        DataError: a folder is missing or without images; or files have problems, of which the
-            first ten are listed.
+        ConfigError: the split, `verify` or the category is unknown; or the COCO file has several
+            categories and none is chosen.
+        DataError: a folder is missing or has no images; or files have problems, of which the first
+            ten are listed.
     """
     SOURCE.check_split(split)
     dataset = Folder(

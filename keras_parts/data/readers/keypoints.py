@@ -1,4 +1,4 @@
-"""Which keypoints lie inside their image."""
+"""The visibility of keypoints outside their image."""
 
 from collections.abc import Callable
 
@@ -15,16 +15,16 @@ def visible_inside(
     size: tuple[int, int],
     describe: Callable[[int], str],
 ) -> np.ndarray:
-    """Mark keypoints outside the image as not visible; only a check reports them as problems.
+    """Mark keypoints outside the image as not visible; inside `collect_problems()`, report them.
 
     Args:
         points: (landmarks, 2), x and y in pixels from the centre of the top-left pixel.
-        visible: (landmarks,) bool, as the data set has it.
+        visible: (landmarks,) bool, as annotated.
         size: (height, width) of the image.
-        describe: index of a landmark -> its file and name, for problems.
+        describe: function from the index of a landmark to its file and name, for messages.
 
     Returns:
-        (landmarks,) bool.
+        (landmarks,) bool, whether each landmark is visible and inside the image.
     """
     height, width = size
     frame = image_box(height, width)

@@ -1,9 +1,9 @@
-"""The common part of readers of images with a map of part labels each."""
+"""Base of the readers whose images have label maps, and their fixed split."""
 
 import hashlib
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class LabelledImage:
         id: of the sample.
         image: the image file.
         labels: the files that the label map is made from.
-        listed: where the data set lists the image, for messages.
+        listed: file and line that list the image, for messages.
     """
 
     id: str
@@ -36,14 +36,13 @@ class LabelledImage:
 
 
 class LabelMaps(Dataset):
-    """Images of one object each, whose foreground is where a part is labelled.
+    """Images of one object each; the pixels with a part label are the foreground.
 
-    A subclass defines `label_map`, and `read_image` unless the image is that of the file. Missing
+    A subclass defines `label_map`, and overrides `read_image` if it changes the image. Missing
     files and repeated ids are problems.
 
     Args:
-        info: of the data set; `part_names` are those of the labels 1, 2, ..., or none if their
-            table is damaged.
+        info: the description of the data set; `part_names` is empty if their table is damaged.
         images: the images of the split.
         root: folder of the data set, for messages.
 
@@ -53,7 +52,7 @@ class LabelMaps(Dataset):
 
     def __init__(self, info: DatasetInfo, images: Iterable[LabelledImage], root: Path):
         self.info = info
-        self._images = _checked(info.name, images)
+        self._images = _checked_images(info.name, images)
         if not self._images:
             raise DataError(
                 f"{info.name}: {root} has no images of this split. To obtain the data set, "
@@ -65,7 +64,7 @@ class LabelMaps(Dataset):
         """The label map of a `LabelledImage`.
 
         Returns:
-            (height, width) uint8 labels, 0 for the background; None where damage was reported.
+            (height, width) uint8 labels, 0 for the background; None if damage has been reported.
         """
 
     def read_image(self, image: LabelledImage) -> tuple[np.ndarray | None, tuple[int, int] | None]:
@@ -94,16 +93,15 @@ class LabelMaps(Dataset):
         return self._images[index].labels[0]
 
     def _labels(self, image, size):
-        """The label map, after comparing its labels with the names and its size with the image's,
-        where these are known."""
+        """The label map, after comparing its labels with the part names and its size with the
+        image's, if these are known."""
         labels = self.label_map(image)
         if labels is None:
             return None
         names, file = self.info.part_names, image.labels[0]
         if names and labels.max() > len(names):
             report(
-                f"{self.info.name}: {file} has the label {labels.max()}, the largest known is "
-                f"{len(names)}"
+                f"{self.info.name}: {file} has the label {labels.max()}, expected 0 to {len(names)}"
             )
         if size is not None and labels.shape != size:
             raise DataError(
@@ -119,7 +117,7 @@ class LabelMaps(Dataset):
         return np.full(len(self), -1, np.int64)
 
     def fingerprint(self) -> str:
-        """Of the names, sizes and modification times of the files, not of their content."""
+        """A hash of the names, sizes and modification times of the files, not of their content."""
         digest = hashlib.sha256(f"{self.info.name} {self.info.part_names}".encode())
         for image in self._images:
             stats = [path.stat() for path in (image.image, *image.labels)]
@@ -131,27 +129,22 @@ class LabelMaps(Dataset):
 def in_fixed_test(name: str) -> bool:
     """Whether an image is in the test split of a data set without an official one.
 
-    About a fifth are: those whose name (the file name without suffix) has a CRC-32 that is a
-    multiple of 5. A partial copy therefore has the same split as the whole.
+    It is if the CRC-32 of its name (the file name without suffix) is a multiple of 5; about a fifth
+    are. The split of an image is therefore the same in a partial copy.
     """
     return zlib.crc32(name.encode()) % 5 == 0
 
 
-def first_folder(root: Path, names: Sequence[str]) -> Path | None:
-    """The first of the named folders that exists."""
-    return next((root / name for name in names if (root / name).is_dir()), None)
-
-
-def _checked(name, images):
-    """The images, after reporting repeated ids and missing files."""
+def _checked_images(name, images):
+    """The images without repeated ids, after reporting these and missing files."""
     checked: dict[str, LabelledImage] = {}
     for image in images:
         first = checked.setdefault(image.id, image)
         if first is not image:
             report(f"{name}: {image.id} is listed twice, in {first.listed} and {image.listed}")
-    if not is_collecting():  # a check reads the files, which finds missing ones and other damage
+    if not is_collecting():  # a check finds missing files when it reads them
         for image in checked.values():
             for path in (image.image, *image.labels):
                 if not path.is_file():
-                    report(f"{name}: {path} is missing, the file of {image.id}: unpack it again")
+                    report(f"{name}: {path}, a file of {image.id}, is missing: unpack it again")
     return list(checked.values())

@@ -1,4 +1,4 @@
-"""The sources of foreground masks for a folder of images: none, alpha, a folder, or a COCO file."""
+"""Sources of foreground masks for a folder of images: none, alpha, a folder or a COCO file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,19 @@ from keras_parts.errors import DataError
 from keras_parts.images.decoding import has_alpha, read_alpha, read_mask, read_size
 
 ALPHA = "alpha"
-"""The name of the images' own opacity as a source of masks."""
-_OPAQUE = 127  # a larger alpha is on the object
+"""The value of the option `masks` for the alpha channel of the images."""
+_ALPHA_THRESHOLD = 127  # pixels with a larger alpha are foreground
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """What a sample is read from: an image, by its path in the folder, and its object in a COCO
-    file, if any."""
+    """The source of one sample: an image, and one of its objects if there is a COCO file.
+
+    Attributes:
+        id: id of the sample.
+        path: the image, relative to its folder.
+        object: the object in the COCO file, or None.
+    """
 
     id: str
     path: Path
@@ -35,12 +40,12 @@ class Item:
 
 
 class MaskSource:
-    """Where foreground masks are read from; this base class has none.
+    """A source of foreground masks; this base class has none.
 
     Attributes:
         files: the folder of mask files, or None.
         coco: the COCO file of the masks, or None.
-        kind: its name in fingerprints, which stays the same when classes are renamed.
+        kind: name of the source in fingerprints; it must never change, so that they stay valid.
     """
 
     kind = "_NoMasks"
@@ -52,14 +57,14 @@ class MaskSource:
         return [Item(path.as_posix(), path) for path in paths]
 
     def check(self, item: Item, size: tuple[int, int]) -> None:
-        """Raise `DataError` if an image of this (height, width) has no mask; decodes nothing."""
+        """Raise `DataError` if the item has no mask of this (height, width); read headers only."""
 
     def mask(self, item: Item) -> np.ndarray | None:
-        """(height, width) bool, or None."""
+        """(height, width) bool, or None if there are no masks."""
         return None
 
-    def name(self, item: Item) -> PathLike | str | None:
-        """Where the mask is stored, for messages."""
+    def mask_file(self, item: Item) -> PathLike | str | None:
+        """The file of the mask, for messages; None if there are no masks."""
         return None
 
     def paths(self, item: Item) -> tuple[Path, ...]:
@@ -68,7 +73,7 @@ class MaskSource:
 
 
 class AlphaMasks(MaskSource):
-    """The images' own opacity: the object is where a pixel is more than half opaque."""
+    """Masks from the alpha channel: pixels that are more than half opaque are foreground."""
 
     kind = "_Alpha"
 
@@ -76,21 +81,21 @@ class AlphaMasks(MaskSource):
         self._root = root
 
     def check(self, item: Item, size: tuple[int, int]) -> None:
-        if not has_alpha(self.name(item)):
-            raise DataError(_no_alpha(self.name(item)))
+        if not has_alpha(self.mask_file(item)):
+            raise DataError(_no_alpha(self.mask_file(item)))
 
     def mask(self, item: Item) -> np.ndarray:
-        alpha = read_alpha(self.name(item))
+        alpha = read_alpha(self.mask_file(item))
         if alpha is None:
-            raise DataError(_no_alpha(self.name(item)))
-        return alpha > _OPAQUE
+            raise DataError(_no_alpha(self.mask_file(item)))
+        return alpha > _ALPHA_THRESHOLD
 
-    def name(self, item: Item) -> Path:
+    def mask_file(self, item: Item) -> Path:
         return self._root / item.path
 
 
 class MaskFiles(MaskSource):
-    """A folder with one mask file per image, of the same name."""
+    """Masks from a folder with one file per image, of the same name."""
 
     kind = "_MaskFolder"
     files: MatchingFiles
@@ -99,22 +104,22 @@ class MaskFiles(MaskSource):
         self.files = MatchingFiles(folder, "mask")
 
     def check(self, item: Item, size: tuple[int, int]) -> None:
-        path = self.name(item)
+        path = self.mask_file(item)
         if (mask_size := read_size(path)) != size:
             raise DataError(sizes_differ(size, mask_size, path))
 
     def mask(self, item: Item) -> np.ndarray:
-        return read_mask(self.name(item))
+        return read_mask(self.mask_file(item))
 
-    def name(self, item: Item) -> Path:
+    def mask_file(self, item: Item) -> Path:
         return self.files.of(item.path)
 
     def paths(self, item: Item) -> tuple[Path, ...]:
-        return (self.name(item),)
+        return (self.mask_file(item),)
 
 
 class CocoMasks(MaskSource):
-    """The objects of a COCO file; each is an item."""
+    """Masks from a COCO file, each of whose objects is an item."""
 
     kind = "_CocoMasks"
     coco: CocoFile
@@ -130,7 +135,7 @@ class CocoMasks(MaskSource):
         existing = {path.as_posix() for path in paths}
         for name, in_image in objects.items():
             if in_image and name not in existing:
-                report(f"{self.coco.path}: there is no image {name}, which it lists objects of")
+                report(f"{self.coco.path} has objects of {name}, but there is no such image")
         items = []
         for path in paths:
             name = path.as_posix()
@@ -147,7 +152,7 @@ class CocoMasks(MaskSource):
 
     def check(self, item: Item, size: tuple[int, int]) -> None:
         if item.coco_object.size != size:
-            raise DataError(sizes_differ(size, item.coco_object.size, self.name(item)))
+            raise DataError(sizes_differ(size, item.coco_object.size, self.mask_file(item)))
 
     def mask(self, item: Item) -> np.ndarray:
         try:
@@ -155,7 +160,7 @@ class CocoMasks(MaskSource):
         except DataError as error:
             raise DataError(f"{self.coco.path}: {error}") from error
 
-    def name(self, item: Item) -> str:
+    def mask_file(self, item: Item) -> str:
         return f"{self.coco.path}, annotation {item.coco_object.number}"
 
     def paths(self, item: Item) -> tuple[Path, ...]:
@@ -165,16 +170,16 @@ class CocoMasks(MaskSource):
 def mask_source(
     root: Path, masks: str | PathLike | None, category: str | None = None
 ) -> MaskSource:
-    """The source that an option `masks` names.
+    """The source for a value of the option `masks`.
 
     Args:
         root: folder of the images.
         masks: None, `ALPHA`, a COCO JSON file or a folder.
-        category: name of the category in the COCO file.
+        category: name of the category in the COCO file; None if it has only one.
 
     Raises:
         DataError: the folder or file is missing or damaged.
-        ConfigError: a category has to be chosen.
+        ConfigError: the category is unknown, or there are several and none is chosen.
     """
     if masks is None:
         return MaskSource()
@@ -190,7 +195,7 @@ def sizes_differ(
     where: PathLike | str | None,
     what: str = "the mask has",
 ) -> str:
-    """The message about a mask or label map whose (height, width) is not its image's."""
+    """The message for a mask or label map whose (height, width) differs from its image's."""
     return (
         f"{where}: {what} {other_size[1]} x {other_size[0]} pixels, "
         f"its image {image_size[1]} x {image_size[0]}"
@@ -198,4 +203,6 @@ def sizes_differ(
 
 
 def _no_alpha(path):
-    return f"{path}: no transparency to take a mask from"
+    return (
+        f"{path} has no transparency, from which its mask would be read: give it an alpha channel"
+    )

@@ -16,15 +16,15 @@ from keras_parts.images.decoding import IMAGE_SUFFIXES, read_mask
 
 
 class WithMasks(Dataset):
-    """A data set with the masks of a folder, such as those that a segmentation network predicted.
+    """A data set with masks from a folder, such as predictions of a segmentation network.
 
     Args:
         dataset: the data set.
-        folder: one mask file per sample, of the same relative name as its id up to the suffix.
+        folder: folder with one mask file per sample: the sample's id with any image suffix.
 
     Raises:
-        DataError: the folder is missing; when a sample is read: it has no mask there, or one of
-            another size.
+        DataError: the folder is missing; or, when a sample is read, its mask is missing, is
+            damaged or has another size.
     """
 
     def __init__(self, dataset: Dataset, folder: str | PathLike):

@@ -1,4 +1,4 @@
-"""Image files below a folder, and files of masks or labels with the same names."""
+"""Find image files, and files of masks or part labels with the same names."""
 
 import os
 import re
@@ -12,19 +12,21 @@ from keras_parts.images.decoding import IMAGE_SUFFIXES
 
 
 class MatchingFiles:
-    """A folder with one file per image (a mask, say), of the same relative name up to the suffix.
+    """A folder with one file per image, such as its mask.
+
+    The relative paths of both are the same, except for the suffix.
 
     Args:
         folder: the folder.
-        what: what the files are, in the singular, for messages.
+        kind: what a file is, for messages: "mask", for example.
 
     Raises:
         DataError: there is no such folder.
     """
 
-    def __init__(self, folder: str | PathLike, what: str):
-        self.folder = existing_folder(folder, f"the {what}s")
-        self._what = what
+    def __init__(self, folder: str | PathLike, kind: str):
+        self.folder = existing_folder(folder, f"the {kind}s")
+        self._kind = kind
         self._files: dict[str, list[Path]] = {}
         for path in find_images(self.folder):
             self._files.setdefault(_stem(path), []).append(self.folder / path)
@@ -33,46 +35,46 @@ class MatchingFiles:
         """The file of an image.
 
         Args:
-            path: the image's, relative to its folder.
+            path: path of the image, relative to the folder of images.
 
         Raises:
-            DataError: there is no file, or more than one.
+            DataError: there is no such file, or more than one.
         """
         found = self._files.get(_stem(path), [])
         if not found:
             expected = self.folder / path.with_suffix(".png")
-            raise DataError(f"{path.as_posix()}: no {self._what}, expected {expected}")
+            raise DataError(f"{path.as_posix()}: no {self._kind}, expected {expected}")
         if len(found) > 1:
             names = ", ".join(file.name for file in found)
             raise DataError(
-                f"{path.as_posix()}: more than one {self._what} in {self.folder}: {names}"
+                f"{path.as_posix()}: more than one {self._kind} in {self.folder}: {names}: keep one"
             )
         return found[0]
 
-    def report_unmatched(self, paths: Iterable[Path], others: Sequence[Path]) -> None:
+    def report_unmatched(self, paths: Iterable[Path], exclude: Sequence[Path]) -> None:
         """Report files that belong to no image, or to several.
 
         Args:
-            paths: the images', relative to their folder.
-            others: folders of other files, which are skipped if they lie inside this one.
+            paths: paths of the images, relative to the folder of images.
+            exclude: folders that are skipped if they lie inside this one.
         """
         images: dict[str, list[str]] = {}
         for path in paths:
             images.setdefault(_stem(path), []).append(path.as_posix())
-        for path in find_images(self.folder, without=others):
+        for path in find_images(self.folder, exclude=exclude):
             file, matches = self.folder / path, images.get(_stem(path), [])
             if not matches:
-                report(f"{file}: there is no image with the name of this {self._what}")
+                report(f"{file}: no image has the name of this {self._kind}")
             if len(matches) > 1:
-                report(f"{file}: this {self._what} matches several images: {', '.join(matches)}")
+                report(f"{file}: this {self._kind} matches several images: {', '.join(matches)}")
 
 
-def find_images(root: Path, *, without: Sequence[Path] = ()) -> list[Path]:
+def find_images(root: Path, *, exclude: Sequence[Path] = ()) -> list[Path]:
     """Image files in a folder and its subfolders, relative to it, in natural order (2 before 10).
 
     Args:
         root: the folder.
-        without: folders that are skipped.
+        exclude: folders that are skipped.
     """
     found = []
     for folder_name, folders, files in os.walk(root):
@@ -81,7 +83,7 @@ def find_images(root: Path, *, without: Sequence[Path] = ()) -> list[Path]:
             name
             for name in folders
             if not name.startswith(".")
-            and not any((folder / name).samefile(other) for other in without)
+            and not any((folder / name).samefile(other) for other in exclude)
         ]
         found += [
             (folder / name).relative_to(root)
@@ -92,7 +94,11 @@ def find_images(root: Path, *, without: Sequence[Path] = ()) -> list[Path]:
 
 
 def existing_folder(folder: str | PathLike, what: str) -> Path:
-    """The folder as a path.
+    """The path of a folder, after checking that it exists.
+
+    Args:
+        folder: the folder; "~" is expanded.
+        what: what the folder contains, for messages: "the masks", for example.
 
     Raises:
         DataError: there is no such folder.
@@ -104,7 +110,7 @@ def existing_folder(folder: str | PathLike, what: str) -> Path:
 
 
 def _natural_order(path):
-    """A key that compares numbers in names by value, and equal names by their spelling."""
+    """A sort key: numbers are compared by value, and upper and lower case only break ties."""
     words = re.split(r"(\d+)", path.as_posix())
     key = [int(word) if index % 2 else word.casefold() for index, word in enumerate(words)]
     return key, path.as_posix()

@@ -1,4 +1,4 @@
-"""MATLAB's .mat files, the labels of older data sets."""
+"""Read MATLAB's .mat files, in which older data sets store their labels."""
 
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,17 @@ def read_mat(path: Path, variable: str) -> Any:
     try:
         content = loadmat(path, squeeze_me=True, struct_as_record=False)
     except NotImplementedError:
-        raise DataError(f"{path}: a file of MATLAB 7.3: save it with -v7") from None
+        raise DataError(f"{path}: MATLAB 7.3 files cannot be read: save it with -v7") from None
     except Exception as error:  # scipy raises errors of any type for damaged files
         raise DataError(f"{path}: not a readable .mat file: {error}") from error
     if variable not in content:
         names = [name for name in content if not name.startswith("__")]
-        raise DataError(f"{path}: it holds {', '.join(names) or 'nothing'}, expected {variable}")
+        raise DataError(
+            f"{path} has the variables {', '.join(names) or 'none'}, expected {variable}"
+        )
     return content[variable]
 
 
 def as_list(value: Any) -> list:
-    """The elements of a struct array, also where `read_mat` reduced it to one element or none."""
+    """The elements of a struct array, which `read_mat` reduces to a single struct or to none."""
     return list(np.atleast_1d(value).ravel())

@@ -64,8 +64,8 @@ PARTS = {
     "dog": (*_PAWED, "muzzle"),
     "cat": _PAWED,
 }
-"""Class -> its part names in the files without numbers at the end ("wheel_2"), in the order of the
-labels, from 1."""
+"""Class -> the names of its parts in the files, in the order of the labels, from 1. The number at
+the end of a name ("wheel_2") is left out."""
 _READABLE = {
     "leye": "left eye", "reye": "right eye", "lear": "left ear", "rear": "right ear",
     "lfuleg": "left front upper leg", "lflleg": "left front lower leg",
@@ -89,13 +89,13 @@ _REGIONS = {
     "wings": ("wing",),
 }
 _MIN_SHARE = {"train": 0.10, "test": 0.20}
-"""Split -> share of the image that an object's box must exceed."""
+"""Split -> an object's box must cover a larger share of the image than this."""
 _LISTS = {"train": "train", "test": "val"}
 
 
 @dataclass(frozen=True)
 class LabelledObject(LabelledImage):
-    """An object of an image; `index` is that in its annotation file, from 0."""
+    """An object of an image; `index` is its index in the annotation file, from 0."""
 
     index: int = 0
 
@@ -119,15 +119,15 @@ def load_pascal_part(
 ) -> Dataset:
     """Load the objects of one class, one sample each.
 
-    Only objects are read that have a labelled part and whose box covers more than 10 % of the
-    image in "train", 20 % in "test". Where parts overlap, the one that the file lists first covers
-    the others.
+    Objects without labelled parts are left out, and so are small ones: the box must cover more than
+    10 % of the image in "train" and 20 % in "test". Where parts overlap, the part that the file
+    lists first covers the others.
 
     Args:
         split: "train" (the class's train list), "test" (its val list), "all" (both), or "fit" and
             "validation", two fixed parts of "train" (`hold_out`).
         data_dir: VOCdevkit with VOC2010 and Annotations_Part, or its parent; None for VOCdevkit in
-            the folder that the environment variable KERAS_PARTS_DATA names.
+            $KERAS_PARTS_DATA.
         category: the class, a key of `PARTS`.
 
     Returns:
@@ -180,13 +180,12 @@ def _labelled_objects(root, split, category):
             for index in np.flatnonzero(np.array(chosen, bool)).tolist()
         ]
         if objects is None or None in chosen:
-            attempt(read_image, image)  # otherwise a check might never read it
+            attempt(read_image, image)  # a check reads other images with their samples
     return found
 
 
 def _listed(path):
-    """[(name, where it is listed)] of the images with objects of the class, easy (1) or difficult
-    (0) ones."""
+    """[(name, file and line)] of the images with easy (1) or difficult (0) objects of the class."""
     if not path.is_file():
         raise SOURCE.missing(f"{path} is missing")
     lines, names = read_lines(path), []
@@ -207,7 +206,8 @@ def _objects(path):
 
 
 @lru_cache(maxsize=4)
-def _read_objects(path, _):
+def _read_objects(path, modification_time):
+    """The objects; the modification time keeps the cache from returning those of an old file."""
     return as_list(_field(read_mat(path, "anno"), "objects", f"{path}: anno"))
 
 
@@ -238,7 +238,7 @@ def _is_chosen(struct, where, category, min_share):
 
 
 def _label_map(struct, category, path):
-    """(height, width) uint8, or None where a part is damaged, which is reported."""
+    """(height, width) uint8 labels; None, after reporting it, if a part is damaged."""
     labels = np.zeros(_mask(struct, f"{path}: a {category}").shape, np.uint8)
     # The first part in the file covers the others, so it is painted last.
     painted = [
@@ -258,10 +258,13 @@ def _part(part, category, size, path):
     full_name = str(_field(part, "part_name", f"{path}: a part"))
     name = full_name.partition("_")[0]
     if name not in PARTS[category]:
-        raise DataError(f"{path}: a {category} has no part {full_name!r}")
+        raise DataError(
+            f"{path}: a {category} has no part {full_name!r}, only {', '.join(PARTS[category])}"
+        )
     mask = _mask(part, f"{path}: {full_name}")
     if mask.shape != size:
         raise DataError(
-            f"{path}: the mask of {full_name} is {mask.shape}, that of its {category} {size}"
+            f"{path}: the mask of {full_name} has {mask.shape[1]} x {mask.shape[0]} pixels, that "
+            f"of its {category} {size[1]} x {size[0]}"
         )
     return 1 + PARTS[category].index(name), mask

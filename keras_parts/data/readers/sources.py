@@ -1,4 +1,4 @@
-"""`DatasetSource`: where a data set comes from; and reading its text files and images."""
+"""`DatasetSource`, and functions that read the text files and images of a data set."""
 
 from dataclasses import dataclass
 from os import PathLike
@@ -18,14 +18,16 @@ FIT_AND_VALIDATION = ("fit", "validation")
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """What is known about a data set without reading it; every reader's module has one, `SOURCE`.
+    """What is known about a data set without reading it.
+
+    The module of every reader defines one, `SOURCE`.
 
     Args:
-        name: as `keras_parts.data.load` takes it.
-        annotations: what there is besides images.
+        name: the name for `keras_parts.data.load`.
+        annotations: the kinds of annotations.
         licence: the terms of the images and their annotations.
-        how_to_obtain: what a user does to get the data.
-        folder: usual name of the data set's folder.
+        how_to_obtain: instructions to obtain the data, which follow "To obtain the data set,".
+        folder: usual name of the data set's folder; "" if there is none.
         splits: names of its splits.
 
     Example:
@@ -44,7 +46,7 @@ class DatasetSource:
     splits: tuple[str, ...] = ("train", "test", *FIT_AND_VALIDATION, "all")
 
     def check_split(self, split: str) -> None:
-        """Raise `ConfigError` unless the data set has a split."""
+        """Raise `ConfigError` unless the data set has this split."""
         if split not in self.splits:
             raise ConfigError(f"{self.name} has the splits {', '.join(self.splits)}, not {split!r}")
 
@@ -52,8 +54,7 @@ class DatasetSource:
         """The folder of the data set.
 
         Args:
-            data_dir: the folder itself or its parent; None for `folder` in the folder that the
-                environment variable `DATA_VARIABLE` names.
+            data_dir: the folder itself or its parent; None for `folder` in `$KERAS_PARTS_DATA`.
 
         Raises:
             DataError: there is no such folder.
@@ -74,7 +75,7 @@ class DatasetSource:
         return root
 
     def missing(self, problem: str) -> DataError:
-        """An error about data that are not there, with the way to obtain them."""
+        """The error for missing data, with instructions to obtain them."""
         return DataError(f"{self.name}: {problem}. To obtain the data set, {self.how_to_obtain}")
 
 
@@ -82,7 +83,7 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 text file.
 
     Raises:
-        DataError: the file is missing or is no text.
+        DataError: the file is missing or is not UTF-8 text.
     """
     try:
         return path.read_text(encoding="utf-8").splitlines()
@@ -95,11 +96,11 @@ def read_lines(path: Path) -> list[str]:
 def read_image_and_size(
     source: str | PathLike | IO[bytes],
 ) -> tuple[np.ndarray | None, tuple[int, int] | None]:
-    """An image and its size, which the header of a damaged file may still contain.
+    """An image and its size; the header of a damaged image may still contain the size.
 
     Returns:
-        (height, width, 3) uint8 RGB and (height, width) in pixels. Inside `collect_problems()`
-        the first is None where the image is damaged, the second where its header is.
+        (height, width, 3) uint8 RGB, and the size (height, width) in pixels. Inside
+        `collect_problems()` the image is None if it is damaged, and the size if the header is.
 
     Raises:
         DataError: the image is missing or damaged, outside `collect_problems()`.
@@ -107,5 +108,5 @@ def read_image_and_size(
     image = attempt(read_image, source)
     if image is not None:
         return image, (image.shape[0], image.shape[1])
-    with collect_problems():  # a damaged header is the damage of the image, already reported
+    with collect_problems():  # the damage has already been reported
         return None, attempt(read_size, source)

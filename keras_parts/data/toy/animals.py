@@ -43,7 +43,14 @@ TAILS = ("brush", "tuft", "fan", "plume")
 
 @dataclass(frozen=True)
 class Coat:
-    """The look of one part of a species: RGB in [0, 1]; `colour` is the name of `base`."""
+    """The colours and the pattern of one part of a species.
+
+    Attributes:
+        base, accent: RGB in [0, 1], `(3,)` float32.
+        pattern: name of the pattern.
+        scale: relative size of the pattern.
+        colour: name of the base colour.
+    """
 
     base: np.ndarray
     accent: np.ndarray
@@ -54,7 +61,10 @@ class Coat:
 
 @dataclass(frozen=True)
 class Species:
-    """An imaginary species: a coat for each part, and proportions in units of about a trunk."""
+    """An imaginary species: a coat for each part, and proportions.
+
+    The unit of length is about the length of an animal's trunk.
+    """
 
     name: str
     coats: dict[str, Coat]
@@ -135,7 +145,7 @@ def _colours(dozen):
 
 
 def shade_or_tint(base: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The second colour of a coat: a shade or a tint of the first."""
+    """The accent colour of a coat: a shade (darker) or a tint (lighter) of the base colour."""
     dark, light = base * 0.45, 1 - 0.35 * (1 - base)
-    towards = dark if base.mean() > (0.62 if rng.random() < 0.5 else 0.4) else light
-    return towards.astype(np.float32)
+    accent = dark if base.mean() > (0.62 if rng.random() < 0.5 else 0.4) else light
+    return accent.astype(np.float32)

@@ -1,7 +1,8 @@
 """`toy`: imaginary animals, drawn by the program with exact annotations; nothing to download.
 
-Every part has its own shapes and patterns, while all parts share the same colours: the colour of
-the head in one species is the colour of the body in another. Clustering colours finds no parts.
+Each part has its own shapes and patterns, but all parts share the same colours: the colour of the
+head in one species is the colour of the body in another. Therefore clusters of colours are not
+parts.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ SOURCE = DatasetSource(
 )
 SPECIES = tuple(range(len(animals.PALETTE)))
 COUNTS = {"train": 600, "test": 300}
-_STREAMS = {"train": 0, "test": 1}  # the second number of every sample's seed
+_STREAMS = {"train": 0, "test": 1}  # the second number in the seed of a sample
 _MIN_SIZE = 33
 
 
@@ -45,10 +46,10 @@ def load_toy(
         split: "train", "test", or "fit" and "validation", two parts of "train": every fifth image
             of each species is in "validation".
         size: side of the square images in pixels.
-        count: number of images, for "fit" and "validation" that of "train"; by default 600 for
-            "train", 300 for "test".
-        seed: another seed gives other images of the same species.
-        species: indices of the species, one category each; any number from 0 is a species.
+        count: number of images of "train" (which "fit" and "validation" divide) or "test"; by
+            default 600 and 300.
+        seed: a whole number from 0; another seed gives other images of the same species.
+        species: indices of the species, from 0; each is a category.
 
     Raises:
         ConfigError: an argument is outside its range.
@@ -68,8 +69,8 @@ class ToyDataset(Dataset):
     """Images that are drawn when they are read; see `load_toy` for the arguments.
 
     Sample i is a pure function of (seed, split, i, size, its species); its species is
-    `species[i % len(species)]`. Keypoints that are not visible, hidden or outside the image, are
-    at their true positions. The arrays are read-only: the last thousand samples are cached.
+    `species[i % len(species)]`. Keypoints that are hidden or outside the image have their true
+    coordinates, but are not visible. The arrays are read-only, because samples are cached.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class ToyDataset(Dataset):
     ):
         if split not in _STREAMS:
             raise ConfigError(f"ToyDataset has the splits train, test, not {split!r}")
-        self._stream = split  # of random numbers, which decides what is drawn
+        self._stream = split  # of random numbers; unlike `split`, it never changes
         self.split = split
         self.size = _whole("size", size, _MIN_SIZE)
         self._count = _whole("count", COUNTS[split] if count is None else count, 1)
@@ -115,7 +116,7 @@ class ToyDataset(Dataset):
         return np.arange(self._count, dtype=np.int64) % len(self.species)
 
     def fingerprint(self) -> str:
-        """Of the drawing program and the settings: equal for equal samples."""
+        """A hash of the drawing program and the settings, which determine the samples."""
         settings = (self._stream, self.size, self._count, self.seed, self.species, np.__version__)
         digest = hashlib.sha256(repr(settings).encode())
         for file in (animals.__file__, poses.__file__, painting.__file__, __file__):

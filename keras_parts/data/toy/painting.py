@@ -1,8 +1,8 @@
 """Images of imaginary animals in landscapes.
 
-Everything is a *tube*, a chain of circles of changing radius, painted by its signed distance. This
-gives exact masks, smooth edges without supersampling, normals for shading, and coordinates along
-and across the tube for patterns.
+Every shape is a *tube*, a chain of circles of changing radius, painted by its signed distance. The
+tube gives exact masks, smooth edges without supersampling, normals for shading, and coordinates
+along and across it for patterns.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from PIL import Image
 from keras_parts.data.toy.animals import COLOURS, LANDMARKS, PARTS, Coat, Species, shade_or_tint
 from keras_parts.data.toy.poses import Figure, pose
 
-# What a pixel can show: scenery, in front of the animal or behind it, or a part of its body.
+# What a pixel shows: the scenery (in front of the animal or behind it) or a limb of the animal.
 _ELEMENTS = (
     "scenery", "tail", "far front leg", "far hind leg", "body", "near front leg", "near hind leg",
     "head", "near eye", "far eye",
@@ -123,9 +123,9 @@ def pattern_weight(pattern: str, u: np.ndarray, v: np.ndarray, cloud: np.ndarray
     """The weight of a coat's accent colour, in [0, 1].
 
     Args:
-        pattern: its name.
-        u: coordinate along the tube, float32, in units of about one feature of the pattern.
-        v: coordinate across the tube, likewise.
+        pattern: name of the pattern.
+        u: coordinate along the tube, float32; the unit is about the size of a spot or stripe.
+        v: coordinate across the tube, in the same unit.
         cloud: smooth noise of the same shape, which distorts the pattern.
     """
     return _PATTERNS[pattern](u, v, cloud)
@@ -199,7 +199,8 @@ class Canvas:
         self.light = (np.float32(np.cos(angle)), np.float32(-np.sin(angle)))
         self.relief = np.float32(rng.uniform(0.16, 0.34))
         self.clouds = noise(rng, 12, 12, self.shape)
-        # A generator of its own keeps the scene the same at every size.
+        # Larger images take more random numbers for the grain; a separate generator keeps the
+        # scene the same at every size.
         grain = np.random.default_rng(rng.integers(2**32))
         self.grain = noise(grain, size // 3, size // 3, self.shape)
 
@@ -217,7 +218,7 @@ class Canvas:
         Args:
             shape: the tube; None paints nothing.
             colour: RGB, `(3,)` or `(height, width, 3)` over the tube's window; a number is a grey.
-            element: index of the element that its pixels show; None for shadows and the like.
+            element: index in `_ELEMENTS` that its pixels get; None to keep theirs, as for shadows.
             opacity: in [0, 1].
             outline: darkness of the outline in [0, 1].
         """
@@ -241,8 +242,8 @@ class Canvas:
         Args:
             shape: the tube.
             coat: the coat.
-            unit: size of the pattern's features in pixels.
-            shift: of the pattern along the tube, in features.
+            unit: size of a spot or stripe of the pattern in pixels.
+            shift: shift of the pattern along the tube, in units of `unit`.
         """
         scale = np.float32(1 / (unit * coat.scale))
         u, v = shape.along * scale + np.float32(shift), shape.across * scale
@@ -324,7 +325,7 @@ def draw_shadow(canvas: Canvas, figure: Figure) -> None:
 
 
 def _scenery_coats(rng, count):
-    """Coats of hills and trees: colours and patterns of the animals, in a common haze."""
+    """Coats of hills and trees: colours and patterns of the animals, mixed with one haze colour."""
     haze = np.array(rng.uniform(0.55, 1.0, 3) * [1, 0.98, 0.95], np.float32)
     strength = np.float32(rng.uniform(0.05, 0.5))
     coats = []
@@ -490,7 +491,7 @@ def draw(animal: Species, size: int, rng: np.random.Generator) -> Drawing:
 
 
 def _move_into_image(figure, size, rng):
-    """Mirror, tilt, scale and shift a figure into the image; a little of it may be outside."""
+    """Mirror, tilt, scale and shift a figure into the image; a small part of it may lie outside."""
     tilt = np.radians(np.clip(rng.normal(0, 9), -25, 25))
     c, s = np.cos(tilt), np.sin(tilt)
     matrix = np.array([[c, -s], [s, c]]) @ np.diag([-1.0 if figure.faces_left else 1.0, 1.0])
@@ -503,7 +504,7 @@ def _move_into_image(figure, size, rng):
 
 
 def _individual(coats, rng):
-    """The coats of one animal: its species' with small changes of colour and pattern size."""
+    """The coats of one animal: those of its species with small changes of colour and scale."""
     change = (1 + rng.uniform(-0.08, 0.08) + rng.uniform(-0.05, 0.05, 3)).astype(np.float32)
     return {
         part: replace(
@@ -529,7 +530,7 @@ def _light(canvas, rng):
 
 
 def _visible(canvas, figure, landmarks):
-    """Whether the image shows each landmark's own limb at its pixel."""
+    """Whether the pixel of each landmark shows the limb that the landmark belongs to."""
     near, far = ("left", "right") if figure.faces_left else ("right", "left")
     size = canvas.shape[0]
     visible = np.zeros(len(LANDMARKS), bool)

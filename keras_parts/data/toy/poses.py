@@ -1,6 +1,6 @@
-"""Poses of imaginary animals, as chains of circles. Nothing is drawn here.
+"""Poses of imaginary animals, as chains of circles; `painting` draws them.
 
-Lengths are in units of about an animal's trunk; x points to the front of the animal, y down.
+The unit of length is about the length of an animal's trunk. x points forward, y down.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Figure:
     """A posed animal: limbs in drawing order, each `(element, points, radii)`, and landmarks.
 
     Coordinates are in units of the species, x forward and y down, or in pixels after `transformed`.
-    `faces_left` tells which side of the animal the viewer sees.
+    The viewer sees the left side of the animal if `faces_left`, otherwise the right one.
     """
 
     limbs: tuple[tuple[str, np.ndarray, np.ndarray], ...]
@@ -25,7 +25,7 @@ class Figure:
     unit: float = 1.0
 
     def transformed(self, matrix: np.ndarray, shift: ArrayLike, scale: float) -> "Figure":
-        """The figure with every point p moved to `matrix @ p + shift` and lengths times `scale`."""
+        """The figure with points p at `matrix @ p + shift` and radii multiplied by `scale`."""
         shift = np.asarray(shift)
         limbs = tuple((name, p @ matrix.T + shift, r * scale) for name, p, r in self.limbs)
         return Figure(limbs, self.landmarks @ matrix.T + shift, self.faces_left, scale)
@@ -38,7 +38,7 @@ class Figure:
 
 
 def _direction(angle: float) -> np.ndarray:
-    """Unit vector at this elevation above +x, in radians."""
+    """Unit vector at an angle above the x axis, in radians."""
     return np.array([np.cos(angle), -np.sin(angle)])
 
 
@@ -156,7 +156,7 @@ class _Skull:
         return self.centre + offset
 
     def depth(self, azimuth: float, elevation: float, distance: float) -> float:
-        """The depth of that point towards the viewer, in radii."""
+        """How far `point` with these arguments lies towards the viewer, in radii."""
         return np.cos(elevation) * np.sin(self.yaw + azimuth) * distance
 
 

@@ -27,7 +27,7 @@ def test_each_object_is_a_sample(tmp_path):
     assert strip[:, 5:8].all()
 
 
-def test_keypoints_come_with_the_masks(tmp_path):
+def test_keypoints_of_the_objects(tmp_path):
     dataset = load("folder", "all", **drawn.coco(tmp_path))
     assert dataset.info.landmarks == ("left_ear", "right_ear") and dataset.info.mirror_order == (
         1,
@@ -39,7 +39,7 @@ def test_keypoints_come_with_the_masks(tmp_path):
     assert not dataset[3].visible.any()  # an object without keypoints
 
 
-def test_compressed_run_lengths(tmp_path):
+def test_compressed_run_length_codes(tmp_path):
     from pycocotools import mask as run_lengths
 
     options = drawn.coco(tmp_path)
@@ -54,25 +54,25 @@ def test_compressed_run_lengths(tmp_path):
     np.testing.assert_array_equal(load("folder", "all", **options)[0].foreground, mask > 0)
 
 
-def test_a_category_has_to_be_chosen_where_there_are_several(tmp_path):
+def test_one_of_several_categories_must_be_chosen(tmp_path):
     options = drawn.coco(tmp_path)
-    with pytest.raises(ConfigError, match="choose a category: it has dog, cat"):
+    with pytest.raises(ConfigError, match="choose a category: the file has dog, cat"):
         load("folder", "all", **(options | {"category": None}))
     with pytest.raises(ConfigError, match="no category 'cow'"):
         load("folder", "all", **(options | {"category": "cow"}))
     assert len(load("folder", "all", **(options | {"category": "cat"}))) == 6
 
 
-def test_the_fingerprint_tells_which_objects_are_taken(tmp_path):
+def test_the_fingerprint_depends_on_the_category_of_masks(tmp_path):
     options = drawn.coco(tmp_path)
     path = options["masks"]
     content = json.loads(path.read_text())
-    # One object of each kind in an image, whose ids are those of the images.
+    # One object of each category in an image, so that the ids of samples are paths.
     kept = [one for one in content["annotations"] if one["id"] not in (50, 51)]
     path.write_text(json.dumps(content | {"annotations": kept}))
     dogs, cats = (load("folder", "all", **(options | {"category": one})) for one in ("dog", "cat"))
     assert dogs.ids() == cats.ids() and dogs.fingerprint() != cats.fingerprint()
-    for one in kept:  # numbered within their kind, as some programs do
+    for one in kept:  # numbered within their category, as in some files
         one["id"] %= 10
         one["id"] %= 6
     path.write_text(json.dumps(content | {"annotations": kept}))
@@ -80,7 +80,7 @@ def test_the_fingerprint_tells_which_objects_are_taken(tmp_path):
     assert dogs.fingerprint() != cats.fingerprint()
 
 
-def test_the_fingerprint_tells_whose_keypoints_are_taken(tmp_path):
+def test_the_fingerprint_depends_on_the_category_of_keypoints(tmp_path):
     options = drawn.folder(tmp_path)
     path = options["keypoints"]
     content = json.loads(path.read_text())
@@ -92,7 +92,7 @@ def test_the_fingerprint_tells_whose_keypoints_are_taken(tmp_path):
     assert beast != monster
 
 
-def test_keypoints_beside_masks_of_a_folder(tmp_path):
+def test_keypoints_with_a_folder_of_masks(tmp_path):
     options = drawn.folder(tmp_path)
     sample = load("folder", "all", **options)[0]
     np.testing.assert_array_equal(sample.keypoints, [[9, 8], [20, 9]])
@@ -105,17 +105,17 @@ def test_keypoints_beside_masks_of_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": []}'])
-def test_other_json(tmp_path, text):
+def test_files_that_are_not_coco_json(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text)
-    with pytest.raises(DataError, match="no COCO JSON"):
+    with pytest.raises(DataError, match="not COCO JSON"):
         CocoFile(path)
     with pytest.raises(DataError, match="no such file"):
         CocoFile(tmp_path / "y.json")
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"annotations": None}, "annotations is null, expected a list"),
         ({"images": 5}, "images is 5, expected a list"),
@@ -130,9 +130,9 @@ def test_other_json(tmp_path, text):
         ),
     ],
 )
-def test_json_of_another_form_is_named(tmp_path, change, words):
+def test_damaged_tables(tmp_path, change, message):
     options = drawn.coco(tmp_path)
     content = json.loads(options["masks"].read_text())
     options["masks"].write_text(json.dumps(content | change))
-    with pytest.raises(DataError, match=f"^{options['masks']}: .*{words}"):
+    with pytest.raises(DataError, match=f"^{options['masks']}: .*{message}"):
         CocoFile(options["masks"], "dog")

@@ -1,4 +1,4 @@
-"""The official layout is read as it is meant, and each damage to it has its own error."""
+"""The official layout of CUB-200-2011: samples, splits, subsets, and an error for each damage."""
 
 import shutil
 from pathlib import Path
@@ -13,8 +13,7 @@ from keras_parts.errors import ConfigError, DataError
 from tests.data.contract import check_dataset
 from tests.data.drawn import BIRD_LANDMARKS as LANDMARKS
 from tests.data.drawn import BIRDS as IMAGES
-from tests.data.drawn import bird_mask as _rectangle
-from tests.data.drawn import cub
+from tests.data.drawn import bird_mask, cub
 
 
 @pytest.fixture
@@ -36,30 +35,30 @@ def test_contract_on_a_drawn_copy(copy, split):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_contract_on_real_birds(test_data, split):
     dataset = load("cub", split, test_data / "CUB_200_2011")
-    check_dataset(dataset, samples=8, box_slack=50)  # a predicted mask may leave the box
+    check_dataset(dataset, num_samples=8, box_slack=50)  # a predicted mask may exceed the box
     assert len(dataset.info.categories) == 40 and dataset.info.categories[13] == "Indigo Bunting"
     assert len(dataset) == {"train": 1200, "test": 1090}[split]
-    on_the_bird, seen = 0, 0
+    on_the_bird, visible = 0, 0
     for sample in dataset[::60]:
         x, y = np.rint(sample.keypoints[sample.visible]).astype(int).T
         on_the_bird += sample.foreground[y, x].sum()
-        seen += len(x)
-    assert on_the_bird > 0.9 * seen
+        visible += len(x)
+    assert on_the_bird > 0.9 * visible
 
 
-def test_samples_hold_what_the_files_say(copy):
+def test_samples_contain_the_values_of_the_files(copy):
     dataset = load("cub", "all", copy)
     sample = dataset[10]
     assert sample.id == "002.Blue_Tit/bird 10" and sample.category == 1
     assert dataset.info.categories == ("Red Robin", "Blue Tit", "Jay")
-    np.testing.assert_array_equal(sample.foreground, _rectangle(10))
+    np.testing.assert_array_equal(sample.foreground, bird_mask(10))
     np.testing.assert_array_equal(sample.box, [3.5, 6.5, 23.5, 18.5])
     assert sample.image[12, 12].tolist() == pytest.approx([200, 90, 40], abs=8)
     np.testing.assert_array_equal(sample.visible, np.arange(1, 16) % 4 > 0)
     np.testing.assert_array_equal(sample.keypoints[4], [10, 10.5])
 
 
-def test_splits_partition_the_data_set(copy):
+def test_the_splits_divide_the_data_set(copy):
     ids = {split: load("cub", split, copy).ids() for split in ("train", "test", "all")}
     assert sorted(ids["train"] + ids["test"]) == sorted(ids["all"])
     assert [name[-1] for name in ids["test"][:2]] == ["0", "3"]
@@ -78,7 +77,7 @@ def test_validation_is_every_fifth_training_bird_of_a_class(test_data):
     assert validation.ids()[0] == train.ids()[4]
 
 
-def test_left_and_right_are_those_of_the_paper(copy):
+def test_mirror_exchanges_the_landmark_pairs_of_the_paper(copy):
     swaps = {7: 11, 8: 12, 9: 13}  # 1-based
     wanted = [swaps.get(i, {b: a for a, b in swaps.items()}.get(i, i)) - 1 for i in range(1, 16)]
     info = load("cub", "all", copy).info
@@ -129,7 +128,7 @@ def test_the_real_classes_of_landmark_regression(test_data, subset, train, test)
         assert len(ids) == count and all(SUBSETS[subset][1] in name for name in ids)
 
 
-def test_without_masks_their_folder_is_not_needed(copy):
+def test_the_folder_of_masks_is_optional(copy):
     (copy / "segmentations").rename(copy / "hidden")
     with pytest.raises(DataError, match="segmentations.*masks=False"):
         load("cub", "all", copy)
@@ -138,7 +137,7 @@ def test_without_masks_their_folder_is_not_needed(copy):
     assert dataset[0].foreground is None
 
 
-def test_masks_may_lie_beside_the_data_set_as_the_archive_unpacks(copy):
+def test_the_folder_of_masks_may_lie_beside_the_data_set(copy):
     with_masks = load("cub", "all", copy).fingerprint()
     (copy / "segmentations").rename(copy.parent / "segmentations")
     dataset = load("cub", "all", copy.parent)
@@ -147,11 +146,11 @@ def test_masks_may_lie_beside_the_data_set_as_the_archive_unpacks(copy):
 
 def test_one_bit_masks(copy):
     path = copy / "segmentations/001.Red_Robin/bird 0.png"
-    Image.fromarray(_rectangle(0)).save(path)
-    np.testing.assert_array_equal(load("cub", "all", copy)[0].foreground, _rectangle(0))
+    Image.fromarray(bird_mask(0)).save(path)
+    np.testing.assert_array_equal(load("cub", "all", copy)[0].foreground, bird_mask(0))
 
 
-def test_the_usual_place(copy, monkeypatch):
+def test_the_default_folder(copy, monkeypatch):
     monkeypatch.setenv("KERAS_PARTS_DATA", str(copy.parent))
     assert len(load("cub", "all")) == IMAGES
     monkeypatch.delenv("KERAS_PARTS_DATA")
@@ -167,7 +166,7 @@ def test_a_copy_that_lacks_classes_is_read(copy):
     assert len(dataset) == 16 and set(dataset.categories()) == {0, 2}
 
 
-def test_lines_in_any_order_and_about_other_images(copy):
+def test_lines_in_any_order_and_of_other_images(copy):
     names = ("parts/part_locs.txt", "bounding_boxes.txt", "train_test_split.txt")
     before = [vars(sample) for sample in load("cub", "all", copy)]
     for name in names:
@@ -180,7 +179,7 @@ def test_lines_in_any_order_and_about_other_images(copy):
             np.testing.assert_array_equal(getattr(other, field), value)
 
 
-def test_boxes_over_the_border_are_cut_and_keypoints_outside_are_not_visible(copy):
+def test_boxes_are_clipped_and_keypoints_outside_are_not_visible(copy):
     _replace_line(copy, "bounding_boxes.txt", 1, "11 -2 3 400.0 10")
     _replace_line(copy, "parts/part_locs.txt", 2, "11 2 31.6 4 1")
     sample = load("cub", "all", copy)[0]
@@ -223,7 +222,7 @@ TABLE_DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", TABLE_DAMAGES)
-def test_damaged_tables_are_named_with_their_line(copy, damage):
+def test_damaged_tables_are_reported_with_their_line(copy, damage):
     name, line, text, words = TABLE_DAMAGES[damage]
     _replace_line(copy, name, line, text)
     with pytest.raises(DataError, match=f"^cub: .*{words}"):
@@ -247,19 +246,19 @@ def test_missing_empty_and_binary_tables(copy, name):
         load("cub", "all", copy)
 
 
-def test_a_folder_that_is_something_else(tmp_path):
+def test_a_folder_of_other_files(tmp_path):
     with pytest.raises(DataError, match="no images.txt.*caltech.edu"):
         load("cub", "train", tmp_path)
 
 
 def test_no_images_at_all(copy):
-    (copy / "images").rename(copy / "pictures")
+    (copy / "images").rename(copy / "elsewhere")
     with pytest.raises(DataError, match="none of the folders"):
         load("cub", "train", copy)
 
 
 @pytest.mark.parametrize("folder", ["images", "segmentations"])
-def test_missing_files_are_seen_at_once(copy, folder):
+def test_missing_files_are_found_when_loading(copy, folder):
     files = sorted((copy / folder / "007.Jay").iterdir())
     for file in files[:2]:
         file.unlink()

@@ -1,4 +1,4 @@
-"""The TFDS builder, by TFDS' own test case and from drawn archives."""
+"""The TFDS builder, with TFDS' own test case and with drawn archives."""
 
 import hashlib
 import io
@@ -26,13 +26,13 @@ builder_module = pytest.importorskip("keras_parts.data.readers.cub_parts.builder
 
 @pytest.fixture(scope="module", autouse=True)
 def no_server():
-    """TFDS asks a bucket for prepared copies: not here."""
+    """Keep TFDS from requesting prepared copies from its server."""
     with mock.patch.object(tfds.core.utils.gcs_utils, "is_dataset_on_gcs", return_value=False):
         yield
 
 
 class CubPartsTest(tfds.testing.DatasetBuilderTestCase):
-    """TFDS' contract of a builder, on drawn dummy data."""
+    """TFDS' contract of a builder, with drawn data."""
 
     DATASET_CLASS = builder_module.CubParts
     SPLITS = {"train": 16, "test": 8}
@@ -58,7 +58,7 @@ class CubPartsTest(tfds.testing.DatasetBuilderTestCase):
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):
-    """Drawn archives as the official ones unpack."""
+    """A folder with drawn archives that have the structure of the official ones."""
     root = tmp_path_factory.mktemp("drawn")
     folder = drawn.cub(root)["data_dir"]
     shutil.move(folder / "segmentations", root / "segmentations")
@@ -70,7 +70,7 @@ def archives(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prepared(archives, tmp_path_factory):
-    """A TFDS folder with the drawn archives, whose checksums are registered for the test."""
+    """TFDS' folder, prepared from the drawn archives, whose checksums are registered for this."""
     from keras_parts.data.preparation import prepare_cub_parts
 
     output = tmp_path_factory.mktemp("tfds")
@@ -136,26 +136,26 @@ def test_the_images_that_cmr_cleaned(prepared, archives):
             images[number]["rel_path"] = f"{label}/bird {index}.jpg"
         for folder in (prepared, archives / "CUB_200_2011"):
             savemat(folder / f"{split}_cub_cleaned.mat", {"images": images})
-    # one listed to train is in the official test split, two are the other way round
+    # One image of CMR's train list is in the official test split; two of its others are in train.
     for split, count in (("train", 1), ("test", 2), ("all", 6)):
         packed = load("cub_parts", split, prepared, subset="cmr")
         plain = load("cub", split, archives, subset="cmr")
         assert sorted(packed.ids()) == sorted(plain.ids()) and len(packed) == count
 
 
-def test_a_folder_where_nothing_is_prepared(tmp_path):
+def test_a_folder_without_the_prepared_data_set(tmp_path):
     with pytest.raises(DataError, match="is not prepared.*data prepare cub_parts"):
         load("cub_parts", "train", tmp_path)
 
 
 @pytest.fixture
 def copy(prepared, tmp_path):
-    """A prepared folder that a test may damage: (TFDS' folder, that of the records)."""
+    """(TFDS' folder, folder of the records): a copy that a test may damage."""
     root = shutil.copytree(prepared, tmp_path / "tfds")
     return root, root / "cub_parts" / "1.0.0"
 
 
-def test_a_damaged_record_is_named_by_its_id(copy):
+def test_a_damaged_record_is_reported_with_its_id(copy):
     root, folder = copy
     assert check("cub_parts", data_dir=root, progress=False).problems == ()
     path = folder / "cub_parts-train.array_record-00000-of-00001"
@@ -171,12 +171,12 @@ def test_a_damaged_record_is_named_by_its_id(copy):
         dataset[dataset.ids().index(name)]
 
 
-def test_every_damage_in_a_record_is_told(prepared):
+def test_all_damages_in_a_record_are_reported(prepared):
     dataset = load("cub_parts", "train", prepared)
     record = dict(dataset._records[0])
-    picture = io.BytesIO()
-    Image.fromarray(drawn.photograph(0)).save(picture, "jpeg")
-    record["image"] = picture.getvalue()[:-200]  # behind the header
+    photograph = io.BytesIO()
+    Image.fromarray(drawn.photograph(0)).save(photograph, "jpeg")
+    record["image"] = photograph.getvalue()[:-200]  # behind the header
     mask = io.BytesIO()
     Image.new("L", (5, 4)).save(mask, "png")
     record["segmentation_mask"] = mask.getvalue()
@@ -192,7 +192,7 @@ def test_every_damage_in_a_record_is_told(prepared):
     assert beak.startswith(f"cub_parts: beak of {name} is at x=97, y=10.5, outside the image of 32")
 
 
-def test_an_empty_mask_is_told_with_its_folder(prepared):
+def test_an_empty_mask_is_reported_with_its_folder(prepared):
     dataset = load("cub_parts", "all", prepared)
     train, test = dataset._splits
     record = dict(test._records[0])
@@ -204,14 +204,14 @@ def test_an_empty_mask_is_told_with_its_folder(prepared):
     assert f"the mask of {test.ids()[0]} in {prepared}" in problem and "is empty" in problem
 
 
-def test_lost_metadata_is_named(copy):
+def test_missing_metadata_is_reported(copy):
     root, folder = copy
     (folder / "metadata.json").write_text("{}")
     with pytest.raises(DataError, match=f"metadata.json in {folder} is missing or has no categ"):
         load("cub_parts", "train", root)
 
 
-def test_archives_are_verified_before_they_are_opened(archives, tmp_path):
+def test_archives_are_verified_before_they_are_extracted(archives, tmp_path):
     from keras_parts.data.preparation import prepare_cub_parts
 
     with pytest.raises(DataError, match="CUB_200_2011.tgz is missing"):

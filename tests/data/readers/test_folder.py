@@ -1,4 +1,4 @@
-"""One's own folder of images, whatever lies in it."""
+"""A folder of the user's own images."""
 
 import numpy as np
 import pytest
@@ -56,10 +56,10 @@ def test_contract(images, masks, split):
     check_dataset(load("folder", split, images, masks=masks))
 
 
-def test_natural_order_and_what_is_passed_over(images):
+def test_natural_order_and_skipped_files(images):
     for name in (".hidden.png", ".cache/a.png", "notes.txt", "far/.DS_Store"):
         (images / name).parent.mkdir(exist_ok=True)
-        (images / name).write_text("no picture")
+        (images / name).write_text("not an image")
     assert load("folder", "train", images).ids() == NATURAL
 
 
@@ -69,13 +69,13 @@ def test_without_masks_the_box_is_the_image(images):
     np.testing.assert_array_equal(sample.box, image_box(20, 30))
 
 
-def test_masks_of_a_parallel_folder(images, masks):
+def test_masks_of_a_folder(images, masks):
     for sample in load("folder", "train", images, masks=masks):
         np.testing.assert_array_equal(sample.foreground, _mask())
         np.testing.assert_array_equal(sample.box, mask_box(_mask()))
 
 
-def test_an_empty_mask_leaves_the_whole_image_as_box(images, masks):
+def test_with_an_empty_mask_the_box_is_the_image(images, masks):
     _draw_mask(masks / "Bird 1.png", np.zeros((20, 30), bool))
     sample = load("folder", "train", images, masks=masks)[0]
     assert not sample.foreground.any()
@@ -90,11 +90,11 @@ def test_masks_from_alpha(tmp_path):
     np.testing.assert_array_equal(dataset[1].foreground, _mask())
     assert (dataset[0].image[~_mask()] == 255).all()
     _draw(tmp_path / "c.jpg")
-    with pytest.raises(DataError, match="1 of 3 images.*\n.*c.jpg: no transparency"):
+    with pytest.raises(DataError, match="1 of 3 images.*\n.*c.jpg has no transparency"):
         load("folder", "train", tmp_path, masks="alpha")
 
 
-def test_masks_inside_the_folder_of_images_are_no_images(images):
+def test_masks_inside_the_folder_of_images_are_not_images(images):
     for name in NAMES:
         _draw_mask((images / "masks" / name).with_suffix(".png"))
     dataset = load("folder", "train", images, masks=images / "masks")
@@ -106,7 +106,7 @@ def test_validation_is_every_fifth_image(images):
     assert load("folder", "fit", images).ids() == NATURAL[:4]
 
 
-def test_fingerprint_sees_a_changed_file(images, masks):
+def test_the_fingerprint_depends_on_the_files(images, masks):
     def fingerprint(**options):
         return load("folder", "train", images, **options).fingerprint()
 
@@ -118,20 +118,20 @@ def test_fingerprint_sees_a_changed_file(images, masks):
     assert fingerprint() != bare
 
 
-def test_fingerprint_tells_masks_from_part_labels(images, masks):
+def test_the_fingerprint_depends_on_the_kind_of_annotation(images, masks):
     one = load("folder", "train", images, masks=masks)
     other = load("folder", "train", images, part_labels=masks)
     assert one.fingerprint() != other.fingerprint()
 
 
-def test_images_that_share_a_mask_are_read(images, masks):
+def test_images_may_share_a_mask(images, masks):
     _draw(images / "bird 2.png")
     dataset = load("folder", "train", images, masks=masks)
     assert len(dataset) == 6 and all(sample.foreground.any() for sample in dataset)
 
 
 @pytest.mark.parametrize("inside", ["images/masks", "masks/labels", "masks/images"])
-def test_folders_inside_each_other_hold_no_stray_masks(tmp_path, inside):
+def test_nested_folders_of_images_masks_and_labels(tmp_path, inside):
     folders = {name: tmp_path / name for name in ("images", "masks", "labels")}
     folders[inside.rpartition("/")[2]] = tmp_path / inside
     for name in ("1.png", "far/2.png"):
@@ -143,7 +143,7 @@ def test_folders_inside_each_other_hold_no_stray_masks(tmp_path, inside):
     assert report.problems == () and report.num_samples == 2
 
 
-def test_an_empty_mask_is_named_by_the_file_it_is_read_from(images, masks):
+def test_an_empty_mask_is_reported_with_its_file(images, masks):
     _draw_mask(masks / "Bird 1.png", np.zeros((20, 30), bool))
     for option in ("masks", "part_labels"):
         dataset = load("folder", "fit", images, **{option: masks})
@@ -185,7 +185,10 @@ def _labels(images, masks):
 
 DAMAGES = {
     "no mask": (_no_mask, r"bird 2.jpg: no mask, expected .*bird 2.png"),
-    "two masks": (_two_masks, r"bird 2.jpg: more than one mask in .*: bird 2.gif, bird 2.png"),
+    "two masks": (
+        _two_masks,
+        r"bird 2.jpg: more than one mask in .*: bird 2.gif, bird 2.png: keep one",
+    ),
     "small mask": (_small_mask, r"bird 2.png: the mask has 30 x 10 pixels, its image 30 x 20"),
     "not a mask": (_not_a_mask, r"bird 2.png: not an image"),
     "not an image": (_not_an_image, r"bird 2.jpg: not an image"),
@@ -211,7 +214,7 @@ def test_damage_is_found_when_loading_and_can_be_left_out(images, masks, damage)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "labels"])
-def test_damage_behind_the_header_is_named_when_it_is_read(images, masks, damage):
+def test_damage_behind_the_header_is_found_when_a_sample_is_read(images, masks, damage):
     make, words = DAMAGES[damage]
     make(images, masks)
     dataset = load("folder", "train", images, masks=masks)
@@ -227,7 +230,7 @@ def test_a_mask_that_changed_its_size_after_loading(images, masks):
         dataset[1]
 
 
-def test_many_problems_are_counted_and_ten_are_shown(tmp_path):
+def test_all_problems_are_counted_and_ten_are_listed(tmp_path):
     for number in range(13):
         (tmp_path / f"{number}.png").write_text("none")
     _draw(tmp_path / "good.png")
@@ -240,13 +243,13 @@ def test_many_problems_are_counted_and_ten_are_shown(tmp_path):
         load("folder", "train", tmp_path, skip_bad=True)
 
 
-def test_folders_that_are_not_there_or_empty(images, tmp_path):
+def test_missing_and_empty_folders(images, tmp_path):
     with pytest.raises(DataError, match="nowhere: no such folder for the images"):
         load("folder", "train", tmp_path / "nowhere")
     with pytest.raises(DataError, match="nowhere: no such folder for the masks"):
         load("folder", "train", images, masks=tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty holds no images.*jpg"):
+    with pytest.raises(DataError, match="empty has no images.*jpg"):
         load("folder", "train", tmp_path / "empty")
 
 

@@ -1,4 +1,4 @@
-"""A keypoint outside its image is not visible; only a check reports it."""
+"""Keypoints outside the image are not visible; only a check reports them."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def test_keypoints_outside_the_image_are_not_visible():
     assert visible_inside(POINTS, VISIBLE, size=(24, 32), describe=str).tolist() == INSIDE
 
 
-def test_a_check_reports_those_that_should_be_visible():
+def test_a_check_reports_visible_keypoints_outside_the_image():
     with collect_problems() as problems:
         assert (
             visible_inside(POINTS, VISIBLE, size=(24, 32), describe="bird.jpg: {}".format).tolist()

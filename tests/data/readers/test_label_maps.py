@@ -1,4 +1,4 @@
-"""Data sets with part labels say what their files say."""
+"""Readers of part labels return the labels of their files."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_colours_become_labels(tmp_path):
         np.testing.assert_array_equal(sample.part_labels, drawn.labels(number, 15))
 
 
-def test_a_photograph_without_a_suffix_keeps_its_name(tmp_path):
+def test_the_id_of_a_photograph_without_a_suffix(tmp_path):
     options = drawn.deepfashion(tmp_path)
     folder = tmp_path / "In-shop/Anno/segmentation"
     path = folder / "DeepFashion_segmentation_gallery.json"
@@ -41,16 +41,16 @@ def test_the_test_split_is_query_and_gallery(tmp_path):
     assert len(load("deepfashion", "train", **options)) == 6
 
 
-def test_a_resized_segmentation_is_noticed(tmp_path):
+def test_a_resized_segmentation_is_rejected(tmp_path):
     options = drawn.deepfashion(tmp_path)
     path = next(tmp_path.rglob("id_00000001/*_segment.png"))
-    picture = Image.open(path).resize((16, 12)).resize((32, 24), Image.Resampling.BILINEAR)
-    picture.save(path)
-    with pytest.raises(DataError, match="pixels of colours that are no label, the first is"):
+    segmentation = Image.open(path).resize((16, 12)).resize((32, 24), Image.Resampling.BILINEAR)
+    segmentation.save(path)
+    with pytest.raises(DataError, match="pixels of colours that are not labels, the first is"):
         load("deepfashion", "train", **options)[1]
 
 
-def test_parts_of_an_object_and_which_lies_on_top(tmp_path):
+def test_the_first_listed_part_of_an_object_covers_the_others(tmp_path):
     options = drawn.pascal_part(tmp_path)
     dataset = load("pascal_part", "train", **options)
     assert dataset.info.name == "pascal_part/horse"
@@ -70,7 +70,7 @@ def test_small_objects_and_other_classes_are_left_out(tmp_path):
         load("pascal_part", "train", **options, category="unicorn")
 
 
-def test_the_least_size_is_a_tenth_of_the_image_to_train_and_a_fifth_to_test(tmp_path):
+def test_the_minimum_size_is_a_tenth_of_the_image_in_train_and_a_fifth_in_test(tmp_path):
     voc = tmp_path / "VOCdevkit"
     boxes = [(8, 9), (10, 12), (12, 16)]  # 9.4, 15.6 and 25 % of 24 x 32 pixels
     masks = [np.zeros(drawn.SIZE, np.uint8) for _ in boxes]
@@ -90,7 +90,7 @@ WORDS = set(
     "lower mirror muzzle neck nose paw plate right roof saddle side stern tail torso upper wheel "
     "window wing".split()
 )
-"""All that readable names of parts consist of."""
+"""All words in the readable names of parts."""
 
 
 @pytest.mark.parametrize(("category", "count"), [
@@ -106,7 +106,7 @@ def test_the_parts_of_every_class(category, count, tmp_path):
         mask[2:22, column] = 1
         parts.append((f"{name}_1" if column % 2 else name, mask))
     whole = sum(mask for _, mask in parts)
-    whole[2:22, :16] = 1  # few parts make no large object
+    whole[2:22, :16] = 1  # a few parts alone would be too small an object
     drawn.save(voc / "VOC2010/JPEGImages/2008_000000.jpg", drawn.photograph(0))
     drawn.pascal_objects(voc / "Annotations_Part/2008_000000.mat", (category, whole, parts))
     for which in ("train", "val"):
@@ -120,7 +120,7 @@ def test_the_parts_of_every_class(category, count, tmp_path):
     assert dataset.info.name == f"pascal_part/{category}"
 
 
-def test_masks_of_a_face_lie_on_each_other_in_order(tmp_path):
+def test_later_parts_of_a_face_cover_earlier_ones(tmp_path):
     options = drawn.celebamask(tmp_path)
     eye = np.zeros((512, 512), np.uint8)
     eye[100:110, 100:110] = 255  # over skin
@@ -130,7 +130,7 @@ def test_masks_of_a_face_lie_on_each_other_in_order(tmp_path):
     assert sample.part_labels[105, 105] == 4 and sample.part_labels[300, 5] == 1
 
 
-def test_a_photograph_that_would_be_stretched_is_refused(tmp_path):
+def test_a_photograph_that_is_not_square_is_rejected(tmp_path):
     options = drawn.celebamask(tmp_path)
     path = tmp_path / "CelebAMask-HQ/CelebA-HQ-img/0.jpg"
     drawn.save(path, drawn.photograph(0, (218, 178)))
@@ -138,19 +138,19 @@ def test_a_photograph_that_would_be_stretched_is_refused(tmp_path):
         load("celebamask", "train", **options)[0]
 
 
-def test_faces_are_split_as_celeba_is(tmp_path):
+def test_faces_have_the_splits_of_celeba(tmp_path):
     options = drawn.celebamask(tmp_path)
     ids = {split: load("celebamask", split, **options).ids() for split in ("fit", "validation")}
     assert ids["validation"] == ["3", "8"] and ids["fit"] == ["0", "1", "2", "5", "6", "7"]
     assert load("celebamask", "test", **options).ids() == ["4", "9"]
 
 
-def test_prepared_faces_are_the_official_ones_made_smaller(tmp_path):
+def test_prepared_faces_are_the_downsampled_official_ones(tmp_path):
     root = drawn.celebamask(tmp_path)["data_dir"] / "CelebAMask-HQ"
     output = tmp_path / "small"
     assert write_label_maps(root, output, size=64, progress=False) == 10
     (output / "masks" / "7.png").unlink()
-    assert write_label_maps(root, output, size=64, progress=False) == 1  # the rest is done
+    assert write_label_maps(root, output, size=64, progress=False) == 1  # the others exist
     for split in ("train", "test"):
         official, small = load("celebamask", split, root), load("celebamask", split, output)
         assert sorted(official.ids()) == sorted(small.ids())
@@ -159,12 +159,12 @@ def test_prepared_faces_are_the_official_ones_made_smaller(tmp_path):
     assert {sample.id: np.unique(sample.part_labels).tolist() for sample in small} == wanted
 
 
-def test_clothes_have_their_names(tmp_path):
+def test_names_and_labels_of_clothes(tmp_path):
     dataset = load("clothing_co_parsing", "all", **drawn.clothing_co_parsing(tmp_path))
     assert dataset.info.part_names == ("hair", "skin", "dress", "boots") and len(dataset) == 30
     np.testing.assert_array_equal(dataset[0].part_labels, drawn.labels(1, 4))
 
 
-def test_the_fixed_split_goes_by_names():
+def test_the_fixed_split_depends_on_names():
     chosen = [number for number in range(1, 31) if in_fixed_test(f"{number:04d}")]
     assert chosen == [6, 10, 11, 16, 21, 22, 24, 27]

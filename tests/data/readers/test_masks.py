@@ -1,3 +1,5 @@
+"""Masks of a folder replace those of a data set."""
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +11,7 @@ from tests.data import drawn
 
 
 @pytest.mark.parametrize(("name", "draw"), [("cub", drawn.cub), ("folder", drawn.folder)])
-def test_masks_of_a_folder_take_the_place_of_the_data_sets_own(tmp_path, name, draw):
+def test_masks_of_a_folder_replace_those_of_the_data_set(tmp_path, name, draw):
     dataset = load(name, "test", **draw(tmp_path))
     for number, sample_id in enumerate(dataset.ids()):
         mask = np.zeros(drawn.SIZE, np.uint8)

@@ -1,4 +1,4 @@
-"""The drawn animals: always the same, with exact annotations, and no parts by colour alone."""
+"""The drawn animals are reproducible, have exact annotations, and colour does not reveal parts."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ def train():
 
 
 def at_keypoints(maps, sample):
-    """Values of a map at the pixels of the visible keypoints."""
+    """The values of a map at the visible keypoints."""
     columns, rows = np.floor(sample.keypoints[sample.visible] + 0.5).astype(int).T
     return maps[rows, columns]
 
@@ -66,7 +66,7 @@ def test_schema(train):
 
 @pytest.mark.parametrize("split", ["train", "test", "fit", "validation"])
 def test_contract(split):
-    check_dataset(load("toy", split, count=72, size=97), samples=6, box_slack=0.0)
+    check_dataset(load("toy", split, count=72, size=97), num_samples=6, box_slack=0.0)
 
 
 def test_box_is_tight(train):
@@ -90,12 +90,12 @@ def test_sizes_and_splits():
     [{"split": "dev"}, {"size": 16}, {"count": 0}, {"seed": -1}, {"species": (-1,)},
      {"species": ()}, {"size": 64.5}],
 )  # fmt: skip
-def test_wrong_options_are_refused(options):
+def test_wrong_options_are_rejected(options):
     with pytest.raises(ConfigError, match=f"toy.*{next(iter(options))}"):
         load_toy(**{"split": "train"} | options)
 
 
-def test_a_sample_depends_on_its_index_alone():
+def test_a_sample_does_not_depend_on_other_samples():
     long, short = load_toy("test", count=40, size=97), load_toy("test", count=20, size=97)
     later = long[13]
     for _ in long[30:]:
@@ -113,7 +113,7 @@ def test_samples_differ_by_index_split_and_seed():
             assert (first.image != second.image).mean() > 0.5
 
 
-def test_same_pictures_in_another_process():
+def test_samples_are_the_same_in_another_process():
     code = (
         "import hashlib; from keras_parts.data.toy.dataset import load_toy\n"
         "s = load_toy('test')[7];"
@@ -129,12 +129,12 @@ def test_same_pictures_in_another_process():
     assert len(digests) == 1 and len(digests.pop()) == 65
 
 
-def test_samples_cannot_be_changed(train):
+def test_samples_are_read_only(train):
     with pytest.raises(ValueError):
         train[0].image[0, 0] = 0
 
 
-def test_fingerprint_follows_the_settings():
+def test_the_fingerprint_depends_on_the_settings():
     prints = [
         load_toy("train").fingerprint(), load_toy("test").fingerprint(),
         load_toy("train", seed=1).fingerprint(), load_toy("train", size=97).fingerprint(),
@@ -144,7 +144,7 @@ def test_fingerprint_follows_the_settings():
 
 
 @pytest.mark.slow
-def test_every_part_can_be_seen(train):
+def test_every_part_is_visible(train):
     areas = np.array(
         [
             np.bincount(s.part_labels.ravel(), minlength=1 + len(PARTS))[1:] / s.foreground.sum()
@@ -164,9 +164,9 @@ def test_visible_keypoints_lie_on_their_parts(train):
         )
 
 
-def test_keypoints_are_hidden_by_what_is_in_front(train):
-    """Every landmark is seen often; feet and eyes of the far side are hidden at times, as is
-    whatever stands behind an occluder although it lies inside the picture."""
+def test_some_keypoints_are_hidden(train):
+    """Every landmark is often visible; inside the image it is sometimes hidden by the animal itself
+    or by an occluder."""
     visible = np.mean([sample.visible for sample in train], axis=0)
     assert visible.min() > 0.4 and visible.max() > 0.9
     inside = np.array([((s.keypoints >= 0) & (s.keypoints <= 160)).all(axis=1) for s in train])
@@ -180,8 +180,8 @@ def test_mirror_swaps_left_and_right():
         assert LANDMARKS[MIRROR_ORDER[index]] == swapped
 
 
-def test_the_near_side_is_the_side_that_shows():
-    """An animal that looks to the viewer's left shows its left side."""
+def test_the_near_side_is_the_visible_side():
+    """The viewer sees the left side of an animal that faces left."""
     rng = np.random.default_rng(0)
     for index in range(20):
         figure = pose(species(index), rng)
@@ -203,8 +203,8 @@ def test_both_directions_and_sizes_occur(train):
     assert np.quantile(areas, 0.95) > 1.7 * np.quantile(areas, 0.05)
 
 
-def test_colours_are_shared_out_evenly_over_parts():
-    """In every dozen each colour is worn once on each part; no animal wears one twice."""
+def test_colours_are_distributed_evenly_over_parts():
+    """In every dozen species each part has each colour once; no animal has a colour twice."""
     count = len(PALETTE)
     for dozen in range(4):
         members = [species(count * dozen + index) for index in range(count)]
@@ -217,12 +217,12 @@ def test_colours_are_shared_out_evenly_over_parts():
 def test_patterns_belong_to_parts():
     assert sum(map(len, PATTERNS.values())) == len(set().union(*PATTERNS.values()))
     for part in PARTS:
-        worn = [species(index).coats[part].pattern for index in range(120)]
-        assert set(worn) == set(PATTERNS[part])
-        assert min(map(worn.count, PATTERNS[part])) > 20
+        patterns = [species(index).coats[part].pattern for index in range(120)]
+        assert set(patterns) == set(PATTERNS[part])
+        assert min(map(patterns.count, PATTERNS[part])) > 20
 
 
-def test_a_species_is_the_same_for_ever():
+def test_a_species_is_always_the_same():
     assert species(5).name == "rose-headed amber spotback"
     assert species(5) is species(5)
     assert species(5).lengths != species(17).lengths
@@ -230,8 +230,8 @@ def test_a_species_is_the_same_for_ever():
 
 @pytest.mark.backend
 @pytest.mark.slow
-def test_colour_does_not_tell_the_parts(train):
-    """NMI of keypoints with clusters of Lab colour is low; the true parts leave room above 60."""
+def test_clusters_of_colours_are_not_parts(train):
+    """The NMI of landmarks is low with clusters of Lab colours, and high with the true parts."""
     from keras import ops
 
     from keras_parts.ops import rgb_to_lab
@@ -251,18 +251,18 @@ def test_colour_does_not_tell_the_parts(train):
     assert by_part > 0.78
 
 
-def test_the_background_is_not_found_by_its_colour(train):
-    """Foreground and scenery share their colours: a colour histogram hardly separates them."""
+def test_colour_does_not_separate_the_foreground(train):
+    """Foreground and scenery share their colours: histograms of colours hardly separate them."""
     inside = np.concatenate([sample.image[sample.foreground][::20] for sample in train])
     outside = np.concatenate([sample.image[~sample.foreground][::60] for sample in train])
     bins = [np.linspace(0, 256, 7)] * 3
     p, q = (np.histogramdd(values, bins)[0] / len(values) for values in (inside, outside))
-    best_accuracy = 0.5 * np.maximum(p, q).sum()  # of any rule that knows both histograms
+    best_accuracy = 0.5 * np.maximum(p, q).sum()  # of any rule that uses both histograms
     assert best_accuracy < 0.75
 
 
 def test_tube_is_the_distance_to_round_cones():
-    """Exact for equal radii: a capsule's signed distance; the window holds all of it."""
+    """For equal radii the distance is exactly that of a capsule, and the window contains it."""
     shape = tube([[10.0, 12.0], [30.0, 12.0]], [4.0, 4.0], (33, 41))
     rows, columns = np.mgrid[:33, :41]
     nearest = np.clip(columns, 10, 30)
@@ -274,7 +274,7 @@ def test_tube_is_the_distance_to_round_cones():
 
 
 def test_the_same_scene_at_every_size():
-    """The truth is drawn, not resampled: at twice the size the parts cover the same shares."""
+    """Parts cover the same shares at twice the size: they are drawn anew, not resized."""
     for index in range(6):
         small, large = (
             draw(species(index), size, np.random.default_rng(index)) for size in (97, 193)

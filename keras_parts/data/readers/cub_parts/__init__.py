@@ -1,8 +1,8 @@
 """CUB-200-2011 with part locations, as a data set of TensorFlow Datasets (TFDS).
 
-TFDS' own `caltech_birds2011` has no part locations. The builder of this package downloads the
-official archives, verifies their checksums, and writes the original image files to ArrayRecord
-files, which are read without TensorFlow. `keras-parts data prepare cub_parts` runs it.
+TFDS' own `caltech_birds2011` has no part locations. This package's builder downloads the official
+archives, verifies their checksums, and packs the original image files in ArrayRecord files, which
+are read without TensorFlow. `keras-parts data prepare cub_parts` runs the builder.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class CubParts(Dataset):
         if missing := {"splits", "landmarks", "categories"} - set(metadata):
             raise DataError(
                 f"cub_parts: metadata.json in {builder.data_dir} is missing or has no "
-                f"{', '.join(sorted(missing))}. Remove the folder and prepare it again"
+                f"{', '.join(sorted(missing))}: remove the folder and prepare it again"
             )
         self._table = metadata["splits"][split]
         self._folder = builder.data_dir
@@ -112,8 +112,8 @@ class CubParts(Dataset):
             return self._records[int(index)]
         except Exception as error:  # the reader raises errors of any type for damaged records
             raise DataError(
-                f"cub_parts: the record of {name} in {self._folder} is damaged: {error}. Remove "
-                "the folder and prepare it again"
+                f"cub_parts: the record of {name} in {self._folder} is damaged: {error}. To mend "
+                "it, remove the folder and prepare it again"
             ) from error
 
     def ids(self) -> list[str]:
@@ -174,14 +174,15 @@ def load_cub_parts(
     classes: Iterable[int] | None = None,
     subset: str | None = None,
 ) -> Dataset:
-    """Load the packed data set, after it was prepared; its name in tables is "cub", as its content
-    is the same.
+    """Load the prepared data set.
+
+    Its name in tables is "cub", because the content is the same.
 
     Args:
         split: "train" or "test" (the official split), "all" (both), or "fit" and "validation", two
             fixed parts of "train" (`hold_out`).
-        data_dir: TFDS' data folder, as `data prepare cub_parts --output` named it; None for TFDS'
-            default.
+        data_dir: TFDS' data folder, the one given to `data prepare cub_parts --output`; None for
+            TFDS' default.
         classes: numbers of the classes, from 1; None for all.
         subset: "001", "002" or "003", the classes of landmark regression; or "cmr", the images
             that CMR cleaned, listed in its {train,val,test}_cub_cleaned.mat, which are expected in
@@ -212,7 +213,7 @@ def _read(builder: Any, splits: Iterable[str]) -> Dataset:
 
 
 def _chosen(dataset, builder, split, classes, subset):
-    """The samples of some classes and of a subset."""
+    """The samples of the given classes and subset."""
     chosen = np.full(len(dataset), True)
     names = dataset.info.categories
     if subset == CMR:
@@ -234,7 +235,7 @@ def cub_parts_builder(
     *,
     progress: bool = True,
 ) -> Any:
-    """The TFDS builder, after it has prepared the data set unless that is done already.
+    """The TFDS builder, with the data set prepared.
 
     Args:
         data_dir: TFDS' data folder; None for TFDS' default.
@@ -277,20 +278,20 @@ def _tfds():
 
 
 def _as_bytes(builder):
-    """Keep images encoded: they are decoded like those of every other data set."""
+    """Decoders that keep images encoded, to decode them as in every other data set."""
     skip = _tfds().decode.SkipDecoding
     return {"image": skip(), "segmentation_mask": skip()}
 
 
 def _file(content, name):
-    """The bytes of an image as a file with a name, for error messages."""
+    """A file with the bytes of an image; error messages show its name."""
     file = io.BytesIO(content)
     file.name = name
     return file
 
 
 def _mask(file, size):
-    """(height, width) bool mask; `size` is that of its image, None where it is not known."""
+    """(height, width) bool mask; `size` is that of its image, or None if unknown."""
     mask = read_mask(file)
     if size is not None and mask.shape != size:
         raise DataError(
@@ -307,7 +308,7 @@ def _folders(builder):
 
 
 def _categories_of(names, classes):
-    """The categories of classes with these numbers."""
+    """The categories of the classes with these numbers."""
     unknown = [number for number in classes if not 1 <= number <= len(names)]
     if unknown:
         raise ConfigError(f"cub_parts has the classes 1 to {len(names)}, not {unknown[0]}")

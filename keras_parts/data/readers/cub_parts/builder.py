@@ -118,13 +118,16 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
             )
 
     def _verified(self, folder: Path) -> dict[str, Path]:
-        """The archives in a folder, after comparing their checksums with the registered ones."""
+        """The archives in a folder, after comparing their checksums with the official ones."""
         known = {info.filename: info for info in self.url_infos.values()}
         paths = {}
         for what, name in _ARCHIVES.items():
             path = folder / name
             if not path.is_file():
-                raise DataError(f"cub_parts: {path} is missing")
+                raise DataError(
+                    f"cub_parts: {path} is missing: put both archives there, or give no folder to "
+                    "download them"
+                )
             digest, size = hashlib.sha256(), 0
             with open(path, "rb") as file:
                 while chunk := file.read(_CHUNK):
@@ -141,7 +144,7 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
 
 
 class _UnpackedArchives(CUB):
-    """The unpacked archives, with the masks in a folder of their own."""
+    """The unpacked archives; the masks are in a separate folder."""
 
     def __init__(self, root, split, masks):
         self._mask_folder = masks
