@@ -143,7 +143,7 @@ class FeatureCache:
         if crops.jitter or not same_data or settings != self._content:
             raise ConfigError(
                 "the cached features belong to another data set or to other crops: compute them "
-                f"anew. They are those of {self._content} with jitter 0"
+                f"anew. They were computed for {self._content} without jitter"
             )
 
     @property

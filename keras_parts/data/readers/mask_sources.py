@@ -204,5 +204,5 @@ def sizes_differ(
 
 def _no_alpha(path):
     return (
-        f"{path} has no transparency, from which its mask would be read: give it an alpha channel"
+        f"{path} has no transparency, from which masks='alpha' reads the mask: add an alpha channel"
     )

@@ -110,7 +110,7 @@ def existing_folder(folder: str | PathLike, what: str) -> Path:
 
 
 def _natural_order(path):
-    """A sort key: numbers are compared by value, and upper and lower case only break ties."""
+    """A sort key that compares numbers by value; case matters only between equal letters."""
     words = re.split(r"(\d+)", path.as_posix())
     key = [int(word) if index % 2 else word.casefold() for index, word in enumerate(words)]
     return key, path.as_posix()

@@ -207,7 +207,7 @@ def _objects(path):
 
 @lru_cache(maxsize=4)
 def _read_objects(path, modification_time):
-    """The objects; the modification time keeps the cache from returning those of an old file."""
+    """The objects; the modification time makes the cache read a changed file again."""
     return as_list(_field(read_mat(path, "anno"), "objects", f"{path}: anno"))
 
 
