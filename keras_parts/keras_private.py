@@ -1,8 +1,8 @@
 """Everything that depends on private or undocumented parts of Keras, in one place.
 
-Each function or class says why it is needed. `tests/test_keras_private.py` checks each assumption
-on the installed Keras: where one fails after an update, this is the module to mend. The upper bound
-of `keras` in pyproject.toml is raised once those tests pass with the next version.
+Each docstring gives the reason. `tests/test_keras_private.py` checks each assumption on the
+installed Keras: if a test fails after an update, change this module. Raise the upper bound of
+`keras` in pyproject.toml once those tests pass with the next version.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,18 +21,18 @@ else:
 def loss_tracker(model: keras.Model) -> keras.metrics.Metric:
     """The `keras.metrics.Mean` in which a compiled model averages its total loss over an epoch.
 
-    `Model.compile` makes it as `_loss_tracker`; a custom training step that reports "loss" among
-    `model.metrics` has no public access to it.
+    `Model.compile` creates it as `_loss_tracker`. A custom training step must update it to report
+    "loss" as Keras does, and there is no public access to it.
     """
     return model._loss_tracker
 
 
 def sync_variables(model: keras.Model) -> None:
-    """During `fit` on JAX, give the model's variables the current state of the training.
+    """During `fit` on JAX, assign the current state of the training to the model's variables.
 
-    Keras' JAX trainer hands the state from step to step and empties the variables meanwhile; its
-    method `jax_state_sync`, which Keras' own callbacks call before they save, is not documented.
-    Does nothing on other backends, and outside `fit`.
+    Keras' JAX trainer passes the state from step to step, and the variables are empty meanwhile.
+    Its method `jax_state_sync` fills them; Keras' own callbacks call it before they save, but it is
+    not documented. Does nothing on other backends, and outside `fit`.
     """
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
@@ -44,7 +44,7 @@ def flat_layers(model: keras.Model) -> list[keras.Layer]:
 
 
 def is_seed(variable: keras.Variable) -> bool:
-    """Whether a variable is the state of a `keras.random.SeedGenerator`, known by its name only."""
+    """Whether a variable is the state of a `keras.random.SeedGenerator`: only its name shows it."""
     return variable.name == "seed_generator_state"
 
 
@@ -54,35 +54,36 @@ def inner_optimizer(optimizer: keras.Optimizer) -> keras.Optimizer:
 
 
 def take_summed_gradients(optimizer: keras.Optimizer) -> None:
-    """Tell an optimizer on TensorFlow that gradients are already summed over the replicas.
+    """Make an optimizer on TensorFlow take gradients that are already summed over the replicas.
 
-    Keras sums them in `_all_reduce_sum_gradients`, after it has clipped those of each replica. A
-    step that sums them first, as one device would, replaces that method, since `apply` has no
-    option for it. `object.__setattr__`, so that Keras does not track the function.
+    Keras sums them in `_all_reduce_sum_gradients`, after it has clipped those of each replica. Our
+    step sums them before clipping, as one device would. `apply` has no option for that, so the
+    method is replaced; with `object.__setattr__`, as Keras would otherwise track the function.
     """
     object.__setattr__(inner_optimizer(optimizer), "_all_reduce_sum_gradients", list)
 
 
 def fused_class(optimizer_class: type) -> type:
-    """The class that Keras instantiates for one of its optimizers, to derive from.
+    """The class that Keras really instantiates for one of its optimizers, to derive from.
 
-    On PyTorch `keras.optimizers.Adam(...)` becomes an instance of a class that updates all
-    variables at once, but a subclass does not: only an instance tells which class that is. On other
-    backends the class itself is returned without an instance, whose variables would start the
-    backend before the devices are chosen.
+    On PyTorch `keras.optimizers.Adam(...)` returns an instance of another class, which updates all
+    variables at once. A subclass of `Adam` would not, and only an instance gives that other class.
+    On other backends the class itself is returned. No instance is made there, since its variables
+    would initialise the backend before the devices are chosen.
     """
     return type(optimizer_class()) if keras.config.backend() == "torch" else optimizer_class
 
 
 def tracked_variables(optimizer: keras.Optimizer) -> list[keras.Variable]:
-    """The variables that a built optimizer updates (`_trainable_variables`)."""
+    """The variables that a built optimizer updates, in `_trainable_variables`."""
     return optimizer._trainable_variables
 
 
 def moving_averages(optimizer: keras.Optimizer) -> list[keras.Variable]:
-    """The moving average of each of `tracked_variables`, of an optimizer with `use_ema`.
+    """The moving average of each of `tracked_variables`, if the optimizer has `use_ema`.
 
-    Keras only offers to overwrite the variables with them (`finalize_variable_values`).
+    Keras has no public access to them but `finalize_variable_values`, which overwrites the
+    variables with their averages.
     """
     return optimizer._model_variables_moving_average
 
@@ -90,8 +91,8 @@ def moving_averages(optimizer: keras.Optimizer) -> list[keras.Variable]:
 class RateFactors(Optimizer):
     """Mixin for a Keras optimizer: a factor on the learning rate of each variable.
 
-    Keras has one learning rate for all variables. `_backend_update_step` is where it updates them,
-    after weight decay and clipping: here it is called once for each factor.
+    Keras has one learning rate for all variables. It updates them in `_backend_update_step`, after
+    weight decay and clipping; here that method is called once for each factor.
     """
 
     def rate_factors(self) -> Sequence[float]:
@@ -110,11 +111,11 @@ class RateFactors(Optimizer):
 
 
 class OptimizerBuild(Model):
-    """Mixin for a `keras.Model` on TensorFlow: before tracing, `fit` builds the optimizer only.
+    """Mixin for a `keras.Model` on TensorFlow: before tracing, `fit` builds only the optimizer.
 
-    No variable may be created inside the `tf.cond` of the step, so the optimizer is built first.
-    Keras' own `_maybe_symbolic_build` would also run the model on symbolic inputs, for which it
-    averages a batch over the replicas: that fails for a dict where there are several hosts.
+    The optimizer must be built first, as no variable may be created inside the `tf.cond` of the
+    step. Keras' own `_maybe_symbolic_build` would also run the model on symbolic inputs. For these
+    it averages a batch over the replicas, which fails for a dict on several hosts.
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -126,8 +127,8 @@ class OptimizerBuild(Model):
 class DeferredUpdates(keras.StatelessScope):
     """A scope that records assignments to variables, so that a step can still discard them.
 
-    `add_update` is what `Variable.assign` calls in such a scope; Keras documents only the values
-    afterwards, not which variables were assigned.
+    In such a scope `Variable.assign` calls `add_update`. Keras' documented methods give the values
+    afterwards, but not which variables were assigned.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -152,7 +153,6 @@ class DeferredUpdates(keras.StatelessScope):
 def updated_if(finite: Any, variable: keras.Variable, new: Any, previous: Any) -> Any:
     """A variable's value after a step: `new` if `finite`, else `previous`.
 
-    Seeds are always updated: if a random draw made the step fail, the same draw must not be
-    repeated in the next one.
+    Seeds are always updated: if a random draw made the step fail, the next step must not repeat it.
     """
     return new if is_seed(variable) else ops.where(finite, new, previous)

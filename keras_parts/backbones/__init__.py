@@ -1,9 +1,9 @@
-"""The networks, one file each. Every one is a `Backbone`: preprocessed image -> named feature maps.
+"""The networks, one file each. Each is a `Backbone`: preprocessed image -> named feature maps.
 
 Segmenters are built on `efficientnet_lite0`, `resnet50` (the paper's) and `small` (which ships with
-weights); `vgg19` and `dinov2` serve as teachers. `adapters` and `atrous` make a `Backbone` of a
-network of KerasHub, keras-cv or `keras.applications`. The `load_...` function beside each network
-loads its pretrained weights.
+weights); `vgg19` and `dinov2` serve as teachers. `adapters` and `atrous` turn a network of
+KerasHub, keras-cv or `keras.applications` into a `Backbone`. The `load_...` function in the file of
+a network loads its pretrained weights.
 """
 
 import lazy_loader

@@ -1,8 +1,8 @@
-"""A `Backbone` made of a network of KerasHub or keras-cv; for `keras.applications` see `atrous`.
+"""Turn a network of KerasHub or keras-cv into a `Backbone`; for `keras.applications` see `atrous`.
 
-The network is a model that its library built, with or without weights. The outputs are named as in
-the library: pyramid levels "P2" to "P5" with strides of 4 to 32, transformer blocks "block_1",
-"block_2", ..., or one feature map, "features" or "tokens".
+The network is a model that its library has built, with or without weights. Its outputs are pyramid
+levels, "P2" to "P5" with strides 4 to 32; transformer blocks, "block_1", "block_2", ...; stages
+with the library's names; or one feature map, "features" or "tokens".
 """
 
 import math
@@ -19,9 +19,10 @@ from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.backbones.pretrained import keras_hub_backbone
 from keras_parts.errors import ConfigError, DataError
 
-_SIDE = 257  # pixels; of the image with which strides are measured if the network accepts any size
-_NAMES = {3: "tokens", 4: "features"}  # number of axes -> name of the only output
-_BYTES = Preprocessing("RGB", 255.0)
+# Side in pixels of the image on which strides are measured if the network accepts any size.
+_SIDE = 257
+_OUTPUT_NAMES = {3: "tokens", 4: "features"}  # number of axes -> name of the only output
+_RANGE_255 = Preprocessing("RGB", 255.0)
 _CV_STATUS = (
     "keras-cv is no longer developed (its last version is 0.9.0 of 2024; its networks are now in "
     "KerasHub) and needs TensorFlow: use from_keras_hub if you can"
@@ -34,29 +35,30 @@ def from_keras_hub(
     preprocessing: Preprocessing | None = None,
     **options: Any,
 ) -> Backbone:
-    """A `Backbone` made of an image backbone of KerasHub.
+    """Turn an image backbone of KerasHub into a `Backbone`.
 
-    A model with `pyramid_outputs` or with a dictionary of outputs (HGNetV2) has one feature map per
-    level, stage or block. Of other models the last feature map or the last patch tokens are used,
-    even if the model's own output is only a pooled vector (SigLIP). Class, distillation and
-    register tokens are dropped; the coarser grid of merged patches (Swin) is derived from the
-    number of tokens.
+    A model with `pyramid_outputs` or with a dictionary of outputs (HGNetV2) gives one feature map
+    per level, stage or block. Other models give their last feature map or their last patch tokens,
+    even if their own output is only a pooled vector (SigLIP). Class, distillation and register
+    tokens are dropped. The coarser grid of merged patches (Swin) follows from the number of tokens.
 
-    The network is not changed: convolutions without padding lose the border of the image, as in
-    `XceptionBackbone`, for which `atrous` is the better choice. Models with several inputs are
-    refused, such as `CLIPBackbone` and `SigLIPBackbone` (pass their `vision_encoder`), as are
-    models of videos or of several images (VideoPrism, Gemma's encoders).
+    The network is not changed. If its convolutions have no padding, the maps lose the border of the
+    image, as in `XceptionBackbone`; use `atrous` for such a network. Models with several inputs are
+    refused, such as `CLIPBackbone` and `SigLIPBackbone` (pass their `vision_encoder`). Models that
+    take videos or several images are refused too (VideoPrism, Gemma's encoders).
 
     Args:
         model: a `keras_hub.models.Backbone`; or the name or folder of a preset, which is loaded
             with its weights.
         outputs: names of the feature maps; by default the last one.
-        preprocessing: of the weights; by default a preset's own.
-        options: for loading a preset, such as `image_shape` of a vision transformer.
+        preprocessing: the preprocessing with which the weights were trained; by default a preset's
+            own.
+        options: further arguments for loading a preset, such as `image_shape` of a vision
+            transformer.
 
     Returns:
-        `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`. If the network
-        has a fixed input size, the backbone has it too: see `inputs[0].shape`.
+        `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`. A network
+        with a fixed input size keeps it: see `inputs[0].shape`.
 
     Raises:
         ConfigError: KerasHub is not installed; the model has no feature maps; an output is unknown;
@@ -78,7 +80,8 @@ def from_keras_hub(
         preprocessing = preprocessing or _converter_of(preset)
     if preprocessing is None:
         raise ConfigError(
-            f"{model.name}: pass preprocessing=Preprocessing(...); only a preset has its own"
+            f"{model.name}: preprocessing is missing, and only a preset has its own: pass "
+            "preprocessing=Preprocessing(...)"
         )
     pyramid = getattr(model, "pyramid_outputs", None) or {}
     tensors = {_block_name(name): tensor for name, tensor in pyramid.items() if name != "stem"}
@@ -90,15 +93,16 @@ def from_keras_cv(
     outputs: str | Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> Backbone:
-    """A `Backbone` made of a backbone of keras-cv.
+    """Turn a backbone of keras-cv into a `Backbone`.
 
-    Build it from an explicit configuration: the named configurations need a network connection.
+    Build the model from an explicit configuration: the named configurations need a network
+    connection.
 
     Args:
         model: for example `keras_cv.models.ResNetBackbone(stackwise_filters=..., ...)`.
         outputs: names of pyramid levels, "P2" to "P5"; by default the last one.
-        preprocessing: of the weights; by default, for models that rescale their input
-            (`include_rescaling`), pixels from 0 to 255.
+        preprocessing: the preprocessing with which the weights were trained; by default pixels
+            from 0 to 255 if the model rescales its input (`include_rescaling`).
 
     Returns:
         A `Backbone` like that of `from_keras_hub`.
@@ -116,20 +120,20 @@ def from_keras_cv(
         ...     from_keras_cv(keras.Sequential(name="mine"))
         ... except ValueError as error:
         ...     print(error)
-        <Sequential name=mine, built=False> is no keras-cv backbone: ...
+        <Sequential name=mine, built=False> is not a keras-cv backbone: ...
     """
     # unlike a DeprecationWarning, a FutureWarning is shown by default
     warnings.warn(_CV_STATUS, FutureWarning, stacklevel=2)
     levels = getattr(model, "pyramid_level_inputs", None)
     if not isinstance(model, keras.Model) or not levels:
-        raise ConfigError(f"{model!r} is no keras-cv backbone: it has no pyramid_level_inputs")
+        raise ConfigError(f"{model!r} is not a keras-cv backbone: it has no pyramid_level_inputs")
     if preprocessing is None:
         if not getattr(model, "include_rescaling", False):
             raise ConfigError(
-                f"{model.name}: pass preprocessing=Preprocessing(...), or build it with "
-                "include_rescaling=True"
+                f"{model.name}: preprocessing is missing: pass preprocessing=Preprocessing(...), "
+                "or build the model with include_rescaling=True"
             )
-        preprocessing = _BYTES
+        preprocessing = _RANGE_255
     tensors = {name: _layer_output(model, layer) for name, layer in levels.items()}
     return _adapted(model, tensors, outputs, preprocessing)
 
@@ -171,16 +175,19 @@ def _feature_maps(model):
             if not isinstance(layer, layers.InputLayer)
         ]
         last = next((tensor for tensor in [output, *before] if _has_positions(tensor)), None)
-        tensors = {} if last is None else {_NAMES[len(last.shape)]: last}
+        tensors = {} if last is None else {_OUTPUT_NAMES[len(last.shape)]: last}
     if not tensors:
-        raise ConfigError(f"{model.name} has neither a feature map nor patch tokens")
+        raise ConfigError(
+            f"{model.name}: the model has neither a feature map nor patch tokens: pass a network "
+            "before its global pooling"
+        )
     return tensors
 
 
 def _has_positions(tensor):
     """Whether a tensor is a feature map, or tokens, with more than one position."""
     shape = tuple(getattr(tensor, "shape", ()))
-    return len(shape) in _NAMES and set(shape[1:-1]) != {1}
+    return len(shape) in _OUTPUT_NAMES and set(shape[1:-1]) != {1}
 
 
 def _block_name(name):
@@ -189,11 +196,14 @@ def _block_name(name):
 
 
 def _as_map(model, name, tensor, image):
-    """Tokens `(batch, tokens, channels)` rearranged to a feature map of their patches."""
+    """A feature map unchanged; tokens `(batch, tokens, channels)` as a map of their patches."""
     if len(tensor.shape) == 4:
         return tensor
     if len(tensor.shape) != 3:
-        raise ConfigError(f"{model.name}: {name} is neither a feature map nor patch tokens")
+        raise ConfigError(
+            f"{model.name}: {name!r} has shape {tuple(tensor.shape)}, expected a feature map "
+            "(batch, height, width, channels) or patch tokens (batch, tokens, channels)"
+        )
     rows, columns = _grid(model, name, tensor.shape[1], image)
     # Class, distillation and register tokens come first. Counted from the end, because the shape
     # that SigLIP's embedding declares has one token too many.
@@ -206,7 +216,8 @@ def _grid(model, name, tokens, image):
     height, width = image.shape[1:3]
     if None in (height, width, tokens):
         raise ConfigError(
-            f"{model.name}: build it with an image_shape, from which the grid of {name!r} follows"
+            f"{model.name}: the grid of {name!r} follows from the size of the image: build the "
+            "model with an image_shape"
         )
     patch = getattr(model, "patch_size", None)
     patch = patch[0] if isinstance(patch, tuple | list) else patch
@@ -224,13 +235,13 @@ def _grid(model, name, tokens, image):
 def _strides(image, maps):
     """`{name: stride}`: pixels of the image between neighbouring positions of the map."""
     height, width = (side or _SIDE for side in image.shape[1:3])
-    trunk = keras.Model(image, maps)
-    shapes = trunk.compute_output_spec(keras.KerasTensor((1, height, width, image.shape[-1])))
+    network = keras.Model(image, maps)
+    shapes = network.compute_output_spec(keras.KerasTensor((1, height, width, image.shape[-1])))
     return {name: _stride(height, shapes[name].shape[1]) for name in maps}
 
 
 def _stride(side, positions):
-    """The side divided by the positions for patches; for convolutions the nearest power of two."""
+    """For patches, side divided by positions; for convolutions, the nearest power of two."""
     return side // positions if side % positions == 0 else 2 ** round(np.log2(side / positions))
 
 
@@ -242,7 +253,7 @@ def _converter_of(preset):
         converter = keras_hub.layers.ImageConverter.from_preset(str(preset))
     except Exception as error:  # there is none, or one of several libraries fails
         raise DataError(
-            f"KerasHub's preset {str(preset)!r} has no image converter: pass "
+            f"KerasHub cannot load an image converter of {str(preset)!r}: pass "
             f"preprocessing=Preprocessing(...): {error}"
         ) from error
     scale = np.broadcast_to(1.0 if converter.scale is None else converter.scale, 3).astype(float)

@@ -15,17 +15,18 @@ from keras_parts.backbones.backbone import Backbone, check_output_stride
 from keras_parts.backbones.preprocessing import CAFFE, IMAGENET, Preprocessing
 from keras_parts.errors import ConfigError
 
-_BYTES = Preprocessing("RGB", 255.0)
-_SYMMETRIC = Preprocessing("RGB", 1.0, (0.5,) * 3, (0.5,) * 3)
+_RANGE_255 = Preprocessing("RGB", 255.0)  # [0, 255]
+_SYMMETRIC = Preprocessing("RGB", 1.0, (0.5,) * 3, (0.5,) * 3)  # [-1, 1]
 
-# What `keras.applications` expects as input, by the prefix of the model's name; the longest counts.
+# The input of the networks of `keras.applications`, by prefix of the model's name. The longest
+# matching prefix counts.
 _PREPROCESSING = {
-    "convnext": _BYTES,
+    "convnext": _RANGE_255,
     "densenet": IMAGENET,
-    "efficientnet": _BYTES,
+    "efficientnet": _RANGE_255,
     "inception": _SYMMETRIC,
     "mobilenet": _SYMMETRIC,
-    "mobilenetv3": _BYTES,
+    "mobilenetv3": _RANGE_255,
     "nasnet": _SYMMETRIC,
     "resnet": CAFFE,
     "resnet50v2": _SYMMETRIC,
@@ -35,11 +36,12 @@ _PREPROCESSING = {
     "xception": _SYMMETRIC,
 }
 
-_SIDE = 257  # pixels; of the image with which the sizes of the maps are checked
+_SIDE = 257  # side in pixels of the image on which the sizes of the maps are checked
 _CONVOLUTIONS = layers.Conv2D | layers.DepthwiseConv2D | layers.SeparableConv2D
 _POOLINGS = layers.MaxPooling2D | layers.AveragePooling2D
 _GLOBAL_POOLINGS = layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D
-# Layers that treat each position alike. By name, as some are not public in Keras.
+# Layers that compute each position from that position alone. By name, as some are not public in
+# Keras.
 _POINTWISE = {
     "Activation",
     "Add",
@@ -77,10 +79,10 @@ def atrous(
 ) -> Backbone:
     """A dilated copy of a functional network, with its weights.
 
-    Strides up to `output_stride` are kept. Every later stride is replaced by 1 and the layers after
-    it are dilated, so that at the positions of the original network's map the new map has the same
-    values. This is exact for convolutions, poolings and pointwise layers. Means over the whole
-    image (squeeze-and-excitation) are taken over the finer map instead.
+    Strides up to `output_stride` are kept. Every later stride is replaced by 1, and the layers
+    after it are dilated: the new map is finer, and has the original values at the original
+    positions. This is exact for convolutions, poolings and pointwise layers. Means over the whole
+    image (squeeze-and-excitation) are taken over the finer map.
 
     The maps cover the whole image, which changes how some networks treat its border:
 
@@ -99,9 +101,10 @@ def atrous(
             `keras.applications.MobileNetV2(include_top=False, weights="imagenet")`. It is copied,
             not changed.
         output_stride: 8, 16 or 32.
-        outputs: names of the layers whose outputs become the outputs, or a mapping from new names
-            to names of layers; by default the last map of the network, as "features".
-        preprocessing: of the model; known for the models of `keras.applications`.
+        outputs: names of the layers whose outputs the backbone returns, or a mapping from names of
+            outputs to names of layers; by default "features", the last map of the network.
+        preprocessing: the preprocessing with which the model was trained; only needed for models
+            that are not of `keras.applications`.
 
     Returns:
         `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`. Its layers
@@ -124,17 +127,20 @@ def atrous(
     """
     check_output_stride(output_stride, "atrous")
     if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
-        raise ConfigError("atrous: expected a functional keras.Model, built from one input")
+        raise ConfigError(f"atrous: model is {model!r}, expected a functional keras.Model")
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
-        raise ConfigError(f"atrous: {model.name} must have one image as its only input")
+        raise ConfigError(
+            f"atrous: {model.name} has inputs of shapes {[each.shape for each in model.inputs]}, "
+            "expected one image (batch, height, width, channels)"
+        )
     requested = _requested(model, outputs)
     if preprocessing is None:
         preprocessing = _known_preprocessing(model)
 
-    trunk = keras.Model(model.inputs[0], list(requested.values()))
+    network = keras.Model(model.inputs[0], list(requested.values()))
     image = keras.Input((None, None, model.inputs[0].shape[-1]), name="image")
     dilation = _Dilation(output_stride)
-    tensors = dict(zip(requested, dilation.copy(trunk, image), strict=True))
+    tensors = dict(zip(requested, dilation.copy(network, image), strict=True))
     strides = {name: dilation.stride(name, tensor) for name, tensor in tensors.items()}
     dilation.copy_weights()
     backbone = Backbone(
@@ -150,7 +156,10 @@ def atrous(
 
 
 def _check_maps_cover_the_image(backbone, name):
-    """Maps are treated as having aligned corners; one position too many or few is allowed."""
+    """Refuse shifted maps, as all code that uses them assumes aligned corners.
+
+    One position too many or too few is allowed.
+    """
     image = keras.KerasTensor((1, _SIDE, _SIDE, backbone.inputs[0].shape[-1]))
     shapes = backbone.compute_output_spec(image)
     for output, stride in backbone.strides.items():
@@ -171,12 +180,14 @@ def _requested(model, outputs):
     outputs = (outputs,) if isinstance(outputs, str) else outputs
     names = dict(outputs) if isinstance(outputs, dict) else {name: name for name in outputs}
     if not names:
-        raise ConfigError("atrous: outputs is empty, expected at least one name")
+        raise ConfigError(
+            "atrous: outputs is empty, expected at least one layer; model.summary() lists them"
+        )
     by_name = {layer.name: layer for layer in model.layers}
     for layer_name in names.values():
         if isinstance(by_name.get(layer_name), keras.Model | None):
             raise ConfigError(
-                f"atrous: {model.name} has no layer {layer_name!r}, or it is a model itself; "
+                f"atrous: {model.name} has no layer {layer_name!r}, or it is a nested model; "
                 "model.summary() lists the layers"
             )
     return {name: by_name[layer_name].output for name, layer_name in names.items()}
@@ -192,7 +203,7 @@ def _last_map(model):
     for tensor in candidates:
         if len(tensor.shape) == 4 and (tensor is model.outputs[0] or tensor.shape[1:3] != (1, 1)):
             return tensor
-    raise ConfigError(f"atrous: pass outputs: {model.name} does not end with a feature map")
+    raise ConfigError(f"atrous: {model.name} does not end with a feature map: pass outputs")
 
 
 def _known_preprocessing(model):
@@ -201,7 +212,7 @@ def _known_preprocessing(model):
     rescales = any(
         isinstance(layer, layers.Rescaling | layers.Normalization) for layer in model.layers
     )
-    if known is None or (known == _BYTES and not rescales):
+    if known is None or (known == _RANGE_255 and not rescales):
         raise ConfigError(
             f"atrous: the preprocessing of {model.name!r} is not known: pass "
             "preprocessing=Preprocessing(channel_order, multiplier, mean, std)"
@@ -215,8 +226,8 @@ class _Sampling:
 
     Attributes:
         stride: pixels of the input between neighbouring positions.
-        dilation: the original network has every `dilation`-th of these positions.
-        padded: zeros have been added around the map.
+        dilation: every `dilation`-th position is also a position of the original network.
+        padded: whether zeros have been added around the map.
     """
 
     stride: int = 1
@@ -229,10 +240,10 @@ class _Dilation:
 
     def __init__(self, output_stride):
         self.output_stride = output_stride
-        self._samplings = {}
-        self._kept = []  # the tensors, so that no id is reused
+        self._samplings = {}  # id of a tensor -> _Sampling; None for one vector per image
+        self._kept = []  # references to these tensors, so that no id is reused
         self._copies = {}  # id of a layer -> (layer, its copy)
-        self._cropped = set()  # ids of tensors of the network that are cropped
+        self._cropped = set()  # ids of the network's tensors that a layer crops
 
     def copy(self, model, inputs, sampling=_Sampling()):
         """The outputs of a copy of `model` on `inputs`."""
@@ -252,7 +263,10 @@ class _Dilation:
         """Pixels of the input between neighbouring positions of an output."""
         sampling = self._samplings[id(tensor)]
         if sampling is None:
-            raise ConfigError(f"atrous: output {name!r} is not a map, but one vector per image")
+            raise ConfigError(
+                f"atrous: output {name!r} is not a map, but one vector per image: choose an "
+                "earlier output"
+            )
         return sampling.stride
 
     def copy_weights(self):
@@ -267,13 +281,13 @@ class _Dilation:
 
     def _call(self, operation, *args, **kwargs):
         tensors = [x for x in keras.tree.flatten((args, kwargs)) if id(x) in self._samplings]
-        maps = {self._samplings[id(x)] for x in tensors} - {None}
-        if len(maps) > 1:
+        samplings = {self._samplings[id(x)] for x in tensors} - {None}
+        if len(samplings) > 1:
             raise ConfigError(
                 f"atrous: {operation.name} joins maps of different strides or paddings, which is "
-                "not supported"
+                "not supported: choose earlier outputs, or another network"
             )
-        sampling = maps.pop() if maps else None
+        sampling = samplings.pop() if samplings else None
         if isinstance(operation, keras.Sequential | keras.Model):
             return self._call_nested(operation, sampling, args, kwargs)
         if sampling is None or not isinstance(operation, layers.Layer):
@@ -305,7 +319,10 @@ class _Dilation:
             return operation
         if id(operation) in self._copies:
             if changes:
-                raise ConfigError(f"atrous: {operation.name} is used twice, which is not supported")
+                raise ConfigError(
+                    f"atrous: {operation.name} is used twice, which is not supported: choose "
+                    "earlier outputs, or another network"
+                )
             return self._copies[id(operation)][1]
         changes = dict(changes)
         kind = changes.pop("class", type(operation))
@@ -386,13 +403,16 @@ class _Dilation:
 
 
 def _window_padding(layer, size, stride, sampling):
-    """The padding of a convolution or pooling. Overlapping windows are padded, as they would
-    otherwise lose the border of the map; adjacent windows cover it."""
+    """The padding of a convolution or pooling.
+
+    Overlapping windows are padded, as the border of the map would be lost without. Windows side by
+    side cover the whole map.
+    """
     return layer.padding if sampling.padded or max(size) <= stride else "same"
 
 
 def _symmetric(before, after):
-    """Padding for even sizes, which has one more at the end, made symmetric."""
+    """Symmetric padding in place of padding for even sizes, which has one more at the end."""
     return (after, after) if after == before + 1 else (before, after)
 
 
@@ -412,9 +432,9 @@ def _unsupported(operation):
 class DilatedPooling2D(layers.Layer):
     """Dilated pooling with stride 1.
 
-    `(batch, height, width, channels)` -> the same shape with padding "same"; without padding
-    ("valid") height and width are smaller by `dilation * (pool size - 1)`. An average is over the
-    positions inside the map only.
+    Input `(batch, height, width, channels)`. Output of the same shape with padding "same"; without
+    padding ("valid") height and width are smaller by `dilation * (pool size - 1)`. An average is
+    over the positions inside the map only.
 
     Args:
         pool_size: number of rows and columns of positions that are pooled.
@@ -444,8 +464,8 @@ class DilatedPooling2D(layers.Layer):
         super().__init__(**kwargs)
         if padding not in ("valid", "same") or mode not in ("max", "average"):
             raise ConfigError(
-                f"DilatedPooling2D: padding is {padding!r} and mode {mode!r}, expected valid or "
-                "same, and max or average"
+                f"DilatedPooling2D: padding is {padding!r} and mode {mode!r}, expected padding "
+                "'valid' or 'same' and mode 'max' or 'average'"
             )
         self.pool_size = tuple(pool_size)
         self.dilation = dilation

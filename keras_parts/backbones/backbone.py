@@ -23,14 +23,14 @@ class Backbone(keras.Model):
     Args:
         inputs: the input of the functional model.
         outputs: `{name: output tensor}`.
-        preprocessing: from an RGB image in [0, 1] to the input.
-        output_stride: the stride of the coarsest map.
+        preprocessing: turns an RGB image in [0, 1] into the input.
+        output_stride: stride of the coarsest map.
         strides: `{output name: stride}` of the outputs that are feature maps. A stride is the
             distance, in pixels of the input, between neighbouring positions.
-        kwargs: of `keras.Model`.
+        kwargs: further arguments of `keras.Model`.
 
     Attributes:
-        preprocessing, output_stride, strides: the arguments.
+        preprocessing, output_stride, strides: see the arguments.
         channels: `{output name: number of channels}` of the outputs that are feature maps.
 
     Raises:
@@ -63,19 +63,21 @@ class Backbone(keras.Model):
         self.channels = {name: outputs[name].shape[-1] for name in strides}
 
     def freeze_before(self, output: str) -> None:
-        """Freeze all layers before those of an output.
+        """Freeze all layers in front of the layers that compute an output.
 
         Args:
-            output: such as "block_5": the first layer whose name starts with "block_5_" is the
-                first one that stays trainable.
+            output: name of the output, such as "block_5". The first layer whose name starts with
+                "block_5_" and all later ones stay trainable.
 
         Raises:
-            ConfigError: no layer's name starts like that.
+            ConfigError: no layer has such a name.
         """
         names = [layer.name for layer in self.layers]
         first = next((i for i, name in enumerate(names) if name.startswith(f"{output}_")), None)
         if first is None:
-            raise ConfigError(f"{self.name}: no layer's name starts with {output!r} and _")
+            raise ConfigError(
+                f"{self.name}: no layer's name starts with '{output}_'; summary() lists the layers"
+            )
         for layer in self.layers[:first]:
             layer.trainable = False
 
@@ -92,15 +94,16 @@ def build_backbone(
     """Build a network up to the last of the requested outputs.
 
     Args:
-        name: of the network.
-        stages: function of the image and a `Strides`, that yields `(name, features)` for every
-            possible output, beginning at the image. The `Strides` gives its strides and dilations.
+        name: name of the network.
+        stages: function `(image, strides)` that yields `(name, features)` for every possible
+            output, from the first to the last. It calls `strides.enter`, of a `Strides`, for the
+            stride and dilation of each layer.
         available: names of all possible outputs, in that order.
         outputs: names of the requested outputs. Later layers are not built.
-        preprocessing: of the network.
+        preprocessing: preprocessing of the network.
         output_stride: 8, 16 or 32.
-        classes: number of classes, or None. Adds the output "classes": logits `(batch, classes)`
-            of the pooled last map.
+        classes: number of classes of an additional output "classes", logits `(batch, classes)` of
+            the pooled last map; None for no such output.
 
     Raises:
         ConfigError: an argument is outside its range.
@@ -110,7 +113,7 @@ def build_backbone(
     if classes is not None and (not isinstance(classes, int) or classes < 1):
         raise ConfigError(f"{name}: classes is {classes!r}, expected a positive number or None")
     if not outputs and classes is None:
-        raise ConfigError(f"{name}: outputs is empty, expected at least one name")
+        raise ConfigError(f"{name}: outputs is empty, expected one or more of {list(available)}")
     last = available[-1] if classes else max(outputs, key=available.index)
 
     image = keras.Input((None, None, 3), name="image")
@@ -135,7 +138,7 @@ def build_backbone(
 
 
 def check_output_stride(output_stride: int, name: str) -> None:
-    """Raise `ConfigError` unless `output_stride` is 8, 16 or 32."""
+    """Raise `ConfigError` unless `output_stride` is 8, 16 or 32; `name` is the network's."""
     if output_stride not in OUTPUT_STRIDES:
         raise ConfigError(f"{name}: output_stride is {output_stride!r}, expected 8, 16 or 32")
 
@@ -145,6 +148,11 @@ def check_outputs(
 ) -> tuple[str, ...]:
     """The names of outputs as a tuple.
 
+    Args:
+        outputs: one name or several.
+        available: the names that exist.
+        name: name of the network, for error messages.
+
     Raises:
         ConfigError: a name is unknown or repeated.
     """
@@ -153,7 +161,7 @@ def check_outputs(
     if unknown:
         raise ConfigError(f"{name}: no output named {unknown[0]!r}; there are {list(available)}")
     if len(set(names)) != len(names):
-        raise ConfigError(f"{name}: an output is repeated in {names}")
+        raise ConfigError(f"{name}: outputs is {names}, expected each name once")
     return names
 
 
@@ -162,8 +170,12 @@ class Strides:
 
     Call `enter` for each layer with a stride, in order. Until the output stride is reached the
     layer keeps its stride. After that it gets stride 1, and the dilation of the *following* layers
-    is multiplied by its stride, so that their values at every second position (for a stride of 2)
-    equal those of the network without dilation.
+    is multiplied by its stride: for a stride of 2, their values at every second position equal
+    those of the network without dilation.
+
+    Attributes:
+        stride: pixels of the image between neighbouring positions after the last layer.
+        dilation: dilation of the next layer.
     """
 
     def __init__(self, output_stride: int):
@@ -172,11 +184,12 @@ class Strides:
         self.dilation = 1
 
     def enter(self, stride: int) -> tuple[int, int]:
-        """`(stride, dilation)` to build a layer with, whose own stride is `stride`."""
+        """`(stride, dilation)` with which to build a layer that has `stride` without dilation."""
         dilation = self.dilation
         if self.stride * stride <= self.output_stride:
             self.stride *= stride
-            # Keras allows no layer with both; after a dilation no stride follows
+            # Keras rejects a stride together with a dilation. No layer has both: after the first
+            # dilation every larger stride than 1 is replaced.
             return stride, dilation
         self.dilation *= stride
         return 1, dilation

@@ -1,4 +1,4 @@
-"""DINOv2: a vision transformer whose patch tokens are rearranged to feature maps.
+"""DINOv2: a vision transformer whose patch tokens are rearranged into feature maps.
 
 Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", 2023.
 """
@@ -32,7 +32,8 @@ def dinov2(
         preset: name of a KerasHub preset, or a folder in KerasHub's or Hugging Face's format.
         outputs: "block_1", "block_2", ...: the tokens after that many transformer blocks, without
             the final layer normalisation.
-        patches: side of the square feature map; the side of the input is 14 times that in pixels.
+        patches: patches along each side of the input, at least 2. The input has 14 times as many
+            pixels per side, the feature map one position per patch.
 
     Returns:
         `Backbone`: `(batch, side, side, 3)` -> `{name: (batch, patches, patches, channels)}`.
@@ -43,7 +44,7 @@ def dinov2(
     """
     if not isinstance(patches, int) or patches < 2:
         raise ConfigError(f"dinov2: patches is {patches!r}, expected a number of at least 2")
-    # the size of the input is needed before the size of a patch can be read
+    # The preset's patch size is known only after loading, which already needs the input's size.
     model = keras_hub_backbone(preset, image_shape=(14 * patches, 14 * patches, 3))
     if type(model).__name__ != "DINOV2Backbone" or model.patch_size != 14:
         raise DataError(
@@ -60,13 +61,16 @@ def token_maps(model: Any, outputs: str | Sequence[str]) -> Backbone:
         model: the transformer, built for a square image.
         outputs: "block_1" .. "block_{number of blocks}".
 
+    Returns:
+        `Backbone`: `(batch, side, side, 3)` -> `{name: (batch, patches, patches, channels)}`.
+
     Raises:
         ConfigError: an output is unknown or repeated, or there is none.
     """
     blocks = [f"block_{index}" for index in range(1, model.num_layers + 1)]
     outputs = check_outputs(outputs, blocks, "dinov2")
     if not outputs:
-        raise ConfigError("dinov2: outputs is empty, expected at least one name")
+        raise ConfigError(f"dinov2: outputs is empty, expected one or more of {blocks}")
     patches = model.image_shape[0] // model.patch_size
     prefix_tokens = 1 + model.num_register_tokens
     tokens = {name: model.pyramid_outputs[name.replace("block_", "stage")] for name in outputs}
@@ -89,13 +93,13 @@ def token_maps(model: Any, outputs: str | Sequence[str]) -> Backbone:
 def patch_input(images: Any, patches: int, patch_size: int = 14) -> Any:
     """Resample square images so that the corner patches are centred on the corner pixels.
 
-    The token map then has aligned corners, as all other feature maps of this package. The input
-    extends half a patch beyond the image, where the border pixels are repeated. The distance
-    between patches is `(side - 1) / (patches - 1)` pixels of the image.
+    The map of tokens then has aligned corners, like all other feature maps of this package. The
+    input extends half a patch beyond the image, where the border pixels are repeated. The centres
+    of neighbouring patches are `(side - 1) / (patches - 1)` pixels of the image apart.
 
     Args:
         images: `(batch, side, side, channels)`.
-        patches: patches per side.
+        patches: patches per side, at least 2.
         patch_size: side of a patch in pixels of the network's input.
 
     Returns:

@@ -48,11 +48,12 @@ def efficientnet_lite0(
     """EfficientNet-Lite0 with random weights (see `load_efficientnet_lite0`).
 
     Args:
-        output_stride: 8, 16 or 32. Later strides are replaced by dilation, with the same weights.
+        output_stride: 8, 16 or 32. Strides beyond it are replaced by dilation, with the same
+            weights.
         outputs: names in `OUTPUTS`: "stem", "block_0" .. "block_15", "head" (the last convolution,
             1280 channels). Layers after the last of them are not built.
-        classes: number of classes, or None. Adds the output "classes": logits
-            `(batch, classes)`.
+        classes: number of classes of an additional output "classes", logits `(batch, classes)`;
+            None for no such output.
 
     Returns:
         `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`.
@@ -120,7 +121,8 @@ def load_efficientnet_lite0(model: Backbone, path: str | os.PathLike | None = No
     """Load ImageNet weights with PyTorch's names.
 
     Args:
-        model: from `efficientnet_lite0`. If it has the output "classes", with 1000 classes.
+        model: a network made by `efficientnet_lite0`, without the output "classes" or with 1000
+            classes.
         path: the file (`.npz`, `.safetensors` or `.pth`), or the folder that contains
             `efficientnet_lite0_imagenet.npz`; by default
             `keras_parts.environment.weights_folder()`.

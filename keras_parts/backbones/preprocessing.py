@@ -1,4 +1,4 @@
-"""From an RGB image in [0, 1] to the input of a network."""
+"""Turn RGB images in [0, 1] into the input of a network."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class Preprocessing:
     """The input normalisation of a pretrained network: `(image * multiplier - mean) / std`.
 
     Attributes:
-        channel_order: "RGB" or "BGR": the order of channels that the network was trained with.
+        channel_order: "RGB" or "BGR", the order of channels with which the network was trained.
         multiplier: 1 for networks trained on [0, 1], 255 for networks trained on [0, 255].
         mean: three numbers in the units of the multiplied image, in `channel_order`.
         std: three positive numbers, in the same units and order.
@@ -100,7 +100,7 @@ def _three_numbers(name, value):
 
 
 IMAGENET = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Of torchvision and DINOv2: RGB in [0, 1], ImageNet's mean and standard deviation."""
+"""For torchvision's networks and DINOv2: RGB in [0, 1], ImageNet's mean and standard deviation."""
 
 CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68))
-"""Of networks converted from Caffe, such as `keras.applications.ResNet50`."""
+"""For networks converted from Caffe, such as `keras.applications.ResNet50`: BGR minus its mean."""

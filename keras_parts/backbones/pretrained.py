@@ -1,4 +1,4 @@
-"""Pretrained weights: finding their files, reading them, and presets of KerasHub."""
+"""Pretrained weights: find and read their files, load presets of KerasHub."""
 
 import os
 from pathlib import Path
@@ -13,15 +13,22 @@ _SAFE_TORCH = (2, 6)  # first version in which weights_only=True cannot execute 
 
 
 def find_weights(filename: str, path: str | os.PathLike | None = None) -> Path:
-    """The file of pretrained weights to read.
+    """The path of a file of pretrained weights, which exists.
 
     Args:
-        filename: its usual name, such as "efficientnet_lite0_imagenet.npz".
-        path: the file, or the folder that contains it; by default
+        filename: name of the file in a folder, such as "efficientnet_lite0_imagenet.npz".
+        path: the folder, or a file of any name; by default
             `keras_parts.environment.weights_folder()`.
 
     Raises:
         DataError: there is no such file.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.backbones.pretrained import find_weights
+        >>> Path("vgg19_imagenet.npz").touch()
+        >>> find_weights("vgg19_imagenet.npz", ".").name
+        'vgg19_imagenet.npz'
     """
     given = weights_folder() if path is None else Path(path).expanduser()
     file = given / filename if path is None or given.is_dir() else given
@@ -59,7 +66,10 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     readers |= {".pth": _read_torch, ".pt": _read_torch}
     path = Path(path)
     if path.suffix not in readers:
-        raise DataError(f"{path}: weights are read from {', '.join(readers)} files only")
+        raise DataError(
+            f"{path}: files of weights are of type {', '.join(readers)}, "
+            f"not {path.suffix or '(none)'}"
+        )
     try:
         return readers[path.suffix](path)
     except ImportError as error:
@@ -90,11 +100,11 @@ def _read_torch(path):
 
     if tuple(map(int, torch.__version__.split(".")[:2])) < _SAFE_TORCH:
         raise ConfigError(
-            f"{path}: PyTorch {torch.__version__} can be made to execute what it reads, even with "
+            f"{path}: a file can make PyTorch {torch.__version__} execute code, even with "
             "weights_only=True (CVE-2025-32434): pip install 'torch>=2.6'"
         )
     state = torch.load(path, map_location="cpu", weights_only=True)
-    # checkpoints of a training contain the weights among other values
+    # a checkpoint of a training run has the weights in this entry
     state = state.get("model_state_dict", state)
     return {name: tensor.numpy() for name, tensor in state.items()}
 
@@ -104,7 +114,10 @@ def keras_hub_backbone(preset: str | os.PathLike, **options: Any) -> Any:
 
     Args:
         preset: name of a preset, or a folder in KerasHub's or Hugging Face's format.
-        options: for `keras_hub.models.Backbone.from_preset`.
+        options: further arguments of `keras_hub.models.Backbone.from_preset`.
+
+    Returns:
+        `keras_hub.models.Backbone`.
 
     Raises:
         ConfigError: KerasHub is not installed.

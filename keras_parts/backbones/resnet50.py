@@ -19,9 +19,9 @@ from keras_parts.errors import ConfigError, DataError
 
 PREPROCESSING = CAFFE
 RELEASED_PREPROCESSING = Preprocessing("RGB", 255.0, (104.007, 116.669, 122.679))
-"""Of the paper's released checkpoints, which were trained with BGR means subtracted from RGB."""
+"""For the paper's released checkpoints, trained with the means of BGR subtracted from RGB."""
 
-# number of blocks, and channels of their 3x3 convolutions, of stages 1 to 4
+# for stages 1 to 4: number of blocks, channels of their 3x3 convolutions
 _STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 _EXPANSION = 4
 OUTPUTS = ("stem", "stage_1", "stage_2", "stage_3", "stage_4")
@@ -38,16 +38,16 @@ def resnet50(
 ) -> Backbone:
     """The paper's dilated ResNet-50 with random weights.
 
-    Strides beyond `output_stride` are replaced by dilation. Pooling rounds up, so that 256 x 256
-    pixels give 33 x 33 positions at output stride 8, and sides of 16 n + 1 pixels give feature maps
-    with aligned corners.
+    Strides beyond `output_stride` are replaced by dilation. Pooling rounds up: 256 x 256 pixels
+    give 33 x 33 positions at output stride 8. Sides of 16 n + 1 pixels give feature maps with
+    aligned corners.
 
     Args:
         output_stride: 8 (the paper's), 16 or 32.
         outputs: names in `OUTPUTS`: "stem" (stride 4, 64 channels), "stage_1" .. "stage_4" (256,
             512, 1024, 2048 channels). Layers after the last of them are not built.
-        preprocessing: of the weights that will be loaded; `RELEASED_PREPROCESSING` for the paper's
-            checkpoints.
+        preprocessing: preprocessing of the weights that will be loaded; `RELEASED_PREPROCESSING`
+            for the paper's checkpoints.
 
     Returns:
         `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`.
@@ -69,8 +69,8 @@ def _stages(x, strides):
     x = layers.ZeroPadding2D(3, name="stem_pad")(x)
     x = layers.Conv2D(64, 7, strides=stride, use_bias=False, name="stem_conv")(x)
     x = _relu(_normalise(x, "stem_bn"), "stem_relu")
-    # PyTorch's padding of 1 with ceil mode: one more row and column at the end, which Keras' floor
-    # mode drops where it is not needed. Padding with zeros is right as no value is negative here.
+    # PyTorch pads by 1 and rounds sizes up. Padding one more row and column at the end does the
+    # same in Keras, which rounds down. Zeros are right for a maximum, as no value is negative here.
     stride, _ = strides.enter(2)
     x = layers.ZeroPadding2D(((1, 2), (1, 2)), name="stem_pool_pad")(x)
     x = layers.MaxPooling2D(3, strides=stride, name="stem_pool")(x)
@@ -112,13 +112,13 @@ def _relu(x, name):
 
 @keras.saving.register_keras_serializable("keras_parts")
 class DeepLabHead(layers.Layer):
-    """DeepLab-v2's head: the sum of four dilated 3x3 convolutions of the last channels.
+    """DeepLab-v2's head: the sum of four dilated 3x3 convolutions of the last input channels.
 
     Input: features `(batch, h, w, channels)`. Output: logits `(batch, h, w, num_parts)`.
 
     Args:
         num_parts: number of output channels.
-        used_channels: number of input channels that are used, the last ones. The paper's network
+        used_channels: number of input channels to use, counted from the last. The paper's network
             uses 1024 of 2048.
 
     Raises:
@@ -159,14 +159,14 @@ class DeepLabHead(layers.Layer):
         if input_shape[-1] < self.used_channels:
             raise ConfigError(
                 f"DeepLab head: the features have {input_shape[-1]} channels, fewer than "
-                f"used_channels={self.used_channels}"
+                f"used_channels={self.used_channels}: pass a smaller used_channels"
             )
         for convolution in self.convolutions:
             convolution.build((*input_shape[:-1], self.used_channels))
 
     def call(self, features: Any) -> Any:
-        # The output has far fewer channels than the input: multiplying first and shifting the
-        # products avoids shifted and padded copies of the input.
+        # The output has far fewer channels than the input, so the products are shifted and padded,
+        # not the input.
         used = features[..., -self.used_channels :]
         kernels, offsets = zip(*self._taps(*used.shape[1:3]), strict=True)
         maps = ops.matmul(used, ops.concatenate(kernels, axis=-1))
@@ -202,7 +202,7 @@ def _within(offset, size):
 
 
 def _shift(maps, rows, columns):
-    """Maps with, at each position, the value `rows` below and `columns` to the right; 0 outside."""
+    """Give each position the value from `rows` below and `columns` to the right; 0 from outside."""
     padding = [(max(-offset, 0), max(offset, 0)) for offset in (rows, columns)]
     padded = ops.pad(maps, ((0, 0), *padding, (0, 0)))
     return padded[:, shifted(rows), shifted(columns)]
@@ -211,7 +211,7 @@ def _shift(maps, rows, columns):
 def deeplab_head(
     num_parts: int, *, used_channels: int = 1024, name: str = "deeplab_head"
 ) -> DeepLabHead:
-    """The paper's head: see `DeepLabHead`."""
+    """A `DeepLabHead` whose weights have the same names in every segmenter."""
     return DeepLabHead(num_parts, used_channels=used_channels, name=name)
 
 
@@ -224,7 +224,7 @@ def load_torch_state(
     """Load weights with the names of the paper's released checkpoints (`model_state_dict`).
 
     Args:
-        backbone: from `resnet50`.
+        backbone: a network made by `resnet50`.
         arrays: mapping from names ("conv1.weight", "layer1.0.bn1.running_mean", ...,
             "layer5.conv2d_list.3.bias") to arrays in PyTorch's layouts. Additional names are
             ignored.
@@ -232,8 +232,8 @@ def load_torch_state(
         source: name of the arrays in error messages.
 
     Raises:
-        DataError: an array is missing, has another shape, or is not finite. No weight is changed
-            then.
+        DataError: an array is missing, has another shape, or is not finite. No weight has been
+            changed then.
     """
     targets = {}
     for layer in backbone.layers:
@@ -258,13 +258,13 @@ def _torch_name(layer_name):
 def load_keras_applications(backbone: Backbone, model: keras.Model) -> None:
     """Copy the weights of a `keras.applications.ResNet50`, layer by layer.
 
-    The two networks have the same structure. The biases of its convolutions, which this network
-    does not have, and the different epsilon of the normalisations are included in the running
-    statistics, so that both compute the same function but for the padding (here pooling rounds up)
-    and the dilation.
+    The two networks have the same structure. Only the model's convolutions have biases, and its
+    normalisations have another epsilon: both are folded into the running statistics. The networks
+    then compute the same function, apart from the padding (here pooling rounds up) and the
+    dilation.
 
     Args:
-        backbone: from `resnet50`.
+        backbone: a network made by `resnet50`.
         model: `keras.applications.ResNet50(weights=...)`, with or without its classifier.
 
     Raises:
@@ -276,13 +276,13 @@ def load_keras_applications(backbone: Backbone, model: keras.Model) -> None:
         if not isinstance(layer, layers.Conv2D):
             continue
         bn_name = layer.name.replace("conv", "bn", 1)
-        values += _fused(layer, backbone.get_layer(bn_name), sources)
+        values += _folded_values(layer, backbone.get_layer(bn_name), sources)
     for variable, value in values:
         variable.assign(value)
 
 
-def _fused(conv, bn, sources):
-    """`(variable, value)` for each variable of a convolution and its normalisation."""
+def _folded_values(conv, bn, sources):
+    """`(variable, value)` for a convolution and its normalisation, with the bias folded into it."""
     name = _applications_name(conv.name)
     bn_name = name.removesuffix("conv") + "bn"
     try:
@@ -290,12 +290,13 @@ def _fused(conv, bn, sources):
         gamma, beta, mean, variance = sources[bn_name].get_weights()
     except (KeyError, ValueError) as error:
         raise DataError(
-            f"no layers {name} and {bn_name} with the weights of a keras.applications.ResNet50"
+            f"the layers {name} and {bn_name} are missing or have other weights, expected those of "
+            "a keras.applications.ResNet50"
         ) from error
     if kernel.shape != tuple(conv.kernel.shape):
         raise DataError(
-            f"{name}: kernel of shape {kernel.shape}, expected {tuple(conv.kernel.shape)}; "
-            "is it a keras.applications.ResNet50?"
+            f"{name}: the kernel has shape {kernel.shape}, expected {tuple(conv.kernel.shape)} as "
+            "in keras.applications.ResNet50"
         )
     if bias:
         mean = mean - bias[0]
@@ -321,8 +322,8 @@ def _applications_name(conv_name):
 def freeze_affine(model: keras.Model) -> None:
     """Freeze the scale and offset of all batch normalisations of a model, as the paper does.
 
-    Their running statistics are still updated in training. Setting `trainable` of the model or of a
-    layer afterwards would make them trainable again: call this last, before the optimizer is built.
+    Their running statistics are still updated in training. Call this last, before the optimizer is
+    built: setting `trainable` of the model or of a layer makes them trainable again.
     """
     for layer in model.layers:
         if isinstance(layer, keras.Model):

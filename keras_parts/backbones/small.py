@@ -25,19 +25,18 @@ def small(
     outputs: str | Sequence[str] = ("stage3", "stage4"),
     classes: int | None = None,
 ) -> Backbone:
-    """A residual network of 0.4 million parameters, with random weights (see
-    `load_small_weights`).
+    """A residual network of 0.4 million parameters, with random weights.
 
-    It has four stages of two 3x3 convolutions (the very first one is 5x5), the second with a
-    shortcut. Each stage begins with a stride of 2; beyond `output_stride`, strides are replaced by
-    dilation.
+    `load_small_weights` loads trained ones. The network has four stages of two 3x3 convolutions
+    (the very first one is 5x5), the second with a shortcut. Each stage begins with a stride of 2;
+    beyond `output_stride`, strides are replaced by dilation.
 
     Args:
         output_stride: 8, 16 or 32; 16 is the network without dilation.
         outputs: names in `OUTPUTS`, "stage1" (stride 2, 24 channels) to "stage4" (stride 16, 128
             channels). Layers after the last of them are not built.
-        classes: number of classes, or None. Adds the output "classes": logits
-            `(batch, classes)` of the pooled last stage.
+        classes: number of classes of an additional output "classes", logits `(batch, classes)` of
+            the pooled last stage; None for no such output.
 
     Returns:
         `Backbone`: `(batch, height, width, 3)` -> `{name: (batch, h, w, channels)}`.
@@ -76,19 +75,19 @@ def _convolve(x, channels, kernel, name, **options):
 
 
 def weights_path(name: str = "toy") -> Path:
-    """The weights file in the package, by the name of the weights."""
+    """Path of a weights file that ships with the package; `name` is a key of `SHA256`."""
     return _FOLDER / f"small_{name}.weights.h5"
 
 
 def load_small_weights(model: Backbone, name: str = "toy") -> None:
     """Load weights that ship with the package. The output "classes" keeps its weights.
 
-    The weights "toy" are of a classifier of drawn animals' species, trained by
-    `benchmarks/train_toy_teacher.py`.
+    The weights "toy" come from a classifier that `benchmarks/train_toy_teacher.py` trained on the
+    species of drawn animals.
 
     Args:
-        model: from `small`, with any output stride and outputs.
-        name: of the weights, a key of `SHA256`.
+        model: a network made by `small`, with any output stride and outputs.
+        name: name of the weights, a key of `SHA256`.
 
     Raises:
         ConfigError: there are no weights of this name, or the model is another network.
@@ -107,5 +106,8 @@ def load_small_weights(model: Backbone, name: str = "toy") -> None:
     for layer in model.layers:
         if layer.weights and layer.name != "classes":
             if layer.name not in sources:
-                raise ConfigError(f"small: {model.name} has another layer, {layer.name!r}")
+                raise ConfigError(
+                    f"small: {model.name} has a layer {layer.name!r}, which small does not have: "
+                    "pass a network made by small()"
+                )
             layer.set_weights(sources[layer.name].get_weights())

@@ -16,7 +16,7 @@ if keras.config.backend() == "tensorflow":
 
 @keras.saving.register_keras_serializable("keras_parts")
 class Conv2D(layers.Conv2D):
-    """Convolution, faster if it is dilated, with "same" padding and an odd kernel size.
+    """A convolution that is faster if it is dilated and has "same" padding and an odd kernel size.
 
     Keras computes a dilated convolution on copies of the maps that are padded to multiples of the
     dilation: 17 x 17 positions become 20 x 20, which is 38 % more to compute.
@@ -40,11 +40,11 @@ class Conv2D(layers.Conv2D):
 
 @keras.saving.register_keras_serializable("keras_parts")
 class BatchNormalization(layers.BatchNormalization):
-    """Batch normalisation of feature maps, in training computed by one fused operation.
+    """Batch normalisation of feature maps, computed by one fused operation in training.
 
-    Keras reads the maps about fifteen times. With running statistics Keras' own implementation is
-    used: TensorFlow would merge the fused operation with the preceding convolution, which oneDNN
-    then computes thirty times more slowly for a batch of one image.
+    Keras' own implementation reads the maps about fifteen times. Outside training it is used
+    nevertheless: TensorFlow would merge the fused operation with the preceding convolution, which
+    oneDNN then computes thirty times more slowly for a batch of one image.
 
     Example:
         >>> import numpy as np
@@ -74,7 +74,7 @@ class BatchNormalization(layers.BatchNormalization):
     def _fusible(self, inputs, mask):
         plain = self.scale and self.center and not self.renorm and mask is None
         maps = len(inputs.shape) == 4 and self.axis in (-1, 3) and inputs.dtype != "float64"
-        # `synchronized`: the statistics are over the maps of all replicas.
+        # With `synchronized`, the statistics are over the maps of all replicas.
         return _on_tensorflow_cpu() and plain and maps and self.trainable and not self.synchronized
 
 
@@ -83,12 +83,13 @@ def _on_tensorflow_cpu():
 
 
 def _dilated_convolution(inputs, kernel, dilation):
-    """`tf.nn.conv2d` with gradients, which on a CPU TensorFlow does not have for dilation."""
+    """`tf.nn.conv2d` with gradients for dilation, which TensorFlow lacks on a CPU."""
 
     @tf.custom_gradient
     def convolve(inputs, kernel):
         def gradients(upstream):
-            # Otherwise tensors that do not depend on `upstream` would be computed early and kept.
+            # Without this, TensorFlow computes what does not depend on `upstream` early, and the
+            # results occupy memory until they are used.
             with tf.control_dependencies([upstream]):
                 flipped = tf.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
                 kernel_gradient = _kernel_gradient(inputs, upstream, kernel, dilation)
@@ -103,7 +104,7 @@ def _dilated_convolution(inputs, kernel, dilation):
 
 
 def _kernel_gradient(inputs, upstream, kernel, dilation):
-    """Gradient of the kernel: for each tap, one matrix product over the positions it reaches."""
+    """Gradient of the kernel: one matrix product per tap, over the positions that it reaches."""
     height, width, *channels = kernel.shape
     taps = []
     for row in range(height):

@@ -30,14 +30,15 @@ def load_state(
     All arrays are checked before the first one is assigned.
 
     Args:
-        layers: `{name in the state dict up to the last dot: layer}`: convolutions, depthwise
-            convolutions, dense layers and batch normalisations.
+        layers: `{prefix: layer}`, where the layer's arrays are named `prefix.weight` and the like:
+            convolutions, depthwise convolutions, dense layers and batch normalisations.
         arrays: mapping from names such as "layer1.0.conv1.weight" to arrays in PyTorch's layouts
             (convolutions OIHW, depthwise convolutions (channels, 1, height, width)).
         source: name of the arrays in error messages, for example a path.
 
     Raises:
         DataError: an array is missing, has another shape, or has NaN or infinite values.
+        TypeError: a layer is of another kind.
 
     Example:
         >>> import keras, numpy as np
@@ -63,7 +64,9 @@ def _layer_class(layer):
     for base in type(layer).__mro__:
         if base.__name__ in _VARIABLES:
             return base.__name__
-    raise TypeError(f"layer {layer.name!r} ({type(layer).__name__}) cannot be loaded from PyTorch")
+    raise TypeError(
+        f"layer {layer.name!r} is a {type(layer).__name__}, expected one of {', '.join(_VARIABLES)}"
+    )
 
 
 def _converted(arrays, name, axes, shape, source):

@@ -20,7 +20,7 @@ from keras_parts.errors import DataError
 PREPROCESSING = IMAGENET
 WEIGHTS_FILE = "vgg19_imagenet.npz"
 PRESET = "vgg_19_imagenet"
-"""The KerasHub preset that holds torchvision's weights."""
+"""The KerasHub preset with torchvision's weights."""
 
 _REPEATS = (2, 2, 4, 4, 4)
 _CHANNELS = (64, 128, 256, 512, 512)
@@ -68,16 +68,18 @@ def _steps(x, strides):
 def load_vgg19(model: Backbone, weights: str | os.PathLike | None = None) -> None:
     """Load torchvision's ImageNet weights.
 
+    Do not load those of `keras.applications.VGG19`: they come from Caffe, and their features have
+    other magnitudes.
+
     Args:
-        model: from `vgg19`.
+        model: a network made by `vgg19`.
         weights: a `.npz`, `.safetensors` or `.pth` file with torchvision's names
             ("features.0.weight", ...); a `.weights.h5` file of `model.save_weights`; or the name or
             folder of a KerasHub preset. By default `vgg19_imagenet.npz` in
             `keras_parts.environment.weights_folder()`.
 
     Raises:
-        DataError: there is no such file, or it is for another network. The Caffe weights of
-            `keras.applications.VGG19` give features of other magnitudes.
+        DataError: there is no such file, or it is for another network.
     """
     if weights is not None and _is_preset(weights):
         return load_keras_hub(model, keras_hub_backbone(weights))
@@ -100,8 +102,8 @@ def load_keras_hub(model: Backbone, backbone: Any) -> None:
     """Copy the weights of a `keras_hub.models.VGGBackbone` with VGG19's structure.
 
     Args:
-        model: from `vgg19`.
-        backbone: of KerasHub.
+        model: a network made by `vgg19`.
+        backbone: `keras_hub.models.VGGBackbone`.
 
     Raises:
         DataError: the backbone has another structure.
@@ -112,9 +114,11 @@ def load_keras_hub(model: Backbone, backbone: Any) -> None:
         if isinstance(layer, layers.Conv2D):
             name = layer.name.replace("conv", "block").replace("_", "_conv")
             found = [tuple(w.shape) for w in sources[name].weights] if name in sources else None
-            if found != [tuple(w.shape) for w in layer.weights]:
+            expected = [tuple(w.shape) for w in layer.weights]
+            if found != expected:
                 raise DataError(
-                    f"{backbone.name}: the weights of {name} have shapes {found}, unlike VGG19's"
+                    f"{backbone.name}: the weights of {name} have shapes {found}, expected "
+                    f"VGG19's {expected}"
                 )
             values.append((layer, sources[name].get_weights()))
     for layer, weights in values:
@@ -122,7 +126,7 @@ def load_keras_hub(model: Backbone, backbone: Any) -> None:
 
 
 def _is_preset(weights):
-    """Whether it names a preset: unlike files, names and folders of presets have no suffix."""
+    """Whether `weights` is a preset: unlike files, presets and their folders have no suffix."""
     return not Path(weights).suffix and not (Path(weights) / WEIGHTS_FILE).is_file()
 
 

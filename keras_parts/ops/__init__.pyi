@@ -13,6 +13,7 @@ from .warps import CONTROL_POINTS, grid_sample, random_source_points, thin_plate
 __all__ = [
     "CONTROL_POINTS",
     "colour_jitter",
+    "downsample_aligned",
     "gather_rows",
     "greyscale",
     "grid_sample",
@@ -24,7 +25,6 @@ __all__ = [
     "part_sums",
     "prominence",
     "random_source_points",
-    "downsample_aligned",
     "replica_count",
     "resize_aligned",
     "resize_aligned_transpose",

@@ -47,7 +47,7 @@ def greyscale(image: Any) -> Any:
     return _luma(_channels(image))[..., None]
 
 
-# Sums and extrema over an axis of length 3 are slow on CPUs, so the channels are kept apart.
+# The channels are kept apart, because sums and extrema over an axis of length 3 are slow on CPUs.
 def _channels(image):
     return image[..., 0], image[..., 1], image[..., 2]
 
@@ -88,17 +88,17 @@ def colour_jitter(
     probability: float = 0.8,
     grey_probability: float = 0.2,
 ) -> Any:
-    """Random colour jitter, then greyscale, each at random for every image.
+    """Jitter the colours of each image at random, then turn some images grey.
 
     The defaults are the paper's.
 
     Args:
         image: `(batch, height, width, 3)`, RGB in [0, 1].
-        seed: of the random draws.
+        seed: generator of the random draws.
         brightness, contrast, saturation: each factor is drawn from U(1 - x, 1 + x).
         hue: the hue is shifted by U(-hue, hue) full turns.
-        probability: that an image is jittered.
-        grey_probability: that an image becomes greyscale.
+        probability: probability that an image is jittered.
+        grey_probability: probability that an image becomes greyscale.
 
     Returns:
         float32 of the same shape, clipped to [0, 1].

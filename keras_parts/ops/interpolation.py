@@ -7,8 +7,8 @@ def linear_weights(positions: np.ndarray, count: int) -> np.ndarray:
     """Weights of `count` values at fractional positions between them.
 
     Args:
-        positions: `(n,)`, where value i lies at position i; beyond the first and the last value,
-            these are repeated.
+        positions: `(n,)`; value i lies at position i. Positions outside 0 to `count - 1` get the
+            first or the last value.
         count: number of values.
 
     Returns:

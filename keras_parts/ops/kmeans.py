@@ -1,4 +1,4 @@
-"""K-means on NumPy arrays, for the initial clusters of a training and for baselines."""
+"""K-means on NumPy arrays, for the initial clusters of training and for baselines."""
 
 from contextlib import nullcontext
 from typing import NamedTuple
@@ -11,7 +11,7 @@ class Clusters(NamedTuple):
 
     Attributes:
         centres: `(num_clusters, channels)`.
-        inertia: sum of the squared distances of all vectors from their centre.
+        inertia: weighted sum of the squared distances between vectors and their nearest centres.
     """
 
     centres: np.ndarray
@@ -28,17 +28,23 @@ def kmeans(
     max_iterations: int = 300,
     max_threads: int | None = None,
 ) -> Clusters:
-    """K-means (scikit-learn), the best of several restarts.
+    """The best of several runs of scikit-learn's k-means.
 
     Args:
         vectors: `(vectors, channels)` floats.
         num_clusters: number of clusters.
-        restarts: number of initialisations, of which the one with the least inertia is kept.
-        seed: of the initialisations.
-        weights: `(vectors,)` weight of each vector; None for 1.
-        max_iterations: maximum of iterations a restart.
-        max_threads: 1 makes the result the same to the last bit at every call: several threads add
-            in any order. None leaves the number to scikit-learn.
+        restarts: number of random initialisations; the result with the least inertia is kept.
+        seed: seed of the initialisations.
+        weights: `(vectors,)`, the weight of each vector; None for equal weights.
+        max_iterations: maximum number of iterations of each restart.
+        max_threads: maximum number of threads; None for scikit-learn's default. With 1, every call
+            gives the same bits; several threads add in any order.
+
+    Returns:
+        `Clusters`, the centres in the dtype of `vectors`.
+
+    Raises:
+        ValueError: there are fewer vectors than clusters, or a vector is not finite.
 
     Example:
         >>> import numpy as np

@@ -32,7 +32,8 @@ def lab(image: Any, arrays: Any = np) -> Any:
         >>> lab(np.ones((1, 3), "float32")).round(1) + 0
         array([[100.,   0.,   0.]], dtype=float32)
     """
-    # Both branches of `where` are evaluated: the powers get arguments on which they are smooth.
+    # `where` evaluates both branches and their gradients, so each power gets arguments at which
+    # its gradient is finite.
     power = arrays.power((arrays.maximum(image, 0.04045) + 0.055) / 1.055, 2.4)
     linear = arrays.where(image > 0.04045, power, image / 12.92)
     xyz = arrays.matmul(linear, _RGB_TO_XYZ)

@@ -3,7 +3,7 @@
 With part logits z (channels 1..K) and a foreground logit g, the background's logit is
 logsumexp(z) - g, so that exactly
 
-    softmax over channels 1..K  = softmax(z)             (the paper's parts inside the foreground)
+    softmax over channels 1..K  = softmax(z)             (the parts as in the paper)
     softmax over channels 0..K  = [1 - sigmoid(g), sigmoid(g) softmax(z)]
 
 Learning g therefore does not change how the foreground is divided into parts.

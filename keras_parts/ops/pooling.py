@@ -26,8 +26,8 @@ def part_masks(logits: Any, foreground: Any) -> Any:
 def part_sums(masks: Any, features: Any) -> tuple[Any, Any]:
     """Sums of features over part masks: s_k = sum_u m_k(u) phi(u), phi the upsampled features.
 
-    The masks are downsampled by the transpose of the upsampling, which gives the same sums without
-    ever upsampling the features.
+    The masks are downsampled by the transpose of the upsampling: the sums are the same, and the
+    features are never upsampled.
 
     Args:
         masks: `(batch, height, width, parts)`, non-negative.
@@ -45,8 +45,8 @@ def part_sums(masks: Any, features: Any) -> tuple[Any, Any]:
         ((2, 4, 16), (2, 4), 1089.0)
     """
     masks, features = ops.cast(masks, "float32"), ops.cast(features, "float32")
-    small = resize_aligned_transpose(masks, features.shape[1:3])
-    return ops.einsum("bhwk,bhwc->bkc", small, features), ops.sum(masks, axis=(1, 2))
+    downsampled = resize_aligned_transpose(masks, features.shape[1:3])
+    return ops.einsum("bhwk,bhwc->bkc", downsampled, features), ops.sum(masks, axis=(1, 2))
 
 
 def part_descriptors(logits: Any, foreground: Any, features: Any) -> Any:
@@ -97,8 +97,8 @@ def prominence(features: Any, foreground: Any) -> Any:
     """How much each position's feature differs from the mean feature of its image's foreground.
 
     e(u) = |phi(u) - mu|^2, averaged over 3 x 3 positions inside the foreground, divided by its mean
-    over the foreground and clipped to 0.1..4. As a weight, it lets a head count for more than an
-    equal area of a flank.
+    over the foreground and clipped to 0.1..4. Used as a weight, it makes distinctive regions,
+    such as a head, count for more than uniform ones of the same area.
 
     Args:
         features: `(batch, h, w, channels)` at the same or a lower resolution, aligned corners.
@@ -125,7 +125,7 @@ def prominence(features: Any, foreground: Any) -> Any:
 
 
 def _average(maps):
-    """Means over 3 x 3 positions, at the border over those inside the map."""
+    """Means over 3 x 3 positions; at the border, over the positions inside the map."""
     return ops.average_pool(maps, 3, strides=1, padding="same")
 
 

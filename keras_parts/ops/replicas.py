@@ -1,9 +1,9 @@
-"""Sums and gathers over the whole batch, where several devices each compute on a share of it.
+"""Sums and gathers over the whole batch when each of several devices computes on a share of it.
 
-Under a TensorFlow strategy each replica runs the step on its own, equal share of the batch's rows,
-in the order of the replicas, so whatever depends on all rows must exchange them. On one device, and
-on JAX, where a distributed step is one program on the whole batch, these functions return their
-argument.
+Under a TensorFlow strategy each replica runs the step on an equal share of the batch's rows, in the
+order of the replicas. A computation that depends on all rows must therefore exchange them. On one
+device these functions return their argument. So they do on JAX, where a distributed step is one
+program on the whole batch.
 """
 
 from typing import Any
@@ -25,7 +25,13 @@ def replica_count() -> int:
 
 
 def sum_over_replicas(tensor: Any) -> Any:
-    """Sum of a tensor over the replicas. Gradients flow back to the tensors of all replicas.
+    """Sum of a tensor over the replicas.
+
+    Args:
+        tensor: any shape, the same on all replicas.
+
+    Returns:
+        The same shape and dtype. Gradients flow back to the tensors of all replicas.
 
     Example:
         >>> import numpy as np
@@ -44,7 +50,7 @@ def gather_rows(tensor: Any) -> Any:
         tensor: `(batch, ...)`, of this replica.
 
     Returns:
-        `(replicas * batch, ...)`. Gradients flow back to the replica of each row.
+        `(replicas * batch, ...)`. The gradient of each row flows back to its replica.
 
     Example:
         >>> import numpy as np
@@ -57,10 +63,10 @@ def gather_rows(tensor: Any) -> Any:
 
 
 def own_rows(tensor: Any) -> Any:
-    """This replica's rows of a tensor of all rows, the inverse of `gather_rows`.
+    """The rows of this replica: the inverse of `gather_rows`.
 
     Args:
-        tensor: `(replicas * batch, ...)`.
+        tensor: `(replicas * batch, ...)`, the rows of all replicas.
 
     Returns:
         `(batch, ...)`.
@@ -89,8 +95,8 @@ def uniform_rows(
 
     Args:
         shape: `(batch, ...)`.
-        low, high: bounds.
-        seed: in the same state on all replicas.
+        low, high: range of the numbers.
+        seed: generator, in the same state on all replicas.
 
     Returns:
         float32 of that shape, in [low, high).
@@ -102,8 +108,8 @@ def uniform_rows(
         (2, 3)
     """
     batch, *others = shape
-    whole = (replica_count() * batch, *others)
-    return own_rows(keras.random.uniform(whole, low, high, dtype="float32", seed=seed))
+    shape_of_all = (replica_count() * batch, *others)
+    return own_rows(keras.random.uniform(shape_of_all, low, high, dtype="float32", seed=seed))
 
 
 def _context():

@@ -1,9 +1,9 @@
 """Bilinear resampling with aligned corners, as two small matrix products per image.
 
-Aligned corners: the centres of the corner pixels of both grids coincide, so position `i` of
-`size_out` is at `i * (size_in - 1) / (size_out - 1)` in the input. The interpolation is linear and
-separable, so its transpose and the squared norm of its result have closed forms on the small grid:
-features of many channels never have to be upsampled.
+Aligned corners: the centres of the corner pixels of both grids coincide, so output position `i`
+lies at `i * (size_in - 1) / (size_out - 1)` in the input. The interpolation is linear and
+separable, so its transpose and the squared norm of its result can be computed on the small grid:
+features with many channels never have to be upsampled.
 """
 
 from functools import lru_cache
@@ -24,6 +24,7 @@ def _cells(size_in, size_out):
 
 
 def _scatter(size_out, size_in, columns, values):
+    """Matrix `(size_out, size_in)`: row i has `values[i]` in column `columns[i]`, if it exists."""
     matrix = np.zeros((size_out, size_in), "float32")
     inside = columns < size_in
     np.add.at(matrix, (np.arange(size_out)[inside], columns[inside]), values[inside])
@@ -41,8 +42,12 @@ def _interpolation(size_in, size_out):
 
 @lru_cache(maxsize=64)
 def _products(size_in, size_out):
-    """Squares of the two weights `(size_out, size_in)`, and twice their product `(size_out,
-    size_in - 1)`."""
+    """Terms of the squared interpolation `(a f_i + b f_(i+1))^2` at each output position.
+
+    Returns:
+        The weights a^2 and b^2 of the squares `(size_out, size_in)`, and the weights 2 a b of the
+        products of neighbours `(size_out, size_in - 1)`.
+    """
     left, offset = _cells(size_in, size_out)
     cells = max(size_in - 1, 1)
     nodes = _scatter(size_out, size_in, left, (1 - offset) ** 2) + _scatter(
@@ -106,10 +111,10 @@ def resize_aligned_transpose(maps: Any, size: tuple[int, int]) -> Any:
 
 
 def downsample_aligned(maps: Any, size: tuple[int, int]) -> Any:
-    """Antialiased downsampling with aligned corners: weighted means over the neighbourhood.
+    """Antialiased downsampling with aligned corners.
 
-    Each output position is the mean of the pixels around it, with the weights that it has in their
-    interpolation by `resize_aligned`.
+    Each output position is a weighted mean of the input positions around it. The weights are those
+    with which `resize_aligned` would compute these input positions from the output position.
 
     Args:
         maps: `(batch, height, width, channels)`.
@@ -126,15 +131,15 @@ def downsample_aligned(maps: Any, size: tuple[int, int]) -> Any:
     """
     height, width = maps.shape[1:3]
     weights = [_interpolation(*pair).sum(0) for pair in zip(size, (height, width), strict=True)]
-    share = 1 / (weights[0][:, None, None] * weights[1][None, :, None])
-    return resize_aligned_transpose(maps, size) * ops.convert_to_tensor(share)
+    scale = 1 / (weights[0][:, None, None] * weights[1][None, :, None])
+    return resize_aligned_transpose(maps, size) * ops.convert_to_tensor(scale)
 
 
 def resized_squared_norm(features: Any, size: tuple[int, int]) -> Any:
-    """Squared norm over the channels of `resize_aligned(features, size)`, without computing that.
+    """Squared norm over the channels of `resize_aligned(features, size)`, without the resizing.
 
     |sum_i w_i f_i|^2 over the four neighbours i of a pixel is a quadratic form in the ten products
-    <f_i, f_j> of neighbours. These are computed on the small grid, and only they are interpolated.
+    <f_i, f_j> of neighbours. The products are computed on the small grid and then interpolated.
 
     Args:
         features: `(batch, h, w, channels)`.

@@ -14,10 +14,11 @@ from keras import ops
 
 from keras_parts.ops.replicas import uniform_rows
 
-_SIDE = 5
-_LINE = np.linspace(-1.0, 1.0, _SIDE)
+_POINTS_PER_SIDE = 5
+_LINE = np.linspace(-1.0, 1.0, _POINTS_PER_SIDE)
 CONTROL_POINTS = np.stack(np.meshgrid(_LINE, _LINE, indexing="ij"), axis=-1).reshape(-1, 2)
-"""`(25, 2)`, x and y, y fastest: a regular 5 x 5 grid of points in the warped image."""
+"""`(25, 2)`, x and y in [-1, 1]: a regular 5 x 5 grid of points in the warped image, column by
+column."""
 
 
 def _radial(points):
@@ -62,7 +63,7 @@ def thin_plate_grid(source_points: Any, height: int, width: int) -> Any:
 
 
 def grid_sample(image: Any, grid: Any) -> Any:
-    """Sample an image bilinearly at the points of a grid; zeros outside the image.
+    """Sample an image bilinearly at the points of a grid. Outside the image all values are 0.
 
     Args:
         image: `(batch, height, width, channels)`.
@@ -79,7 +80,7 @@ def grid_sample(image: Any, grid: Any) -> Any:
         (1, 33, 33, 3)
     """
     image, grid = ops.cast(image, "float32"), ops.cast(grid, "float32")
-    # A border of zeros, so that points outside need no special case.
+    # With a border of zeros, points outside the image need no special case.
     image = ops.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)))
     height, width, channels = image.shape[1:]
 
@@ -119,12 +120,13 @@ def random_source_points(
 
     Args:
         batch: number of warps.
-        seed: of the random draws.
+        seed: generator of the random draws.
         jitter: maximum displacement of a control point, in half image sides.
         rotation: maximum rotation in degrees, in either direction.
-        scale: range of the factor on the *source* coordinates: below 1 magnifies the image.
+        scale: range of the factor by which the *source* coordinates are multiplied; a factor below
+            1 magnifies the image.
         shift: maximum shift in half image sides.
-        mirror: probability that left and right are swapped.
+        mirror: probability, 0 to 1, that left and right are swapped.
 
     Returns:
         float32 `(batch, 25, 2)`, x and y, for `thin_plate_grid`.
@@ -141,8 +143,8 @@ def random_source_points(
 
     points = ops.convert_to_tensor(CONTROL_POINTS.astype("float32"))[None]
     points = points + uniform((batch, len(CONTROL_POINTS), 2), -jitter, jitter)
-    side = ops.where(uniform((batch, 1, 1), 0.0, 1.0) < mirror, -1.0, 1.0)
-    points = ops.concatenate([points[..., :1] * side, points[..., 1:]], axis=-1)
+    sign = ops.where(uniform((batch, 1, 1), 0.0, 1.0) < mirror, -1.0, 1.0)
+    points = ops.concatenate([points[..., :1] * sign, points[..., 1:]], axis=-1)
     angle = uniform((batch, 1), -math.radians(rotation), math.radians(rotation))
     cos, sin = ops.cos(angle), ops.sin(angle)
     x, y = points[..., 0], points[..., 1]

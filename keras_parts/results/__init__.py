@@ -1,4 +1,4 @@
-"""`Parts`, the result of segmenting one image, and the pictures and annotations made of it."""
+"""`Parts`, the result of segmenting one image, and its pictures and annotations."""
 
 import lazy_loader
 

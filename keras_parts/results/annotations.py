@@ -1,4 +1,4 @@
-"""The annotations that other tools read, made of `Parts`: a table, COCO, Label Studio and CVAT."""
+"""Annotations of `Parts` for other tools: a table, COCO, Label Studio and CVAT."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 _MIN_FONT_SIZE = 11
-"""Pixels: the smallest font that can be read."""
-_SIDES_PER_FONT_SIZE = 32
+"""The smallest font that can be read, in pixels."""
+_FONT_SIZES_PER_SIDE = 32
 """Side of a picture, in multiples of the font size of its legend."""
 _MAX_NAME_WIDTH = 16
 """Maximum width of a name, in multiples of the font size; longer ones are shortened."""
@@ -24,8 +24,8 @@ def with_legend(picture: Image.Image, names: Sequence[str], palette: np.ndarray)
         palette: `(parts, 3)` uint8 RGB.
 
     Returns:
-        Mode RGB, with the picture in the top-left corner. The size depends only on the picture's
-        size and the names; it is wider than a picture that is too narrow for a name.
+        `PIL.Image`, mode RGB, with the picture in the top-left corner. It is wider than the picture
+        only if a name needs more room. Its size depends on the picture's size and the names alone.
 
     Example:
         >>> from PIL import Image
@@ -35,7 +35,7 @@ def with_legend(picture: Image.Image, names: Sequence[str], palette: np.ndarray)
         (200, True)
     """
     side = math.sqrt(picture.width * picture.height)
-    size = max(_MIN_FONT_SIZE, round(side / _SIDES_PER_FONT_SIZE))
+    size = max(_MIN_FONT_SIZE, round(side / _FONT_SIZES_PER_SIDE))
     legend = _strip(names, palette, picture.width, size)
     both = Image.new("RGB", (legend.width, picture.height + legend.height), "white")
     both.paste(picture)
@@ -44,11 +44,11 @@ def with_legend(picture: Image.Image, names: Sequence[str], palette: np.ndarray)
 
 
 def _strip(names, palette, width, size):
-    """Coloured squares with names, in as many columns as fit.
+    """Coloured squares with names, in as many columns as there is room for.
 
     Args:
         names, palette: see `with_legend`.
-        width: minimum width of the strip in pixels; it is wider if one column does not fit.
+        width: minimum width of the strip in pixels; the strip is wider if one column needs more.
         size: font size in pixels.
 
     Returns:
@@ -74,7 +74,7 @@ def _strip(names, palette, width, size):
 
 
 def _columns(entries, width):
-    """Widths of the columns, as many as fit into `width`, with the entries placed row by row."""
+    """Widths of as many columns as `width` has room for, with the entries set row by row."""
     for count in range(len(entries), 0, -1):
         columns = [max(entries[column::count]) for column in range(count)]
         if sum(columns) <= width:
@@ -83,7 +83,7 @@ def _columns(entries, width):
 
 
 def shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: float) -> str:
-    """The text on one line, cut with an ellipsis if it is wider than `width` pixels."""
+    """The text on one line, cut and ended by an ellipsis if it is wider than `width` pixels."""
     text = " ".join(str(text).split())
     if font.getlength(text) <= width:
         return text

@@ -1,4 +1,4 @@
-"""Labels drawn over their image, and the contours between them."""
+"""Draw labels over their image, with contours between them."""
 
 import math
 
@@ -16,20 +16,20 @@ def draw_overlay(
     Args:
         image: `(height, width, 3)` uint8 RGB.
         labels: `(height, width)` uint8, 0 the background.
-        colours: the labels in their colours, black where the background is, mode RGB.
+        colours: the labels in their colours, mode RGB; the background is black.
         alpha: opacity of the colours, 0 (the image alone) to 1.
         lines: draw the contours between labels.
 
     Returns:
-        Mode RGB, of the image's size.
+        `PIL.Image`, mode RGB, of the image's size.
     """
     picture = Image.fromarray(image)
     opacity = Image.fromarray((labels > 0).astype(np.uint8) * round(255 * alpha))
-    # Softened inwards only: outside the object the colour to mix in would be black.
+    # Edges are softened inwards only: outside the object `colours` is black, which would show.
     opacity = ImageChops.darker(opacity, _blurred(opacity, 0.6))
     picture.paste(colours, mask=opacity)
     if lines:
-        # About one pixel in 512, so that a line looks the same at any resolution.
+        # One pixel for each 512 pixels of the side, so that lines look the same at any resolution.
         width = max(1.0, math.sqrt(labels.size) / 512)
         picture.paste(_LINE_COLOUR, mask=_contours(labels, width))
     return picture
@@ -45,7 +45,8 @@ def _contours(labels, width):
     line[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     line[:-1] |= labels[:-1] != labels[1:]
     sigma = width / 2
-    # Blurring lowers a line of one pixel to 1 / (sigma sqrt(2 pi)): scaled up to full opacity.
+    # Blurring lowers a line of one pixel to 1 / (sigma sqrt(2 pi)) of its opacity, which the gain
+    # restores.
     gain = max(1.0, 2.0 * sigma)
     return _blurred(Image.fromarray(line.astype(np.uint8) * 255), sigma).point(
         lambda value: min(255, round(value * gain))

@@ -1,4 +1,4 @@
-"""Distinct colours for parts, chosen so that colour-blind viewers can tell them apart too."""
+"""Colours for parts that all viewers can tell apart, colour-blind ones too."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,7 +11,8 @@ from keras_parts.errors import ConfigError
 MAX_PARTS = 255
 """Maximum number of parts: an indexed image has 256 indices, of which 0 is the background."""
 
-# Machado, Oliveira and Fernandes (2009), full severity, on linear RGB.
+# Linear RGB as seen with normal vision and with three kinds of full colour blindness: Machado,
+# Oliveira and Fernandes (2009).
 _VISION = np.array(
     [
         [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
@@ -78,27 +79,28 @@ def _vivid_colours():
 
 @lru_cache(maxsize=1)
 def _ordered_colours():
-    """Each colour after the first ones has the maximum distance to all previous colours, as seen by
-    the viewer for whom it is smallest."""
+    """The colours of parts. After the first ones, each is the colour furthest from all previous
+    colours, as judged by the viewer who sees the least difference."""
     rgb = np.concatenate([_FIRST, _vivid_colours()])
     seen = np.stack([_oklab(_linear(rgb) @ vision.T) for vision in _VISION], axis=1)
     nearest = np.full(len(rgb), np.inf)
     chosen: list[int] = []
     while len(chosen) < MAX_PARTS:
-        # Rounded, so that ties are broken alike on every machine.
+        # Rounded, so that every machine breaks ties in the same way.
         furthest = int(nearest.round(6).argmax())
         chosen.append(len(chosen) if len(chosen) < len(_FIRST) else furthest)
         distance = np.linalg.norm(seen - seen[chosen[-1]], axis=-1)
-        # Distances for colour-blind viewers are always smaller: scaled, so that others count too.
+        # Colour-blind viewers always see smaller distances. Scaled up, or normal vision would never
+        # decide.
         distance = np.minimum(distance[:, 0], 1.6 * distance[:, 1:].min(axis=1))
         nearest = np.minimum(nearest, distance)
     return rgb[chosen].astype(np.uint8)
 
 
 def part_palette(num_parts: int) -> np.ndarray:
-    """Distinct vivid colours, one per part, always the same ones.
+    """Distinct vivid colours, one per part.
 
-    The first colours do not depend on the number of parts: part 1 keeps its colour.
+    Part k has the same colour whatever the number of parts.
 
     Args:
         num_parts: 0 to 255.
@@ -120,7 +122,7 @@ def part_palette(num_parts: int) -> np.ndarray:
 
 
 def part_legend(names: Sequence[str]) -> list[dict[str, Any]]:
-    """The meaning of labels as JSON values, with the colours of `part_palette`.
+    """Label, name and colour (of `part_palette`) of each part, as JSON values.
 
     Returns:
         `[{"label": 1, "name": str, "colour": "#rrggbb"}, ...]`, one entry per part.

@@ -1,4 +1,4 @@
-"""`Parts`: the result of segmenting one image, and the pictures and annotations made of it."""
+"""`Parts`: the result of segmenting one image, with its pictures and annotations."""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +25,8 @@ from keras_parts.results.palette import MAX_PARTS, part_palette
 from keras_parts.results.pictures import save_picture
 
 _BAND = 2**15
-"""Pixels that are labelled at a time: their logits fit into the processor's cache."""
+"""Number of pixels that are labelled at a time: so few that their logits stay in the processor's
+cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,15 +40,14 @@ class Parts:
     Args:
         logits: `(height, width, 1 + parts)` float32; channel 0 is the background. An array, or an
             `UpsampledLogits`, which computes them from coarse logits when they are needed.
-        image: `(height, width, 3)` uint8 RGB, in its displayed orientation; only needed for
-            pictures that show it.
+        image: `(height, width, 3)` uint8 RGB, upright; only needed for pictures that show it.
         names: a name for each part; by default `numbered_names(parts)`.
-        palette: `(parts, 3)` uint8 RGB; by default `part_palette(parts)`.
+        palette: `(parts, 3)` uint8 RGB, a colour for each part; by default `part_palette(parts)`.
         descriptors: `(parts, channels)` float32, the mean of the network's features over each
             part; None if they were not requested.
 
     Raises:
-        ConfigError: shapes or dtypes that do not match.
+        ConfigError: the arguments' shapes, dtypes or numbers of parts do not match.
 
     Example:
         >>> import numpy as np
@@ -87,7 +87,9 @@ class Parts:
         names = tuple(self.names) or numbered_names(parts)
         palette = part_palette(parts) if self.palette is None else np.asarray(self.palette)
         if len(names) != parts:
-            raise ConfigError(f"{len(names)} names for {parts} parts: {', '.join(names)}")
+            raise ConfigError(
+                f"{len(names)} names for {parts} parts, expected one for each: {', '.join(names)}"
+            )
         if palette.shape != (parts, 3) or palette.dtype != np.uint8:
             raise ConfigError(
                 f"palette is {palette.dtype} of shape {palette.shape}, "
@@ -140,15 +142,17 @@ class Parts:
             labels = self.labels[window]
             inside = labels > 0
             if inside.any():
-                own, odds = labels[inside], logits[:, inside]
-                odds = np.exp(odds - odds[own, np.arange(own.size)])
+                own, logits = labels[inside], logits[:, inside]
+                odds = np.exp(logits - logits[own, np.arange(own.size)])
                 totals += np.bincount(own, 1 / odds.sum(axis=0), len(totals) + 1)[1:]
         with np.errstate(invalid="ignore"):
             return (totals / self.areas).astype(np.float32)
 
     def _bands(self, *, all_columns: bool = False) -> Iterator[tuple[tuple[slice, slice], Any]]:
-        """`((rows, columns), logits (1 + parts, rows, columns))` from top to bottom. Columns that
-        are known to be background are skipped unless `all_columns`."""
+        """`((rows, columns), logits (1 + parts, rows, columns))` of bands from top to bottom.
+
+        Columns that are known to be background are left out unless `all_columns`.
+        """
         height, width, _ = self.logits.shape
         step = max(1, _BAND // width)
         for start in range(0, height, step):
@@ -165,8 +169,8 @@ class Parts:
 
     def _probabilities(self, dtype):
         probabilities = np.empty(self.logits.shape, dtype)
-        for window, odds in self._bands(all_columns=True):
-            odds = np.exp(odds - odds.max(axis=0))
+        for window, logits in self._bands(all_columns=True):
+            odds = np.exp(logits - logits.max(axis=0))
             probabilities[window] = np.moveaxis(odds / odds.sum(axis=0), 0, -1)
         return probabilities
 
@@ -178,14 +182,14 @@ class Parts:
     @cached_property
     def centroids(self) -> np.ndarray:
         """`(parts, 2)` float32: mean x and y of each part's pixels; NaN if it has none."""
-        along = [self._label_counts(axis) @ np.arange(self.size[axis]) for axis in (0, 1)]
+        sums = [self._label_counts(axis) @ np.arange(self.size[axis]) for axis in (0, 1)]
         with np.errstate(invalid="ignore"):
-            return (np.stack(along, axis=-1) / self.areas[:, None]).astype(np.float32)
+            return (np.stack(sums, axis=-1) / self.areas[:, None]).astype(np.float32)
 
     @cached_property
     def boxes(self) -> np.ndarray:
-        """`(parts, 4)` float32: the box x0, y0, x1, y1 around each part's pixels, half a pixel
-        outside the outermost centres; NaN if it has none."""
+        """`(parts, 4)` float32: x0, y0, x1, y1 of the box around each part's pixels; NaN if it has
+        none. The sides run along the edges of pixels, half a pixel from their centres."""
         occupied = [self._label_counts(axis) > 0 for axis in (0, 1)]
         first = [line.argmax(axis=1) - 0.5 for line in occupied]
         last = [line.shape[1] - line[:, ::-1].argmax(axis=1) - 0.5 for line in occupied]
@@ -205,7 +209,7 @@ class Parts:
     ) -> Image.Image:
         """The image under translucent colours, one per part, with contours and a legend.
 
-        There is no legend if the parts have no names but "part 1", "part 2", ...
+        The legend is left out while the parts are only numbered ("part 1", "part 2", ...).
 
         Args:
             alpha: opacity of the colours, 0 (the image alone) to 1.
@@ -213,8 +217,9 @@ class Parts:
             legend: draw the names of the parts in their colours.
 
         Returns:
-            `PIL.Image`, mode RGB, of the image's size. A legend is added below, and makes a narrow
-            image wider on the right, so that the image's pixels keep their coordinates.
+            `PIL.Image`, mode RGB, of the image's size. A legend is added below the image, and a
+            narrow image is extended on the right, so that the image's pixels keep their
+            coordinates.
 
         Raises:
             ConfigError: `alpha` is outside 0 to 1, or there is no image.
@@ -263,9 +268,10 @@ class Parts:
     def coco(self) -> list[dict[str, Any]]:
         """Annotations in COCO's format, without ids.
 
-        One for each part in the image, with its label as category; then one for the whole object,
-        of category `1 + parts`, with the parts' centroids as keypoints. Boxes are left, top, width
-        and height from the sides of pixels; keypoints are measured from the top-left corner.
+        One annotation for each part in the image, with its label as category; then one for the
+        whole object, of category `1 + parts`, with the parts' centroids as keypoints. Boxes are
+        left, top, width and height. All coordinates are in pixels from the image's top-left corner,
+        half a pixel more than those of `Parts`.
 
         Returns:
             List of dictionaries; empty if there is no object in the image.
@@ -287,16 +293,16 @@ class Parts:
         """Masks in CVAT's XML format for images 1.1, one for each part in the image.
 
         Returns:
-            List of the attributes of `<mask>`, without those that are constant.
+            List of `{attribute: value}` of `<mask>`, without the constant attributes.
         """
         return cvat_masks(self)
 
     def save_indexed(self, path: str | os.PathLike) -> None:
-        """Write `indexed()` to `path` (PNG), atomically."""
+        """Write `indexed()` to `path` atomically, usually as PNG."""
         save_picture(self.indexed(), path)
 
     def save_overlay(self, path: str | os.PathLike, **options: Any) -> None:
-        """Write `overlay(**options)` to `path`, whose suffix is the format, atomically."""
+        """Write `overlay(**options)` to `path` atomically, in the format that its suffix names."""
         save_picture(self.overlay(**options), path)
 
     def save_cutouts(self, folder: str | os.PathLike) -> None:
@@ -306,7 +312,7 @@ class Parts:
             save_picture(picture, Path(folder, f"{label}.png"))
 
     def save_soft(self, path: str | os.PathLike) -> None:
-        """Write `probabilities` as float16, and `names`, to `path` (npz), atomically."""
+        """Write `probabilities` as float16, and `names`, to `path` (npz) atomically."""
         with atomic_write(path) as file:
             self.write_soft(file)
 
@@ -318,7 +324,7 @@ class Parts:
     def _shown_image(self):
         if self.image is None:
             raise ConfigError(
-                "these Parts have no image to show: create them with Parts(image=...)"
+                "these Parts have no image to draw on: create them with Parts(image=...)"
             )
         return self.image
 
@@ -328,11 +334,12 @@ def _labels(logits):
     background, best = logits[0], logits[1].copy()
     labels = np.ones(best.shape, np.uint8)
     for part, own in enumerate(logits[2:], start=2):
-        # Labels ascend, so the largest one is the last improvement; faster than masked assignment.
+        # Labels ascend, so the maximum is the last part that exceeded all previous ones. This is
+        # faster than an assignment with a mask.
         np.maximum(labels, (own > best) * np.uint8(part), out=labels)
         np.maximum(best, own, out=best)
-    # The sum of the parts' odds is 1 to `parts` times that of the best part: the sum has to be
-    # computed only where the background lies between these bounds.
+    # The sum of the parts' odds is between 1 and `parts` times the odds of the best part. It is
+    # computed only where the background's odds lie between these bounds.
     ahead = background - best
     unsure = np.flatnonzero((ahead >= 0) & (ahead < np.log(len(logits) - 1) + 1e-6))
     decided = labels.ravel() * (ahead.ravel() < 0)
@@ -344,5 +351,5 @@ def _labels(logits):
 
 
 def numbered_names(num_parts: int) -> tuple[str, ...]:
-    """("part 1", "part 2", ...), the names of parts that have not been named."""
+    """("part 1", "part 2", ...): the default names of parts."""
     return tuple(f"part {part}" for part in range(1, num_parts + 1))

@@ -1,4 +1,4 @@
-"""Contact sheets, and encoding and writing picture files."""
+"""Draw contact sheets; encode and write picture files."""
 
 import io
 import os
@@ -13,12 +13,18 @@ from keras_parts.errors import ConfigError
 from keras_parts.files import atomic_write
 from keras_parts.results.legend import shortened
 
+_JPEG = {"quality": 92, "subsampling": 0}
+_OPTIONS = {"JPEG": _JPEG, "WEBP": {"quality": 90}, "PNG": {"compress_level": 1}}
+"""Options of Pillow. Its default for PNG is six times slower."""
+_INDEXED_PNG = {"compress_type": zlib.Z_RLE}
+"""Labels form runs: the files are smaller if zlib searches for runs only."""
+
 
 def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
     """Write a picture atomically, in the format that the suffix of `path` names.
 
     Raises:
-        ConfigError: pictures of this type cannot be written.
+        ConfigError: Pillow cannot write pictures of this type.
 
     Example:
         >>> from PIL import Image
@@ -27,7 +33,7 @@ def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
         >>> Image.open("black.png").size
         (32, 32)
     """
-    kind = _kind(Path(path).suffix, path)
+    kind = _file_type(Path(path).suffix, path)
     with atomic_write(path) as file:
         _encode(picture, file, kind)
 
@@ -36,14 +42,15 @@ def picture_bytes(picture: Image.Image, suffix: str) -> bytes:
     """The contents of a picture file, in the format that `suffix` (such as ".png") names.
 
     Raises:
-        ConfigError: pictures of this type cannot be written.
+        ConfigError: Pillow cannot write pictures of this type.
     """
     file = io.BytesIO()
-    _encode(picture, file, _kind(suffix, suffix))
+    _encode(picture, file, _file_type(suffix, suffix))
     return file.getvalue()
 
 
-def _kind(suffix, path):
+def _file_type(suffix, path):
+    """Pillow's name of a suffix; `path` is for error messages."""
     kind = Image.registered_extensions().get(suffix.lower())
     if kind not in Image.SAVE:
         raise ConfigError(
@@ -55,7 +62,7 @@ def _kind(suffix, path):
 def _encode(picture, file, kind):
     options = _OPTIONS.get(kind, {})
     if kind == "PNG" and picture.mode == "P":
-        options = options | _LABELS
+        options = options | _INDEXED_PNG
     picture.save(file, format=kind, **options)
 
 
@@ -66,16 +73,16 @@ def contact_sheet(
     captions: Sequence[str] = (),
     cell: int = 256,
 ) -> Image.Image:
-    """Several images in one picture, row by row, with captions, on a white background.
+    """Several images in one picture, row by row on a white background, with captions.
 
     Args:
-        images: pictures, or arrays `(height, width, 3)` uint8.
+        images: `PIL.Image`, or arrays `(height, width, 3)` uint8.
         columns: images per row.
-        captions: a line of text for each of the first images.
-        cell: side in pixels of the square into which each image is resized.
+        captions: a line of text for each image, from the first on; there may be fewer than images.
+        cell: side in pixels of a square; each image is resized so that it just lies inside.
 
     Returns:
-        Mode RGB.
+        `PIL.Image`, mode RGB.
 
     Raises:
         ConfigError: there are no images, or fewer than one column.
@@ -88,7 +95,7 @@ def contact_sheet(
     """
     if not images or columns < 1:
         raise ConfigError(f"{len(images)} images and {columns} columns, expected at least 1 each")
-    tiles = [_fitted(image, cell) for image in images]
+    tiles = [_resized(image, cell) for image in images]
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [max(tile.height for tile in row) for row in rows]
     font_size = max(10, cell // 16)
@@ -113,16 +120,9 @@ def contact_sheet(
     return sheet
 
 
-def _fitted(image, cell):
+def _resized(image, cell):
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     image = image.convert("RGB")
     scale = cell / max(image.size)
     size = [max(1, round(side * scale)) for side in image.size]
     return image.resize(size, Image.Resampling.LANCZOS)
-
-
-_JPEG = {"quality": 92, "subsampling": 0}
-_OPTIONS = {"JPEG": _JPEG, "WEBP": {"quality": 90}, "PNG": {"compress_level": 1}}
-"""Options of Pillow. Its default for PNG is six times slower."""
-_LABELS = {"compress_type": zlib.Z_RLE}
-"""For indexed pictures: labels form runs, and searching for runs only makes smaller files."""

@@ -8,11 +8,11 @@ import numpy as np
 from keras_parts.errors import ConfigError
 
 _LENGTH_BITS = (3, 4, 8, 16)
-"""Numbers of bits for a run's length in Label Studio's format; each run has the fewest possible."""
+"""Label Studio's format stores the length of each run in the smallest of these numbers of bits."""
 
 
 def run_lengths(mask: np.ndarray) -> np.ndarray:
-    """Lengths of the runs of equal pixels, row by row. The first run is of zeros, maybe empty.
+    """Lengths of the runs of equal pixels, row by row. The first run is of zeros and may be empty.
 
     Args:
         mask: `(height, width)` bool.
@@ -60,7 +60,7 @@ def coco_rle(mask: np.ndarray) -> dict[str, Any]:
 
 
 def cvat_rle(mask: np.ndarray) -> dict[str, Any] | None:
-    """CVAT's run lengths: those inside the mask's bounding box, row by row, as text.
+    """CVAT's run lengths of the pixels inside the mask's bounding box, row by row, as text.
 
     Args:
         mask: `(height, width)` bool.
@@ -68,6 +68,12 @@ def cvat_rle(mask: np.ndarray) -> dict[str, Any] | None:
     Returns:
         `{"rle": "3, 2, ...", "left": int, "top": int, "width": int, "height": int}`, or None for an
         empty mask.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.results.rle import cvat_rle
+        >>> cvat_rle(np.array([[False, True], [False, True]]))
+        {'rle': '0, 2', 'left': 1, 'top': 0, 'width': 1, 'height': 2}
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
@@ -84,17 +90,24 @@ def cvat_rle(mask: np.ndarray) -> dict[str, Any] | None:
 
 
 def label_studio_rle(mask: np.ndarray) -> list[int]:
-    """Label Studio's packed run lengths of an RGBA picture, 255 inside the mask and 0 outside.
+    """Label Studio's packed run lengths of an RGBA image, 255 inside the mask and 0 outside.
 
-    The code begins with the number of values (32 bits), the number of bits per value - 1 (5 bits)
-    and the four possible numbers of bits for a length, each - 1 (4 bits each). A run is a 1, the
-    index of its number of bits (2 bits), its length - 1, and its value (8 bits).
+    The code begins with the number of values (32 bits), the bits per value minus 1 (5 bits), and
+    the four possible numbers of bits of a length, each minus 1 (4 bits each). Each run follows as
+    a one (1 bit), the index of its number of bits (2 bits), its length minus 1, and its value
+    (8 bits).
 
     Args:
         mask: `(height, width)` bool.
 
     Returns:
-        The bytes, 0 to 255.
+        List of bytes, 0 to 255.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.results.rle import label_studio_rle
+        >>> label_studio_rle(np.ones((1, 1), bool))
+        [0, 0, 0, 4, 57, 27, 252, 63, 248]
     """
     runs = run_lengths(mask) * 4
     bits = [_binary(4 * mask.size, 32), _binary(8 - 1, 5)]
@@ -109,8 +122,8 @@ def label_studio_rle(mask: np.ndarray) -> list[int]:
 
 
 def _run_bits(length, value):
-    kind = next(i for i, width in enumerate(_LENGTH_BITS) if length <= 1 << width)
-    return f"1{kind:02b}{_binary(length - 1, _LENGTH_BITS[kind])}{value:08b}"
+    index = next(i for i, width in enumerate(_LENGTH_BITS) if length <= 1 << width)
+    return f"1{index:02b}{_binary(length - 1, _LENGTH_BITS[index])}{value:08b}"
 
 
 def _binary(number, width):

@@ -1,7 +1,7 @@
-"""Callbacks that log, draw, save and show the progress of a training.
+"""Callbacks that log, draw, save and show the progress of training.
 
-An epoch of `fit` is an interval of `steps_per_epoch` steps of an endless stream of batches. When a
-run is resumed, `initial_epoch` gives every step its number in the whole run.
+Batches are an endless stream, and an epoch of `fit` is an interval of `steps_per_epoch` steps. When
+a run is resumed, `fit(initial_epoch=...)` continues the numbers of epochs and steps.
 """
 
 import math
@@ -24,7 +24,29 @@ from keras_parts.training.run_folder import RunFolder
 
 
 class IntervalCallback(keras.callbacks.Callback):
-    """Base class: acts at the end of every `every`-th epoch and of the last one."""
+    """Base class of callbacks that act at intervals.
+
+    `on_interval_end` is called at the end of every `every`-th epoch, and of the last one.
+
+    Args:
+        every: epochs in an interval, at least 1.
+
+    Raises:
+        ConfigError: `every` is less than 1.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_parts.training.callbacks import IntervalCallback
+        >>> class Report(IntervalCallback):
+        ...     def on_interval_end(self, step, logs):
+        ...         print(f"step {step}: {sorted(logs)}")
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+        >>> history = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[Report(2)])
+        step 4: ['loss']
+        step 6: ['loss']
+    """
 
     def __init__(self, every: int = 1):
         super().__init__()
@@ -33,7 +55,12 @@ class IntervalCallback(keras.callbacks.Callback):
         self.every = every
 
     def on_interval_end(self, step: int, logs: dict) -> None:
-        """Called after `step` steps in all. `logs`: averages over the epoch, {name: number}."""
+        """Act after `step` steps of the run.
+
+        Args:
+            step: number of steps made since the beginning of the run.
+            logs: averages over the epoch, {name: number}.
+        """
         raise NotImplementedError
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -46,12 +73,24 @@ class MetricsLog(keras.callbacks.Callback):
     """Writes one line to metrics.jsonl per epoch.
 
     A line has step, epoch (from 0), every loss (null if all steps of the epoch were skipped),
-    learning_rate (of the next step), images_per_second and skipped_steps. Pass it as the first
-    callback, so that the speed does not include the time of the others.
+    learning_rate (of the next step), images_per_second and skipped_steps. Pass this callback first:
+    the speed then does not include the time of the others.
 
     Args:
         run: folder of the run.
         batch_size: images per step.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_parts.training import RunFolder
+        >>> from keras_parts.training.callbacks import MetricsLog
+        >>> run = RunFolder.create("runs/first")
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+        >>> history = model.fit(x, y, batch_size=4, verbose=0, callbacks=[MetricsLog(run, 4)])
+        >>> run.metrics()
+        [{'step': 2, 'epoch': 0, 'loss': ..., 'skipped_steps': 0}]
     """
 
     def __init__(self, run: RunFolder, batch_size: int):
@@ -60,11 +99,11 @@ class MetricsLog(keras.callbacks.Callback):
         self.batch_size = batch_size
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._began = time.perf_counter()
+        self._start_time = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         steps = self.params["steps"]
-        seconds = time.perf_counter() - self._began
+        seconds = time.perf_counter() - self._start_time
         losses = dict(logs or {})
         skipped = round(losses.pop("skipped_steps", 0))
         if skipped == steps:
@@ -82,11 +121,23 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 class LossCurves(IntervalCallback):
-    """Draws curves.png from all lines of metrics.jsonl, including those before a resume.
+    """Draws curves.png from all lines of metrics.jsonl, also those from before a run was resumed.
 
     Args:
         run: folder of the run.
         every: epochs between two drawings.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_parts.training import RunFolder
+        >>> from keras_parts.training.callbacks import LossCurves, MetricsLog
+        >>> run = RunFolder.create("runs/first")
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> callbacks = [MetricsLog(run, batch_size=8), LossCurves(run)]
+        >>> history = model.fit(np.ones((8, 3)), np.ones((8, 1)), verbose=0, callbacks=callbacks)
+        >>> run.curves_file.exists()
+        True
     """
 
     def __init__(self, run: RunFolder, every: int = 1):
@@ -98,10 +149,10 @@ class LossCurves(IntervalCallback):
 
 
 def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
-    """Draw each quantity of a metrics.jsonl over the steps, the total loss first.
+    """Draw each quantity in metrics.jsonl over the steps, the total loss first.
 
     Args:
-        records: lines of the file, from `RunFolder.metrics`.
+        records: lines of the file as `RunFolder.metrics` returns them.
         path: PNG file to write; not written if there are no records.
 
     Example:
@@ -111,7 +162,7 @@ def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
         >>> Path("curves.png").exists()
         True
     """
-    from matplotlib.figure import Figure  # without pyplot: no window, no global state
+    from matplotlib.figure import Figure  # pyplot would open windows and keep global state
 
     found = {name: None for record in records for name in record}
     names = [name for name in found if name not in ("step", "epoch", "images_per_second")]
@@ -141,20 +192,35 @@ def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
 
 
 def _smooth(values, share=0.05):
-    """Moving average over a window of a `share` of all points; gaps (NaN) are ignored."""
+    """Moving average over a window of a `share` of all points; NaN (no value) is ignored."""
     radius = max(1, round(len(values) * share / 2))
     windows = (values[max(0, i - radius) : i + radius + 1] for i in range(len(values)))
     return [np.nan if np.isnan(w).all() else np.nanmean(w) for w in windows]
 
 
 class SampleSheet(IntervalCallback):
-    """Writes samples/step-00000300.png: the same few images, segmented, at intervals.
+    """Draws the same few images, segmented, at intervals: samples/step-00000300.png and so on.
 
     Args:
         run: folder of the run.
         images: passed to `draw` unchanged.
         draw: function of `images` that returns a `PIL.Image.Image`.
         every: epochs between two sheets.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from PIL import Image
+        >>> from keras_parts.training import RunFolder
+        >>> from keras_parts.training.callbacks import SampleSheet
+        >>> run = RunFolder.create("runs/first")
+        >>> def draw(images):
+        ...     return Image.fromarray(np.concatenate(images))
+        >>> sheet = SampleSheet(run, np.zeros((2, 8, 8, 3), "uint8"), draw)
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> history = model.fit(np.ones((8, 3)), np.ones((8, 1)), verbose=0, callbacks=[sheet])
+        >>> [path.name for path in run.samples.iterdir()]
+        ['step-00000001.png']
     """
 
     def __init__(
@@ -174,13 +240,26 @@ class SampleSheet(IntervalCallback):
 class CheckpointCallback(IntervalCallback):
     """Saves a checkpoint at intervals and at the end.
 
-    Pass it as the last callback: whatever the others write about an interval is then written before
-    its checkpoint, and is deleted with it when a run is resumed from an earlier one.
+    Pass this callback last: the others have then written their results before the checkpoint, and a
+    run that is resumed from it has all of them.
 
     Args:
-        checkpoints: where to save.
+        checkpoints: the checkpoints of the run.
         every: epochs between two checkpoints.
         extra: function without arguments that returns the JSON values to store with the state.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_parts.training.callbacks import CheckpointCallback
+        >>> from keras_parts.training.checkpoints import Checkpoints
+        >>> checkpoints = Checkpoints("checkpoints")
+        >>> callback = CheckpointCallback(checkpoints, every=2)
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+        >>> history = model.fit(x, y, epochs=3, verbose=0, callbacks=[callback])
+        >>> checkpoints.steps()
+        [2, 3]
     """
 
     def __init__(
@@ -198,10 +277,22 @@ class ProgressBar(keras.callbacks.Callback):
     """Shows the steps of the whole run, the time left and the average losses of the epoch.
 
     Args:
-        file: by default stderr. If it is not a terminal, it is updated only every 30 seconds.
+        file: text file to which the bar is written; by default stderr. If it is not a terminal, the
+            bar is updated only every 30 seconds.
+
+    Example:
+        >>> import io, keras, numpy as np
+        >>> from keras_parts.training.callbacks import ProgressBar
+        >>> file = io.StringIO()
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+        >>> history = model.fit(x, y, epochs=3, verbose=0, callbacks=[ProgressBar(file)])
+        >>> "3/3" in file.getvalue()
+        True
     """
 
-    # Lets Keras call the hooks for batches in another thread, instead of waiting for the device in
+    # Keras then calls the hooks for batches in another thread, and does not wait for the device in
     # every step; see test_callbacks_may_declare_themselves_safe.
     async_safe = True
 
@@ -227,7 +318,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         with self._lock:
-            # In another thread a batch may be reported late: `_advance` ignores earlier ones.
+            # Keras' thread may report a batch late: `_advance` never goes back.
             self._advance(self._epoch_start + batch + 1, logs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints, written atomically, from which a run is resumed bit for bit.
+"""Checkpoints of a run, written atomically. A resumed run continues bit for bit.
 
     checkpoints/
       latest                 name of the newest checkpoint
@@ -6,7 +6,8 @@
         state.json           step, versions, names of the variables, the caller's extra values
         state.npz            weights, optimiser state and seeds, in the model's order
 
-All state that a step depends on is stored, including the seeds, which Keras' own files leave out.
+A checkpoint has all state on which a step depends, including the seeds, which Keras' own files
+leave out.
 """
 
 import json
@@ -29,16 +30,20 @@ from keras_parts.keras_private import is_seed, sync_variables
 FORMAT = 1
 _FOLDER = "step-{:08d}"
 _UNFINISHED = ".unfinished-"
+# What reading a damaged file raises.
+_DAMAGE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile
+)  # fmt: skip
 
 
 class Checkpoints:
     """The checkpoints of one run. Only the newest ones are kept.
 
     Args:
-        folder: where they are stored; created by the first `save`.
+        folder: folder of the checkpoints; the first `save` creates it.
         keep: number of checkpoints to keep, at least 1.
-        exclude: layers whose weights are not stored because they never change and are loaded from
-            elsewhere, such as a frozen teacher.
+        exclude: layers whose weights are not stored, such as a frozen teacher: they never change
+            and are loaded from elsewhere.
 
     Raises:
         ConfigError: `keep` is less than 1.
@@ -70,8 +75,8 @@ class Checkpoints:
         Until the call returns, `latest` and `restore` use the previous checkpoint.
 
         Args:
-            step: steps made so far, 0 or more. Checkpoints of later steps are deleted: they are of
-                a run that was resumed before them.
+            step: number of steps made, 0 or more. Checkpoints of later steps are deleted: they
+                were written before the run was resumed from an earlier step.
             model: built and compiled.
             extra: JSON values, which `restore` returns.
 
@@ -85,7 +90,7 @@ class Checkpoints:
             "step": step,
             "backend": keras.config.backend(),
             "keras": keras.__version__,
-            "variables": {group: [v.path for v in both] for group, both in groups.items()},
+            "variables": {name: [v.path for v in group] for name, group in groups.items()},
             "extra": extra or {},
         }
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +145,7 @@ class Checkpoints:
 
         Warns:
             UserWarning: a checkpoint is damaged and an older one is used instead; or it was written
-                on another backend, whose random numbers differ.
+                on another backend, which draws other random numbers.
 
         Raises:
             ConfigError: there is no checkpoint, or the model has other variables.
@@ -148,7 +153,7 @@ class Checkpoints:
         """
         latest = self.latest()
         if latest is None:
-            raise ConfigError(f"{self.folder}: no checkpoint")
+            raise ConfigError(f"{self.folder}: no checkpoint to resume from: start the run again")
         older = [step for step in reversed(self.steps()) if step < latest]
         for step in (latest, *older):
             try:
@@ -159,8 +164,8 @@ class Checkpoints:
             self._assign(model, record, arrays)
             return record["step"], record["extra"]
         raise IntegrityError(
-            f"{self.folder}: no checkpoint can be read: start the run again, or restore an intact "
-            "copy of one"
+            f"{self.folder}: no checkpoint can be read: start the run again, or copy an intact "
+            "checkpoint there"
         )
 
     def _variables(self, model):
@@ -182,26 +187,25 @@ class Checkpoints:
             record = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             with np.load(folder / "state.npz", allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            names = [_names(group, paths) for group, paths in record["variables"].items()]
-            if set(arrays) != {name for group in names for name in group}:
+            groups = [_names(group, paths) for group, paths in record["variables"].items()]
+            if set(arrays) != {name for names in groups for name in names}:
                 raise ValueError("state.npz does not contain the variables named in state.json")
             if (record["format"], record["step"]) != (FORMAT, step):
                 raise ValueError(
                     f"state.json has format {record['format']} and step {record['step']}, "
                     f"expected {FORMAT} and {step}"
                 )
-            record["extra"].keys()
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError) as error:
-            raise IntegrityError(f"checkpoint {folder} is damaged: {error}") from error
-        except zipfile.BadZipFile as error:
+            if not isinstance(record["extra"], dict):
+                raise ValueError(f"state.json has the extra values {record['extra']!r}")
+        except _DAMAGE as error:
             raise IntegrityError(f"checkpoint {folder} is damaged: {error}") from error
         return record, arrays
 
     def _assign(self, model, record, arrays):
         if record["backend"] != keras.config.backend():
             warnings.warn(
-                f"the checkpoint was written on {record['backend']}: resumed on "
-                f"{keras.config.backend()}, the run continues with other random numbers",
+                f"the checkpoint was written on {record['backend']}: on {keras.config.backend()} "
+                "the run continues with other random numbers",
                 stacklevel=3,
             )
         pairs = []
@@ -210,16 +214,16 @@ class Checkpoints:
             stored = [arrays[name] for name in _names(group, paths)]
             if len(stored) != len(variables):
                 raise ConfigError(
-                    f"the checkpoint has {len(stored)} variables of the {group}, the model "
-                    f"{len(variables)}: build the model with the settings of the run"
+                    f"{self.folder}: the checkpoint has {len(stored)} variables of the {group}, "
+                    f"the model {len(variables)}: build the model with the settings of the run"
                 )
             for variable, path, value in zip(variables, paths, stored, strict=True):
                 if _without_counters(path) != _without_counters(
                     variable.path
                 ) or value.shape != tuple(variable.shape):
                     raise ConfigError(
-                        f"the checkpoint has {path} {value.shape} where the model has "
-                        f"{variable.path} {tuple(variable.shape)}: build the model with the "
+                        f"{self.folder}: the checkpoint has {path} {value.shape} where the model "
+                        f"has {variable.path} {tuple(variable.shape)}: build the model with the "
                         "settings of the run"
                     )
                 pairs.append((variable, value))
@@ -232,7 +236,7 @@ class Checkpoints:
         return [self.folder / _FOLDER.format(s) for s in steps if s not in kept]
 
     def _discard(self, folder):
-        """Rename a checkpoint as unfinished: atomic, which deleting a folder is not."""
+        """Rename a checkpoint, to delete it later: renaming is atomic, deleting a folder is not."""
         if folder.exists():
             os.replace(folder, self.folder / f"{_UNFINISHED}{uuid.uuid4().hex[:12]}")
 
@@ -250,13 +254,13 @@ def _arrays(groups):
     for group, variables in groups.items():
         for name, variable in zip(_names(group, variables), variables, strict=True):
             value = variable_to_numpy(variable)
-            # numpy cannot store bfloat16; float32 represents it exactly
+            # NumPy cannot store bfloat16; float32 represents it exactly.
             arrays[name] = value if value.dtype.kind in "fiub" else value.astype(np.float32)
     return arrays
 
 
 def variable_to_numpy(variable: keras.Variable) -> np.ndarray:
-    """A variable's value as an array, also if each of several devices has a copy."""
+    """A variable's value as an array, even if several devices have a copy each."""
     return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable))
 
 

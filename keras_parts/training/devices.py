@@ -1,8 +1,8 @@
-"""The devices that a training runs on: one, several of one machine, or those of several machines.
+"""The devices that train a model: one, several of one machine, or those of several machines.
 
-On any number of devices a step computes what one device would on the whole batch: the losses see
-all images, each image gets the same random numbers, and batch statistics are over all images. Only
-the order of floating-point additions differs.
+On any number of devices a step computes what one device would on the whole batch: losses and batch
+statistics are over all images, and each image gets the same random numbers. Only the order of
+floating-point additions differs.
 
 | backend | several devices | several hosts |
 |---|---|---|
@@ -23,12 +23,12 @@ from keras_parts.training.hosts import Hosts
 
 
 class Devices:
-    """Training on one device; base class of training on several.
+    """One device that trains a model, and the base class for several.
 
     Attributes:
-        num_devices: devices of all hosts together.
-        num_hosts: processes that train together.
-        host_index: which of these processes this one is, from 0.
+        num_devices: number of devices of all hosts together.
+        num_hosts: number of processes that train together, one per host.
+        host_index: index of this process among them, from 0.
 
     Example:
         >>> from keras_parts.training.devices import find_devices
@@ -47,12 +47,13 @@ class Devices:
         return self.host_index == 0
 
     def check_batch(self, batch_size: int) -> None:
-        """Raise ConfigError unless the batch can be divided equally among the devices."""
+        """Raise `ConfigError` unless the batch can be divided equally among the devices."""
         if batch_size % self.num_devices:
             nearest = max(1, round(batch_size / self.num_devices)) * self.num_devices
             raise ConfigError(
-                f"a batch of {batch_size} cannot be divided equally among {self.num_devices} "
-                f"devices: use --batch-size {nearest}, or another number of --devices"
+                f"batch_size is {batch_size}, which cannot be divided equally among "
+                f"{self.num_devices} devices: use --batch-size {nearest}, or another number of "
+                "--devices"
             )
 
     def host_rows(self, batch_size: int) -> slice:
@@ -61,11 +62,11 @@ class Devices:
         return slice(self.host_index * rows, (self.host_index + 1) * rows)
 
     def scope(self) -> AbstractContextManager:
-        """A context in which models are built with their variables on all devices."""
+        """A context in which to build models: their variables are on all devices."""
         return nullcontext()
 
     def single_device(self) -> AbstractContextManager:
-        """A context in which computations use one device, without the others."""
+        """A context in which computations use one device only."""
         return nullcontext()
 
     def fit(self, model: keras.Model, batches: Any, first_step: int = 0, **options: Any) -> Any:
@@ -75,11 +76,11 @@ class Devices:
             model: compiled, built inside `scope()`.
             batches: `keras_parts.data.batches.Batches`, whose batch size is the total over all
                 devices.
-            first_step: step of the first batch.
-            options: of `keras.Model.fit`.
+            first_step: number of the step for which the first batch is read.
+            options: further arguments of `keras.Model.fit`.
 
         Returns:
-            What `keras.Model.fit` returns.
+            `keras.callbacks.History`.
         """
         with closing(batches.iterate(first_step)) as stream:
             return model.fit(((batch,) for batch in stream), **options)
@@ -90,7 +91,7 @@ class _JaxDevices(Devices):
 
     def __init__(self, names, num_hosts, host_index):
         self.num_devices, self.num_hosts, self.host_index = len(names), num_hosts, host_index
-        # Not sharded by Keras: each process reads its own rows only.
+        # Keras must not shard the data, as each process reads its own rows only.
         self._distribution = keras.distribution.DataParallel(
             devices=names, auto_shard_dataset=False
         )
@@ -114,7 +115,7 @@ class _JaxDevices(Devices):
 
 
 class _TensorFlowDevices(Devices):
-    """A replica of the step on each device; the losses exchange what concerns the whole batch."""
+    """A replica of the step on each device; the losses exchange what depends on the whole batch."""
 
     def __init__(self, strategy, num_hosts, host_index):
         self.num_devices = strategy.num_replicas_in_sync
@@ -132,7 +133,7 @@ class _TensorFlowDevices(Devices):
         return model.fit(data, **options)
 
     def _dataset(self, batches, first_step):
-        """A tf.data.Dataset of the batches of this process' replicas, replica by replica."""
+        """A tf.data.Dataset of this process' shares of the batches, one element per replica."""
         import tensorflow as tf
 
         rows = self.host_rows(batches.batch_size)
@@ -152,7 +153,7 @@ class _TensorFlowDevices(Devices):
 
 
 def synchronise_statistics(model: keras.Model) -> None:
-    """Make batch normalisation on TensorFlow use the statistics of all replicas' images."""
+    """Make batch normalisation on TensorFlow use statistics over the images of all replicas."""
     for layer in flat_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
@@ -162,12 +163,13 @@ def find_devices(devices: int | str | None = None, hosts: Hosts | None = None) -
     """The devices to train on. Call it before the backend computes anything.
 
     Args:
-        devices: number of devices of this machine, or "all". None is one device, or all of them if
-            there are several hosts.
-        hosts: the processes that train together, or None for this one alone.
+        devices: number of devices of this machine, or "all". None means one device without `hosts`,
+            and all devices with `hosts`.
+        hosts: the processes that train together, or None for this process alone.
 
     Raises:
-        ConfigError: there are fewer devices, or the backend cannot train on several.
+        ConfigError: `devices` is no such number, the machine has fewer devices, the backend cannot
+            train on several, or the other hosts cannot be reached.
 
     Example:
         >>> from keras_parts.training.devices import find_devices
@@ -175,7 +177,7 @@ def find_devices(devices: int | str | None = None, hosts: Hosts | None = None) -
         1
     """
     backend = keras.config.backend()
-    wanted = _number(devices if devices is not None else "all" if hosts else 1)
+    wanted = _parsed_number(devices if devices is not None else "all" if hosts else 1)
     if wanted == 1 and not hosts:
         return Devices()
     if backend == "torch":
@@ -183,8 +185,8 @@ def find_devices(devices: int | str | None = None, hosts: Hosts | None = None) -
     return {"jax": _jax_devices, "tensorflow": _tensorflow_devices}[backend](wanted, hosts)
 
 
-def _number(devices: int | str) -> int | None:
-    """A number of devices; None for all."""
+def _parsed_number(devices: int | str) -> int | None:
+    """The requested number of devices; None for all."""
     if devices == "all":
         return None
     try:
@@ -202,7 +204,8 @@ def _first_devices(wanted: int | None, found: Sequence) -> Sequence:
     if wanted > len(found):
         names = ", ".join(str(getattr(device, "name", device)) for device in found)
         raise ConfigError(
-            f"devices is {wanted}, but {keras.config.backend()} sees {len(found)} here: {names}"
+            f"devices is {wanted}, but {keras.config.backend()} finds only {len(found)} on this "
+            f"machine: {names}; use --devices all, or fewer"
         )
     return found[:wanted]
 
@@ -229,22 +232,24 @@ def _jax_devices(wanted, hosts):
                 process_id=hosts.index,
             )
         except RuntimeError as error:
-            raise ConfigError(f"jax cannot join the other hosts: {error}") from None
+            raise ConfigError(
+                f"hosts: process {hosts.index} cannot connect to {hosts.addresses[0]}: {error}"
+            ) from None
     used = {device.id for device in _first_devices(wanted, jax.local_devices())}
     if not hosts:
-        names = [name for name in jax.devices() if name.id in used]
+        chosen = [device for device in jax.devices() if device.id in used]
         count, index = 1, 0
     else:
         count, index = len(hosts.addresses), hosts.index
-        # The same number of each process, in the order of the processes.
-        names = [
+        # The same number of devices from each process, in the order of the processes.
+        chosen = [
             device
             for process in range(count)
             for device in [d for d in jax.devices() if d.process_index == process][: len(used)]
         ]
-    if len(names) == 1:
+    if len(chosen) == 1:
         return Devices()
-    return _JaxDevices([f"{device.platform}:{device.id}" for device in names], count, index)
+    return _JaxDevices([f"{device.platform}:{device.id}" for device in chosen], count, index)
 
 
 def _tensorflow_devices(wanted, hosts):
@@ -266,9 +271,7 @@ def _multi_worker_strategy(wanted, hosts):
 
     gpus = tf.config.list_physical_devices("GPU")
     if wanted is not None:
-        tf.config.set_visible_devices(
-            _first_devices(wanted, gpus or ["CPU"]) if gpus else [], "GPU"
-        )
+        tf.config.set_visible_devices(_first_devices(wanted, gpus) if gpus else [], "GPU")
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(hosts.addresses)}),
         task_type="worker",

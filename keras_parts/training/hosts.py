@@ -1,4 +1,4 @@
-"""Which processes train together: from addresses, or from a scheduler's environment variables.
+"""The processes that train together, from addresses or a scheduler's environment variables.
 
 Imports no Keras.
 """
@@ -12,7 +12,8 @@ from typing import Self
 
 from keras_parts.errors import ConfigError
 
-_FIRST_PORT, _PORTS = 61440, 4096  # SLURM names hosts but no ports
+# SLURM gives no ports: they are computed from the job's number.
+_FIRST_PORT, _PORTS = 61440, 4096
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,9 @@ class Hosts:
     """The processes of one training, each with its own devices.
 
     Attributes:
-        addresses: "host:port" of each process. On JAX the others connect to the first one, on
-            TensorFlow each process listens at its own.
-        index: which of them this process is, from 0. Process 0 writes the run folder.
+        addresses: "host:port" of each process. On JAX all processes connect to the first address;
+            on TensorFlow each process listens at its own.
+        index: index of this process, from 0. Process 0 writes the run folder.
 
     Raises:
         ConfigError: an address has no port or is repeated, or the index is out of range.
@@ -41,7 +42,10 @@ class Hosts:
             if not re.fullmatch(r".+:\d+", address):
                 raise ConfigError(f"hosts: {address!r} is not an address, expected HOST:PORT")
         if len(set(self.addresses)) != len(self.addresses):
-            raise ConfigError(f"hosts: an address is repeated in {','.join(self.addresses)}")
+            raise ConfigError(
+                f"hosts: an address is repeated in {','.join(self.addresses)}: each process needs "
+                "its own"
+            )
         if not 0 <= self.index < len(self.addresses):
             raise ConfigError(
                 f"hosts: the index of this process is {self.index}, expected 0 to "
@@ -50,12 +54,12 @@ class Hosts:
 
     @classmethod
     def parse(cls, text: str, index: int | None, environ: Mapping[str, str] = os.environ) -> Self:
-        """The hosts that the command line names.
+        """The hosts that a command line gives.
 
         Args:
-            text: "HOST:PORT,HOST:PORT,...", the same in every process; or "auto" to read them from
-                TF_CONFIG or from SLURM's variables (one process per task).
-            index: of this process among the addresses; not needed with "auto".
+            text: "HOST:PORT,HOST:PORT,...", the same in every process; or "auto" to read the
+                addresses from TF_CONFIG or from SLURM's variables (one process per task).
+            index: index of this process among the addresses; ignored with "auto".
             environ: the environment variables that "auto" reads.
 
         Raises:
@@ -69,14 +73,21 @@ class Hosts:
 
     @classmethod
     def from_scheduler(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """The hosts in TF_CONFIG or, if that is not set, the tasks of a SLURM step."""
+        """The hosts in TF_CONFIG or, if that is not set, the tasks of a SLURM step.
+
+        Args:
+            environ: the environment variables.
+
+        Raises:
+            ConfigError: the variables are not set, or a value is wrong.
+        """
         if "TF_CONFIG" in environ:
             return cls._from_tf_config(environ["TF_CONFIG"])
         if "SLURM_PROCID" in environ:
             return cls._from_slurm(environ)
         raise ConfigError(
-            "hosts: neither TF_CONFIG nor SLURM's variables are set: start with srun, or pass "
-            "--hosts HOST:PORT,... and --host-index"
+            "hosts: neither TF_CONFIG nor SLURM's variables are set: start the processes with "
+            "srun, or pass --hosts HOST:PORT,... and --host-index"
         )
 
     @classmethod
@@ -117,11 +128,11 @@ def expand_node_list(text: str) -> list[str]:
     """
     names = []
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
-        beginnings = [""]
-        for text, ranges in re.findall(r"([^\[]+)|\[([^\]]*)\]", part):
-            endings = [text] if text else list(_numbers(ranges))
-            beginnings = [first + last for first in beginnings for last in endings]
-        names += beginnings
+        prefixes = [""]
+        for plain, ranges in re.findall(r"([^\[]+)|\[([^\]]*)\]", part):
+            endings = [plain] if plain else list(_numbers(ranges))
+            prefixes = [prefix + ending for prefix in prefixes for ending in endings]
+        names += prefixes
     return names
 
 

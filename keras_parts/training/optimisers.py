@@ -1,4 +1,4 @@
-"""Optimisers with a faster head and moving averages of the weights, and learning-rate schedules."""
+"""Optimisers with a separate learning rate of the head and averaged weights; schedules."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -24,18 +24,18 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Learning rate over the steps of a run: a linear warm-up, then one of `SCHEDULES`.
 
     The first step of a warm-up already has a rate above 0. Unlike Keras' schedules this one has no
-    branch, for which PyTorch would wait for the device in every step.
+    branch: on PyTorch a branch would wait for the device in every step.
 
     Args:
         name: "constant"; "cosine"; or "polynomial" (the paper's), (1 - t)^power with t from 0 to 1.
-        learning_rate: the maximum rate.
-        steps: steps of the run, including the warm-up. After them the rate stays constant.
-        warmup_steps: 0 or more, less than `steps`.
-        power: of "polynomial".
-        final: rate at the end of the decay, as a fraction of `learning_rate`.
+        learning_rate: the maximum rate, above 0.
+        steps: number of steps of the run, including the warm-up. After them the rate is constant.
+        warmup_steps: number of warm-up steps, from 0 to `steps` - 1.
+        power: power of "polynomial", above 0.
+        final: rate at the end of the decay, as a fraction of `learning_rate`, 0 to 1.
 
     Raises:
-        ConfigError: an unknown name or a value out of range.
+        ConfigError: the name is unknown, or a value is out of range.
 
     Example:
         >>> from keras_parts.training.optimisers import Schedule
@@ -57,10 +57,11 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         if name not in SCHEDULES:
             raise ConfigError(f"schedule is {name!r}, expected one of {', '.join(SCHEDULES)}")
         if not learning_rate > 0:
-            raise ConfigError(f"learning rate is {learning_rate}, expected more than 0")
+            raise ConfigError(f"learning_rate is {learning_rate}, expected more than 0")
         if not 0 <= warmup_steps < steps:
             raise ConfigError(
-                f"warm-up is {warmup_steps} steps, expected fewer than the {steps} steps of the run"
+                f"warmup_steps is {warmup_steps}, expected 0 or more, and fewer than the {steps} "
+                "steps of the run"
             )
         if not power > 0:
             raise ConfigError(f"power is {power}, expected more than 0")
@@ -105,16 +106,16 @@ def create_optimizer(
         weight_decay: decoupled weight decay, as in Keras: each step subtracts this times the
             learning rate (without `head_multiplier`) times the weight. PyTorch's SGD adds the decay
             to the gradient instead, where the same number is 1 / (1 - momentum) times stronger.
-        clip_norm: maximum norm of all gradients together.
-        ema: momentum of an exponential moving average of the weights, between 0 and 1, which
-            `averaged_weights` reads. The trained weights are never overwritten with it, not even
-            at the end of `fit`.
-        head_multiplier: factor on the learning rate of the head's variables.
-        is_head: which variables belong to the head: a function of a variable, or their paths.
-        momentum: of "sgd".
+        clip_norm: maximum norm of all gradients together; None for no clipping.
+        ema: momentum, between 0 and 1, of an exponential moving average of the weights, which
+            `averaged_weights` uses; None for no average. The trained weights are never overwritten
+            with it, not even at the end of `fit`.
+        head_multiplier: factor on the learning rate of the head's variables, above 0.
+        is_head: selects the variables of the head: a function of a variable, or their paths.
+        momentum: momentum of "sgd".
 
     Raises:
-        ConfigError: an unknown name, a value out of range, or a multiplier without a head.
+        ConfigError: the name is unknown, a value is out of range, or a multiplier has no head.
 
     Example:
         >>> from keras_parts.training.optimisers import create_optimizer
@@ -125,19 +126,21 @@ def create_optimizer(
     if name not in OPTIMIZERS:
         raise ConfigError(f"optimizer is {name!r}, expected one of {', '.join(OPTIMIZERS)}")
     if weight_decay < 0:
-        raise ConfigError(f"weight decay is {weight_decay}, expected 0 or more")
+        raise ConfigError(f"weight_decay is {weight_decay}, expected 0 or more")
     if weight_decay and name == "adam":
-        raise ConfigError("adam has no weight decay: use adamw, or set the decay to 0")
+        raise ConfigError(
+            f"weight_decay is {weight_decay}, but adam has none: use adamw, or a weight_decay of 0"
+        )
     if clip_norm is not None and not clip_norm > 0:
-        raise ConfigError(f"clip norm is {clip_norm}, expected more than 0, or none")
+        raise ConfigError(f"clip_norm is {clip_norm}, expected more than 0, or None")
     if ema is not None and not 0 < ema < 1:
-        raise ConfigError(f"ema is {ema}, expected a momentum between 0 and 1, or none")
+        raise ConfigError(f"ema is {ema}, expected a momentum between 0 and 1, or None")
     if not head_multiplier > 0:
-        raise ConfigError(f"head multiplier is {head_multiplier}, expected more than 0")
+        raise ConfigError(f"head_multiplier is {head_multiplier}, expected more than 0")
     if head_multiplier != 1 and is_head is None:
         raise ConfigError(
-            f"head multiplier is {head_multiplier}, but is_head does not say which variables "
-            "belong to the head"
+            f"head_multiplier is {head_multiplier}: pass is_head, which selects the variables of "
+            "the head"
         )
     return _CLASSES[name](
         schedule,
@@ -154,10 +157,10 @@ def create_optimizer(
 
 @contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """A context in which the model's trainable weights are their moving averages.
+    """A context in which the model's trainable weights are replaced by their moving averages.
 
-    For evaluating and saving during training: at the end of the context the trained weights are
-    restored exactly. Does nothing if the optimiser keeps no averages or has made no step yet.
+    Evaluate or save the model in it: at its end the trained weights are restored exactly. Does
+    nothing if the optimiser keeps no averages or has made no step yet.
 
     Example:
         >>> import keras, numpy as np
@@ -173,7 +176,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     trained = [ops.copy(variable) for variable, _ in pairs]
     try:
         for variable, average in pairs:
-            # A copy: on JAX `predict` gives away the model's arrays and replaces them.
+            # A copy, because on JAX `predict` donates the model's arrays, which deletes them.
             variable.assign(ops.copy(average))
         yield
     finally:
@@ -188,7 +191,7 @@ def weight_averages(model: keras.Model) -> list[tuple[keras.Variable, keras.Vari
 
 
 class HeadAndAverage(RateFactors):
-    """Mixin for a Keras optimizer: a multiplier for the head, and separate moving averages."""
+    """Mixin for a Keras optimizer: another learning rate of the head, and averaged weights."""
 
     def __init__(
         self,
@@ -208,8 +211,8 @@ class HeadAndAverage(RateFactors):
         self._in_head = [self._belongs_to_head(variable) for variable in variables]
         if self.head_multiplier != 1 and not any(self._in_head):
             raise ConfigError(
-                f"head multiplier is {self.head_multiplier}, but none of the {len(variables)} "
-                "trainable variables is in the head"
+                f"head_multiplier is {self.head_multiplier}, but is_head selects none of the "
+                f"{len(variables)} trainable variables"
             )
 
     @property
@@ -220,15 +223,21 @@ class HeadAndAverage(RateFactors):
         return list(zip(tracked_variables(self), moving_averages(self), strict=True))
 
     def finalize_variable_values(self, var_list: Any) -> None:
-        """Keep the trained weights: Keras calls this at the end of every `fit`, also when it was
-        interrupted, and would overwrite them with the averages."""
+        """Keep the trained weights.
+
+        Keras calls this at the end of every `fit`, even an interrupted one, to overwrite the
+        weights with their averages.
+        """
 
     def rate_factors(self) -> list[float]:
         return [self.head_multiplier if in_head else 1.0 for in_head in self._in_head]
 
     def get_config(self) -> dict:
         if self.head_multiplier != 1 and not self.built:
-            raise ValueError("which variables are the head is known once the optimizer is built")
+            raise ValueError(
+                f"head_multiplier is {self.head_multiplier}: build the optimizer before it is "
+                "serialised, as its head is known only then"
+            )
         head = []
         if self.built:
             both = zip(tracked_variables(self), self._in_head, strict=True)

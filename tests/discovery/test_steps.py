@@ -1,4 +1,4 @@
-"""The step against Keras' own, and what it adds: named losses, steps skipped as if never made."""
+"""The training step equals Keras' own; it adds named losses and skips steps that are not finite."""
 
 import os
 import subprocess
@@ -77,7 +77,9 @@ def fit(model, data, **options):
 
 
 def array(variable):
-    return ops.convert_to_numpy(ops.convert_to_tensor(variable))  # of replicas' variables too
+    return ops.convert_to_numpy(
+        ops.convert_to_tensor(variable)
+    )  # also for variables of several replicas
 
 
 def state(model):
@@ -97,7 +99,7 @@ def test_equals_the_default_step(optimizer, jit_compile):
     default, ours = network(dropout=0.3), Regression(network(dropout=0.3))
     default.compile(OPTIMIZERS[optimizer](), loss="mse", jit_compile=jit_compile)
     ours.compile(OPTIMIZERS[optimizer](), jit_compile=jit_compile)
-    sizes = [5, 5, 2, 5]  # means over the epoch weigh by samples
+    sizes = [5, 5, 2, 5]  # the mean over an epoch weights batches by their samples
     data = [next(batches(1, size)) for size in sizes]
     pairs = ((batch["x"], batch["y"]) for batch in data)
     expected = default.fit(pairs, steps_per_epoch=STEPS, verbose=0).history
@@ -137,7 +139,7 @@ def test_a_loss_of_weight_zero_is_only_reported():
 def spoil(batch, how):
     if how == "input":
         batch["x"][0, 0] = np.inf
-    elif how == "loss":  # infinite, with finite gradients: this term has none
+    elif how == "loss":  # infinite, but with finite gradients: this term has none
         batch["odd"][:] = np.inf
     elif how == "gradient":  # the loss is finite, the slope of a root at zero is not
         batch["steep"][:] = 0.0
@@ -162,7 +164,7 @@ def test_a_step_that_is_not_finite_changes_nothing(optimizer, jit_compile):
     assert history == {name: pytest.approx(values, rel=1e-6) for name, values in good.items()}
 
 
-def test_seeds_move_on_when_a_step_is_skipped():
+def test_seeds_advance_even_when_a_step_is_skipped():
     model = Regression(network(dropout=0.5))
     model.compile(keras.optimizers.Adam(0.01))
     data = list(batches())
@@ -228,7 +230,7 @@ def test_losses_must_be_the_declared_scalars(losses, message):
 
 @pytest.mark.backend("tensorflow")  # tf.distribute
 def test_two_replicas_take_the_step_of_one():
-    """In a process of its own: devices are fixed once TensorFlow has begun."""
+    """In a process of its own: devices are fixed once TensorFlow is initialised."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, __file__], env=environment, capture_output=True, text=True
@@ -250,7 +252,7 @@ def compare_two_replicas_with_one():
 
     def trained():
         plain = network()
-        plain.layers[1].trainable = False  # a batch of 3 and one of 6 have other statistics
+        plain.layers[1].trainable = False  # batches of 3 and of 6 have different statistics
         model = Regression(plain)
         model.compile(keras.optimizers.Adam(0.01))
         history = model.fit(dataset, verbose=0).history

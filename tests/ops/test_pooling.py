@@ -1,4 +1,4 @@
-"""Pooling over parts, beside the same in plain NumPy."""
+"""Pooling over parts, compared with plain NumPy."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def scene():
     return features, foreground
 
 
-def test_prominence_is_the_smooth_distance_from_the_mean():
+def test_prominence_is_the_smoothed_distance_from_the_mean():
     features, foreground = scene()
     found = ops.convert_to_numpy(prominence(features, foreground))
     for maps, mask, each in zip(features, foreground[..., 0], found[..., 0], strict=True):
@@ -33,7 +33,7 @@ def test_prominence_is_the_smooth_distance_from_the_mean():
     assert found[0, 2, 2] > 2 * found[0, 6, 5]
 
 
-def test_prominence_does_not_mind_scale_or_offset():
+def test_prominence_does_not_depend_on_scale_or_offset():
     features, foreground = scene()
     first, second = (
         ops.convert_to_numpy(prominence(maps, foreground)) for maps in (features, 3 * features + 7)
@@ -50,7 +50,7 @@ def test_prominence_of_zeros_is_finite(empty):
     assert np.isfinite(found).all() and found.min() > 0
 
 
-def test_prominence_at_the_foregrounds_resolution():
+def test_prominence_has_the_resolution_of_the_foreground():
     features, foreground = scene()
     large = np.repeat(np.repeat(foreground, 2, 1), 2, 2)[:, :17, :17]
     found = ops.convert_to_numpy(prominence(features, large))

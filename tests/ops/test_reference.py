@@ -12,7 +12,7 @@ pytestmark = pytest.mark.backend
 MODES = ["eager"] + (["xla"] if keras.backend.backend() in ("tensorflow", "jax") else [])
 
 
-def last(array):
+def channels_last(array):
     """NCHW to NHWC."""
     return np.moveaxis(array, 1, -1).astype("float32")
 
@@ -53,7 +53,7 @@ def gradient(mode, function, array):
     return x.grad.cpu().numpy()
 
 
-def close(actual, expected):
+def assert_close(actual, expected):
     expected = np.asarray(expected)
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
@@ -61,30 +61,38 @@ def close(actual, expected):
 @pytest.mark.parametrize("mode", MODES)
 def test_visual_consistency(reference, mode):
     logits, foreground, image = (
-        last(reference[f"consistency_{name}"]) for name in ("logits", "fg", "image")
+        channels_last(reference[f"consistency_{name}"]) for name in ("logits", "fg", "image")
     )
 
     def loss(x):
         return objectives.visual_consistency(x, foreground, image)
 
-    close(run(mode, loss, logits), reference["consistency_batch_mean"])
-    close(gradient(mode, loss, logits), last(reference["consistency_batch_mean_dlogits"]))
+    assert_close(run(mode, loss, logits), reference["consistency_batch_mean"])
+    assert_close(
+        gradient(mode, loss, logits), channels_last(reference["consistency_batch_mean_dlogits"])
+    )
     each = objectives.visual_consistency(logits, foreground, image, reduction="none")
-    close(ops.convert_to_numpy(each), reference["consistency_per_image"])
+    assert_close(ops.convert_to_numpy(each), reference["consistency_per_image"])
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_feature_consistency_and_descriptors(reference, mode):
-    logits, foreground = last(reference["consistency_logits"]), last(reference["consistency_fg"])
-    features = last(reference["feature_map"])
+    logits, foreground = (
+        channels_last(reference["consistency_logits"]),
+        channels_last(reference["consistency_fg"]),
+    )
+    features = channels_last(reference["feature_map"])
 
     def loss(x):
         return objectives.feature_consistency(x, foreground, features)
 
-    close(run(mode, loss, logits), reference["feature_consistency_batch_sum"])
-    close(gradient(mode, loss, logits), last(reference["feature_consistency_batch_sum_dlogits"]))
+    assert_close(run(mode, loss, logits), reference["feature_consistency_batch_sum"])
+    assert_close(
+        gradient(mode, loss, logits),
+        channels_last(reference["feature_consistency_batch_sum_dlogits"]),
+    )
     descriptors = run(mode, lambda x: part_descriptors(x, foreground, features), logits)
-    close(descriptors, reference["feature_descriptors"])
+    assert_close(descriptors, reference["feature_descriptors"])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -95,7 +103,7 @@ def test_contrastive(reference, mode):
     def loss(x):
         return objectives.contrastive(x, temperature)
 
-    close(run(mode, loss, descriptors), reference["contrastive_mean_over_positives"])
+    assert_close(run(mode, loss, descriptors), reference["contrastive_mean_over_positives"])
 
     # The reference holds no gradient: compare with central differences in a random direction.
     direction = np.random.default_rng(0).normal(size=descriptors.shape).astype("float32")
@@ -122,24 +130,31 @@ def test_contrastive_draws_one_of_the_positives(reference):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_warp_and_equivariance(reference, mode):
-    close(CONTROL_POINTS, reference["tps_control_points"])
-    image, foreground = last(reference["consistency_image"]), last(reference["consistency_fg"])
+    assert_close(CONTROL_POINTS, reference["tps_control_points"])
+    image, foreground = (
+        channels_last(reference["consistency_image"]),
+        channels_last(reference["consistency_fg"]),
+    )
     height, width = image.shape[1:3]
     grid = run(mode, lambda p: thin_plate_grid(p, height, width), reference["tps_source_points"])
     # The public code solves for the spline in float32, which moves its grid by up to 9e-6.
     np.testing.assert_allclose(grid, reference["tps_grid"], atol=1e-5)
-    expected = last(reference["tps_warped_image"])
+    expected = channels_last(reference["tps_warped_image"])
     warped = run(mode, lambda x: grid_sample(x, grid), image)
     assert np.linalg.norm(warped - expected) < 1e-4 * np.linalg.norm(expected)
     grid = reference["tps_grid"]
-    close(run(mode, lambda x: grid_sample(x, grid), image), expected)
+    assert_close(run(mode, lambda x: grid_sample(x, grid), image), expected)
 
-    target = run(mode, lambda x: grid_sample(x, grid), last(reference["consistency_logits"]))
+    target = run(
+        mode, lambda x: grid_sample(x, grid), channels_last(reference["consistency_logits"])
+    )
     warped_foreground = run(mode, lambda x: grid_sample(x, grid), foreground)
 
     def loss(x):
         return objectives.equivariance(target, x, warped_foreground)
 
-    logits = last(reference["equivariance_logits_of_warped"])
-    close(run(mode, loss, logits), reference["equivariance_loss"])
-    close(gradient(mode, loss, logits), last(reference["equivariance_dlogits_of_warped"]))
+    logits = channels_last(reference["equivariance_logits_of_warped"])
+    assert_close(run(mode, loss, logits), reference["equivariance_loss"])
+    assert_close(
+        gradient(mode, loss, logits), channels_last(reference["equivariance_dlogits_of_warped"])
+    )

@@ -34,34 +34,34 @@ def test_transpose_is_the_adjoint(small, large):
 
 
 @pytest.mark.parametrize(("small", "large"), SIZES)
-def test_squared_norm_equals_that_of_the_enlarged_features(small, large):
+def test_squared_norm_equals_that_of_the_upsampled_features(small, large):
     features = random(2, *small, 6)
-    enlarged = ops.convert_to_numpy(resize_aligned(features, large))
+    upsampled = ops.convert_to_numpy(resize_aligned(features, large))
     norm = ops.convert_to_numpy(resized_squared_norm(features, large))
-    np.testing.assert_allclose(norm, np.sum(enlarged**2, axis=-1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(norm, np.sum(upsampled**2, axis=-1), rtol=1e-4, atol=1e-4)
 
 
 def test_corners_are_aligned():
     ramp = np.arange(5, dtype="float32").reshape(1, 1, 5, 1)
-    enlarged = ops.convert_to_numpy(resize_aligned(ramp, (1, 17)))[0, 0, :, 0]
-    np.testing.assert_allclose(enlarged, np.linspace(0, 4, 17), atol=1e-6)
+    upsampled = ops.convert_to_numpy(resize_aligned(ramp, (1, 17)))[0, 0, :, 0]
+    np.testing.assert_allclose(upsampled, np.linspace(0, 4, 17), atol=1e-6)
 
 
-def test_reducing_keeps_constants_and_mirrors():
+def test_downsampling_keeps_constants_and_commutes_with_mirroring():
     maps = random(1, 33, 33, 2)
     ones = ops.convert_to_numpy(downsample_aligned(np.ones((1, 33, 33, 1)), (9, 9)))
     np.testing.assert_allclose(ones, 1, atol=1e-6)
-    reduced = ops.convert_to_numpy(downsample_aligned(maps, (9, 9)))
+    downsampled = ops.convert_to_numpy(downsample_aligned(maps, (9, 9)))
     mirrored = ops.convert_to_numpy(downsample_aligned(maps[:, :, ::-1].copy(), (9, 9)))
-    np.testing.assert_allclose(mirrored[:, :, ::-1], reduced, atol=1e-5)
+    np.testing.assert_allclose(mirrored[:, :, ::-1], downsampled, atol=1e-5)
 
 
-def test_descriptors_are_means_of_enlarged_features():
+def test_descriptors_are_means_of_upsampled_features():
     logits, features = random(2, 17, 17, 3), random(2, 5, 5, 4, seed=1)
     foreground = (random(2, 17, 17, 1, seed=2) > 0).astype("float32")
     masks = ops.convert_to_numpy(ops.softmax(logits)) * foreground
-    enlarged = ops.convert_to_numpy(resize_aligned(features, (17, 17)))
-    expected = np.einsum("bhwk,bhwc->bkc", masks, enlarged) / masks.sum((1, 2))[..., None]
+    upsampled = ops.convert_to_numpy(resize_aligned(features, (17, 17)))
+    expected = np.einsum("bhwk,bhwc->bkc", masks, upsampled) / masks.sum((1, 2))[..., None]
     actual = ops.convert_to_numpy(part_descriptors(logits, foreground, features))
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 

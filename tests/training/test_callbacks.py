@@ -1,4 +1,4 @@
-"""Callbacks in a real fit: lines, curves, sheets, checkpoints and the bar, a resume included."""
+"""Callbacks in a real `fit`, also of a resumed run: log, curves, sheets, checkpoints, bar."""
 
 import io
 import threading
@@ -27,7 +27,9 @@ from keras_parts.training.run_folder import RunFolder
 pytestmark = pytest.mark.backend
 
 STEPS, EPOCHS, BATCH_SIZE = 3, 4, 2
-several = pytest.mark.backend("tensorflow", "jax")  # on PyTorch Keras makes one step at a time
+several_steps = pytest.mark.backend(
+    "tensorflow", "jax"
+)  # on PyTorch Keras makes one step at a time
 
 
 class Tiny(TrainStep, keras.Model):
@@ -53,11 +55,11 @@ def compiled(**options):
     return model
 
 
-def batches(start=0):
+def batches(first=0):
     while True:
-        noise = np.random.default_rng(start).normal(scale=0.1, size=(BATCH_SIZE, 3))
+        noise = np.random.default_rng(first).normal(scale=0.1, size=(BATCH_SIZE, 3))
         yield ({"x": (noise + [[1.0, 0.0, -1.0], [0.5, 1.0, 0.0]]).astype("float32")},)
-        start += 1
+        first += 1
 
 
 def fit(model, callbacks, first=0, epochs=EPOCHS, data=None):
@@ -140,15 +142,15 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("at_once", [1, pytest.param(STEPS, marks=several)])
-def test_a_skipped_step_is_counted_but_not_averaged(run, at_once):
+@pytest.mark.parametrize("steps_per_execution", [1, pytest.param(STEPS, marks=several_steps)])
+def test_a_skipped_step_is_counted_but_not_averaged(run, steps_per_execution):
     def spoilt():
         for step, batch in enumerate(batches()):
             if step in (1, *range(STEPS, 2 * STEPS)):
                 batch[0]["x"][:] = np.nan
             yield batch
 
-    model = compiled(steps_per_execution=at_once)
+    model = compiled(steps_per_execution=steps_per_execution)
     fit(model, [MetricsLog(run, BATCH_SIZE), LossCurves(run)], epochs=3, data=spoilt())
     one, all_skipped, none = run.metrics()
     assert [r["skipped_steps"] for r in (one, all_skipped, none)] == [1, STEPS, 0]
@@ -157,7 +159,7 @@ def test_a_skipped_step_is_counted_but_not_averaged(run, at_once):
     assert run.curves_file.stat().st_size > 1000
 
 
-def test_curves_have_a_panel_a_quantity(tmp_path, monkeypatch):
+def test_curves_have_a_panel_for_each_quantity(tmp_path, monkeypatch):
     drawn = []
     from matplotlib.figure import Figure
 
@@ -185,21 +187,21 @@ def test_curves_have_a_panel_a_quantity(tmp_path, monkeypatch):
     assert width > 500 and height > 250
 
 
-@pytest.mark.parametrize("at_once", [1, pytest.param(STEPS, marks=several)])
-def test_the_bar_counts_the_whole_run(at_once):
+@pytest.mark.parametrize("steps_per_execution", [1, pytest.param(STEPS, marks=several_steps)])
+def test_the_bar_counts_the_whole_run(steps_per_execution):
     out = io.StringIO()
     out.isatty = lambda: True
-    fit(compiled(steps_per_execution=at_once), [ProgressBar(out)], first=1)
+    fit(compiled(steps_per_execution=steps_per_execution), [ProgressBar(out)], first=1)
     text = out.getvalue()
-    assert "3/12" in text  # it starts where the resumed run does
+    assert "3/12" in text  # it begins where the resumed run does
     assert "12/12" in text
     assert "near=" in text and "skipped" not in text
 
 
 class Watched(keras.callbacks.Callback):
-    """Lists what JAX fetches between the second step of an epoch and the third.
+    """Lists the arrays that JAX copies to the host between the second and third step of an epoch.
 
-    Meanwhile it may send nothing by itself.
+    Meanwhile JAX refuses implicit transfers to the device.
     """
 
     def __init__(self, monkeypatch):
@@ -231,7 +233,7 @@ class Watched(keras.callbacks.Callback):
 @pytest.mark.backend("jax")  # JAX reports transfers
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_step_does_not_wait_for_the_device(run, monkeypatch, waits):
-    """With the callbacks of a run; a callback that reads each step's losses does wait."""
+    """With the callbacks of a run, it does not; a callback that reads each step's losses waits."""
     import jax
 
     watched = Watched(monkeypatch)

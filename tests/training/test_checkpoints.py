@@ -1,4 +1,4 @@
-"""Checkpoints: resumed bit for bit after a kill, written and restored atomically."""
+"""Checkpoints are written atomically, and a killed run resumes from them bit for bit."""
 
 import json
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.backend
 
 
 class Tiny(TrainStep, keras.Model):
-    """A network with all that a state has: dropout, running statistics, an own random draw."""
+    """A model with every kind of state: dropout, running statistics, random draws of its own."""
 
     def __init__(self, units=7):
         super().__init__(name="tiny")
@@ -85,7 +85,7 @@ def assert_same(a, b):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """Checkpoints of a run killed with -9 after step 4, in the midst of writing a checkpoint."""
+    """Checkpoints of a run killed with -9 while it wrote the checkpoint of step 4."""
     folder = tmp_path_factory.mktemp("killed")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
@@ -108,10 +108,10 @@ def run_until_killed(folder):
 def test_a_killed_run_resumes_bit_for_bit(killed):
     uninterrupted = compiled()
     train(uninterrupted, 0, 6)
-    resumed = compiled(seed=99)  # another initialisation: all must come from the checkpoint
+    resumed = compiled(seed=99)  # another initialisation: all values must come from the checkpoint
     assert not resumed.optimizer.built
     checkpoints = Checkpoints(killed)
-    assert any(killed.glob(".unfinished-*"))  # the torn one is there and is passed over
+    assert any(killed.glob(".unfinished-*"))  # the unfinished one, which is ignored
     assert checkpoints.restore(resumed) == (3, {"note": "three"})
     train(resumed, 3, 6)
     assert_same(state(resumed), state(uninterrupted))
@@ -132,7 +132,7 @@ def test_all_state_is_restored(tmp_path):
     assert len(record["variables"]["seeds"]) == 2
 
 
-def test_during_fit(tmp_path):
+def test_saving_during_fit(tmp_path):
     """On JAX the variables are empty between the steps of an epoch."""
     model, checkpoints = compiled(), Checkpoints(tmp_path)
 
@@ -153,13 +153,13 @@ def model():
     return model
 
 
-def test_keeps_the_newest(tmp_path, model):
+def test_only_the_newest_are_kept(tmp_path, model):
     checkpoints = Checkpoints(tmp_path, keep=2)
     assert (checkpoints.steps(), checkpoints.latest()) == ([], None)
     for step in (1, 2, 10):
         checkpoints.save(step, model)
     assert (checkpoints.steps(), checkpoints.latest()) == ([2, 10], 10)
-    checkpoints.save(4, model)  # taken up again from 2: what came after it is no more
+    checkpoints.save(4, model)  # resumed from 2: later ones are deleted
     assert (checkpoints.steps(), checkpoints.latest()) == ([2, 4], 4)
     checkpoints.save(4, model, {"again": True})
     assert checkpoints.restore(model) == (4, {"again": True})
@@ -170,7 +170,7 @@ def test_keeps_the_newest(tmp_path, model):
     ]
 
 
-def test_without_its_pointer(tmp_path, model):
+def test_a_missing_or_wrong_latest_file_is_not_needed(tmp_path, model):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, model)
     checkpoints.save(2, model)
@@ -192,7 +192,7 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-300])
 
 
-def forget(path):
+def drop_a_name(path):
     record = json.loads(path.read_text())
     record["variables"]["seeds"].pop()
     path.write_text(json.dumps(record))
@@ -204,7 +204,7 @@ DAMAGE = {
     "empty": ("state.npz", lambda path: path.write_bytes(b"")),
     "no json": ("state.json", lambda path: path.write_text("{")),
     "another json": ("state.json", lambda path: path.write_text("[]")),
-    "fewer names": ("state.json", forget),
+    "fewer names": ("state.json", drop_a_name),
 }
 
 
@@ -228,7 +228,7 @@ def test_a_damaged_checkpoint_is_skipped_for_the_previous_one(tmp_path, model, d
     assert_same(state(model), before)
 
 
-def test_half_a_checkpoint_is_none(tmp_path, model):
+def test_an_incomplete_checkpoint_does_not_count(tmp_path, model):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, model)
     checkpoints.save(2, model)
@@ -263,7 +263,7 @@ def test_layers_can_be_excluded(tmp_path, model):
         Checkpoints(tmp_path).restore(model)
 
 
-def test_written_with_another_backend(tmp_path, model):
+def test_a_checkpoint_of_another_backend_gives_a_warning(tmp_path, model):
     Checkpoints(tmp_path).save(1, model)
     path = tmp_path / "step-00000001" / "state.json"
     path.write_text(path.read_text().replace(f'"{keras.config.backend()}"', '"abacus"'))
@@ -271,7 +271,7 @@ def test_written_with_another_backend(tmp_path, model):
         assert Checkpoints(tmp_path).restore(model)[0] == 1
 
 
-def test_misuse_is_explained(tmp_path, model):
+def test_wrong_use_is_an_error(tmp_path, model):
     with pytest.raises(ConfigError, match="no checkpoint"):
         Checkpoints(tmp_path).restore(model)
     with pytest.raises(ConfigError, match="keep"):

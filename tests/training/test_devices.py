@@ -1,6 +1,6 @@
-"""A run on several devices, or hosts, is the run of one device on the same batches.
+"""A run on several devices or hosts equals the run of one device on the same batches.
 
-Each trains in processes of its own, since a backend's devices are fixed once it has begun:
+Each run has processes of its own, since a backend's devices are fixed once it is initialised:
 `python tests/training/test_devices.py FOLDER DEVICES [HOSTS INDEX]`.
 """
 
@@ -28,10 +28,10 @@ pytestmark = [pytest.mark.backend, pytest.mark.slow]
 BACKEND = keras.config.backend()
 several = pytest.mark.backend("tensorflow", "jax")  # PyTorch trains on one device
 
-# Batch statistics, a norm that is clipped, a teacher in the step, random positives, averages: all
-# that could tell a share of a batch from the whole. Plain SGD, since Adam makes steps as large as
-# the others out of a gradient that is nothing but rounding; no centring, since what it leaves of a
-# descriptor in an untrained network is mostly rounding too.
+# With everything that could differ between a share of a batch and the whole: batch statistics, a
+# clipped norm, a teacher in the step, random positives, averages. But without what magnifies
+# rounding: Adam makes full steps of gradients that are only rounding errors, and centring leaves
+# little else of the descriptors of an untrained network.
 SETTINGS = {
     "architecture": register_tiny(), "teacher_layers": ("stage2",),
     "num_parts": 3, "steps": 4, "batch_size": 4, "image_size": 33, "loss_size": 9,
@@ -42,23 +42,23 @@ SETTINGS = {
 
 
 class NoPicture(keras.callbacks.Callback):
-    """Instead of the one in a run that is here for its numbers: drawing compiles too."""
+    """Replaces the callbacks that draw where a test compares numbers only: drawing compiles too."""
 
     def __init__(self, *arguments):
         super().__init__()
 
 
-# The teacher's features out of the cache, which is what most runs train on.
-KEPT = {"crops.jitter": 0.0, "standardise": True}
+# With these settings the teacher's features are cached, as in most runs.
+CACHED = {"crops.jitter": 0.0, "standardise": True}
 
 
-def train(folder, resume=False, pictures=False, kept=False, **options):
+def train(folder, resume=False, pictures=False, cached=False, **options):
     run._SHEETS = 2  # a checkpoint every two steps
     if not pictures:
         run.SampleSheet = run.LossCurves = NoPicture
     drawn = data.load("toy", "train", count=6, size=65)
     return run.train(
-        recipe("toy", **SETTINGS | (KEPT if kept else {})),
+        recipe("toy", **SETTINGS | (CACHED if cached else {})),
         drawn,
         folder,
         resume=resume,
@@ -67,11 +67,11 @@ def train(folder, resume=False, pictures=False, kept=False, **options):
     )
 
 
-def start(folder, devices, *hosts, **changed):
+def start_process(folder, devices, *hosts, **changed):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | changed
     count = 1 if hosts else devices
     if BACKEND == "jax":
-        # with what else is asked of XLA: other optimisations round otherwise
+        # The other flags are kept, since other optimisations round differently.
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
         environment["XLA_FLAGS"] = flags.strip()
     return subprocess.Popen(
@@ -89,8 +89,8 @@ def finish(process):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def unchanged():
-    """Puts back what `train` changes."""
+def restored():
+    """Restore what `train` replaces in the module `run`."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_SHEETS", "SampleSheet", "LossCurves"):
             patch.setattr(run, name, getattr(run, name))
@@ -98,14 +98,14 @@ def unchanged():
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory):
+def one_device(tmp_path_factory):
     folder = tmp_path_factory.mktemp("devices") / "one"
     train(folder)
     return folder
 
 
 def assert_same(folder, expected):
-    """Losses of every step and weights in the end."""
+    """Compare the losses of every step and the final weights."""
     records, others = RunFolder(folder).metrics(), RunFolder(expected).metrics()
     assert [record["step"] for record in records] == [1, 2, 3, 4]
     for record, other in zip(records, others, strict=True):
@@ -118,34 +118,34 @@ def assert_same(folder, expected):
 
 
 @several
-def test_two_devices_equal_one_and_one_resumes_their_run(one, tmp_path):
+def test_two_devices_equal_one_and_one_resumes_their_run(one_device, tmp_path):
     folder = tmp_path / "two"
-    finish(start(folder, 2))
-    assert_same(folder, one)
+    finish(start_process(folder, 2))
+    assert_same(folder, one_device)
     checkpoints = {path.name for path in (folder / "checkpoints").glob("step-*")}
     assert checkpoints == {"step-00000002", "step-00000004"}
     shutil.rmtree(folder / "checkpoints" / "step-00000004")
     train(folder, resume=True)
-    assert_same(folder, one)
+    assert_same(folder, one_device)
 
 
-@pytest.mark.backend("jax")  # once is enough: batches differ by a name alone
-def test_two_devices_train_on_kept_features_as_one_does(tmp_path, monkeypatch):
+@pytest.mark.backend("jax")  # one backend is enough: cached batches only have one more name
+def test_two_devices_train_on_cached_features_as_one_does(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_PARTS_HOME", str(tmp_path / "home"))
-    train(tmp_path / "one", kept=True)
+    train(tmp_path / "one", cached=True)
     assert list((tmp_path / "home" / "features").glob("*.npy"))
-    finish(start(tmp_path / "two", 2, KEPT="1"))
+    finish(start_process(tmp_path / "two", 2, CACHED="1"))
     assert_same(tmp_path / "two", tmp_path / "one")
 
 
 @several
-def test_two_hosts_equal_one_device(one, tmp_path):
+def test_two_hosts_equal_one_device(one_device, tmp_path):
     folder = tmp_path / "hosts"
     addresses = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
-    processes = [start(folder, "all", addresses, str(index)) for index in range(2)]
+    processes = [start_process(folder, "all", addresses, str(index)) for index in range(2)]
     for process in processes:
         finish(process)
-    assert_same(folder, one)
+    assert_same(folder, one_device)
 
 
 def free_ports(count):
@@ -163,7 +163,7 @@ def test_one_device_is_the_default():
 
 
 @pytest.mark.parametrize("devices", ["0", "two", -1])
-def test_no_number_of_devices(devices):
+def test_a_wrong_number_of_devices(devices):
     with pytest.raises(ConfigError, match="expected a number from 1, or all"):
         find_devices(devices)
 
@@ -176,7 +176,7 @@ def test_more_devices_than_there_are():
         find_devices(99)
 
 
-def test_a_batch_that_cannot_be_shared_evenly():
+def test_a_batch_that_cannot_be_divided_equally():
     devices = Devices()
     devices.num_devices = 4
     devices.check_batch(12)
@@ -195,5 +195,5 @@ if __name__ == "__main__":
     if others:
         train(output, devices=number, hosts=Hosts.parse(others[0], int(others[1])))
     else:
-        kept = "KEPT" in os.environ
-        train(output, devices=number, pictures=not kept, kept=kept)
+        cached = "CACHED" in os.environ
+        train(output, devices=number, pictures=not cached, cached=cached)

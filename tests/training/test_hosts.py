@@ -13,7 +13,7 @@ SLURM = {
 }
 
 
-def test_addresses_of_the_command_line():
+def test_addresses_of_a_command_line():
     assert Hosts.parse("a:1, b:2", 1) == Hosts(("a:1", "b:2"), 1)
 
 
@@ -40,11 +40,11 @@ def test_wrong_addresses(text, index, message):
         ("r[1-2]n[3,5].x", ["r1n3.x", "r1n5.x", "r2n3.x", "r2n5.x"]),
     ],
 )
-def test_names_of_slurm(text, names):
+def test_host_names_in_a_slurm_node_list(text, names):
     assert expand_node_list(text) == names
 
 
-def test_slurm_gives_an_address_a_task():
+def test_slurm_gives_each_task_an_address():
     hosts = Hosts.parse("auto", None, SLURM)
     names = [address.split(":")[0] for address in hosts.addresses]
     assert (names, hosts.index) == (["gpu07", "gpu07", "gpu08", "gpu08"], 3)

@@ -1,4 +1,4 @@
-"""Optimisers against Keras' own and against the arithmetic of their options."""
+"""Optimisers compared with Keras' own, and their options with plain arithmetic."""
 
 import math
 
@@ -13,7 +13,7 @@ from keras_parts.training.optimisers import Schedule, averaged_weights, create_o
 
 pytestmark = pytest.mark.backend
 
-START = {"body": [1.0, -2.0, 3.0], "head": [0.5, 0.5]}
+INITIAL = {"body": [1.0, -2.0, 3.0], "head": [0.5, 0.5]}
 PLAIN = {
     "adam": lambda **kw: keras.optimizers.Adam(0.1, **kw),
     "adamw": lambda **kw: keras.optimizers.AdamW(0.1, **{"weight_decay": 0.0} | kw),
@@ -22,12 +22,12 @@ PLAIN = {
 
 
 def variables():
-    return [keras.Variable(ops.array(value), name=name) for name, value in START.items()]
+    return [keras.Variable(ops.array(value), name=name) for name, value in INITIAL.items()]
 
 
 def gradients(step):
     rng = np.random.default_rng(step)
-    return [ops.array(rng.normal(size=len(v)).astype("float32")) for v in START.values()]
+    return [ops.array(rng.normal(size=len(v)).astype("float32")) for v in INITIAL.values()]
 
 
 def run(optimizer, steps=4):
@@ -44,16 +44,16 @@ def in_head(variable):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_without_options_it_is_the_optimizer_of_keras(name):
     ours, plain = run(create_optimizer(name, 0.1)), run(PLAIN[name]())
-    for each in START:
+    for each in INITIAL:
         np.testing.assert_array_equal(ours[each], plain[each])
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_head_moves_by_a_multiple(name):
+def test_the_head_moves_by_a_multiple_of_the_plain_step(name):
     ours = run(create_optimizer(name, 0.1, head_multiplier=10.0, is_head=in_head))
     plain = run(PLAIN[name]())
     np.testing.assert_array_equal(ours["body"], plain["body"])
-    moved, expected = (each["head"] - START["head"] for each in (ours, plain))
+    moved, expected = (each["head"] - INITIAL["head"] for each in (ours, plain))
     assert np.abs(expected).min() > 1e-3
     np.testing.assert_allclose(moved, 10 * expected, rtol=1e-5)
 
@@ -61,12 +61,13 @@ def test_the_head_moves_by_a_multiple(name):
 def test_weight_decay_and_clipping_are_those_of_keras():
     ours = run(create_optimizer("sgd", 0.1, weight_decay=0.01, clip_norm=0.5))
     plain = run(PLAIN["sgd"](weight_decay=0.01, global_clipnorm=0.5))
-    for each in START:
+    for each in INITIAL:
         np.testing.assert_array_equal(ours[each], plain[each])
     chosen = variables()
     create_optimizer("sgd", 1.0, clip_norm=0.5, momentum=0.0).apply(gradients(0), chosen)
     steps = [
-        ops.convert_to_numpy(v.value) - old for v, old in zip(chosen, START.values(), strict=True)
+        ops.convert_to_numpy(v.value) - initial
+        for v, initial in zip(chosen, INITIAL.values(), strict=True)
     ]
     assert np.linalg.norm(np.concatenate(steps)) == pytest.approx(0.5, rel=1e-5)
 
@@ -87,8 +88,8 @@ def test_a_deserialised_optimizer_continues_like_the_original():
     second = keras.optimizers.deserialize(keras.optimizers.serialize(first))
     copies = [keras.Variable(ops.copy(v), name=v.name) for v in chosen]
     second.build(copies)
-    for new, old in zip(second.variables, first.variables, strict=True):
-        new.assign(old)
+    for copy, original in zip(second.variables, first.variables, strict=True):
+        copy.assign(original)
     for step in range(2, 4):
         first.apply(gradients(step), chosen)
         second.apply(gradients(step), copies)
@@ -96,8 +97,8 @@ def test_a_deserialised_optimizer_continues_like_the_original():
         np.testing.assert_array_equal(ops.convert_to_numpy(a.value), ops.convert_to_numpy(b.value))
 
 
-def test_an_unbuilt_head_cannot_be_written_down():
-    with pytest.raises(ValueError, match="built"):
+def test_an_optimizer_with_a_head_is_serialised_only_once_built():
+    with pytest.raises(ValueError, match="build the optimizer"):
         create_optimizer("adam", 0.1, head_multiplier=2.0, is_head=in_head).get_config()
 
 
@@ -118,10 +119,9 @@ def test_averages_can_be_read_during_training():
     trained, averaged = [], []
 
     def record(step, logs):
-        model = watched
-        with averaged_weights(model):
-            averaged.append(weights(model))
-        trained.append(weights(model))
+        with averaged_weights(watched):
+            averaged.append(weights(watched))
+        trained.append(weights(watched))
 
     watched, plain = small_model(0.8), small_model(None)
     options = dict(batch_size=6, shuffle=False, verbose=0)
@@ -129,9 +129,8 @@ def test_averages_can_be_read_during_training():
     watched.fit(x, y, callbacks=[callback], **options)
     plain.fit(x, y, **options)
     for a, b in zip(weights(watched), weights(plain), strict=True):
-        np.testing.assert_array_equal(
-            a, b
-        )  # neither reading the averages nor the end of fit changes them
+        # Neither reading the averages nor the end of `fit` changes the trained weights.
+        np.testing.assert_array_equal(a, b)
     expected = trained[0]
     for now, average in zip(trained, averaged, strict=True):
         expected = [0.8 * e + 0.2 * w for e, w in zip(expected, now, strict=True)]
@@ -141,7 +140,7 @@ def test_averages_can_be_read_during_training():
 
 
 def test_predicting_with_averages_leaves_them_intact():
-    """Predicting on JAX gives the model's arrays away; the averages must not be among them."""
+    """Predicting on JAX donates the model's arrays; the averages must not be among them."""
     model, x = small_model(0.9), np.ones((2, 3), "float32")
     for _ in range(2):
         model.train_on_batch(x, np.zeros((2, 2), "float32"))
@@ -154,7 +153,7 @@ def test_predicting_with_averages_leaves_them_intact():
     np.testing.assert_allclose(prediction, x @ before[0] + before[1], rtol=1e-5)
 
 
-def test_without_averages_the_weights_stay():
+def test_without_averages_the_weights_do_not_change():
     for model in (small_model(None), small_model(0.9)):
         before = weights(model)
         with averaged_weights(model):
@@ -192,14 +191,14 @@ def test_schedules():
     "make, message",
     [
         (lambda: Schedule("linear", 1.0, 10), "linear"),
-        (lambda: Schedule("cosine", 0.0, 10), "learning rate"),
-        (lambda: Schedule("cosine", 1.0, 10, 10), "warm-up is 10"),
+        (lambda: Schedule("cosine", 0.0, 10), "learning_rate"),
+        (lambda: Schedule("cosine", 1.0, 10, 10), "warmup_steps is 10"),
         (lambda: Schedule("cosine", 1.0, 10, final=2.0), "final"),
         (lambda: Schedule("polynomial", 1.0, 10, power=0.0), "power"),
         (lambda: create_optimizer("lamb", 0.1), "lamb"),
         (lambda: create_optimizer("adam", 0.1, weight_decay=0.1), "adamw"),
-        (lambda: create_optimizer("sgd", 0.1, weight_decay=-0.1), "weight decay"),
-        (lambda: create_optimizer("sgd", 0.1, clip_norm=0.0), "clip norm"),
+        (lambda: create_optimizer("sgd", 0.1, weight_decay=-0.1), "weight_decay"),
+        (lambda: create_optimizer("sgd", 0.1, clip_norm=0.0), "clip_norm"),
         (lambda: create_optimizer("sgd", 0.1, ema=1.0), "ema"),
         (lambda: create_optimizer("sgd", 0.1, head_multiplier=0.0, is_head=in_head), "multiplier"),
         (lambda: create_optimizer("sgd", 0.1, head_multiplier=2.0), "is_head"),

@@ -1,9 +1,10 @@
 """The training step of each backend, for models with several named losses.
 
-`TrainStep` is the mixin for the running backend: `class MyModel(TrainStep, keras.Model)`, with a
+`TrainStep` is a mixin for the running backend: `class MyModel(TrainStep, keras.Model)`, with a
 method `compute_losses(batch, training)`. It does what Keras' own step does (loss scaling, added
-losses, metrics averaged over the epoch) and skips a step whose loss or gradients are not finite:
-weights, optimiser state and running statistics keep their values exactly, and the step is counted.
+losses, metrics averaged over the epoch). It also skips each step whose loss or gradients are not
+finite: weights, optimiser state and running statistics keep their values exactly, and the skipped
+steps are counted.
 
 Example:
     >>> import keras, numpy as np

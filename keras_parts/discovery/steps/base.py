@@ -1,4 +1,4 @@
-"""What the training steps of all backends share: named losses, their total and their averages."""
+"""The common part of all backends' training steps: named losses, their total and averages."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,24 +19,27 @@ class NamedLosses(Model):
     """Mixin for a `keras.Model` that is trained on several named losses.
 
     The model calls `track_losses` in its constructor and implements `compute_losses`; it must be
-    built before `fit`. A batch is whatever `compute_losses` takes, usually a dict of arrays; a
-    generator passed to `fit` yields it in a tuple, `(batch,)`.
+    built before `fit`. A batch is whatever `compute_losses` takes, usually a dict of arrays. A
+    generator passed to `fit` yields each batch in a tuple, `(batch,)`.
 
     Attributes:
         loss_weights: {name: weight}.
         loss_metrics: {name: keras.metrics.Mean}, averages of the unweighted losses.
-        skipped_steps: keras.metrics.Sum, number of skipped steps of the epoch.
+        skipped_steps: keras.metrics.Sum, number of steps skipped in the epoch.
     """
 
     def track_losses(self, loss_weights: Mapping[str, float]) -> None:
-        """Declare the losses, {name: weight}. A loss of weight 0 is reported, but not trained."""
+        """Declare the losses, {name: weight}. A loss of weight 0 is reported but not trained on."""
         self.loss_weights = {name: float(weight) for name, weight in loss_weights.items()}
         self.loss_metrics = {name: keras.metrics.Mean(name=name) for name in loss_weights}
         self.skipped_steps = keras.metrics.Sum(name="skipped_steps")
 
     def compute_losses(self, batch: Any, training: bool) -> dict[str, Any]:
-        """The unweighted losses of a batch, `{name: float32 scalar}`, of the names in
-        `loss_weights`. To be implemented by the model."""
+        """The unweighted losses of a batch, to be implemented by the model.
+
+        Returns:
+            `{name: scalar}` for exactly the names in `loss_weights`.
+        """
         raise NotImplementedError
 
     def test_step(self, data: Any) -> Any:
@@ -48,7 +51,7 @@ class NamedLosses(Model):
         return self.get_metrics_result()
 
     def _run_losses(self, batch, training, state=None):
-        """Losses, their weighted total, and the assignments to variables that were deferred."""
+        """The losses, their weighted total, and the deferred assignments to variables."""
         if state is None:
             state = [(v, v) for v in self.trainable_variables]
         with DeferredUpdates(state, collect_losses=True) as scope:
@@ -62,17 +65,17 @@ class NamedLosses(Model):
     def _total(self, losses):
         if losses.keys() != self.loss_weights.keys():
             raise ValueError(
-                f"compute_losses returned {sorted(losses)}, "
-                f"track_losses declared {sorted(self.loss_weights)}"
+                f"compute_losses returned the losses {sorted(losses)}, expected those declared to "
+                f"track_losses: {sorted(self.loss_weights)}"
             )
         for name, loss in losses.items():
             if len(loss.shape):
-                raise ValueError(f"loss {name!r} is not a scalar, it has shape {loss.shape}")
+                raise ValueError(f"loss {name!r} has shape {tuple(loss.shape)}, expected a scalar")
         total = sum(w * losses[name] for name, w in self.loss_weights.items() if w)
         return total + sum(ops.cast(ops.sum(extra), "float32") for extra in self.losses)
 
     def _update_metrics(self, losses, total, finite, batch):
-        """Average the losses over samples as Keras does, without those of skipped steps."""
+        """Average the losses over samples, as Keras does, but leave out skipped steps."""
         batch_size = ops.shape(keras.tree.flatten(batch)[0])[0]
         samples = ops.cast(finite, "float32") * ops.cast(batch_size, "float32")
         trackers = {"loss": loss_tracker(self), **self.loss_metrics}
@@ -86,8 +89,8 @@ class NamedLosses(Model):
     def _scales_loss(self):
         """Whether the loss is scaled dynamically, for mixed_float16.
 
-        The optimizer then skips a step that is not finite by itself, and must see it to lower its
-        scale.
+        A `LossScaleOptimizer` itself skips steps whose gradients are not finite. It must get these
+        gradients, as it lowers its scale then.
         """
         return isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
 
@@ -104,9 +107,9 @@ def all_finite(loss: Any, gradients: Sequence[Any]) -> Any:
 
 
 def nan_unless(finite: Any, gradients: Sequence[Any]) -> list[Any]:
-    """The gradients, the first of them NaN unless `finite`.
+    """The gradients, the first of them replaced by NaN unless `finite`.
 
-    A `LossScaleOptimizer` decides by the gradients alone whether it skips a step, not by the loss.
+    A `LossScaleOptimizer` skips a step because of its gradients, never because of its loss.
     """
     gradients = list(gradients)
     first = next(i for i, gradient in enumerate(gradients) if gradient is not None)

@@ -1,4 +1,4 @@
-"""The training step on JAX: a pure function of the state, which is lists of arrays."""
+"""The training step on JAX: a pure function of the state, which consists of lists of arrays."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from keras_parts.keras_private import updated_if
 
 
 class TrainStep(NamedLosses):
-    """Training step of a model with named losses; a pure function, so that Keras can compile it."""
+    """Training step of a model with named losses, a pure function that Keras can compile."""
 
     def train_step(self, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
         trainable, non_trainable, optimizer, metrics = state

@@ -12,9 +12,9 @@ from keras_parts.keras_private import OptimizerBuild, take_summed_gradients
 class TrainStep(OptimizerBuild, NamedLosses):
     """Training step of a model with named losses, in graph mode or under XLA.
 
-    Under a `tf.distribute` strategy each replica computes on its own, equal share of the batch.
-    The gradients are summed over the replicas first. Keras would clip the gradients of each replica
-    before it sums them, so that the step would differ from that of one device.
+    Under a `tf.distribute` strategy each replica computes on an equal share of the batch. The
+    gradients are summed over the replicas before they are clipped, as on one device. Keras would
+    clip those of each replica first.
     """
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -24,15 +24,15 @@ class TrainStep(OptimizerBuild, NamedLosses):
             # The mean over the whole batch is the mean of the replicas' losses.
             scaled = self.optimizer.scale_loss(total / self._replicas)
         gradients = tape.gradient(scaled, self.trainable_variables)
-        whole, gradients = self._summed(total, gradients)
-        finite = all_finite(whole, gradients)
+        summed_total, gradients = self._summed(total, gradients)
+        finite = all_finite(summed_total, gradients)
         updates.apply_if(finite)
         self._apply(gradients, finite)
         self._update_metrics(losses, total, finite, batch)
         return self._logs()
 
     def _logs(self):
-        """The averages so far, in a shape from which Keras can combine those of all replicas."""
+        """The averages so far, in the shape in which Keras combines those of all replicas."""
         results = self.get_metrics_result()
         if not isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
             return results
@@ -43,8 +43,8 @@ class TrainStep(OptimizerBuild, NamedLosses):
         """Loss and gradients summed over the replicas, in one exchange."""
         if self._replicas == 1:
             return total, gradients
-        known = [gradient for gradient in gradients if gradient is not None]
-        summed = iter(tf.distribute.get_replica_context().all_reduce("SUM", [total, *known]))
+        present = [gradient for gradient in gradients if gradient is not None]
+        summed = iter(tf.distribute.get_replica_context().all_reduce("SUM", [total, *present]))
         total = next(summed)
         return total, [None if gradient is None else next(summed) for gradient in gradients]
 

@@ -28,8 +28,8 @@ class TrainStep(NamedLosses):
         if self._scales_loss:
             self.optimizer.apply(nan_unless(finite, gradients), self.trainable_variables)
             return
-        # To branch on `finite` the host would have to wait for the device in every step. Instead
-        # the update is always applied, and reverted if the step was not finite.
+        # A branch on `finite` would make the host wait for the device in every step. Instead the
+        # update is always applied, and undone if the step was not finite.
         state = [v.value for v in (*self.trainable_variables, *self.optimizer.variables)]
         before = [tensor.clone() for tensor in state]
         self.optimizer.apply(gradients, self.trainable_variables)
