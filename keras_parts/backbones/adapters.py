@@ -179,7 +179,7 @@ def _feature_maps(model):
     if not tensors:
         raise ConfigError(
             f"{model.name}: the model has neither a feature map nor patch tokens: pass a network "
-            "before its global pooling"
+            "without global pooling"
         )
     return tensors
 

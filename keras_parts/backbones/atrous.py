@@ -405,7 +405,7 @@ class _Dilation:
 def _window_padding(layer, size, stride, sampling):
     """The padding of a convolution or pooling.
 
-    Overlapping windows are padded, as the border of the map would be lost without. Windows side by
+    Overlapping windows are padded, because the map would otherwise lose its border. Windows side by
     side cover the whole map.
     """
     return layer.padding if sampling.padded or max(size) <= stride else "same"

@@ -184,12 +184,12 @@ class Strides:
         self.dilation = 1
 
     def enter(self, stride: int) -> tuple[int, int]:
-        """`(stride, dilation)` with which to build a layer that has `stride` without dilation."""
+        """`(stride, dilation)` of the layer that has `stride` in the network without dilation."""
         dilation = self.dilation
         if self.stride * stride <= self.output_stride:
             self.stride *= stride
             # Keras rejects a stride together with a dilation. No layer has both: after the first
-            # dilation every larger stride than 1 is replaced.
+            # dilation every stride above 1 is replaced.
             return stride, dilation
         self.dilation *= stride
         return 1, dilation

@@ -13,7 +13,7 @@ _SAFE_TORCH = (2, 6)  # first version in which weights_only=True cannot execute 
 
 
 def find_weights(filename: str, path: str | os.PathLike | None = None) -> Path:
-    """The path of a file of pretrained weights, which exists.
+    """The path of an existing file of pretrained weights.
 
     Args:
         filename: name of the file in a folder, such as "efficientnet_lite0_imagenet.npz".

@@ -28,7 +28,7 @@ def sum_over_replicas(tensor: Any) -> Any:
     """Sum of a tensor over the replicas.
 
     Args:
-        tensor: any shape, the same on all replicas.
+        tensor: this replica's tensor, of any shape that is the same on all replicas.
 
     Returns:
         The same shape and dtype. Gradients flow back to the tensors of all replicas.

@@ -29,7 +29,7 @@ def draw_overlay(
     opacity = ImageChops.darker(opacity, _blurred(opacity, 0.6))
     picture.paste(colours, mask=opacity)
     if lines:
-        # One pixel for each 512 pixels of the side, so that lines look the same at any resolution.
+        # 1/512 of the image's side, so that lines look the same at any resolution.
         width = max(1.0, math.sqrt(labels.size) / 512)
         picture.paste(_LINE_COLOUR, mask=_contours(labels, width))
     return picture

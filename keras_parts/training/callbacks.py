@@ -1,7 +1,7 @@
 """Callbacks that log, draw, save and show the progress of training.
 
-Batches are an endless stream, and an epoch of `fit` is an interval of `steps_per_epoch` steps. When
-a run is resumed, `fit(initial_epoch=...)` continues the numbers of epochs and steps.
+Batches are an endless stream, and an epoch of `fit` is an interval of `steps_per_epoch` steps. A
+resumed run passes `initial_epoch` to `fit`, so that epochs and steps keep counting.
 """
 
 import math

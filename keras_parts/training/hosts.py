@@ -110,10 +110,16 @@ class Hosts:
             index, job = int(environ["SLURM_PROCID"]), int(environ["SLURM_JOB_ID"])
         except (LookupError, ValueError) as error:
             raise ConfigError(f"hosts: SLURM's variables are incomplete: {error!r}") from None
+        nodes, tasks = expand_node_list(names), list(_slurm_counts(counts))
+        if len(nodes) != len(tasks):
+            raise ConfigError(
+                f"hosts: SLURM lists {len(nodes)} nodes ({names}), but numbers of tasks for "
+                f"{len(tasks)} ({counts}): pass --hosts HOST:PORT,... and --host-index"
+            )
         addresses = [
-            f"{name}:{_FIRST_PORT + (job + task) % _PORTS}"
-            for name, tasks in zip(expand_node_list(names), _slurm_counts(counts), strict=False)
-            for task in range(tasks)
+            f"{node}:{_FIRST_PORT + (job + task) % _PORTS}"
+            for node, count in zip(nodes, tasks, strict=True)
+            for task in range(count)
         ]
         return cls(tuple(addresses), index)
 

@@ -1,4 +1,4 @@
-"""What every backbone promises: give a constructor, get all of it tested."""
+"""The contract of all backbones: `check_backbone` tests all of it for one constructor."""
 
 import json
 
@@ -9,22 +9,22 @@ from keras_parts.backbones.backbone import Backbone
 from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.discovery.teachers import Teacher
 
-SIDE = 65  # 32 n + 1, so that maps of all output strides are aligned with the image's corners
+SIDE = 65  # 32 n + 1: maps of all output strides are aligned with the image's corners
 
 
 def check_backbone(create, channels, tmp_path, strides=None, side=SIDE, mirrors=True, unused=()):
     """Check a backbone.
 
     Args:
-        create: constructor that takes `output_stride`; networks of fixed strides ignore it.
-        channels: expected `{output name: channels}` of what it builds.
+        create: constructor that takes `output_stride`; networks with fixed strides ignore it.
+        channels: expected `{output name: number of channels}`.
         tmp_path: an empty folder.
-        strides: expected `{output name: stride}` at output stride 32, if that is not what the
-            sizes of the maps tell already.
-        side: of square images that it takes.
-        mirrors: whether mirrored kernels mirror the maps. Even kernels and tokens with positions
-            do not.
-        unused: ends of names of weights that have no part in the maps.
+        strides: expected `{output name: stride}` at output stride 32; by default the network's own,
+            which are compared with the sizes of the maps in any case.
+        side: side in pixels of the square images.
+        mirrors: whether mirrored kernels must give mirrored maps. Even kernels, and tokens with
+            position embeddings, do not.
+        unused: suffixes of the names of weights on which the maps do not depend.
     """
     plain = randomise(create(output_stride=32))
     dilated = create(output_stride=8)
@@ -52,7 +52,7 @@ def evaluate(model, images):
 
 
 def randomise(model, seed=0):
-    """Give normalisations, which start as identities, and biases something to do."""
+    """Draw the weights of normalisations and biases, which initially change nothing."""
     generator = np.random.default_rng(seed)
     for weight in model.weights:
         if weight.path.endswith(("gamma", "moving_variance")):
@@ -73,7 +73,7 @@ def check_metadata(model, channels, strides):
 
 
 def check_names(create, *models):
-    """Unique names, the same in every instance: weight files and states are matched by them."""
+    """Names are unique and the same in every instance: weights files are matched by them."""
     for model in models:
         layer_names = [layer.name for layer in model.layers]
         assert len(set(layer_names)) == len(layer_names)
@@ -104,7 +104,7 @@ def check_shared_positions(plain, plain_features, dilated, features):
 
 
 def check_mirror(model, image):
-    """With mirrored kernels, a mirrored image has the mirrored features: nothing is shifted."""
+    """With mirrored kernels, a mirrored image gives mirrored features: nothing is shifted."""
     expected = evaluate(model, image)
     kernels = [w for w in model.weights if len(w.shape) == 4]
     for kernel in kernels:
@@ -128,7 +128,8 @@ def check_mixed_precision(create, image):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = create(output_stride=32)
-        outputs = model(image)  # layers that make layers when they are called follow the policy
+        # Within the policy, since some layers create others when they are called.
+        outputs = model(image)
     finally:
         keras.config.set_dtype_policy(before)
     assert {weight.dtype for weight in model.weights if "float" in weight.dtype} == {"float32"}
@@ -137,7 +138,7 @@ def check_mixed_precision(create, image):
 
 
 def check_teacher(model, side):
-    """As a teacher it is frozen, sees [0, 1], and has a fingerprint of its weights."""
+    """As a teacher it is frozen, takes images in [0, 1], and has a fingerprint of its weights."""
     teacher = Teacher(model)
     images = np.random.default_rng(1).random((2, side, side, 3)).astype("float32")
     features = keras.ops.convert_to_numpy(teacher(images))
@@ -152,10 +153,10 @@ def check_teacher(model, side):
 
 
 def check_gradients(model, images, unused):
-    """One step of training moves every weight."""
+    """One step of training changes every weight."""
     model.trainable = True
     before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
-    # TensorFlow takes longer to trace a step than to do one
+    # TensorFlow needs longer to trace a step than to run one.
     eagerly = keras.backend.backend() == "tensorflow"
     model.compile(keras.optimizers.Adam(1e-2), loss="mse", run_eagerly=eagerly)
     targets = {name: np.ones_like(maps) for name, maps in evaluate(model, images).items()}
@@ -168,5 +169,5 @@ def check_gradients(model, images, unused):
 
 
 def tolerance(maps, relative):
-    """Errors accumulate in proportion to the largest values, not to each one."""
+    """Tolerances relative to the largest value: rounding errors grow with it."""
     return {"rtol": 0, "atol": relative * np.abs(maps).max()}

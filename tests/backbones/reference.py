@@ -8,7 +8,7 @@ import numpy as np
 
 
 def reference_folder():
-    """Where reference.npz lies: KERAS_PARTS_TEST_REFERENCE, or tests/reference/."""
+    """The folder of reference.npz: KERAS_PARTS_TEST_REFERENCE, or tests/reference/."""
     elsewhere = Path(os.environ.get("KERAS_PARTS_TEST_REFERENCE") or "")
     if (elsewhere / "reference.npz").is_file():
         return elsewhere
@@ -16,7 +16,7 @@ def reference_folder():
 
 
 def reference_state(reference):
-    """{name: array} by the reference's rule: they are drawn from the checksum of each name."""
+    """{name: array}, drawn as for the reference: the checksum of its name is its seed."""
     seed, state = int(reference["network_seed"]), {}
     for line in (reference_folder() / "state_dict_names.txt").read_text().splitlines():
         name, shape = line.split(" ", 1)

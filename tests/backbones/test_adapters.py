@@ -1,4 +1,4 @@
-"""The networks of other libraries keep the contract of all backbones."""
+"""Networks of other libraries fulfil the contract of all backbones."""
 
 import functools
 import os
@@ -20,11 +20,11 @@ from tests.backbones.contract import check_backbone
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-_MASK = ("mask_token",)  # DINO's, for training with masked patches
+_MASK = ("mask_token",)  # DINO's own training masks patches with it
 
 
 def check_fixed(create, strides, side, tmp_path, channels=8, **options):
-    """The contract of all backbones, for one whose strides its library fixes."""
+    """The contract of all backbones, for a network whose strides are fixed."""
     channels = channels if isinstance(channels, dict) else dict.fromkeys(strides, channels)
     options = {"mirrors": False, **options}
     check_backbone(lambda output_stride: create(), channels, tmp_path, strides, side, **options)
@@ -56,7 +56,7 @@ def dinov3(hub):
 
 
 def dinov2(hub):
-    """As keras_parts.backbones.dinov2 makes it, which needs a preset."""
+    """Like `keras_parts.backbones.dinov2.dinov2`, which needs a preset."""
     return token_maps(
         hub.DINOV2Backbone(
             patch_size=14, num_layers=2, hidden_dim=8, num_heads=2, intermediate_dim=16,
@@ -115,7 +115,7 @@ def test_odd_kernels_of_keras_hub(hub, tmp_path):
     check_fixed(create, {"P1": 2}, 65, tmp_path, mirrors=True)
 
 
-def test_the_last_map_of_keras_hub(hub, tmp_path):
+def test_the_last_map_of_a_network_of_keras_hub(hub, tmp_path):
     def create():
         model = hub.VGGBackbone(
             stackwise_num_repeats=[1, 1], stackwise_num_filters=[4, 8], name="vgg"
@@ -207,7 +207,7 @@ def test_keras_cv(tmp_path):
     check_fixed(create, {"P2": 4, "P3": 8}, 65, tmp_path, 256, mirrors=True)
 
 
-REGISTERS = """
+CALLING_MODULE = """
 from keras_parts.backbones.adapters import from_keras_cv
 from keras_parts.errors import ConfigError
 
@@ -219,17 +219,17 @@ except ConfigError:
 
 
 def test_the_warning_about_keras_cv_is_shown_by_default(tmp_path):
-    """Not only in a main module, where Python shows more warnings than elsewhere."""
-    (tmp_path / "registers.py").write_text(REGISTERS)
+    """Shown outside the main module too, where Python hides more kinds of warnings."""
+    (tmp_path / "calling.py").write_text(CALLING_MODULE)
     path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path}
     environment.pop("PYTHONWARNINGS", None)
-    command = [sys.executable, "-c", "import registers"]
+    command = [sys.executable, "-c", "import calling"]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "FutureWarning: keras-cv is no longer developed" in ran.stderr
 
 
-def test_the_grid_follows_from_tokens_and_sizes(hub):
+def test_the_grid_follows_from_the_number_of_tokens_and_the_image_size(hub):
     model = hub.SwinTransformerBackbone(
         image_shape=(64, 96, 3), embed_dim=8, depths=(1, 1), num_heads=(2, 2), window_size=4
     )
@@ -243,7 +243,7 @@ def test_the_grid_follows_from_tokens_and_sizes(hub):
     assert from_keras_hub(plain, preprocessing=IMAGENET).strides == {"features": 4}
 
 
-def test_models_that_cannot_be_adapted(hub):
+def test_models_that_cannot_be_adapted_are_refused(hub):
     with pytest.raises(ConfigError, match="only a preset has its own"):
         from_keras_hub(densenet(hub))
     with pytest.raises(ConfigError, match="no output named 'P9'"):
@@ -265,11 +265,11 @@ def test_models_that_cannot_be_adapted(hub):
     tokens = keras.layers.Reshape((-1, 3))(image)
     with pytest.raises(ConfigError, match="build it with an image_shape"):
         from_keras_hub(keras.Model(image, tokens, name="free"), preprocessing=IMAGENET)
-    with pytest.warns(FutureWarning), pytest.raises(ConfigError, match="no keras-cv backbone"):
+    with pytest.warns(FutureWarning), pytest.raises(ConfigError, match="not a keras-cv backbone"):
         from_keras_cv(plain)
 
 
-def test_teachers_out_of_presets(hub, tmp_path):
+def test_teachers_from_presets(hub, tmp_path):
     import keras_hub
 
     model = vit(hub)

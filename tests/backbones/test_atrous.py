@@ -18,7 +18,7 @@ def application(name, side, **options):
         input_shape=(side, side, 3), include_top=False, weights=None, **options
     )
     if name.startswith("Efficient"):
-        # gates that see the whole image take a mean over the finer map; here they are constant
+        # Squeeze-and-excitation takes a mean over the finer map. Here it is made constant.
         for layer in model.layers:
             if layer.name.endswith("se_expand"):
                 kernel, bias = layer.get_weights()
@@ -56,7 +56,7 @@ def test_dilated_networks_agree_at_shared_positions(name, side, layer, first, st
 
 
 @pytest.mark.slow
-def test_nested_models_are_followed():
+def test_nested_models_are_copied():
     model = applications.ConvNeXtTiny(input_shape=(64, 64, 3), include_top=False, weights=None)
     dilated = atrous(model, 16)
     assert dilated.preprocessing.multiplier == 255
@@ -86,7 +86,7 @@ def test_every_output_stride_and_a_saved_copy(tmp_path):
     np.testing.assert_array_equal(evaluate(again, image)["coarse"], features["coarse"])
 
 
-def test_padding_is_symmetric_whatever_size_the_network_was_built_for():
+def test_padding_is_symmetric_for_any_size_for_which_the_network_was_built():
     model = applications.MobileNetV2(alpha=0.35, include_top=False, weights=None)
     dilated = atrous(model, 8, {"features": "block_6_project_BN"})
     image = np.random.default_rng(0).normal(size=(1, 65, 65, 3)).astype("float32")
@@ -106,7 +106,7 @@ def test_the_model_is_not_changed():
 
 
 @pytest.mark.parametrize("name", ["MobileNet", "MobileNetV3Small"])
-def test_classifiers_are_taken_as_far_as_their_last_map(name):
+def test_classifiers_are_copied_up_to_their_last_map(name):
     classifier = getattr(applications, name)(weights=None)
     found = atrous(classifier, 32).output["features"].shape
     assert found[3] == application(name, 64).output.shape[3]
@@ -123,7 +123,7 @@ CONV = keras.layers.Conv2D
 
 
 def stem(*more):
-    """As of InceptionV3: windows that overlap, without padding."""
+    """A stem like InceptionV3's: overlapping windows without padding."""
     return toy_network(
         CONV(4, 3, strides=2), CONV(4, 3, activation="relu"), keras.layers.MaxPooling2D(3, 2), *more
     )
@@ -143,7 +143,7 @@ def test_away_from_the_border_only_the_sampling_is_shifted():
     dilated = atrous(model, 8, preprocessing=PLAIN)
     image = np.random.default_rng(0).normal(size=(1, 65, 65, 3)).astype("float32")
     found = evaluate(dilated, image)["features"]
-    # the library's map begins 5 pixels inside: 1 for each window, times the stride in front of it
+    # Without padding the map begins 5 pixels inside: 1 for each window, times the stride before it.
     expected = keras.ops.convert_to_numpy(model(image[:, 3:, 3:]))
     inside = expected.shape[1]
     assert found.shape == (1, 17, 17, 4) and inside == 13
@@ -153,7 +153,7 @@ def test_away_from_the_border_only_the_sampling_is_shifted():
 
 
 def factorised_reduction():
-    """NASNet's: every second position from the first on, beside every second from the second."""
+    """NASNet's reduction: the even and the odd positions, joined as channels."""
     image = keras.Input((None, None, 3))
     x = CONV(4, 3, strides=8, padding="same")(image)
     for index in range(2):
@@ -214,7 +214,7 @@ def test_padding_that_is_cropped_again_is_kept():
         (lambda: keras.Sequential([CONV(4, 3)]), {}, "functional"),
     ],
 )
-def test_errors_name_the_problem(build, arguments, message):
+def test_errors_name_the_layer_or_argument(build, arguments, message):
     with pytest.raises(ConfigError, match=message):
         atrous(build(), **{"preprocessing": PLAIN, **arguments})
 

@@ -19,7 +19,7 @@ def test_patch_centres_span_the_image_corner_to_corner(side, patches):
     assert resampled.shape == (1, 14 * patches, 14 * patches, 1)
     means = resampled.reshape(14 * patches, patches, 14).mean((0, 2))
     expected = np.arange(patches) * (side - 1) / (patches - 1)
-    # the outer patches repeat the border, so their mean is not their centre
+    # The outer patches repeat the border, so their mean is not the value at their centre.
     np.testing.assert_allclose(means[1:-1], expected[1:-1], atol=1e-3)
     centres = resampled[0, 0, 6::14, 0] / 2 + resampled[0, 0, 7::14, 0] / 2
     np.testing.assert_allclose(centres[1:-1], expected[1:-1], atol=1e-3)
@@ -36,7 +36,7 @@ def test_images_must_be_square():
         patch_input(np.zeros((1, 33, 49, 3)), 4)
 
 
-def test_patches_are_checked():
+def test_the_number_of_patches_is_checked():
     with pytest.raises(ConfigError, match="patches is 1"):
         dinov2(patches=1)
 
@@ -69,7 +69,7 @@ def test_tokens_of_patches_become_a_map(registers):
         token_maps(model, "block_4")
 
 
-def test_a_folder_of_something_else_is_named(tmp_path):
+def test_an_error_names_a_folder_that_is_no_preset(tmp_path):
     pytest.importorskip("keras_hub")
     with pytest.raises(DataError, match="KerasHub cannot load"):
         dinov2(tmp_path)

@@ -1,4 +1,4 @@
-"""The code of docs/backbones.md runs, and makes segmenters that are saved and loaded."""
+"""The code of docs/backbones.md runs, and its segmenters can be saved and loaded."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.small import pictures
 
 pytestmark = [pytest.mark.backend, pytest.mark.slow]
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/backbones.md"
-SHORT = {
+SMALLER = {
     "steps=400": "steps=1, batch_size=1, teacher_size=65, loss_size=17",
     "size=161": "size=65",
     '"toy", "train"': '"toy", "train", count=2, size=65',
@@ -21,17 +21,17 @@ SHORT = {
 
 
 def section(title):
-    """The Python blocks of a section, shortened."""
+    """The Python blocks of a section, with smaller settings."""
     (text,) = re.findall(rf"## {title}\n(.*?)(?=\n## |\Z)", DOCUMENT.read_text(), re.DOTALL)
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
-    for written, run in SHORT.items():
+    for written, run in SMALLER.items():
         code = code.replace(written, run)
     return compile(code, f"{DOCUMENT.name}, {title}", "exec")
 
 
 @pytest.fixture(autouse=True)
-def _forgotten(monkeypatch, tmp_path):
-    """Remove what a document registers and writes after its test."""
+def _restored_architectures(monkeypatch, tmp_path):
+    """Run in an empty folder; unregister the document's architectures after the test."""
     monkeypatch.chdir(tmp_path)
     known = dict(ARCHITECTURES)
     yield

@@ -65,31 +65,31 @@ def test_wrong_arguments_are_named(arguments, message):
         efficientnet_lite0(**arguments)
 
 
-def test_imagenet_head_knows_indigo_buntings(test_data, test_weights):
+def test_imagenet_head_recognises_indigo_buntings(test_data, test_weights):
     model = efficientnet_lite0(outputs=(), classes=1000)
     load_efficientnet_lite0(model, test_weights)
     images = np.stack(list(box_crops(test_data / "CUB_200_2011", "014.", 12, side=225)))
     logits = model(model.preprocessing.apply(images))["classes"]
-    called = np.argmax(keras.ops.convert_to_numpy(logits), axis=-1)
-    assert (called == INDIGO_BUNTING).sum() >= 11
+    predicted = np.argmax(keras.ops.convert_to_numpy(logits), axis=-1)
+    assert (predicted == INDIGO_BUNTING).sum() >= 11
 
 
 def box_crops(root, species, count, side):
-    """Boxes of the first images of a species, stretched to squares, in [0, 1]."""
-    read = {
+    """The boxes in the first images of a species, stretched to squares, in [0, 1]."""
+    tables = {
         name: dict(line.split(maxsplit=1) for line in (root / f"{name}.txt").open())
         for name in ("images", "bounding_boxes")
     }
-    chosen = [image for image, path in read["images"].items() if path.startswith(species)]
+    chosen = [image for image, path in tables["images"].items() if path.startswith(species)]
     for image in chosen[:count]:
-        x, y, width, height = map(float, read["bounding_boxes"][image].split())
-        with Image.open(root / "images" / read["images"][image].strip()) as picture:
-            crop = picture.convert("RGB").crop((x, y, x + width, y + height))
+        x, y, width, height = map(float, tables["bounding_boxes"][image].split())
+        with Image.open(root / "images" / tables["images"][image].strip()) as photo:
+            crop = photo.convert("RGB").crop((x, y, x + width, y + height))
             yield np.asarray(crop.resize((side, side))).astype("float32") / 255
 
 
-def state_of(model, tmp_path, change=None):
-    """A file with the model's weights under PyTorch names, after `change(arrays)`."""
+def save_torch_state(model, tmp_path, change=None):
+    """Save the model's weights with PyTorch's names, after `change(arrays)`; the path."""
     arrays = {}
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -122,20 +122,20 @@ SMALL = partial(efficientnet_lite0, outputs=("block_1",))
 
 def test_weights_file_in_pytorchs_layout(tmp_path):
     saved, loaded = SMALL(), SMALL()
-    load_efficientnet_lite0(loaded, state_of(saved, tmp_path))
+    load_efficientnet_lite0(loaded, save_torch_state(saved, tmp_path))
     for one, other in zip(saved.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_weights_are_found_in_the_weights_folder(tmp_path, monkeypatch):
     saved, loaded = SMALL(), SMALL()
-    state_of(saved, tmp_path)
+    save_torch_state(saved, tmp_path)
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
     load_efficientnet_lite0(loaded)
     np.testing.assert_array_equal(saved.get_weights()[0], loaded.get_weights()[0])
 
 
-def test_missing_file_names_the_ways_out(tmp_path, monkeypatch):
+def test_error_of_a_missing_file_names_the_ways_out(tmp_path, monkeypatch):
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
     with pytest.raises(DataError, match=f"{WEIGHTS_FILE}.*{WEIGHTS_VARIABLE}"):
         load_efficientnet_lite0(SMALL())
@@ -158,12 +158,12 @@ def test_wrong_weights_are_refused_and_change_nothing(tmp_path, change, message)
     model = SMALL()
     before = model.get_weights()
     with pytest.raises(DataError, match=message):
-        load_efficientnet_lite0(model, state_of(SMALL(), tmp_path, change))
+        load_efficientnet_lite0(model, save_torch_state(SMALL(), tmp_path, change))
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_damaged_file(tmp_path):
+def test_a_damaged_file_is_refused(tmp_path):
     path = tmp_path / "weights.npz"
     path.write_bytes(b"PK\x03\x04 not an archive")
     with pytest.raises(DataError, match="not a readable"):

@@ -1,7 +1,6 @@
-"""`atrous` takes every family of `keras.applications`: one small member of each.
+"""`atrous` copies every family of `keras.applications`: one small network of each.
 
-Nothing is computed here but shapes, so that the large ones take seconds; values are compared in
-test_atrous.py.
+Only shapes are computed, so that large networks take seconds; test_atrous.py compares values.
 """
 
 import keras

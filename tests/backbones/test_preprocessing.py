@@ -14,17 +14,17 @@ def applied(preprocessing, images=IMAGES):
     return keras.ops.convert_to_numpy(preprocessing.apply(images))
 
 
-def test_imagenet_is_torchvisions_normalisation():
+def test_imagenet_equals_torchvisions_normalisation():
     expected = (IMAGES - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(applied(IMAGENET), expected, atol=1e-5)
 
 
-def test_caffe_is_that_of_keras_applications():
+def test_caffe_equals_that_of_keras_applications():
     expected = keras.applications.imagenet_utils.preprocess_input(255 * IMAGES, mode="caffe")
     np.testing.assert_allclose(applied(CAFFE), expected, atol=1e-4)
 
 
-def test_result_is_float32_under_half_precision_images():
+def test_half_precision_images_give_float32():
     result = IMAGENET.apply(keras.ops.cast(IMAGES, "float16"))
     assert keras.backend.standardize_dtype(result.dtype) == "float32"
 

@@ -25,7 +25,7 @@ def test_contract(tmp_path):
     check_backbone(partial(resnet50, outputs=tuple(channels)), channels, tmp_path)
 
 
-def test_geometry_of_the_paper():
+def test_sizes_and_dilations_of_the_paper():
     model = resnet50(outputs=("stem", "stage_2", "stage_4"))
     maps = model(keras.KerasTensor((1, 256, 256, 3)))
     assert maps["stem"].shape == (1, 65, 65, 64)
@@ -52,7 +52,7 @@ def test_equals_the_papers_network(reference):
     np.testing.assert_allclose(logits, expected, **tolerance(expected, 1e-4))
 
 
-def test_incomplete_checkpoint_is_named():
+def test_an_incomplete_checkpoint_is_refused():
     with pytest.raises(DataError, match="mine.pth: no array named 'conv1.weight'"):
         load_torch_state(resnet50(outputs=("stem",)), {}, source="mine.pth")
 
@@ -82,7 +82,7 @@ def test_head_is_the_sum_of_its_convolutions(size):
     np.testing.assert_allclose(logits, expected, **tolerance(expected, 1e-5))
 
 
-def test_head_is_drawn_with_a_small_deviation():
+def test_initial_weights_of_the_head_are_small():
     head = deeplab_head(8)
     head.build((None, None, None, 2048))
     assert len(head.trainable_weights) == 8
@@ -102,13 +102,13 @@ def test_head_round_trip_and_errors():
 
 @pytest.mark.slow
 def test_weights_of_keras_applications():
-    theirs = randomise(keras.applications.ResNet50(weights=None, include_top=False))
+    original = randomise(keras.applications.ResNet50(weights=None, include_top=False))
     plain, dilated = resnet50(32, ("stage_3",)), resnet50(8, ("stage_3",))
-    load_keras_applications(plain, theirs)
-    load_keras_applications(dilated, theirs)
-    # 61 pixels are 31 in front of the pooling: an odd number, where rounding up and down agree
+    load_keras_applications(plain, original)
+    load_keras_applications(dilated, original)
+    # 61 pixels become 31 before the pooling: for an odd number, rounding up and down are the same.
     image = np.random.default_rng(0).normal(size=(1, 61, 61, 3)).astype("float32")
-    cut = keras.Model(theirs.input, {"stage_3": theirs.get_layer("conv4_block6_out").output})
+    cut = keras.Model(original.input, {"stage_3": original.get_layer("conv4_block6_out").output})
     expected = evaluate(cut, image)["stage_3"]
     assert expected.shape == (1, 4, 4, 1024)
     for model, step in ((plain, 1), (dilated, 2)):
@@ -122,7 +122,7 @@ def test_another_network_of_keras_applications_is_refused():
         load_keras_applications(resnet50(outputs=("stage_1",)), other)
 
 
-def test_freeze_affine_keeps_running_statistics_alive():
+def test_freeze_affine_still_updates_running_statistics():
     model = resnet50(outputs=("stage_1",))
     freeze_affine(model)
     assert not any(w.path.endswith(("gamma", "beta")) for w in model.trainable_weights)
@@ -139,7 +139,7 @@ def test_freeze_affine_keeps_running_statistics_alive():
     assert np.abs(after[2] - mean).max() > 0 and np.abs(after[3] - variance).max() > 0
 
 
-def test_freeze_affine_reaches_nested_models():
+def test_freeze_affine_freezes_nested_models_too():
     inner = resnet50(outputs=("stem",))
     image = keras.Input((33, 33, 3))
     freeze_affine(keras.Model(image, inner(image)))

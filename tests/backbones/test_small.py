@@ -1,4 +1,4 @@
-"""The network that ships with weights: its form, and that the weights are the shipped ones."""
+"""The network that ships with weights: its structure, and the shipped weights."""
 
 from functools import partial
 
@@ -44,7 +44,7 @@ def test_layers_after_the_last_output_are_not_built():
     assert not any(name.startswith(("stage3", "stage4")) for name in names)
 
 
-def test_classes_are_an_output_of_their_own():
+def test_classes_are_an_additional_output():
     model = small(outputs=("stage3",), classes=7)
     outputs = model(np.zeros((2, 33, 33, 3), "float32"))
     assert set(outputs) == {"stage3", "classes"}
@@ -65,7 +65,7 @@ def test_wrong_arguments_are_named(arguments, message):
         small(**arguments)
 
 
-def test_the_shipped_file_is_only_the_weights_of_this_network():
+def test_the_shipped_file_contains_only_the_weights_of_this_network():
     check_weights_file(weights_path(), weights_layout(small(outputs=OUTPUTS)))
 
 
@@ -82,8 +82,8 @@ def test_weights_load_into_every_configuration(options):
                 np.testing.assert_array_equal(found, value)
 
 
-def test_the_weights_know_parts_better_than_random_ones():
-    """A linear probe on teacher features tells the true parts of unseen animals apart."""
+def test_the_weights_separate_parts_better_than_random_ones():
+    """A linear probe on the features separates the true parts of unseen animals."""
     trained, random = (small(8, ("stage4",)) for _ in range(2))
     load_small_weights(trained)
     train, test = load_toy("train", count=12), load_toy("test", count=12)
@@ -99,7 +99,7 @@ def test_the_weights_know_parts_better_than_random_ones():
 
 
 def _foreground(model, dataset):
-    """Features and part labels of the map's places on the animals; corners are aligned."""
+    """Features and part labels at the positions on the animals; corners are aligned."""
     images = np.stack([sample.image for sample in dataset]).astype("float32") / 255
     maps = evaluate(model, model.preprocessing.apply(images))["stage4"]
     labels = np.stack([sample.part_labels[::8, ::8] for sample in dataset])

@@ -1,4 +1,4 @@
-"""The layers against Keras' own layers."""
+"""The layers compute what Keras' own layers compute."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def with_random_weights(pair):
 
 
 def step(layer, maps, jit_compile, sizes_known=True):
-    """Outputs, gradients by the maps and the weights, weights after a step without an update."""
+    """Outputs, gradients with respect to maps and weights, and the weights afterwards."""
     import tensorflow as tf
 
     shape = maps.shape if sizes_known else (None, None, None, CHANNELS)
@@ -76,8 +76,8 @@ def test_dilated_convolution_of_maps_of_any_size():
 
 
 @needs_tensorflow
-def test_dilated_convolution_keeps_to_its_maps():
-    """The graph has none of the copies that Keras' makes."""
+def test_dilated_convolution_makes_no_padded_copies():
+    """The graph has none of the operations with which Keras' own layer copies the maps."""
     import tensorflow as tf
 
     _, ours = with_random_weights(convolutions(2))
@@ -95,7 +95,7 @@ def test_normalisation(jit_compile):
 @pytest.mark.parametrize(
     "options", [{"synchronized": True}, {"trainable": False}, {"scale": False}]
 )
-def test_normalisation_that_keras_computes(options):
+def test_normalisation_that_is_left_to_keras(options):
     maps = random_maps(2, CHANNELS, CHANNELS, CHANNELS)
     expected, found = (
         step(layer, maps, jit_compile=False)

@@ -9,7 +9,7 @@ from tests.backbones.contract import evaluate, tolerance
 
 pytestmark = pytest.mark.backend
 
-# positions of the convolutions in torchvision's vgg19().features
+# indices of the convolutions in torchvision's vgg19().features
 TORCHVISION = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
 IMAGE = np.random.default_rng(0).normal(size=(1, 48, 32, 3)).astype("float32")
 
@@ -24,12 +24,12 @@ def test_maps_of_the_paper():
 
 
 def test_structure_and_weights_of_keras_hub():
-    # the same structure under the same names, and quick to import
-    theirs = keras.applications.VGG19(weights=None, include_top=False)
+    # keras.applications has the same structure with the same names, and is quicker to import.
+    original = keras.applications.VGG19(weights=None, include_top=False)
     model = vgg19(("relu3_2", "relu4_1"))
-    load_keras_hub(model, theirs)
+    load_keras_hub(model, original)
     names = {"relu3_2": "block3_conv2", "relu4_1": "block4_conv1"}
-    cut = keras.Model(theirs.input, {k: theirs.get_layer(v).output for k, v in names.items()})
+    cut = keras.Model(original.input, {k: original.get_layer(v).output for k, v in names.items()})
     for name, expected in evaluate(cut, IMAGE).items():
         np.testing.assert_allclose(
             evaluate(model, IMAGE)[name], expected, **tolerance(expected, 1e-5)
@@ -86,12 +86,12 @@ def test_own_weights_file(tmp_path):
         load_vgg19(vgg19(("relu3_1",)), tmp_path / "vgg19.weights.h5")
 
 
-def test_missing_and_foreign_files(tmp_path, monkeypatch):
+def test_missing_and_wrong_files_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
     with pytest.raises(DataError, match=WEIGHTS_FILE):
         load_vgg19(vgg19(("relu1_1",)))
     (tmp_path / "vgg19.h5").write_bytes(b"")
-    with pytest.raises(DataError, match="weights are read from"):
+    with pytest.raises(DataError, match="files of weights are of type"):
         load_vgg19(vgg19(("relu1_1",)), tmp_path / "vgg19.h5")
     (tmp_path / "vgg19.pth").write_bytes(b"not a checkpoint")
     pytest.importorskip("torch")

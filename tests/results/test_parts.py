@@ -19,7 +19,7 @@ def blank(height, width, value=128):
 
 @pytest.fixture
 def two_parts():
-    """Of three parts, 1 is a block of 2 x 3 pixels, 2 a single pixel, 3 absent."""
+    """Three parts: part 1 is a block of 2 x 3 pixels, part 2 a single pixel, part 3 absent."""
     labels = np.zeros((6, 8), int)
     labels[1:3, 2:5] = 1
     labels[5, 7] = 2
@@ -37,7 +37,7 @@ def test_labels_foreground_and_probabilities(two_parts):
     np.testing.assert_array_equal(parts.probabilities.argmax(-1), labels)
 
 
-def test_undecided_parts_still_make_foreground():
+def test_parts_of_similar_probability_still_make_foreground():
     """Four parts at 0.15 each are 0.6 of object: more than a background of 0.4."""
     probabilities = np.array([0.4, 0.15, 0.15, 0.15, 0.15])
     parts = Parts(np.log(probabilities).astype(np.float32).reshape(1, 1, 5), blank(1, 1))
@@ -71,7 +71,7 @@ def test_areas_centroids_and_boxes(two_parts):
     )
 
 
-def test_regions_against_a_plain_loop():
+def test_areas_centroids_and_boxes_equal_those_of_a_plain_loop():
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 5, (23, 37))
     parts = Parts(logits_of(labels, 6), blank(23, 37))
@@ -119,7 +119,7 @@ def test_scores_are_the_mean_probability_of_each_parts_pixels():
     assert np.isnan(parts.scores[3])
 
 
-def test_large_images_are_decided_in_bands(monkeypatch):
+def test_labels_do_not_depend_on_the_bands(monkeypatch):
     logits = np.random.default_rng(0).normal(size=(70, 40, 4)).astype(np.float32)
     whole = Parts(logits)
     labels, scores = whole.labels, whole.scores
@@ -129,7 +129,7 @@ def test_large_images_are_decided_in_bands(monkeypatch):
     np.testing.assert_allclose(bands.scores, scores, rtol=1e-5)
 
 
-def test_parts_without_an_image_have_everything_but_pictures_of_it(two_parts):
+def test_without_an_image_only_its_pictures_are_missing(two_parts):
     parts = Parts(two_parts[0].logits)
     assert len(parts.table()) == 2 and parts.indexed().size == (8, 6)
     for show in (parts.overlay, parts.cutouts):
@@ -176,7 +176,7 @@ def test_overlay_colours_parts_and_leaves_the_background():
 
 
 def test_overlay_never_darkens_around_parts():
-    """No fringe of the background's black index."""
+    """The black of the background does not show at the edges of parts."""
     labels = np.zeros((40, 40), int)
     labels[10:30, 10:30] = 1
     white = np.full((1, 3), 255, np.uint8)
@@ -192,7 +192,7 @@ def test_overlay_without_opacity_is_the_image(two_parts):
 
 
 def named_halves(height, width, names):
-    """The upper part of an image, as many columns of parts as there are names."""
+    """Parts side by side in the upper half of an image, one for each name."""
     labels = np.zeros((height, width), int)
     labels[: height // 2] = 1 + np.arange(width) * len(names) // width
     return Parts(logits_of(labels, len(names)), blank(height, width), names)
@@ -209,13 +209,13 @@ def test_names_are_below_the_overlay_beside_their_colours(size, names):
     for colour in parts.palette:
         y, x = np.nonzero((legend == colour).all(-1))
         assert 8 <= np.ptp(y) + 1 == np.ptp(x) + 1 and y.size == (np.ptp(y) + 1) ** 2
-        # Dark letters follow on the same line, white is around.
+        # On the same line, dark letters follow on a white background.
         beside = legend[y.min() : y.max() + 1, x.max() + 1 : x.max() + 4 * np.ptp(x)]
         assert beside.min() < 100 and (beside > 250).mean() > 0.4
     assert (legend[-3:] == 255).all() and (legend[:, -3:] == 255).all()
 
 
-def test_legends_of_a_size_have_a_size_and_grow_with_the_picture():
+def test_the_size_of_a_legend_depends_on_the_image_size_only():
     names = ("head", "wing")
     seen = named_halves(90, 120, names)
     unseen = Parts(np.zeros((90, 120, 3), np.float32) + [9, 0, 0], blank(90, 120), names)
@@ -225,12 +225,12 @@ def test_legends_of_a_size_have_a_size_and_grow_with_the_picture():
     assert heights[1] == pytest.approx(3 * heights[0], rel=0.1)
 
 
-def test_numbers_are_no_names():
+def test_parts_that_are_only_numbered_have_no_legend():
     parts = named_halves(30, 40, numbered_names(2))
     assert parts.overlay().size == (40, 30)
 
 
-def test_endless_names_are_cut():
+def test_long_names_are_shortened():
     parts = named_halves(30, 40, ("x" * 5000, "\n \n", "鳥"))
     assert parts.overlay().width < 400
 
@@ -242,7 +242,7 @@ def test_tiny_images(size):
     assert parts.labels.shape == size
 
 
-def test_saved_pictures(two_parts, tmp_path):
+def test_saved_labels_and_overlays(two_parts, tmp_path):
     parts, labels = two_parts
     parts.save_indexed(tmp_path / "labels.png")
     with Image.open(tmp_path / "labels.png") as picture:
@@ -271,7 +271,7 @@ def test_palette_is_distinct_and_stable():
         part_palette(256)
 
 
-def test_palette_is_the_callers_own():
+def test_each_call_returns_a_new_palette():
     part_palette(3)[:] = 0
     assert part_palette(3).any()
 

@@ -46,7 +46,7 @@ def test_cvat(name):
 
 @pytest.mark.integration
 @pytest.mark.parametrize("name", MASKS)
-def test_label_studio_by_its_own_decoder(name):
+def test_label_studio_decodes_its_run_lengths(name):
     brush = pytest.importorskip("label_studio_sdk.converter.brush")
     pixels = brush.decode_rle(label_studio_rle(MASKS[name])).reshape(*MASKS[name].shape, 4)
     np.testing.assert_array_equal(pixels, 255 * MASKS[name][..., None].repeat(4, -1))

@@ -62,6 +62,7 @@ def test_tf_config_comes_before_slurm():
         ({}, "neither TF_CONFIG nor SLURM's"),
         ({"TF_CONFIG": "{}"}, "TF_CONFIG cannot be read"),
         ({"SLURM_PROCID": "0"}, "SLURM's variables are incomplete"),
+        (SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2"}, "2 nodes .* numbers of tasks for 1"),
         (
             {"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}'},
             "expected 'worker'",
