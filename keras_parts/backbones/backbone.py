@@ -161,7 +161,7 @@ def check_outputs(
     if unknown:
         raise ConfigError(f"{name}: no output named {unknown[0]!r}; there are {list(available)}")
     if len(set(names)) != len(names):
-        raise ConfigError(f"{name}: outputs is {names}, expected each name once")
+        raise ConfigError(f"{name}: outputs is {names}: a name is repeated")
     return names
 
 

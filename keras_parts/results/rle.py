@@ -107,7 +107,7 @@ def label_studio_rle(mask: np.ndarray) -> list[int]:
         >>> import numpy as np
         >>> from keras_parts.results.rle import label_studio_rle
         >>> label_studio_rle(np.ones((1, 1), bool))
-        [0, 0, 0, 4, 57, 27, 252, 63, 248]
+        [0, 0, 0, 4, 57, 27, 252, 127, 224]
     """
     runs = run_lengths(mask) * 4
     bits = [_binary(4 * mask.size, 32), _binary(8 - 1, 5)]

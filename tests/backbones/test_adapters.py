@@ -263,7 +263,7 @@ def test_models_that_cannot_be_adapted_are_refused(hub):
         from_keras_hub(keras.Model(image, tokens, name="strip"), preprocessing=IMAGENET)
     image = keras.Input((None, None, 3))
     tokens = keras.layers.Reshape((-1, 3))(image)
-    with pytest.raises(ConfigError, match="build it with an image_shape"):
+    with pytest.raises(ConfigError, match="build the model with an image_shape"):
         from_keras_hub(keras.Model(image, tokens, name="free"), preprocessing=IMAGENET)
     with pytest.warns(FutureWarning), pytest.raises(ConfigError, match="not a keras-cv backbone"):
         from_keras_cv(plain)
