@@ -8,15 +8,19 @@ _SIDES = {"left": "right", "right": "left"}
 def other_side(name: str) -> str:
     """The name with left and right exchanged: "right wing" for "left wing", "left_ear" for
     "right_ear". A name without a side is returned unchanged."""
-    for separator in (" ", "_", "-"):
-        if separator in name:
-            return separator.join(_SIDES.get(word, word) for word in name.split(separator))
-    return _SIDES.get(name, name)
+    separator = _separator(name)
+    return separator.join(_SIDES.get(word, word) for word in name.split(separator))
 
 
 def without_side(name: str) -> str:
-    """The name without left and right: "wing" for "left wing"."""
-    return " ".join(word for word in name.split(" ") if word not in _SIDES) or name
+    """The name without left and right: "wing" for "left wing", "ear" for "left_ear"."""
+    separator = _separator(name)
+    return separator.join(word for word in name.split(separator) if word not in _SIDES) or name
+
+
+def _separator(name):
+    """The character between the words of a name."""
+    return next((separator for separator in " _-" if separator in name), " ")
 
 
 def mirrored_order(names: Sequence[str]) -> tuple[int, ...]:

@@ -13,8 +13,12 @@ def test_left_and_right_are_exchanged(name, other):
     assert other_side(name) == other and other_side(other) == name
 
 
-def test_names_without_left_and_right():
-    assert without_side("left front leg") == "front leg" and without_side("left") == "left"
+@pytest.mark.parametrize(
+    "name, rest",
+    [("left front leg", "front leg"), ("right_ear", "ear"), ("tail", "tail"), ("left", "left")],
+)
+def test_names_without_left_and_right(name, rest):
+    assert without_side(name) == rest
 
 
 def test_landmarks_with_both_sides_are_exchanged():
