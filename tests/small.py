@@ -1,4 +1,4 @@
-"""A small segmenter, a tiny architecture, and pictures for them."""
+"""A small segmenter, a tiny architecture, and random images for them."""
 
 import functools
 
@@ -14,19 +14,19 @@ from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
 
 def small_segmenter():
-    """Three parts, untrained."""
+    """A segmenter of three parts with random weights."""
     keras.utils.set_random_seed(0)
     return PartSegmenter(SegmenterConfig(3, "small", image_size=65))
 
 
-def pictures(*sizes):
-    """Noise of `(height, width)` each, uint8 RGB."""
+def random_images(*sizes):
+    """Random uint8 RGB images of these sizes (height, width)."""
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
 
 
 def _tiny_stages(x, strides):
-    """Four strided convolutions with batch statistics, each the map of an output stride."""
+    """Four strided convolutions with batch normalisation; yields a named map after each."""
     for name, channels in (("half", 4), ("quarter", 6), ("eighth", 8), ("sixteenth", 8)):
         stride, dilation = strides.enter(2)
         x = layers.Conv2D(
@@ -38,14 +38,14 @@ def _tiny_stages(x, strides):
 
 
 def tiny(output_stride=16, outputs=("eighth", "sixteenth")):
-    """A `Backbone` that compiles in a fraction of the time that "small" takes."""
+    """A `Backbone` that compiles in a fraction of the time of "small"."""
     available = ("half", "quarter", "eighth", "sixteenth")
     preprocessing = Preprocessing("RGB", 1.0, (0.5,) * 3, (0.25,) * 3)
     return build_backbone("tiny", _tiny_stages, available, outputs, preprocessing, output_stride)
 
 
 def register_tiny():
-    """Make it the architecture "tiny" in this process; returns the name."""
+    """Register `tiny` as the architecture "tiny" in this process; returns this name."""
     head = functools.partial(FusionHead, width=8, units=1)
     register("tiny", tiny, {8: (16, ("eighth", "sixteenth"))}, 65, head=head)
     return "tiny"

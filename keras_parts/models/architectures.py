@@ -1,4 +1,4 @@
-"""Architectures of segmenters by name; `register` adds one with a backbone of one's own."""
+"""Architectures of segmenters by name; `register` adds one with your own backbone."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,25 +18,26 @@ _OUTPUT_STRIDES = {8, 16}
 
 @dataclass(frozen=True)
 class Architecture:
-    """A backbone, a head, and how images come to them.
+    """A backbone, a head, and how images are resized for them.
 
     Attributes:
-        backbone: `(output_stride, outputs) -> Backbone` with random weights, called by keyword.
-        layers: `{output stride of the logits: (output stride of the backbone, its outputs)}`, for
-            8, 16 or both.
+        backbone: function `(output_stride, outputs) -> Backbone` that creates the network with
+            random weights; called with keyword arguments.
+        layers: `{output stride of the logits: (output stride of the backbone, names of its
+            outputs)}`, for 8, 16 or both.
         image_size: side of the network's input in pixels.
-        head: `(number of logits, name) -> layer` from `{name: (batch, h, w, channels)}` to
-            `(batch, h, w, logits)` at the finest stride.
-        load: `(backbone, path)`, loads the pretrained weights, those of a file where `path` is
-            not None; None if there are no such weights.
+        head: function `(number of logits, name) -> layer`; the layer maps
+            `{name: (batch, h, w, channels)}` to `(batch, h, w, logits)` at the finest stride.
+        load: function `(backbone, path)` that loads pretrained weights, from the file `path` or, if
+            it is None, the default ones; None if there are no pretrained weights.
         resize_mode: how an image is resized to the input, see
             `keras_parts.images.geometry.resize_geometry`.
         aligned_corners: whether logits are upsampled to the image with aligned corners;
-            `image_size` is then a multiple of 16 plus 1. The paper does so in training, but not in
-            its evaluation.
+            `image_size` is then a multiple of 16 plus 1. The paper aligns corners in training, but
+            not in its evaluation.
 
     Raises:
-        ConfigError: `layers` has no output stride, or another one than 8 and 16.
+        ConfigError: `layers` is empty or has an output stride other than 8 and 16.
 
     Example:
         >>> from keras_parts.models import ARCHITECTURES
@@ -95,7 +96,7 @@ ARCHITECTURES = {
         load=_load_small,
     ),
 }
-"""By name; `register` adds to it."""
+"""Name -> `Architecture`; `register` adds entries."""
 _BUILT_IN = frozenset(ARCHITECTURES)
 
 
@@ -106,20 +107,22 @@ def register(
     image_size: int,
     **options: Any,
 ) -> Architecture:
-    """Register a backbone of one's own as an architecture of segmenters, in this process.
+    """Register your own backbone as an architecture of segmenters, in this process.
 
-    From then on, the name works in `SegmenterConfig`, in recipes and for loading saved segmenters.
-    Another process registers it before it loads such a segmenter. A name may be registered again.
+    `SegmenterConfig`, recipes and the loading of saved segmenters then accept the name. Every
+    process that loads such a segmenter must register the name first. Registering a name again
+    replaces its architecture.
 
     Args:
-        name: of the architecture; it is saved with segmenters.
+        name: of the architecture; saved segmenters contain it.
         backbone, layers, image_size, options: the fields of `Architecture`.
 
     Returns:
         The `Architecture`.
 
     Raises:
-        ConfigError: the name is one of the package's own or no text, or a field is wrong.
+        ConfigError: the name is empty, not a string or an architecture of the package, or `layers`
+            is wrong.
 
     Example:
         >>> from keras_parts.backbones.small import small
@@ -132,21 +135,22 @@ def register(
     """
     if not isinstance(name, str) or not name or name in _BUILT_IN:
         raise ConfigError(
-            f"architecture: name is {name!r}, expected a text other than {', '.join(_BUILT_IN)}"
+            f"architecture: name is {name!r}, expected a string other than "
+            f"{', '.join(sorted(_BUILT_IN))}"
         )
     ARCHITECTURES[name] = Architecture(backbone, layers, image_size, **options)
     return ARCHITECTURES[name]
 
 
 def architecture_of(name: str) -> Architecture:
-    """The `Architecture` of a name.
+    """The `Architecture` that is registered under a name.
 
     Raises:
-        ConfigError: nothing of this name is registered.
+        ConfigError: there is none.
     """
     if name not in tuple(ARCHITECTURES):  # a tuple: `name` may be anything, unhashable too
         raise ConfigError(
-            f"architecture is {name!r}, which is not registered; there are "
+            f"architecture is {name!r}, which is not registered; expected one of "
             f"{', '.join(ARCHITECTURES)}. If it is your own, call "
             f"keras_parts.models.architectures.register({name!r}, ...) first (docs/backbones.md)"
         )

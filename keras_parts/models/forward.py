@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class ForwardPass(keras.Model):
-    """A segmenter on uint8 images, with flip averaging and descriptors where wanted.
+    """A segmenter on uint8 images, optionally with flip averaging and descriptors.
 
-    Takes `(batch, height, width, 3)` uint8 RGB of the network's input size. Gives "logits"
-    `(batch, h, w, 1 + parts)` float32; with `descriptors`, also "descriptors"
-    `(batch, parts, channels)`, the mean of the backbone's deepest features over each part, and
-    "masses" `(batch, parts)`, the sums of the parts' probabilities.
+    Its input is `(batch, height, width, 3)` uint8 RGB of the network's input size, its output a
+    dictionary of float32 tensors: "logits" `(batch, h, w, 1 + parts)` and, with `descriptors`,
+    "descriptors" `(batch, parts, channels)`, the mean of the backbone's deepest features over each
+    part, and "masses" `(batch, parts)`, the sum of each part's probabilities.
 
     Args:
         segmenter: a `PartSegmenter`.
         flip: average the probabilities with those of the mirrored image.
-        descriptors: give descriptors and masses.
+        descriptors: also compute descriptors and masses.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class ForwardPass(keras.Model):
 def compile_forward(
     segmenter: "PartSegmenter", *, flip: bool = False, descriptors: bool = False
 ) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
-    """`ForwardPass` as a function of arrays, `forward(images) -> {name: array}`, compiled once
-    per shape of its input."""
+    """`ForwardPass` as a function of arrays, `forward(images) -> {name: array}`; each shape of
+    its input is compiled once."""
     return ForwardPass(segmenter, flip=flip, descriptors=descriptors).predict_on_batch
 
 
 def digest(segmenter: "PartSegmenter") -> str:
-    """sha256 of a segmenter's configuration and weights, whatever files they came from."""
+    """sha256 of a segmenter's configuration and weights; it does not depend on their files."""
     values = digest_values(segmenter.config.to_json())
     found = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for weight in segmenter.weights:
@@ -71,7 +71,7 @@ def digest(segmenter: "PartSegmenter") -> str:
 
 
 def on_gpu() -> bool:
-    """Whether the backend computes on something else than the CPU."""
+    """Whether the backend has a device other than the CPU."""
     backend = keras.backend.backend()
     if backend == "torch":
         import torch
@@ -81,7 +81,7 @@ def on_gpu() -> bool:
 
 
 def _mean_logits(logits, mirrored):
-    """Logits of the mean probability of two predictions."""
+    """Logits of the mean of two predictions' probabilities."""
     both = ops.stack([logits, mirrored])
     both = both - ops.logsumexp(both, axis=-1, keepdims=True)
     return ops.logsumexp(both, axis=0) - float(np.log(2))

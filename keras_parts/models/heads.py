@@ -10,17 +10,17 @@ from keras_parts.ops import resize_aligned
 
 
 class FusionHead(layers.Layer):
-    """Feature maps of several layers, summed and refined with a wide field of view.
+    """Sums the feature maps of several layers and refines the sum with a wide field of view.
 
-    A 1x1 convolution brings each map to `width` channels; with aligned corners, all are upsampled
-    to the finest map and summed. Residual units of a depthwise 5x5 and a 1x1 convolution follow,
-    and a last 1x1 convolution gives the logits.
+    A 1x1 convolution projects each map to `width` channels. All are upsampled to the finest map
+    with aligned corners and summed. Residual units of a depthwise 5x5 and a 1x1 convolution follow;
+    a last 1x1 convolution computes the logits.
 
-    Input `{name: (batch, h, w, channels)}`, output `(batch, h, w, outputs)` at the finest stride.
+    Input: `{name: (batch, h, w, channels)}`. Output: `(batch, h, w, outputs)` at the finest stride.
 
     Args:
         outputs: number of logits.
-        width: channels inside.
+        width: number of channels between the projections and the logits.
         units: number of residual units.
 
     Example:
@@ -69,7 +69,7 @@ class FusionHead(layers.Layer):
 
 
 def _largest(sides):
-    """The largest of the sides of maps, an integer or, where a graph leaves one open, a tensor."""
+    """The maximum of the sides of maps: an integer, or a tensor if a graph leaves one open."""
     is_known = all(isinstance(side, int) for side in sides)
     return max(sides) if is_known else ops.max(ops.stack(sides))
 
@@ -96,7 +96,7 @@ def _interpolation(count, new_count):
 class DilatedHead(layers.Layer):
     """The paper's head, `deeplab_head`, on a single feature map.
 
-    Input `{name: (batch, h, w, channels)}` with one entry, output `(batch, h, w, outputs)`.
+    Input: `{name: (batch, h, w, channels)}` with one entry. Output: `(batch, h, w, outputs)`.
 
     Args:
         outputs: number of logits.

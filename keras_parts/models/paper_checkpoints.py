@@ -1,4 +1,4 @@
-"""Checkpoints that were released with the paper's public PyTorch code, as segmenters."""
+"""Segmenters from the checkpoints that were released with the paper's PyTorch code."""
 
 from os import PathLike
 
@@ -17,25 +17,26 @@ from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
 _BIASES = "layer5.conv2d_list.0.bias"
 _FOREGROUND_LOGIT = 100.0
-"""So large that the background never has the highest probability."""
+"""So high that the background never has the maximum probability."""
 
 
 def from_released(path: str | PathLike) -> PartSegmenter:
-    """The segmenter of a checkpoint of the paper's public code.
+    """Create a segmenter from a checkpoint of the paper's public code.
 
     The file is read with `weights_only=True`: nothing in it is executed. Its input convention, BGR
     means subtracted from RGB, becomes the segmenter's preprocessing. These networks predict K parts
-    and no background, which the paper takes from a given mask. The segmenter therefore never
-    predicts background, see `predicts_background`.
+    and no background: the paper takes the background from a given mask. The segmenter therefore
+    never predicts background, see `predicts_background`.
 
     Args:
         path: the `.pth` file: the weights, or a dictionary that holds them as `model_state_dict`.
 
     Returns:
-        `PartSegmenter` of the architecture "resnet50" with output stride 8 and the file's K.
+        `PartSegmenter` of the architecture "resnet50", with output stride 8 and as many parts as
+        the file has.
 
     Raises:
-        DataError: the file is missing, damaged, or the checkpoint of another network.
+        DataError: the file is missing or damaged, or is the checkpoint of another network.
         ConfigError: PyTorch, which reads the file, is not installed or too old.
 
     Example:
@@ -46,7 +47,7 @@ def from_released(path: str | PathLike) -> PartSegmenter:
     arrays = read_arrays(path)
     if _BIASES not in arrays:
         raise DataError(
-            f"{path}: no array named {_BIASES!r}: it is no checkpoint of the paper's DeepLab"
+            f"{path}: has no array {_BIASES!r}, so it is no checkpoint of the paper's DeepLab"
         )
     num_parts = len(arrays[_BIASES])
     segmenter = PartSegmenter(
@@ -60,9 +61,9 @@ def from_released(path: str | PathLike) -> PartSegmenter:
 
 
 def predicts_background(segmenter: PartSegmenter) -> bool:
-    """Whether a segmenter predicts background, as all do but those of `from_released`.
+    """Whether a segmenter predicts background; only segmenters of `from_released` do not.
 
-    Those can only be evaluated by protocols with given masks.
+    These can only be evaluated by protocols with given masks.
     """
     head = getattr(segmenter, "head", None)
     if not isinstance(head, DilatedHead):
@@ -71,14 +72,15 @@ def predicts_background(segmenter: PartSegmenter) -> bool:
 
 
 def _fill(head: DeepLabHead, released: DeepLabHead) -> None:
-    """Copy the released parts, after a foreground logit that is the same everywhere."""
-    for number, (conv, theirs) in enumerate(
+    """Copy the released part logits behind a foreground logit that is the same everywhere."""
+    for number, (conv, source) in enumerate(
         zip(head.convolutions, released.convolutions, strict=True)
     ):
-        kernel, bias = (np.pad(value, _one_in_front(value)) for value in theirs.get_weights())
+        kernel, bias = (np.pad(value, _one_in_front(value)) for value in source.get_weights())
         bias[0] = 0.0 if number else _FOREGROUND_LOGIT
         conv.set_weights([kernel, bias])
 
 
 def _one_in_front(value):
+    """Padding by one channel before the first, on the last axis."""
     return [(0, 0)] * (value.ndim - 1) + [(1, 0)]

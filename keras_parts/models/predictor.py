@@ -1,7 +1,7 @@
-"""From an image to its parts: all code that segments images goes through a `Predictor`.
+"""From an image to its parts: all code that segments images uses a `Predictor`.
 
-`prepare` makes one or more inputs of an image, `predict` computes the network's outputs for a batch
-of inputs of one shape, and `combine` makes the outputs for one image its `Parts`.
+`prepare` resizes an image to one or more inputs of the network, `predict` computes the outputs for
+a batch of inputs of one shape, and `combine` turns the outputs for one image into its `Parts`.
 """
 
 import time
@@ -21,24 +21,25 @@ if TYPE_CHECKING:
     from keras_parts.models.segmenter import PartSegmenter
 
 Outputs = Mapping[str, np.ndarray]
-"""Of the network for one input: "logits" `(h, w, 1 + parts)` float32, and with descriptors also
-"descriptors" `(parts, channels)` and "masses" `(parts,)`."""
+"""The network's outputs for one input, float32: "logits" `(h, w, 1 + parts)` and, with
+descriptors, "descriptors" `(parts, channels)` and "masses" `(parts,)`."""
 
 _BATCH_SIZES = {"cpu": (4, 8, 16), "gpu": (8, 16, 32, 64, 128, 256)}
 _MIN_GAIN = 1.1
-"""How much faster a larger batch must be to be worth its memory."""
+"""Minimum speed of a batch, relative to the best smaller one, that is worth its memory."""
 _OVERLAP = 4
-"""Neighbouring tiles overlap by their side divided by this number."""
+"""Neighbouring tiles overlap by 1 / this number of their side."""
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """The rectangle of an image that one input of the network shows.
+    """The rectangle of an image that one input of the network contains.
 
     Attributes:
         top, left: first row and column of the rectangle in the image.
         geometry: of the rectangle in the input.
-        fade: weights of its rows and of its columns in the logits of the whole image.
+        fade: weights `(height,)` of its rows and `(width,)` of its columns in the logits of the
+            whole image, as tiles overlap.
     """
 
     top: int
@@ -49,12 +50,12 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class PreparedImage:
-    """An image on its way through the network.
+    """The network's inputs for an image.
 
     Attributes:
         size: (height, width) of the image in pixels.
-        inputs: of the network, each `(h, w, 3)` uint8 RGB.
-        regions: of the image, one per input.
+        inputs: each `(h, w, 3)` uint8 RGB; several if the image is cut into tiles.
+        regions: the `Region` of each input.
     """
 
     size: tuple[int, int]
@@ -63,20 +64,20 @@ class PreparedImage:
 
 
 class PartPredictor(Protocol):
-    """What the engines and the export's check need of a predictor; `Predictor` is one.
+    """The interface of `Predictor` that the engines require.
 
     Attributes:
         names: of the parts.
         batch_size: largest number of inputs that `predict` takes.
         tile: side in pixels of the tiles that larger images are cut into, or None.
-        settings: what results depend on, as JSON values.
+        settings: all settings that results depend on, as JSON values.
 
     Example:
         >>> import numpy as np
         >>> from keras_parts.models import PartPredictor
         >>> def labels(predictor: PartPredictor, image: np.ndarray) -> np.ndarray:
         ...     prepared = predictor.prepare(image)
-        ...     outputs = [predictor.predict([given])[0] for given in prepared.inputs]
+        ...     outputs = [predictor.predict([one])[0] for one in prepared.inputs]
         ...     return predictor.combine(prepared, outputs).labels
     """
 
@@ -105,17 +106,19 @@ class Predictor:
     """Prepares images, runs the network on batches, and combines its outputs into `Parts`.
 
     Args:
-        forward: `(batch, h, w, 3)` uint8 -> `{"logits": (batch, h', w', 1 + parts)}` float32, and
-            "descriptors" `(batch, parts, channels)` and "masses" `(batch, parts)` if it gives them.
+        forward: function from `(batch, h, w, 3)` uint8 RGB to a dictionary of float32 arrays:
+            "logits" `(batch, h', w', 1 + parts)`, optionally "descriptors"
+            `(batch, parts, channels)` and "masses" `(batch, parts)`.
         names: of the parts.
         image_size, resize_mode: of the network's input, see
             `keras_parts.images.geometry.resize_geometry`.
-        aligned_corners: how the logits cover the input, see `keras_parts.images.geometry`.
-        batch_size: number of inputs per call; smaller batches are padded.
-        tile: side in pixels of the overlapping squares that a larger image is cut into; None
-            shows every image as a whole.
-        settings: what else results depend on, for the record of a run; JSON values, or a function
-            that returns them.
+        aligned_corners: whether the logits cover the input with aligned corners, see
+            `keras_parts.images.geometry`.
+        batch_size: maximum number of inputs per call of `forward`.
+        tile: side in pixels, at least 16, of the overlapping squares that larger images are cut
+            into; None leaves every image whole.
+        settings: further settings that results depend on, for the record of a run; JSON values, or
+            a function that returns them.
 
     Raises:
         ConfigError: `batch_size` is below 1, or `tile` below 16.
@@ -154,12 +157,12 @@ class Predictor:
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """What results depend on, for the record of a run; JSON values."""
+        """All settings that results depend on, for the record of a run; JSON values."""
         given = self._settings() if callable(self._settings) else self._settings
         return {**given, "tile": self.tile}
 
     def prepare(self, image: np.ndarray) -> PreparedImage:
-        """The network's inputs for an image `(height, width, 3)` uint8 RGB."""
+        """Resize an image `(height, width, 3)` uint8 RGB, or its tiles, to the network's input."""
         height, width, _ = image.shape
         inputs, regions = [], []
         for top, bottom, fade_rows in _tiles(height, self.tile):
@@ -175,7 +178,7 @@ class Predictor:
         """The network's outputs for at most `batch_size` inputs of one shape.
 
         The batch is always padded to `batch_size`, so that the outputs for an input do not depend
-        on the number of others.
+        on the number of inputs.
         """
         return self._predict(inputs, self.batch_size)
 
@@ -187,7 +190,7 @@ class Predictor:
         Args:
             prepared: from `prepare`.
             outputs: one per input.
-            image: `(height, width, 3)` uint8 RGB for results that show it, or None.
+            image: `(height, width, 3)` uint8 RGB, which overlays of the `Parts` need; or None.
         """
         is_tiled = len(outputs) > 1
         patches = [
@@ -212,15 +215,15 @@ class Predictor:
     def segment_all(self, images: Sequence[np.ndarray]) -> list[Parts]:
         """The parts of images `(height, width, 3)` uint8 RGB of any sizes.
 
-        Inputs of one shape share batches, of the smallest power of two that holds them and at most
-        `batch_size`: the network is compiled for few shapes.
+        Inputs of one shape share batches. A batch is padded to a power of two, at most to
+        `batch_size`, so that the network is compiled for few shapes.
         """
         prepared = [self.prepare(image) for image in images]
         outputs: list[list[Outputs]] = [[{}] * len(each.inputs) for each in prepared]
         by_shape: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         for number, each in enumerate(prepared):
-            for index, given in enumerate(each.inputs):
-                by_shape.setdefault(given.shape, []).append((number, index))
+            for index, one in enumerate(each.inputs):
+                by_shape.setdefault(one.shape, []).append((number, index))
         for same in by_shape.values():
             size = min(self.batch_size, 1 << (len(same) - 1).bit_length())
             for start in range(0, len(same), size):
@@ -245,17 +248,18 @@ def create_predictor(
     tile: int | None = None,
     descriptors: bool = False,
 ) -> Predictor:
-    """The `Predictor` of a `PartSegmenter`, compiled.
+    """Create the `Predictor` of a `PartSegmenter`, with its compiled forward pass.
 
     Args:
         segmenter: the segmenter.
-        batch_size: inputs per call; "auto" tries sizes until a larger one is no faster.
+        batch_size: maximum number of inputs per call; "auto" measures several, see
+            `fastest_batch_size`.
         flip: average the probabilities with those of the mirrored image, at twice the cost.
         tile: see `Predictor`.
         descriptors: also compute the mean of the backbone's deepest features over each part.
 
     Raises:
-        ConfigError: a number is out of range.
+        ConfigError: `batch_size` is below 1, or `tile` below 16.
 
     Example:
         >>> from keras_parts import data, zoo
@@ -289,8 +293,10 @@ def create_predictor(
 
 
 def fastest_batch_size(forward: Callable[[np.ndarray], Outputs], image_size: int) -> int:
-    """The smallest batch size for which a batch twice as large is less than a tenth faster per
-    image, or does not fit into the device's memory.
+    """Measure the batch size beyond which larger batches gain less than a tenth in images/s.
+
+    The sizes are 4 to 16 on a CPU and 8 to 256 on a GPU; the measurement ends where the device's
+    memory does.
 
     Args:
         forward: see `Predictor`.
@@ -306,7 +312,7 @@ def fastest_batch_size(forward: Callable[[np.ndarray], Outputs], image_size: int
             start = time.perf_counter()
             for _ in range(2):
                 forward(batch)
-        except Exception:  # each backend raises errors of its own when memory is full
+        except Exception:  # backends share no exception class for full memory
             break
         rate = count / (time.perf_counter() - start)
         if rate < _MIN_GAIN * best_rate:
@@ -316,8 +322,8 @@ def fastest_batch_size(forward: Callable[[np.ndarray], Outputs], image_size: int
 
 
 def _tiles(length: int, tile: int | None) -> Iterator[tuple[int, int, np.ndarray]]:
-    """(start, stop, weights) of overlapping sections of an axis, of at most `tile` pixels each; the
-    weights of a pixel sum to 1."""
+    """(start, stop, weights) of overlapping sections of an axis, each of at most `tile` pixels; the
+    weights of each pixel sum to 1 over the sections."""
     if tile is None or length <= tile:
         yield 0, length, np.ones(length, np.float32)
         return
@@ -338,7 +344,7 @@ def _tiles(length: int, tile: int | None) -> Iterator[tuple[int, int, np.ndarray
 
 
 def _mean_descriptors(outputs):
-    """`(parts, channels)`: mean of the tiles' descriptors, weighted by the parts' masses in each
+    """`(parts, channels)`: mean of the tiles' descriptors, weighted by each part's mass in each
     tile."""
     weights = np.stack([output["masses"] for output in outputs])[..., None]
     descriptors = np.stack([output["descriptors"] for output in outputs])

@@ -1,4 +1,4 @@
-"""The configuration file of a saved segmenter, read without Keras; older formats are translated."""
+"""Reads the configuration file of a saved segmenter, of any format, without importing Keras."""
 
 import json
 from collections.abc import Mapping
@@ -14,12 +14,14 @@ _NAMES_IN_FORMAT_1 = {"num_parts": "parts", "image_size": "size", "resize_mode":
 
 
 def read_saved_config(folder: str | PathLike) -> dict[str, Any]:
-    """The fields of the `SegmenterConfig` in a folder that `PartSegmenter.save_preset` wrote, as
-    JSON values, whatever version wrote them.
+    """The configuration in a folder that any version of `PartSegmenter.save_preset` wrote.
+
+    Returns:
+        The fields of its `SegmenterConfig`, as JSON values.
 
     Raises:
         DataError: the file is missing or not JSON.
-        ConfigError: the file is no segmenter's, or of a later format.
+        ConfigError: the file is not a segmenter's configuration, or of a later format.
 
     Example:
         >>> from keras_parts import zoo
@@ -31,35 +33,41 @@ def read_saved_config(folder: str | PathLike) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file; is this a segmenter's folder?") from None
+        raise DataError(
+            f"{path}: there is no such file; expected a folder that save_preset wrote"
+        ) from None
     except ValueError as error:
         raise DataError(f"{path}: not JSON: {error}") from None
     return current_fields(values, source=path)
 
 
 def current_fields(values: Any, source: object = CONFIG_FILE) -> dict[str, Any]:
-    """The content of a configuration file, with the names that its fields have today.
+    """The content of a configuration file under the current names of its fields.
 
     Args:
         values: JSON values, of format 1 or 2.
-        source: what errors call the file.
+        source: name of the file in error messages.
 
     Raises:
-        ConfigError: not a segmenter's configuration, or of a later format.
+        ConfigError: `values` are not a segmenter's configuration, or of a later format.
     """
     found = values.get("format") if isinstance(values, dict) else None
     if found not in (1, FORMAT):
-        raise ConfigError(f"{source}: not a segmenter of format 1 or {FORMAT}")
+        is_later = isinstance(found, int) and found > FORMAT
+        way_out = ": update the package (pip install --upgrade keras-parts)" if is_later else ""
+        raise ConfigError(
+            f"{source}: format is {found!r}, expected a segmenter of format 1 or {FORMAT}{way_out}"
+        )
     fields = {name: value for name, value in values.items() if name != "format"}
     if found == 1:
-        today = {old: name for name, old in _NAMES_IN_FORMAT_1.items()}
-        fields = {today.get(name, name): value for name, value in fields.items()}
+        current = {old: name for name, old in _NAMES_IN_FORMAT_1.items()}
+        fields = {current.get(name, name): value for name, value in fields.items()}
     return fields
 
 
 def digest_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON values of a configuration under the names of format 1, so that the digest of a model
-    stays what earlier versions wrote into their results."""
+    """JSON values of a configuration under the names of format 1, from which earlier versions
+    computed the digests that they wrote into results."""
     return {_NAMES_IN_FORMAT_1.get(name, name): value for name, value in values.items()} | {
         "format": 1
     }

@@ -1,4 +1,4 @@
-"""PartSegmenter: from an image to K parts and background. What is saved, shipped and exported."""
+"""PartSegmenter: the network that segments images into K parts and background."""
 
 import functools
 import json
@@ -33,23 +33,22 @@ from keras_parts.results.parts import Parts
 
 _BATCH_SIZE = 16
 ImageLike = str | PathLike | Image.Image | np.ndarray
-"""A path, a picture, or a `(height, width, 3)` uint8 RGB array."""
+"""A path, a `PIL.Image`, or a `(height, width, 3)` uint8 RGB array."""
 
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """All that is needed to build a segmenter, apart from its weights.
+    """All settings of a segmenter, without its weights.
 
     Attributes:
         num_parts: number of parts K, 2 to 64.
-        architecture: a name out of `keras_parts.models.architectures.ARCHITECTURES`.
+        architecture: a key of `keras_parts.models.architectures.ARCHITECTURES`.
         output_stride: input pixels between neighbouring logits, 8 or 16.
-        image_size: side of the network's input in pixels, 33 to 4097; None takes the
-            architecture's own.
+        image_size: side of the network's input in pixels, 33 to 4097; the architecture's if None.
         resize_mode: how an image is resized to the input, see
-            `keras_parts.images.geometry.resize_geometry`; None takes the architecture's own.
-        preprocessing: the input convention of the backbone's weights; None takes its own.
-        part_names: one per part, or none.
+            `keras_parts.images.geometry.resize_geometry`; the architecture's if None.
+        preprocessing: the input convention of the backbone's weights; the backbone's if None.
+        part_names: one per part, or empty.
 
     Raises:
         ConfigError: a field is outside its range.
@@ -78,7 +77,9 @@ class SegmenterConfig:
         if isinstance(self.part_names, str) or not all(
             isinstance(name, str) for name in self.part_names
         ):
-            raise ConfigError(f"segmenter: part_names are {self.part_names!r}, expected texts")
+            raise ConfigError(
+                f"segmenter: part_names is {self.part_names!r}, expected a tuple of strings"
+            )
         object.__setattr__(self, "part_names", tuple(self.part_names))
         self._check_choice("output_stride", sorted(own.layers))
         self._check_choice("resize_mode", RESIZE_MODES)
@@ -87,12 +88,15 @@ class SegmenterConfig:
         if own.aligned_corners and (self.image_size - 1) % STRIDE:
             nearest = round((self.image_size - 1) / STRIDE) * STRIDE + 1
             raise ConfigError(
-                f"segmenter: image_size is {self.image_size}, but {self.architecture} takes a "
-                f"multiple of {STRIDE} plus 1, so that features line up with the image: try "
-                f"{nearest}"
+                f"segmenter: image_size is {self.image_size}, expected a multiple of {STRIDE} plus "
+                f"1 for {self.architecture}, whose logits are aligned with the image's corners: "
+                f"try {nearest}"
             )
         if self.part_names and len(self.part_names) != self.num_parts:
-            raise ConfigError(f"segmenter: {len(self.part_names)} names for {self.num_parts} parts")
+            raise ConfigError(
+                f"segmenter: part_names has {len(self.part_names)} names, expected "
+                f"{self.num_parts}, one per part, or none"
+            )
 
     def _check_choice(self, name, choices):
         if getattr(self, name) not in choices:
@@ -107,7 +111,7 @@ class SegmenterConfig:
             raise ConfigError(f"segmenter: {name} is {value!r}, expected {low} to {high}")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The configuration as JSON values."""
         values = asdict(self) | {"format": FORMAT, "part_names": list(self.part_names)}
         if self.preprocessing:
             values["preprocessing"] = self.preprocessing.to_config()
@@ -115,14 +119,14 @@ class SegmenterConfig:
 
     @classmethod
     def from_json(cls, values: Any, source: object = CONFIG_FILE) -> "SegmenterConfig":
-        """The inverse of `to_json`; also takes what earlier versions wrote.
+        """The inverse of `to_json`; also reads format 1, of earlier versions.
 
         Args:
             values: JSON values.
-            source: what errors call the file.
+            source: name of the file in error messages.
 
         Raises:
-            ConfigError: unknown, missing or wrong fields.
+            ConfigError: a field is unknown, missing or wrong.
         """
         values = current_fields(values, source)
         names = {field.name for field in fields(cls)}
@@ -139,21 +143,21 @@ class SegmenterConfig:
 class PartSegmenter(keras.Model):
     """Segments images into parts and background.
 
-    Calling it takes images `(batch, height, width, 3)`, RGB in [0, 1] of the network's input size,
-    and gives float32 logits `(batch, h, w, 1 + parts)` at the output stride, channel 0 the
-    background (`keras_parts.ops.logits` says how background and parts combine). `segment` and
+    As a layer, it maps images `(batch, height, width, 3)`, RGB in [0, 1] of the network's input
+    size, to float32 logits `(batch, h, w, 1 + parts)` at the output stride. Channel 0 is the
+    background; `keras_parts.ops.logits` explains how background and parts combine. `segment` and
     `maps` take images of any size.
 
     Args:
         config: a `SegmenterConfig`.
 
     Attributes:
-        config: as given.
+        config: the `SegmenterConfig`.
         num_parts: number of parts K.
         part_names: one per part, or empty.
-        preprocessing: how an image becomes the backbone's input.
-        updates_statistics: whether batch normalisation computes with batch statistics in training
-            and updates the running ones. False, the default, keeps those of the pretrained network.
+        preprocessing: `Preprocessing` from RGB in [0, 1] to the backbone's input.
+        updates_statistics: whether batch normalisation uses batch statistics in training and
+            updates its running statistics. By default, False: those of the pretrained network stay.
 
     Example:
         >>> from keras_parts import PartSegmenter
@@ -170,9 +174,9 @@ class PartSegmenter(keras.Model):
         self.preprocessing = config.preprocessing or self.backbone.preprocessing
         self.head = own.head(1 + config.num_parts, name="head")
         self.updates_statistics = False
-        # A cached function and no dictionary of models: Keras would take those for layers.
+        # Not a dictionary of models: Keras would track them as layers.
         self._compiled_forward = functools.cache(functools.partial(compile_forward, self))
-        # Functional backbones are built; the head is built by its first call.
+        # Builds the head; backbones are functional models and already built.
         self(np.zeros((1, config.image_size, config.image_size, 3), "float32"))
 
     def __repr__(self) -> str:
@@ -198,11 +202,15 @@ class PartSegmenter(keras.Model):
         return logits
 
     def logits_and_features(self, images: Any, *, training: bool = False) -> tuple[Any, Any]:
-        """What calling the segmenter gives, and the backbone's `{name: (batch, h, w, channels)}`.
+        """The segmenter's logits and the backbone's feature maps.
 
         Args:
             images: `(batch, height, width, 3)`, RGB in [0, 1] of the network's input size.
             training: whether dropout and, with `updates_statistics`, batch statistics are used.
+
+        Returns:
+            float32 logits `(batch, h, w, 1 + parts)`; feature maps
+            `{name: (batch, h, w, channels)}`.
         """
         inputs = self.preprocessing.apply(images)
         features = self.backbone(inputs, training=training and self.updates_statistics)
@@ -210,7 +218,7 @@ class PartSegmenter(keras.Model):
         return join_background(logits[..., 1:], logits[..., :1]), features
 
     def maps(self, images: Sequence[np.ndarray], *, flip: bool = False) -> list[np.ndarray]:
-        """Logits at the pixels of images, upsampled before any decision is taken.
+        """Logits at the pixels of images.
 
         Args:
             images: list of `(height, width, 3)` uint8 RGB, of any sizes.
@@ -241,7 +249,8 @@ class PartSegmenter(keras.Model):
             A `Parts`, or a list of them for a list.
 
         Raises:
-            DataError: a file is missing, damaged or no picture.
+            DataError: a file is missing, damaged or not an image; an array has another shape or
+                dtype.
 
         Example:
             >>> from keras_parts import data, zoo
@@ -257,8 +266,8 @@ class PartSegmenter(keras.Model):
     def compiled_forward(
         self, *, flip: bool = False, descriptors: bool = False
     ) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
-        """The forward pass as a function of uint8 images, compiled once for all who ask for it;
-        see `keras_parts.models.forward.ForwardPass`."""
+        """The forward pass as a function of uint8 images, see
+        `keras_parts.models.forward.ForwardPass`. All callers share one compiled function."""
         return self._compiled_forward(flip=flip, descriptors=descriptors)
 
     def save_preset(self, folder: str | PathLike) -> None:
@@ -272,13 +281,13 @@ class PartSegmenter(keras.Model):
 
     @classmethod
     def from_preset(cls, folder: str | PathLike) -> "PartSegmenter":
-        """Read what `save_preset` wrote, in this version or an earlier one.
+        """Load a segmenter from a folder that this or an earlier version of `save_preset` wrote.
 
         Only JSON and plain arrays are read; nothing in the files is executed.
 
         Raises:
             DataError: a file is missing or cannot be read.
-            ConfigError: a field is wrong.
+            ConfigError: a field of the configuration is wrong, or its format is of a later version.
         """
         folder = Path(folder)
         config = read_saved_config(folder) | {"format": FORMAT}
@@ -291,28 +300,29 @@ class PartSegmenter(keras.Model):
 
 
 def _create_backbone(config, output_stride, outputs):
-    """The backbone of a configuration; a registered one may not be what its architecture says."""
+    """The backbone of a configuration, checked: users register backbones too."""
     create = architecture_of(config.architecture).backbone
     backbone = create(output_stride=output_stride, outputs=outputs)
     if not isinstance(backbone, Backbone):
         raise ConfigError(
             f"the backbone of {config.architecture} is a {type(backbone).__name__}, expected a "
-            "Backbone: atrous, from_keras_hub or from_keras_cv makes one"
+            "Backbone: create it with atrous, from_keras_hub or from_keras_cv"
         )
     if min(backbone.strides.values()) != config.output_stride:
         raise ConfigError(
             f"the backbone of {config.architecture} gives maps of strides {backbone.strides}, "
-            f"expected {config.output_stride} for the finest, as its layers say"
+            f"expected {config.output_stride} for the finest: correct the `layers` of the "
+            "architecture"
         )
     return backbone
 
 
 def _pixels(image):
-    """`(height, width, 3)` uint8 RGB of whatever `segment` takes."""
+    """`(height, width, 3)` uint8 RGB of an `ImageLike`."""
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
             raise DataError(
-                f"an array of {image.dtype} {image.shape} is no image, "
+                f"an array of dtype {image.dtype} and shape {image.shape} is not an image: "
                 "expected uint8 (height, width, 3), RGB in 0 to 255"
             )
         return image

@@ -9,7 +9,7 @@ import pytest
 from keras_parts import zoo
 from keras_parts.models.architectures import ARCHITECTURES
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
-from tests.small import pictures
+from tests.small import random_images
 
 pytestmark = [pytest.mark.backend, pytest.mark.slow]
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/backbones.md"
@@ -42,7 +42,7 @@ def _restored_architectures(monkeypatch, tmp_path):
 def check_saved(name, folder):
     segmenter = PartSegmenter(SegmenterConfig(3, name, output_stride=8))
     segmenter.save_preset(folder)
-    images = pictures((50, 40))
+    images = random_images((50, 40))
     found, again = (one.maps(images)[0] for one in (segmenter, PartSegmenter.from_preset(folder)))
     np.testing.assert_allclose(np.asarray(again), np.asarray(found), atol=1e-5)
 

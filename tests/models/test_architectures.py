@@ -1,4 +1,4 @@
-"""Backbones that a user brings: registered, configured, saved, loaded again, trained."""
+"""Backbones of users: registered, configured, saved, loaded and trained."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.training.build import build_segmenter
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run import train
-from tests.small import pictures
+from tests.small import random_images
 
 pytestmark = pytest.mark.backend
 LAYERS = {8: (16, ("third", "fourth")), 16: (16, ("fourth",))}
@@ -34,12 +34,12 @@ def load_halves(backbone, path):
 
 
 @pytest.fixture(autouse=True)
-def table():
-    """What a test registers is forgotten after it."""
-    known = dict(architectures.ARCHITECTURES)
+def unregistered():
+    """Remove what a test has registered."""
+    before = dict(architectures.ARCHITECTURES)
     yield
     architectures.ARCHITECTURES.clear()
-    architectures.ARCHITECTURES.update(known)
+    architectures.ARCHITECTURES.update(before)
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def registered():
     return architectures.register("plain", plain, LAYERS, image_size=65, load=load_halves)
 
 
-def test_a_segmenter_is_saved_and_loaded(registered, tmp_path):
+def test_its_segmenter_is_saved_and_loaded(registered, tmp_path):
     segmenter = PartSegmenter(SegmenterConfig(3, "plain", output_stride=8))
-    images = pictures((50, 40))
+    images = random_images((50, 40))
     (logits,) = segmenter.maps(images)
     assert logits.shape == (50, 40, 4) and segmenter.config.image_size == registered.image_size
     segmenter.save_preset(tmp_path)
@@ -79,7 +79,7 @@ def test_a_recipe_trains_it(registered, tmp_path):
     assert trained.config.architecture == "plain"
 
 
-def test_pretrained_weights_are_those_that_it_loads(registered):
+def test_load_gets_the_path_of_the_weights(registered):
     for weights, value in (("pretrained", 0.5), ("some.h5", 0.25)):
         backbone = build_segmenter(recipe("toy", **SMALL, backbone_weights=weights)).backbone
         assert (keras.ops.convert_to_numpy(backbone.weights[0]) == value).all()
@@ -92,20 +92,20 @@ def test_pretrained_weights_are_those_that_it_loads(registered):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "resnet50"}, "name is 'resnet50', expected a text other than"),
+        ({"name": "resnet50"}, "name is 'resnet50', expected a string other than"),
         ({"name": 3}, "name is 3"),
         ({"layers": {}}, "layers are {}, expected"),
         ({"layers": {4: (8, ("third",))}}, "layers are {4: "),
     ],
 )
-def test_what_cannot_be_registered(change, message):
+def test_errors_of_register(change, message):
     with pytest.raises(ConfigError, match=message):
         architectures.register(
             **{"name": "plain", "backbone": plain, "layers": LAYERS, "image_size": 65} | change
         )
 
 
-def test_backbones_that_are_not_what_was_said():
+def test_backbones_that_differ_from_their_architecture_are_refused():
     architectures.register("plain", lambda **_: keras.Sequential(), LAYERS, image_size=65)
     with pytest.raises(ConfigError, match="backbone of plain is a Sequential, expected a Backbone"):
         PartSegmenter(SegmenterConfig(2, "plain"))

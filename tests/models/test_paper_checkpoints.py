@@ -1,4 +1,4 @@
-"""Checkpoints of the paper's public code, drawn by the reference's rule and stored as those are."""
+"""Checkpoints in the form of the paper's public code, with the reference's random weights."""
 
 from types import SimpleNamespace
 
@@ -25,34 +25,34 @@ def stored(path, arrays):
 
 
 @pytest.mark.slow
-def test_a_converted_checkpoint_computes_what_the_network_did(reference, tmp_path):
+def test_a_converted_checkpoint_has_the_logits_of_the_reference(reference, tmp_path):
     path = stored(tmp_path / "released.pth", reference_state(reference))
     result = CliRunner().invoke(main, ["convert", str(path), "-o", str(tmp_path / "segmenter")])
     assert result.exit_code == 0 and "5 parts" in result.stdout
     segmenter = PartSegmenter.from_preset(tmp_path / "segmenter")
     assert segmenter.num_parts == 5 and not predicts_background(segmenter)
-    # what was given to the network is the image with the means of BGR taken from RGB
+    # The network's input was an RGB image minus the means of BGR.
     images = (reference["network_input"].transpose(0, 2, 3, 1) + MEANS) / 255
     logits = np.asarray(segmenter(images.astype("float32")))
     expected = reference["network_logits"].transpose(0, 2, 3, 1)
     np.testing.assert_allclose(logits[..., 1:], expected, atol=1e-4 * np.abs(expected).max())
-    assert logits.argmax(-1).min() > 0  # nowhere is the background the best
+    assert logits.argmax(-1).min() > 0  # no pixel is background
     maps = SegmenterModel(segmenter)
-    labelled = [SimpleNamespace(part_labels=())]
-    assert PROTOCOLS["pixels-full-model"].missing(maps, labelled) == (
+    samples = [SimpleNamespace(part_labels=())]
+    assert PROTOCOLS["pixels-full-model"].missing(maps, samples) == (
         "a model with a background of its own"
     )
     assert SegmenterModel(small_segmenter()).has_background
 
 
-def test_what_is_no_released_checkpoint(tmp_path):
+def test_files_that_are_no_released_checkpoint(tmp_path):
     with pytest.raises(DataError, match="nosuch.pth: not a readable .pth file"):
         from_released(tmp_path / "nosuch.pth")
     with pytest.raises(DataError, match="no checkpoint of the paper's DeepLab"):
         from_released(stored(tmp_path / "other.pth", {"conv1.weight": np.zeros(3)}))
 
 
-def test_nothing_of_the_file_is_executed(tmp_path):
+def test_code_in_a_file_is_not_executed(tmp_path):
     class Harmful:
         def __reduce__(self):
             return (tmp_path / "harm").touch, ()
@@ -63,7 +63,7 @@ def test_nothing_of_the_file_is_executed(tmp_path):
     assert not (tmp_path / "harm").exists()
 
 
-def test_a_pytorch_that_would_execute_it_is_refused(tmp_path, monkeypatch):
+def test_a_pytorch_that_would_execute_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
     with pytest.raises(ConfigError, match="CVE-2025-32434"):
         from_released(stored(tmp_path / "released.pth", {}))

@@ -9,7 +9,7 @@ from keras_parts.models import PartSegmenter, SegmenterConfig, create_predictor
 from keras_parts.models.forward import digest
 from keras_parts.ops import split_background
 from keras_parts.results.parts import Parts
-from tests.small import pictures, small_segmenter
+from tests.small import random_images, small_segmenter
 
 pytestmark = pytest.mark.backend
 
@@ -20,10 +20,10 @@ def segmenter():
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_parts_are_those_of_the_segmenter(segmenter, flip):
+def test_parts_are_those_of_segmenter_maps(segmenter, flip):
     predictor = create_predictor(segmenter, batch_size=2, flip=flip)
     assert predictor.names == ("part 1", "part 2", "part 3")
-    for image in pictures((40, 60), (100, 30)):
+    for image in random_images((40, 60), (100, 30)):
         (wanted,) = segmenter.maps([image], flip=flip)
         parts = predictor.segment(image)
         np.testing.assert_allclose(np.asarray(parts.logits), wanted, atol=2e-3)
@@ -32,7 +32,7 @@ def test_parts_are_those_of_the_segmenter(segmenter, flip):
 
 @pytest.fixture(scope="module")
 def strips():
-    """Photographs of 16:1, 1600 x 200 and ordinary sizes: smooth, so that labels form regions."""
+    """Images of 16:1, 1600 x 200 and ordinary sizes; smooth, so that labels form regions."""
     coarse = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
     sizes = [(20, 320), (320, 20), (200, 1600), (90, 70), (65, 97)]
     smooth = Image.Resampling.BICUBIC
@@ -49,7 +49,7 @@ CONFIGS = {
 
 
 def decided_segmenter(config, image):
-    """A segmenter with random weights: each label is somewhere in an image, and few are close."""
+    """A segmenter whose random weights give several labels, most of them by a wide margin."""
     segmenter, rng = PartSegmenter(config), np.random.default_rng(0)
     for weight in segmenter.head.weights:
         scale = 3 / np.sqrt(np.prod(weight.shape[:-1]) or 1)
@@ -81,12 +81,12 @@ def test_every_path_gives_the_same_labels(name, strips):
 
 @pytest.mark.parametrize("architecture", ["small", "resnet50"])
 def test_inputs_of_many_shapes(architecture):
-    """What is compiled for one shape of input computes nothing else for another."""
+    """Outputs for inputs of several shapes equal those of the uncompiled segmenter."""
     keras.utils.set_random_seed(0)
     side = {"small": 65, "resnet50": 64}[architecture]
     config = SegmenterConfig(3, architecture, 8, image_size=side, resize_mode="short")
     segmenter = PartSegmenter(config)
-    for image in pictures((65, 65), (65, 130), (140, 65), (65, 200)):
+    for image in random_images((65, 65), (65, 130), (140, 65), (65, 200)):
         inputs, _ = resize_image(image, side, "short")
         expected = segmenter(inputs[None].astype("float32") / 255)
         (output,) = create_predictor(segmenter, batch_size=1).predict([inputs])
@@ -95,15 +95,17 @@ def test_inputs_of_many_shapes(architecture):
         )
 
 
-def test_one_compiled_pass_serves_all_predictors(segmenter):
+def test_predictors_share_the_compiled_forward_pass(segmenter):
     first, second = (create_predictor(segmenter, batch_size=size) for size in (1, 2))
     assert first.forward is second.forward
     assert create_predictor(segmenter, flip=True).forward is not first.forward
 
 
-def test_outputs_do_not_depend_on_the_rest_of_its_batch(segmenter):
+def test_outputs_do_not_depend_on_the_rest_of_the_batch(segmenter):
     predictor = create_predictor(segmenter, batch_size=4)
-    inputs = [predictor.prepare(image).inputs[0] for image in pictures((40, 60), (65, 65), (9, 9))]
+    inputs = [
+        predictor.prepare(image).inputs[0] for image in random_images((40, 60), (65, 65), (9, 9))
+    ]
     together = predictor.predict(inputs)
     for index in (0, 2):
         (alone,) = predictor.predict([inputs[index]])
@@ -111,7 +113,7 @@ def test_outputs_do_not_depend_on_the_rest_of_its_batch(segmenter):
 
 
 def test_descriptors_are_means_of_features_over_parts(segmenter):
-    (image,) = pictures((65, 65))
+    (image,) = random_images((65, 65))
     predictor = create_predictor(segmenter, batch_size=1, descriptors=True)
     (output,) = predictor.predict(predictor.prepare(image).inputs)
     inputs = segmenter.preprocessing.apply(image[None].astype("float32") / 255)
@@ -132,7 +134,7 @@ def test_automatic_batch_size(segmenter):
         create_predictor(segmenter, batch_size=0)
 
 
-def test_the_digest_tells_weights_apart(segmenter):
+def test_the_digest_depends_on_the_weights(segmenter):
     before = digest(segmenter)
     assert before == digest(segmenter) and len(before) == 64
     weight = segmenter.head.weights[0]

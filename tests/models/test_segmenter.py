@@ -12,7 +12,7 @@ from keras_parts.models.architectures import ARCHITECTURES
 from keras_parts.models.forward import digest
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.results.parts import Parts
-from tests.small import pictures, small_segmenter
+from tests.small import random_images, small_segmenter
 
 pytestmark = pytest.mark.backend
 TOY_DIGEST = "f62a31e1fb234f9546244f33ca4197c1f4a28dfffb599f43b2c6631df44dab29"
@@ -34,8 +34,8 @@ def test_logits_at_the_output_stride(architecture, output_stride):
 
 
 def test_mirrored_images_have_mirrored_logits(segmenter):
-    image = np.stack(pictures((65, 65))).astype("float32") / 255
-    # The head's filters are not symmetric; with symmetric ones everything is.
+    image = np.stack(random_images((65, 65))).astype("float32") / 255
+    # Random filters are not symmetric: make them so.
     for weight in segmenter.weights:
         value = ops.convert_to_numpy(weight)
         if value.ndim == 4:
@@ -45,24 +45,24 @@ def test_mirrored_images_have_mirrored_logits(segmenter):
     np.testing.assert_allclose(mirrored[:, :, ::-1], plain, rtol=1e-3, atol=1e-3)
 
 
-def test_maps_have_the_images_own_sizes_and_do_not_depend_on_the_batch(segmenter):
-    images = pictures((40, 60), (100, 30), (65, 65))
+def test_maps_have_the_sizes_of_the_images_and_do_not_depend_on_the_batch(segmenter):
+    images = random_images((40, 60), (100, 30), (65, 65))
     maps = segmenter.maps(images)
     assert [m.shape for m in maps] == [(40, 60, 4), (100, 30, 4), (65, 65, 4)]
     for image, together in zip(images, maps, strict=True):
         np.testing.assert_allclose(segmenter.maps([image])[0], together, rtol=1e-3, atol=1e-4)
 
 
-def test_flipping_makes_mirrored_images_have_mirrored_maps(segmenter):
-    (image,) = pictures((48, 64))
+def test_flip_averaging_gives_mirrored_images_mirrored_maps(segmenter):
+    (image,) = random_images((48, 64))
     maps = segmenter.maps([image, image[:, ::-1]], flip=True)
     np.testing.assert_allclose(maps[0], maps[1][:, ::-1], atol=1e-3)
     total = np.exp(maps[0]).sum(-1)
     assert total.min() > 0.9 and total.max() < 1.1
 
 
-def test_segment_takes_paths_pictures_arrays_and_lists(segmenter, tmp_path):
-    (image,) = pictures((50, 40))
+def test_segment_takes_paths_pillow_images_arrays_and_lists(segmenter, tmp_path):
+    (image,) = random_images((50, 40))
     Image.fromarray(image).save(tmp_path / "a.png")
     results = segmenter.segment([tmp_path / "a.png", Image.fromarray(image), image])
     assert all(isinstance(result, Parts) for result in results)
@@ -79,13 +79,13 @@ def test_preset_round_trip(segmenter, tmp_path):
     segmenter.save_preset(tmp_path / "preset")
     again = PartSegmenter.from_preset(tmp_path / "preset")
     assert again.config == segmenter.config
-    image = np.stack(pictures((65, 65))).astype("float32") / 255
+    image = np.stack(random_images((65, 65))).astype("float32") / 255
     np.testing.assert_array_equal(
         ops.convert_to_numpy(again(image)), ops.convert_to_numpy(segmenter(image))
     )
 
 
-def test_what_earlier_versions_wrote_is_read(segmenter, tmp_path):
+def test_configurations_of_format_1_are_read(segmenter, tmp_path):
     before = digest(segmenter)
     segmenter.save_preset(tmp_path)
     path = tmp_path / "segmenter.json"
@@ -97,20 +97,20 @@ def test_what_earlier_versions_wrote_is_read(segmenter, tmp_path):
     again = PartSegmenter.from_preset(tmp_path)
     assert again.config == segmenter.config and digest(again) == before
     path.write_text(json.dumps(values | {"format": 3}))
-    with pytest.raises(ConfigError, match="not a segmenter of format 1 or 2"):
+    with pytest.raises(ConfigError, match="format is 3, expected .* 1 or 2: update the package"):
         PartSegmenter.from_preset(tmp_path)
 
 
-def test_the_digest_is_that_of_the_first_version():
+def test_the_digest_is_that_of_format_1():
     assert digest(zoo.load("toy")) == TOY_DIGEST
 
 
-def test_repr_names_what_it_is(segmenter):
+def test_repr_names_architecture_and_parts(segmenter):
     assert repr(segmenter) == "<PartSegmenter small, 3 parts, input of 65 pixels>"
     assert "head, back, tail" in repr(zoo.load("toy"))
 
 
-def test_damaged_presets_are_named(segmenter, tmp_path):
+def test_errors_about_presets_name_the_file(segmenter, tmp_path):
     with pytest.raises(DataError, match="segmenter.json: there is no such file"):
         PartSegmenter.from_preset(tmp_path)
     segmenter.save_preset(tmp_path)
@@ -136,10 +136,10 @@ def test_damaged_presets_are_named(segmenter, tmp_path):
         ({"image_size": 8}, "image_size is 8"),
         ({"output_stride": 4}, "output_stride is 4"),
         ({"resize_mode": "crop"}, "resize_mode is 'crop'"),
-        ({"part_names": ("head",)}, "1 names for 4 parts"),
+        ({"part_names": ("head",)}, r"part_names has 1 names, expected 4"),
     ],
 )
-def test_bad_settings_are_named(fields, message):
+def test_errors_about_settings_name_field_and_value(fields, message):
     with pytest.raises(ConfigError, match=message):
         SegmenterConfig(**{"num_parts": 4} | fields)
 
