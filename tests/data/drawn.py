@@ -251,9 +251,9 @@ def cub(root):
         tables["split"].append(f"{number} {int(index % 3 > 0)}")
         tables["boxes"].append(" ".join(map(str, (number, *bird_box(index)))))
         for part in range(1, 16):
-            seen = part % 4 > 0
-            point = (5.0 + part, 10.5) if seen else (0.0, 0.0)
-            tables["parts"].append(f"{number} {part} {point[0]} {point[1]} {int(seen)}")
+            visible = part % 4 > 0
+            point = (5.0 + part, 10.5) if visible else (0.0, 0.0)
+            tables["parts"].append(f"{number} {part} {point[0]} {point[1]} {int(visible)}")
     files = {
         "images.txt": tables["images"],
         "image_class_labels.txt": tables["labels"],

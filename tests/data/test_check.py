@@ -34,7 +34,7 @@ def assert_files_and_lines_are_named(problems, root):
             assert VALUE.search(table[2]) or WHOLE.search(table[2]), problem
 
 
-def cut_short(path):
+def truncate(path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3])
 
@@ -47,7 +47,7 @@ def edit_json(path, change):
 
 def damage_deepfashion(root):
     folder = root / "In-shop/Anno/segmentation"
-    cut_short(folder / "img_highres/WOMEN/Dresses/id_00000000/02_1_front.jpg")
+    truncate(folder / "img_highres/WOMEN/Dresses/id_00000000/02_1_front.jpg")
     (folder / "img_highres/WOMEN/Dresses/id_00000001/02_1_front_segment.png").unlink()
     drawn.save(
         folder / "img_highres/WOMEN/Dresses/id_00000002/02_1_front_segment.png",
@@ -77,12 +77,12 @@ def damage_deepfashion(root):
 
 def damage_pascal_part(root):
     voc = root / "VOCdevkit"
-    cut_short(voc / "Annotations_Part/2008_000000.mat")
+    truncate(voc / "Annotations_Part/2008_000000.mat")
     (voc / "Annotations_Part/2008_000001.mat").write_text("nothing")
     (voc / "Annotations_Part/2008_000002.mat").unlink()
     (voc / "VOC2010/JPEGImages/2008_000003.jpg").unlink()
     Image.new("RGB", (5, 4)).save(voc / "VOC2010/JPEGImages/2008_000004.jpg")
-    cut_short(voc / "VOC2010/JPEGImages/2008_000005.jpg")
+    truncate(voc / "VOC2010/JPEGImages/2008_000005.jpg")
     savemat(voc / "Annotations_Part/2008_000006.mat", {"anno": {"objects": {"class": "horse"}}})
     path = voc / "VOC2010/ImageSets/Main/horse_val.txt"
     path.write_text(path.read_text() + "2008_000009 7\n2008_000007 1\n")
@@ -105,7 +105,7 @@ def damage_celebamask(root):
         path.unlink()
     Image.new("RGB", (512, 500), "white").save(masks / "00001_hat.png")
     (root / "CelebAMask-HQ/CelebA-HQ-img/x.jpg").write_bytes(b"")
-    cut_short(root / "CelebAMask-HQ/CelebA-HQ-img/3.jpg")
+    truncate(root / "CelebAMask-HQ/CelebA-HQ-img/3.jpg")
     (root / "CelebAMask-HQ/CelebA-HQ-img/8.jpg").unlink()
     lost = min(masks.glob("00008_*.png"))
     path = root / "CelebAMask-HQ/list_eval_partition.txt"
@@ -143,7 +143,7 @@ def damage_clothing(root):
     (root / "labels/0004.png").write_text("nothing")
     (root / "photos/0005.jpg").unlink()
     drawn.save(root / "labels/0006.png", np.zeros((5, 4), np.uint8))
-    cut_short(root / "photos/0007.jpg")
+    truncate(root / "photos/0007.jpg")
     drawn.save(root / "labels/0008.png", np.zeros(drawn.SIZE, np.uint8))
     (root / "label_list.txt").write_text("0 null\n\n1 hair\n2 skin\n7 dress\n4 hair\n")
     return {
@@ -161,7 +161,7 @@ def damage_clothing(root):
 
 def damage_clothing_mat(root):
     labels = root / "clothing_co_parsing/annotations/pixel-level"
-    cut_short(labels / "0001.mat")
+    truncate(labels / "0001.mat")
     savemat(labels / "0002.mat", {"other": np.ones(drawn.SIZE, np.uint8)})
     savemat(labels / "0003.mat", {"groundtruth": np.ones(drawn.SIZE)})
     savemat(labels / "0004.mat", {"groundtruth": np.full((5, 4), 1, np.uint8)})
@@ -178,7 +178,7 @@ def damage_clothing_mat(root):
 
 
 def damage_folder(root):
-    cut_short(root / "images/0.jpg")
+    truncate(root / "images/0.jpg")
     drawn.save(root / "images/8.png", drawn.photograph(8))
     for folder in ("masks", "labels"):
         drawn.save(root / folder / "none.png", drawn.labels(0, 3))
@@ -305,7 +305,7 @@ def damage_deepfashion_twice(root):
     folder = root / "In-shop/Anno/segmentation"
     (folder / "DeepFashion_segmentation_query.json").unlink()
     (folder / "DeepFashion_segmentation_gallery.json").write_text('{"images": null}')
-    cut_short(folder / "img_highres/WOMEN/Dresses/id_00000000/02_1_front.jpg")
+    truncate(folder / "img_highres/WOMEN/Dresses/id_00000000/02_1_front.jpg")
     drawn.save(
         folder / "img_highres/WOMEN/Dresses/id_00000000/02_1_front_segment.png",
         np.zeros((9, 9, 3), np.uint8),
@@ -326,7 +326,7 @@ def damage_pascal_part_twice(root):
     voc = root / "VOCdevkit"
     (voc / "VOC2010/ImageSets/Main/horse_val.txt").unlink()
     (voc / "Annotations_Part/2008_000000.mat").unlink()
-    cut_short(voc / "VOC2010/JPEGImages/2008_000000.jpg")
+    truncate(voc / "VOC2010/JPEGImages/2008_000000.jpg")
     mask = np.ones(drawn.SIZE, np.uint8)
     drawn.pascal_objects(
         voc / "Annotations_Part/2008_000001.mat",
@@ -363,7 +363,7 @@ def damage_celebamask_twice(root):
     first, second, *_ = sorted((folder / "CelebAMask-HQ-mask-anno/0").glob("00002_*.png"))
     first.write_text("nothing")
     Image.new("L", (512, 500), "white").save(second)
-    cut_short(folder / "CelebA-HQ-img/2.jpg")
+    truncate(folder / "CelebA-HQ-img/2.jpg")
     drawn.save(folder / "CelebA-HQ-img/3.jpg", drawn.photograph(3, (218, 178)))
     (folder / "list_eval_partition.txt").write_bytes(b"\xff\xfe")
     (folder / "CelebA-HQ-to-CelebA-mapping.txt").write_text("")
@@ -385,7 +385,7 @@ def lose_photographs_of_celebamask(root):
 
 def damage_clothing_twice(root):
     drawn.save(root / "labels/0002.png", np.full((5, 4), 9, np.uint8))
-    cut_short(root / "photos/0002.jpg")
+    truncate(root / "photos/0002.jpg")
     (root / "labels/0003.png").unlink()
     return {
         "0002.png has the label 9, expected 0 to 4",
@@ -398,8 +398,8 @@ def damage_clothing_twice(root):
 def damage_clothing_mat_twice(root):
     folder = root / "clothing_co_parsing"
     (folder / "label_list.mat").unlink()
-    cut_short(folder / "annotations/pixel-level/0001.mat")
-    cut_short(folder / "photos/0001.jpg")
+    truncate(folder / "annotations/pixel-level/0001.mat")
+    truncate(folder / "photos/0001.jpg")
     (folder / "annotations/pixel-level/0002.mat").unlink()
     for number in range(31, 41):
         path = folder / f"annotations/image-level/{number:04d}.mat"
@@ -435,7 +435,7 @@ def other_names_of_clothing_mat(root):
 
 
 def damage_folder_twice(root):
-    cut_short(root / "images/0.jpg")
+    truncate(root / "images/0.jpg")
     drawn.save(root / "masks/0.png", np.zeros((5, 4), np.uint8))
     (root / "labels/0.png").unlink()
     (root / "images/1.jpg").write_text("nothing")
@@ -461,7 +461,7 @@ def damage_folder_twice(root):
 def lose_in_folder(root):
     (root / "keypoints.json").write_text("{")
     (root / "masks").rename(root / "elsewhere")
-    cut_short(root / "images/0.jpg")
+    truncate(root / "images/0.jpg")
     return {
         "keypoints.json: not COCO JSON",
         "masks: no such folder for the masks",
@@ -470,7 +470,7 @@ def lose_in_folder(root):
 
 
 def damage_coco_twice(root):
-    cut_short(root / "images/sub/2.jpg")  # the image of two objects
+    truncate(root / "images/sub/2.jpg")  # the image of two objects
 
     def change(content):
         by_number = {one["id"]: one for one in content["annotations"]}
@@ -488,7 +488,7 @@ def damage_coco_twice(root):
 
 def lose_coco(root):
     edit_json(root / "objects.json", lambda content: content.update(annotations=None))
-    cut_short(root / "images/sub/0.jpg")
+    truncate(root / "images/sub/0.jpg")
     return {
         "objects.json: not COCO JSON with images, annotations and categories: annotations is null",
         "0.jpg: truncated or damaged",
@@ -498,7 +498,7 @@ def lose_coco(root):
 def damage_cub_twice(root):
     root = root / "CUB_200_2011"
     drawn.save(root / "images/001.Red_Robin/bird 0.jpg", drawn.photograph(0))
-    cut_short(root / "images/001.Red_Robin/bird 0.jpg")  # behind the header
+    truncate(root / "images/001.Red_Robin/bird 0.jpg")  # after the header
     Image.new("L", (5, 4)).save(root / "segmentations/001.Red_Robin/bird 0.png")
     lines = (root / "parts/part_locs.txt").read_text().splitlines()
     lines[1] = "11 2 90 4 1"
@@ -528,7 +528,7 @@ def lose_cub(root):
     (root / "parts/parts.txt").unlink()
     (root / "image_class_labels.txt").write_text("")
     (root / "segmentations").rename(root / "elsewhere")
-    cut_short(root / "images/007.Jay/bird 20.jpg")
+    truncate(root / "images/007.Jay/bird 20.jpg")
     return {
         "parts/parts.txt is missing",
         "image_class_labels.txt is empty",
@@ -632,7 +632,7 @@ def test_classes_that_a_partial_copy_lacks_are_a_note(tmp_path):
 
 def test_damaged_birds(tmp_path):
     root = drawn.cub(tmp_path)["data_dir"]
-    cut_short(root / "images/001.Red_Robin/bird 0.jpg")
+    truncate(root / "images/001.Red_Robin/bird 0.jpg")
     (root / "images/001.Red_Robin/bird 1.jpg").unlink()
     (root / "images/001.Red_Robin/bird 2.jpg").unlink()
     lines = (root / "parts/part_locs.txt").read_text().splitlines()

@@ -71,6 +71,6 @@ def test_wrong_arguments_of_every_reader(layout, tmp_path, monkeypatch):
 def test_contract_on_real_images(test_data, name, split):
     dataset = load(name, split, test_data / name)
     check_dataset(dataset, num_samples=10)
-    seen = set(np.unique(np.concatenate([one.part_labels.ravel() for one in dataset[::10]])))
-    assert len(seen) > 12 and 0 in seen
+    found = set(np.unique(np.concatenate([one.part_labels.ravel() for one in dataset[::10]])))
+    assert len(found) > 12 and 0 in found
     assert 0.15 < len(load(name, "test", test_data / name)) / 600 < 0.25

@@ -196,20 +196,20 @@ def test_visible_keypoints_of_a_crop_lie_inside(box, size):
 
 def test_mirror_exchanges_left_and_right_landmarks(dots):
     dots = replace(dots, visible=np.array([False, True, True]))
-    seen = mirror(dots, INFO)
-    np.testing.assert_array_equal(seen.image, dots.image[:, ::-1])
-    np.testing.assert_allclose(seen.keypoints, [(79 - 41.5, 22.25), (59, 30), (19, 40)])
-    np.testing.assert_array_equal(seen.visible, [True, False, True])
-    np.testing.assert_array_equal(seen.box, mask_box(seen.foreground))
-    assert_same(mirror(seen, INFO), dots)
+    mirrored = mirror(dots, INFO)
+    np.testing.assert_array_equal(mirrored.image, dots.image[:, ::-1])
+    np.testing.assert_allclose(mirrored.keypoints, [(79 - 41.5, 22.25), (59, 30), (19, 40)])
+    np.testing.assert_array_equal(mirrored.visible, [True, False, True])
+    np.testing.assert_array_equal(mirrored.box, mask_box(mirrored.foreground))
+    assert_same(mirror(mirrored, INFO), dots)
     without_order = mirror(dots, DatasetInfo("dots", landmarks=INFO.landmarks))
     np.testing.assert_allclose(without_order.keypoints[0], (59, 30))
 
 
 def test_mirror_exchanges_left_and_right_labels(dots):
-    seen = mirror(dots, replace(INFO, part_names=("left eye", "right eye", "nose")))
+    mirrored = mirror(dots, replace(INFO, part_names=("left eye", "right eye", "nose")))
     swapped = np.array([0, 2, 1, 3], np.uint8)[dots.part_labels]
-    np.testing.assert_array_equal(seen.part_labels, swapped[:, ::-1])
+    np.testing.assert_array_equal(mirrored.part_labels, swapped[:, ::-1])
     np.testing.assert_array_equal(mirror(dots, INFO).part_labels, dots.part_labels[:, ::-1])
 
 

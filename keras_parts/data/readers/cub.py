@@ -367,7 +367,7 @@ def _read_names(root, table, what):
     """{number: name} of a table; duplicates are reported, and the first one is kept."""
     names: dict[int, str] = {}
     first: dict[str, int] = {}  # number or name -> its first line
-    for line, (number, name) in _read_table(root, table, 2, numbers=1).items():
+    for line, (number, name) in _read_table(root, table, 2, numeric_columns=1).items():
         if not number.isdecimal():
             report(f"cub: {table} has {number!r} in line {line}, expected a whole number")
             continue
@@ -442,14 +442,14 @@ def _find_root(folder):
     raise SOURCE.missing(f"{folder} has no images.txt, so it is not {SOURCE.folder}")
 
 
-def _read_table(root, name, columns, numbers):
+def _read_table(root, name, columns, numeric_columns):
     """{line number: words} of a text file.
 
-    If fewer than `columns` columns are numbers, the last column is a name and may contain spaces.
+    The first `numeric_columns` are numbers; a name in the last column may contain spaces.
     """
     rows = {}
     for line, text in enumerate(attempt(_table_lines, root, name) or (), 1):
-        row = text.split(maxsplit=columns - 1 if numbers < columns else -1)
+        row = text.split(maxsplit=columns - 1 if numeric_columns < columns else -1)
         if len(row) == columns:
             rows[line] = row
         else:
@@ -471,7 +471,7 @@ def _table_lines(root, name):
 
 def _read_numbers(root, name, columns):
     """Line numbers, (lines,), and values, (lines, columns) float64, of a file of numbers."""
-    rows = _read_table(root, name, columns, numbers=columns)
+    rows = _read_table(root, name, columns, numeric_columns=columns)
     try:
         numbers = np.array(list(rows.values()), np.float64).reshape(-1, columns)
         if np.isfinite(numbers).all():

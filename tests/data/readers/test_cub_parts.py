@@ -176,7 +176,7 @@ def test_all_damages_in_a_record_are_reported(prepared):
     record = dict(dataset._records[0])
     photograph = io.BytesIO()
     Image.fromarray(drawn.photograph(0)).save(photograph, "jpeg")
-    record["image"] = photograph.getvalue()[:-200]  # behind the header
+    record["image"] = photograph.getvalue()[:-200]  # after the header
     mask = io.BytesIO()
     Image.new("L", (5, 4)).save(mask, "png")
     record["segmentation_mask"] = mask.getvalue()

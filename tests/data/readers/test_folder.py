@@ -172,7 +172,7 @@ def _not_an_image(images, masks):
     (images / "bird 2.jpg").write_text("none")
 
 
-def _cut_short(images, masks):
+def _truncate(images, masks):
     noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     Image.fromarray(noise).save(images / "bird 2.jpg")
     content = (images / "bird 2.jpg").read_bytes()
@@ -192,7 +192,7 @@ DAMAGES = {
     "small mask": (_small_mask, r"bird 2.png: the mask has 30 x 10 pixels, its image 30 x 20"),
     "not a mask": (_not_a_mask, r"bird 2.png: not an image"),
     "not an image": (_not_an_image, r"bird 2.jpg: not an image"),
-    "cut short": (_cut_short, r"bird 2.jpg: truncated or damaged"),
+    "truncated": (_truncate, r"bird 2.jpg: truncated or damaged"),
     "labels": (_labels, r"bird 2.png: the brightest value of this mask is 9"),
 }
 
@@ -201,7 +201,7 @@ DAMAGES = {
 def test_damage_is_found_when_loading_and_can_be_left_out(images, masks, damage):
     make, words = DAMAGES[damage]
     make(images, masks)
-    verify = "pixels" if damage in ("cut short", "labels") else "headers"
+    verify = "pixels" if damage in ("truncated", "labels") else "headers"
     with pytest.raises(
         DataError, match=f"1 of 5 images have a problem:\n  .*{words}.*\n.*skip-bad"
     ):
@@ -213,7 +213,7 @@ def test_damage_is_found_when_loading_and_can_be_left_out(images, masks, damage)
     check_dataset(dataset)
 
 
-@pytest.mark.parametrize("damage", ["cut short", "labels"])
+@pytest.mark.parametrize("damage", ["truncated", "labels"])
 def test_damage_behind_the_header_is_found_when_a_sample_is_read(images, masks, damage):
     make, words = DAMAGES[damage]
     make(images, masks)
