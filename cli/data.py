@@ -38,10 +38,12 @@ def data_options(command):
     @click.option(
         "--masks",
         metavar="DIR",
-        help="With folder: a folder of masks named like the images, 'alpha' for the alpha channel "
-        "of the images, or a COCO JSON file.",
+        help="Masks for `--dataset folder`: a folder of masks named like the images, 'alpha' for "
+        "the alpha channel of the images, or a COCO JSON file.",
     )
-    @click.option("--skip-bad", is_flag=True, help="With folder: leave out images with a problem.")
+    @click.option(
+        "--skip-bad", is_flag=True, help="Leave out images with a problem (`--dataset folder`)."
+    )
     @click.option(
         "--data-option",
         "data_settings",
@@ -107,7 +109,10 @@ def list_datasets(quiet):
 @click.argument("name")
 @output_options
 def info(name, quiet):
-    """Show the licence of a data set, how to obtain it, its splits and options."""
+    """Describe a data set.
+
+    Shows its annotations, splits and licence, how to obtain it, and the options of its reader.
+    """
     from dataclasses import asdict
 
     from keras_parts.data import about
@@ -130,10 +135,11 @@ def info(name, quiet):
 @click.option("--split", default="all", show_default=True, help="Split to check.")
 @output_options
 def check(data, split, quiet):
-    """Read a data set completely and report every problem, with file and line.
+    """Read a data set and report all problems.
 
-    The exit code is 3 if there are problems, 1 if no sample could be read. Classes that a partial
-    copy lacks are noted, but are not problems.
+    Reads every sample; each problem names its file and line. The exit code is 3 if there are
+    problems, 1 if no sample could be read. Classes that a partial copy lacks are noted, but are
+    not problems.
     """
     from keras_parts.cli.group import FAILED, SOME_FAILED
     from keras_parts.data import about
@@ -187,7 +193,7 @@ def show(data, split, count, output, quiet):
 @click.option("--output", "-o", metavar="DIR", help="Folder of the prepared data.")
 @output_options
 def prepare(name, data_dir, output, quiet):
-    """Convert a data set to the form that is fastest to read, after downloading it if possible.
+    """Convert a data set for faster reading.
 
     cub_parts: download the archives (or take them from --data-dir), verify and pack them.
     celebamask: convert the masks of each face to one label map. Other data sets need no

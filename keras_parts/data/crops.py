@@ -241,12 +241,12 @@ class CropSettings(Settings):
 
     Args:
         padding: each side of the box is moved outwards by this fraction of the box's width or
-            height; above -0.5.
+            height, between -0.5 and 10.
         jitter: each side is then moved at random, by U(-jitter, jitter) of the padded box's width
-            or height; 0 to below 0.5, and 0 gives the same crop every time.
-        mirror: probability that a crop is mirrored.
-        erode: width in pixels of the border that is removed from the crop's mask, because masks
-            are least certain there.
+            or height. In [0, 0.5); 0 gives the same crop every time.
+        mirror: probability that a crop is mirrored, in [0, 1].
+        erode: width in pixels, 0 to 4096, of the border that is removed from the crop's mask,
+            because masks are least certain there.
 
     Raises:
         ConfigError: a value is outside its range.
@@ -280,7 +280,8 @@ def object_crop(
         rng: generator of the jitter; None for no jitter.
 
     Returns:
-        The sample with all annotations in the crop's coordinates, of size (image_size, image_size).
+        A sample of size (image_size, image_size), its annotations in coordinates of the crop. Only
+        `foreground` is eroded.
 
     Example:
         >>> from keras_parts import data
