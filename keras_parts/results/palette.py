@@ -1,4 +1,4 @@
-"""Colours for parts that all viewers can tell apart, colour-blind ones too."""
+"""Colours for parts, as distinct as possible for all viewers, colour-blind ones too."""
 
 from collections.abc import Sequence
 from functools import lru_cache

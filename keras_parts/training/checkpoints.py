@@ -30,7 +30,7 @@ from keras_parts.keras_private import is_seed, sync_variables
 FORMAT = 1
 _FOLDER = "step-{:08d}"
 _UNFINISHED = ".unfinished-"
-# What reading a damaged file raises.
+# Errors that reading a damaged checkpoint raises.
 _DAMAGE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile
 )  # fmt: skip
