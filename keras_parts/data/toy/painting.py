@@ -436,8 +436,8 @@ def draw_occluder(canvas: Canvas, figure: Figure, rng: np.random.Generator) -> N
         for side in rng.uniform(-1, 1, rng.integers(5, 11)):
             foot = np.array([x + 0.05 * side * size, high[1] + 0.02 * size])
             bend, height = 0.1 * side * size, size * rng.uniform(0.08, 0.22) * (1.3 - abs(side))
-            points = [foot, foot + [0.3 * bend, -0.6 * height], foot + [bend, -height]]
-            _paint_coat(canvas, coat, points, size * np.array([0.014, 0.011, 0.002]))
+            blade = [foot, foot + [0.3 * bend, -0.6 * height], foot + [bend, -height]]
+            _paint_coat(canvas, coat, blade, size * np.array([0.014, 0.011, 0.002]))
 
 
 def _paint_coat(canvas, coat, points, radii):
