@@ -1,9 +1,9 @@
 """Samples/s of the input pipeline, stage by stage, compared with what a training step needs.
 
-Each stage contains the previous ones: decoding a sample, cropping it, making a batch of crops (with
-jitter; without jitter, from memory; with cached features too), and computing batches ahead in
-threads. Drawn images are written as JPEG and read back by the reader of folders; `--dataset` takes
-any other data set.
+The stages are: decoding a sample, cropping it, making a batch of random crops, making a batch from
+decoded images, from crops and from cached features in memory, and computing batches ahead in
+threads. By default, drawn animals are written as JPEG files and read by the reader of folders;
+`--dataset` takes any other data set.
 
     python benchmarks/data.py
     python benchmarks/data.py --dataset cub --data-dir ~/datasets/CUB_200_2011 --step 0.8
@@ -26,7 +26,7 @@ from keras_parts.data.crops import CropSettings, object_crop
 from keras_parts.data.features import FeatureCache
 from keras_parts.data.prefetch import computed_ahead
 
-POSITIONS, CHANNELS = 21, 432  # a side, of the default teacher's features
+POSITIONS, CHANNELS = 21, 432  # side and channels of the default teacher's features
 
 
 def write_images(folder, number, size):
@@ -43,7 +43,7 @@ def write_images(folder, number, size):
 
 
 def stages(dataset, options):
-    """`{name: function of a number of samples that processes them}`."""
+    """`{name: function that processes a given number of samples}`."""
     size, batch_size = options.size, options.batch
     jittered, fixed = CropSettings(), CropSettings(jitter=0.0)
     rng = np.random.default_rng(0)

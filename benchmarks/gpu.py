@@ -1,9 +1,9 @@
 """The key figures of one GPU in one command: JAX, float32 and bfloat16, growing batches.
 
-The peak is that of a product of two square matrices, measured first, in the same precision.
-Operations are those that XLA counts in the compiled step, multiplications and additions separately.
-Batches are doubled until images/s grow by less than 5 % or the memory does not suffice. If PyTorch
-is installed, the plain program makes the paper's step on the same device, for comparison.
+The peak speed is that of a product of two square matrices in the same precision, measured first.
+Operations are those that XLA counts in the compiled step; a multiplication and an addition count as
+two. Batches grow until images/s grow by less than 5 % or memory is full. If PyTorch is installed,
+the paper's step of `plain_torch.py` is measured on the same device, for comparison.
 
     python benchmarks/gpu.py                                    # less than ten minutes on a GPU
     python benchmarks/gpu.py --size 65 --default-size 65 --batches 2 4 --matrix 512     # on a CPU
@@ -18,12 +18,12 @@ import time
 from measuring import (
     Times,
     Worker,
-    answer_requests,
     installed,
     mebibytes,
     print_machine,
     print_table,
     ratio,
+    serve_requests,
 )
 
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -74,7 +74,7 @@ def compiled_step(recipe, batch_size):
 
 
 def measured_step(recipe, batch_size, repeats, steps):
-    """Seconds a step, operations a step, bytes, loss; compiled and warm."""
+    """Seconds, operations and bytes of a compiled step after a first one, and its loss."""
     import jax
 
     began = time.perf_counter()
@@ -103,7 +103,7 @@ def measured_step(recipe, batch_size, repeats, steps):
 
 
 def work(recipe, settings, repeats, steps):
-    """Measure a step at each requested batch size; out of memory is a result as well."""
+    """Measure a step at each requested batch size; "out of memory" is a result too."""
     from keras_parts.training.recipes import recipe as named
 
     chosen = named(recipe, **settings)
@@ -116,7 +116,7 @@ def work(recipe, settings, repeats, steps):
                 raise
             return {"error": "out of memory"}
 
-    answer_requests(measure)
+    serve_requests(measure)
 
 
 def main():
@@ -143,13 +143,14 @@ def main():
     print(", ".join(f"{name} {peak / 1e12:.3g} TFLOP/s" for name, peak in highest.items()), "\n")
     plain = None if options.without_plain else plain_seconds(options)
     print_table(
-        ("step", "precision", "batch", "s a step", "images/s", "TFLOP a step", "TFLOP/s",
-         "of the matrix peak", "MiB", "s to compile", "beside plain PyTorch"),
+        ("step", "precision", "batch", "s per step", "images/s", "TFLOP per step", "TFLOP/s",
+         "of the matrix peak", "MiB", "s to compile", "relative to plain PyTorch"),
         rows(options, highest, plain),
     )  # fmt: skip
 
 
 def measured_peaks(options):
+    """(name of the device, `{precision: operations/s of the product}`)."""
     import jax
 
     device = jax.devices()[0]
@@ -165,9 +166,9 @@ def plain_seconds(options):
     settings |= {"steps": options.steps, "threads": 0}
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "train_step.py")
     worker = Worker(script, settings)
-    answers = [worker.ask() for _ in range(1 + options.repeats)][1:]
+    results = [worker.request() for _ in range(1 + options.repeats)][1:]
     worker.close()
-    return None if None in answers else Times(tuple(each["seconds"] for each in answers)).median
+    return None if None in results else Times(tuple(each["seconds"] for each in results)).median
 
 
 def rows(options, highest, plain):
@@ -191,20 +192,21 @@ def rows(options, highest, plain):
             worker = Worker(__file__, arguments, "jax")
             before = 0.0
             for batch in options.batches:
-                answer = worker.ask(batch)
-                if answer is None or "error" in answer:
-                    text = "failed" if answer is None else answer["error"]
+                result = worker.request(batch)
+                if result is None or "error" in result:
+                    text = "failed" if result is None else result["error"]
                     yield recipe, precision, batch, text, *[""] * 7
                     break
-                times = Times(tuple(answer["seconds"]))
+                times = Times(tuple(result["seconds"]))
                 speed = batch / times.median
-                achieved = answer["operations"] / times.median
-                beside = plain and recipe == "paper" and batch == options.batches[0]
+                achieved = result["operations"] / times.median
+                is_compared = plain and recipe == "paper" and batch == options.batches[0]
                 yield (
                     recipe, precision, batch, times.cell(), f"{speed:.1f}",
-                    f"{answer['operations'] / 1e12:.3g}", f"{achieved / 1e12:.3g}",
-                    f"{achieved / highest[precision]:.0%}", mebibytes(answer["bytes"]),
-                    f"{answer['compilation']:.0f}", ratio(plain, times.median) if beside else "",
+                    f"{result['operations'] / 1e12:.3g}", f"{achieved / 1e12:.3g}",
+                    f"{achieved / highest[precision]:.0%}", mebibytes(result["bytes"]),
+                    f"{result['compilation']:.0f}",
+                    ratio(plain, times.median) if is_compared else "",
                 )  # fmt: skip
                 if speed < 1.05 * before:
                     break

@@ -2,12 +2,11 @@
 
 - "eager": the network called directly, operation by operation;
 - "compiled": the forward pass as `keras-parts segment` runs it;
-- "XLA": the same compiled by XLA (on JAX it always is);
-- "bfloat16": compiled, weights and logits in float32, layers in bfloat16;
-- "image to parts": `PartSegmenter.segment`: images resized, logits upsampled to the image, labels
-  computed, nothing drawn, in one process and one Python thread;
-- "ONNX Runtime": the export of `keras-parts export`, with the same inputs and outputs as the line
-  above.
+- "XLA": the same, compiled by XLA (on JAX "compiled" is compiled by XLA);
+- "bfloat16": compiled, with layers in bfloat16, weights and logits in float32;
+- "image to parts": `PartSegmenter.segment`, which also resizes images, upsamples logits and
+  computes labels, in one process and one Python thread;
+- "ONNX Runtime": the export of `keras-parts export`, which does the same.
 
 The variants of a backend are measured in turns in one process. Weights are random.
 
@@ -25,7 +24,6 @@ from pathlib import Path
 from measuring import (
     Times,
     Worker,
-    answer_requests,
     installed,
     mebibytes,
     peak_of_process,
@@ -33,11 +31,12 @@ from measuring import (
     print_table,
     processor_timed,
     ratio,
+    serve_requests,
 )
 
 
 def variants(architecture, num_parts, size, batch, with_onnx):
-    """`{name: function without arguments}`: each function segments the same batch once."""
+    """`{name: function without arguments that segments the batch once}`."""
     import keras
     import numpy as np
     from keras import ops
@@ -69,8 +68,8 @@ def variants(architecture, num_parts, size, batch, with_onnx):
         found["bfloat16"] = forward(PartSegmenter(config))
     finally:
         keras.config.set_dtype_policy(before)
-    pictures = list(images)
-    found["image to parts"] = lambda: [parts.labels for parts in segmenter.segment(pictures)]
+    image_list = list(images)
+    found["image to parts"] = lambda: [parts.labels for parts in segmenter.segment(image_list)]
     if with_onnx and backend == "tensorflow":
         found["ONNX Runtime"] = exported(segmenter, images)
     return found
@@ -99,7 +98,7 @@ def work(architecture, num_parts, repeats, with_onnx):
                 seconds[name].append(processor_timed(function)[:2])
         return {"seconds": seconds, "bytes": peak_of_process()}
 
-    answer_requests(measure)
+    serve_requests(measure)
 
 
 def main():
@@ -134,7 +133,7 @@ def main():
             worker = Worker(__file__, settings, backend)
             for size in options.sizes:
                 for batch in options.batches:
-                    measured = worker.ask({"size": size, "batch": batch})
+                    measured = worker.request({"size": size, "batch": batch})
                     yield from lines(backend, size, batch, measured)
             worker.close()
 

@@ -1,12 +1,12 @@
-"""Time and peak memory of each loss, forward and backward, beside its materialised form.
+"""Time and peak memory of each loss, forward and backward, compared with its materialised form.
 
-The materialised form computes the upsampled features and the distance of every pixel to every part,
-(batch, parts, channels, height, width), as in the definition; losses without such an array have
-one form. Each form of each loss runs in its own process, on the backend of KERAS_BACKEND, and the
-processes take turns. The gradient is that with respect to the logits; the table shows the maximum
-difference between the gradients of two forms, relative to the maximum element. Peak memory is that
-of the process less its memory before the first call. A materialised form that cannot fit into
-`--limit` is not tried.
+The materialised form computes a loss as it is defined, from the upsampled features and the distance
+of every pixel to every part: an array (batch, parts, channels, height, width). Losses without such
+an array have one form. Each form of each loss runs in its own process, on the backend of
+KERAS_BACKEND, and the processes take turns. The gradient is with respect to the logits; the table
+shows the maximum difference between the gradients of the two forms, relative to the maximum
+element. Peak memory is that of the process minus its memory before the call. A materialised form
+whose arrays exceed `--limit` is not measured.
 
     python benchmarks/losses.py                       # batch 6, 256 x 256, 4 parts, 768 channels
     python benchmarks/losses.py --parts 4 8 16 --channels 112 384 768
@@ -24,12 +24,12 @@ from measuring import (
     PeakMemory,
     Times,
     Worker,
-    answer_requests,
     mebibytes,
     print_machine,
     print_table,
     processor_timed,
     ratio,
+    serve_requests,
     workers_in_turns,
 )
 
@@ -43,12 +43,12 @@ FORMS = {
     "balance": (PACKAGE,),
 }
 """Loss -> its forms."""
-_OF_TEACHER = ("feature_consistency", "contrastive")
-_ARRAYS = 3  # minimum of such arrays that the materialised form keeps for its gradient
+_TEACHER_LOSSES = ("feature_consistency", "contrastive")
+_ARRAYS = 3  # minimum number of such arrays that the gradient of a materialised form needs
 
 
 def package():
-    """`{loss: function of logits, foreground, image and features}` of the package."""
+    """The package's losses: `{name: function of logits, foreground, image and features}`."""
     from keras_parts.discovery import objectives
     from keras_parts.ops import part_descriptors
 
@@ -75,14 +75,14 @@ def package():
 
 
 def materialised():
-    """The same functions, computed as defined."""
+    """The materialised forms of these losses."""
     from keras import ops
 
     from keras_parts.discovery import objectives
     from keras_parts.ops import resize_aligned
 
     def means(logits, foreground, features, epsilon):
-        """Part descriptors (batch, parts, channels) from pixels at full resolution; the masks."""
+        """Part descriptors (batch, parts, channels) from features at all pixels; the part masks."""
         masks = ops.softmax(logits, axis=-1) * foreground
         weighted = masks[..., None] * features[:, :, :, None, :]
         areas = ops.sum(masks, axis=(1, 2))[..., None]
@@ -95,24 +95,24 @@ def materialised():
         sums = ops.sum(masks[..., None] * distances, axis=(1, 2, 3, 4))
         return sums / (ops.sum(foreground, axis=(1, 2, 3)) + 1e-5)
 
-    def enlarged(features, logits):
+    def upsampled(features, logits):
         return resize_aligned(features, logits.shape[1:3])
 
     return {
         "feature_consistency": lambda logits, foreground, image, features: ops.sum(
-            variances(logits, foreground, enlarged(features, logits))
+            variances(logits, foreground, upsampled(features, logits))
         ),
         "visual_consistency": lambda logits, foreground, image, features: ops.mean(
             variances(logits, foreground, image)
         ),
         "contrastive": lambda logits, foreground, image, features: objectives.contrastive(
-            means(logits, foreground, enlarged(features, logits), 1e-7)[0]
+            means(logits, foreground, upsampled(features, logits), 1e-7)[0]
         ),
     }
 
 
 def gradient_of(function):
-    """A function that returns loss and gradient with respect to the first argument."""
+    """A function that returns the loss and its gradient with respect to the first argument."""
     import keras
 
     if keras.backend.backend() == "jax":
@@ -141,7 +141,7 @@ def gradient_of(function):
 
 
 def tensors(batch, size, parts, channels):
-    """Random logits, foreground, image in Lab, and features of an eighth of its size."""
+    """Random logits, foreground, image in Lab, and features at an eighth of the image's size."""
     from keras import ops
 
     rng = np.random.default_rng(0)
@@ -156,7 +156,7 @@ def tensors(batch, size, parts, channels):
 
 
 def work(form, loss, shapes, gradient):
-    """Measure loss, seconds and peak bytes at each request; the gradient goes to a file."""
+    """Measure loss, seconds and peak bytes on each request; save the gradient to a file."""
     from keras import ops
 
     function = gradient_of({PACKAGE: package, MATERIALISED: materialised}[form]()[loss])
@@ -172,11 +172,11 @@ def work(form, loss, shapes, gradient):
         times = {"seconds": wall, "processor": processor}
         return {"loss": float(value), "bytes": memory.used} | times
 
-    answer_requests(measure)
+    serve_requests(measure)
 
 
 def measured(loss, shapes, options):
-    """(`{form: results, or why there are none}`, the difference of the gradients or None)."""
+    """(`{form: results, or why there are none}`, difference of the gradients or None)."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     fits = _ARRAYS * array_bytes(shapes) <= options.limit * 2**30
     with tempfile.TemporaryDirectory() as folder:
@@ -190,7 +190,7 @@ def measured(loss, shapes, options):
         for form, found in workers_in_turns(workers, options.repeats).items():
             if found and None not in found:
                 results[form] = found
-            elif not workers[form].short_of_memory:
+            elif not workers[form].ran_out_of_memory:
                 results[form] = "failed"
         difference = None
         if len(files) > 1 and all(file.exists() for file in files.values()):
@@ -211,7 +211,7 @@ def array_bytes(shapes):
 def rows(options):
     for loss in options.losses:
         for parts in options.parts:
-            for channels in options.channels if loss in _OF_TEACHER else (3,):
+            for channels in options.channels if loss in _TEACHER_LOSSES else (3,):
                 shapes = {"batch": options.batch, "size": options.size}
                 shapes |= {"parts": parts, "channels": channels}
                 results, difference = measured(loss, shapes, options)
@@ -228,7 +228,7 @@ def too_large(shapes, limit):
 
 
 def cells_of(results, base, difference):
-    """Value, difference, times, memory; ratios are relative to the package."""
+    """Cells of a row: value, difference, times, memory, and ratios to the package's form."""
     times, processor, peak = summary(results)
     cells = [f"{results[-1]['loss']:.6g}", "", times.cell(1000, 3), processor.cell(1000, 3)]
     cells += [mebibytes(peak), "1", "1"]
@@ -244,8 +244,8 @@ def cells_of(results, base, difference):
 
 def summary(results):
     """Wall-clock times, processor times and peak bytes of all calls."""
-    times = [Times(tuple(a[key] for a in results)) for key in ("seconds", "processor")]
-    return *times, max(answer["bytes"] for answer in results)
+    times = [Times(tuple(result[key] for result in results)) for key in ("seconds", "processor")]
+    return *times, max(result["bytes"] for result in results)
 
 
 def main():
@@ -256,7 +256,7 @@ def main():
     parser.add_argument("--parts", type=int, nargs="+", default=[4])
     parser.add_argument("--channels", type=int, nargs="+", default=[768])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--limit", type=float, default=22.0, help="GiB a process may take")
+    parser.add_argument("--limit", type=float, default=22.0, help="maximum GiB of a process")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:

@@ -1,7 +1,7 @@
-"""What the benchmarks share: repeated timings, peak memory, processes of their own, tables.
+"""Shared by the benchmarks: repeated timings, peak memory, worker processes, tables.
 
-Times are wall-clock seconds. What is compared is measured in turns, one repetition of each after
-the other, so that what else the machine does meets all of them alike.
+Times are wall-clock seconds. Variants are measured in turns, one repetition of each, so that other
+programs on the machine disturb all of them alike.
 """
 
 import json
@@ -21,13 +21,13 @@ from importlib.util import find_spec
 _PACKAGES = ("keras", "numpy", "tensorflow-cpu", "tensorflow", "jax", "torch", "onnxruntime")
 BACKENDS = ("tensorflow", "jax", "torch")
 _OUT_OF_MEMORY = 75
-_WANT_OF_MEMORY = (_OUT_OF_MEMORY, -signal.SIGKILL, -signal.SIGABRT)
-"""Exit statuses of a worker: its own word for it, the kernel's, a C++ program's."""
+_MEMORY_STATUSES = (_OUT_OF_MEMORY, -signal.SIGKILL, -signal.SIGABRT)
+"""Exit statuses of a worker without memory: its own, the kernel's, that of a C++ library."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """Repeated measurements of one thing, in seconds."""
+    """Repeated measurements of one duration, in seconds."""
 
     seconds: tuple[float, ...]
 
@@ -36,23 +36,23 @@ class Times:
         return statistics.median(self.seconds)
 
     def cell(self, scale=1.0, digits=4):
-        """ "median (lowest to highest)" in units of 1 / scale seconds."""
+        """The text "median (minimum to maximum)", in units of 1 / `scale` seconds."""
         values = (self.median, min(self.seconds), max(self.seconds))
         median, low, high = (f"{scale * value:.{digits}g}" for value in values)
         return f"{median} ({low} to {high})"
 
 
 def timed(function, *arguments):
-    """Wall-clock seconds that a call takes, its result."""
+    """(wall-clock seconds of a call, its result)."""
     started = time.perf_counter()
     result = function(*arguments)
     return time.perf_counter() - started, result
 
 
 def processor_timed(function, *arguments):
-    """Wall-clock seconds, processor seconds of all threads, result.
+    """(wall-clock seconds of a call, processor seconds of all threads, its result).
 
-    The latter tell more where other programs share the processor.
+    Processor seconds are more reliable if other programs share the machine.
     """
     used = time.process_time()
     seconds, result = timed(function, *arguments)
@@ -60,7 +60,7 @@ def processor_timed(function, *arguments):
 
 
 class PeakMemory:
-    """Largest resident memory of this process while inside, in bytes, less that at the start."""
+    """Context that measures `used`: by how many bytes the process' resident memory grows in it."""
 
     def __enter__(self):
         self.start = self.peak = resident()
@@ -87,36 +87,36 @@ def resident():
 
 
 def peak_of_process():
-    """Largest resident memory that this process ever had, in bytes."""
+    """Maximum resident memory of this process since it started, in bytes."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def installed(backends=BACKENDS):
-    """Which of the backends are installed."""
+    """Those of the backends that are installed."""
     return [backend for backend in backends if find_spec(backend)]
 
 
 class Worker:
-    """A script of this folder in a process of its own, which answers requests with measurements.
+    """A script of this folder in a separate process, which measures on request.
 
-    Processes that are measured in turns live beside each other, each waiting for its turn.
+    Workers that are measured in turns run at the same time, each waiting for its next request.
 
     Args:
-        script: path of the script, which calls `answer_requests` when `--worker` is given.
-        settings: JSON values for it.
-        backend: of Keras, or None.
-        limit: GiB of memory it may take; None for all there is.
+        script: path of the script; with `--worker` it calls `serve_requests`.
+        settings: JSON values for the script.
+        backend: of Keras; None for that of the environment.
+        limit: maximum memory of the process in GiB; None for no limit.
 
     Attributes:
-        short_of_memory: whether it died for want of memory.
+        ran_out_of_memory: whether the process ended because memory was full.
     """
 
     def __init__(self, script, settings, backend=None, limit=None):
-        # oneDNN as the command line has it
+        # oneDNN as on the command line
         environment = {"TF_ENABLE_ONEDNN_OPTS": "1"} | os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
         if backend:
             environment["KERAS_BACKEND"] = backend
-        self.short_of_memory = False
+        self.ran_out_of_memory = False
         cap = None if limit is None else int(limit * 2**30)
         self._process = subprocess.Popen(
             [sys.executable, script, "--worker", json.dumps(settings)],
@@ -127,17 +127,17 @@ class Worker:
             preexec_fn=cap and (lambda: resource.setrlimit(resource.RLIMIT_DATA, (cap, cap))),
         )
 
-    def ask(self, request=None):
-        """The answer to a request; None if the process has died, of what stands on stderr."""
+    def request(self, content=None):
+        """The result of a request, JSON values; None if the process has ended with an error."""
         try:
-            self._process.stdin.write(f"{json.dumps(request)}\n")
+            self._process.stdin.write(f"{json.dumps(content)}\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
         if line:
             return json.loads(line)
-        self.short_of_memory = self._process.wait() in _WANT_OF_MEMORY
+        self.ran_out_of_memory = self._process.wait() in _MEMORY_STATUSES
         return None
 
     def close(self):
@@ -148,47 +148,48 @@ class Worker:
         self._process.wait()
 
 
-def answer_requests(function):
-    """Answer every line of stdin, JSON, with what `function` makes of it, until stdin ends.
+def serve_requests(function):
+    """Call `function` with each line of stdin, JSON, and print its results, until stdin ends.
 
-    Whatever else is printed meanwhile goes to stderr.
+    Everything else that the process prints is redirected to stderr.
     """
-    answers = os.fdopen(os.dup(1), "w")
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
         try:
-            answer = function(json.loads(line))
+            result = function(json.loads(line))
         except Exception as error:
-            if not wants_memory(error):
+            if not is_out_of_memory(error):
                 raise
             sys.exit(_OUT_OF_MEMORY)
-        answers.write(f"{json.dumps(answer)}\n")
-        answers.flush()
+        output.write(f"{json.dumps(result)}\n")
+        output.flush()
 
 
-def wants_memory(error):
-    """Whether an error of NumPy or of any backend is one of memory; they share no class."""
+def is_out_of_memory(error):
+    """Whether NumPy or a backend raised an error because memory is full; they share no class."""
     words = ("allocate", "out of memory", "resource_exhausted", "oom when")
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def workers_in_turns(workers, repeats):
-    """`{name: [answers]}` of `{name: Worker}`, a first request each, which is left out, to warm up.
+    """`{name: [results]}` of `{name: Worker}`; a first request to each, to warm up, is not counted.
 
-    A worker that died has None for an answer, and is asked no more.
+    A worker that fails in the first request has None in place of the list; one that fails later has
+    None in the list.
     """
-    alive = {name: worker for name, worker in workers.items() if worker.ask() is not None}
-    answers = {name: [] if name in alive else None for name in workers}
+    running = {name: worker for name, worker in workers.items() if worker.request() is not None}
+    results = {name: [] if name in running else None for name in workers}
     for _ in range(repeats):
-        for name, worker in alive.items():
-            answers[name].append(worker.ask())
+        for name, worker in running.items():
+            results[name].append(worker.request())
     for worker in workers.values():
         worker.close()
-    return answers
+    return results
 
 
 def print_machine():
-    """A line about this machine and what runs on it, without names."""
+    """Print a line about this machine, its load and the installed libraries."""
     versions = []
     for package in _PACKAGES:
         try:
@@ -204,7 +205,7 @@ def print_machine():
 
 
 def print_table(columns, rows):
-    """A Markdown table; the first column is text, the others are numbers."""
+    """Print a Markdown table; the first column is text, the others are numbers."""
     print(f"| {' | '.join(columns)} |")
     print(f"|---|{'---:|' * (len(columns) - 1)}")
     for row in rows:

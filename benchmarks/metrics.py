@@ -1,8 +1,8 @@
-"""NMI and ARI of many pixels: streamed through one contingency table, beside scikit-learn's.
+"""NMI and ARI of many pixels: streamed through a contingency table, compared with scikit-learn's.
 
-Each form runs in a process of its own, on the same random pixels. The streamed form counts them
-image by image, as an evaluation does; scikit-learn needs all of them at once, so its number of
-pixels is a separate option. Memory is the peak of the process minus what it held before.
+Each form runs in a separate process, on the same random pixels. The streamed form counts them image
+by image, as an evaluation does. scikit-learn needs all of them at once: its number of pixels is a
+separate option. Memory is the peak of the process minus its memory before.
 
     python benchmarks/metrics.py                         # 10^8 pixels streamed, 10^7 at once
     python benchmarks/metrics.py --at-once 100000000
@@ -22,7 +22,7 @@ LABELS, CLUSTERS, SIDE = 19, 16, 1000
 
 
 def image(index):
-    """Labels and clusters of one picture of a million pixels, half of which agree."""
+    """Labels and clusters of an image of a million pixels, half of which agree."""
     rng = np.random.default_rng(index)
     labels = rng.integers(LABELS, size=(SIDE, SIDE), dtype=np.int32)
     other = rng.integers(CLUSTERS, size=labels.shape, dtype=np.int32)

@@ -4,11 +4,11 @@
 
 --data-dir contains CUB_200_2011, celebamask and clothing_co_parsing. Models are trained on the
 train splits with the default recipe, by `keras-parts train`, unless their run folders exist:
---output/runs/{dataset}-k{K}-s{seed}. Every result is kept as JSON in --output and not measured
-again, so that an interrupted run continues; delete a file to measure it anew. For our method, a
-picture of 16 test images is written too. The table is written to --output/table.md.
---only-baselines trains nothing and measures the baselines and the zoo's models, which fill the rows
-of models that were not trained; --only-table measures nothing.
+--output/runs/{dataset}-k{K}-s{seed}. Every result is saved as JSON in --output and not measured
+again, so that an interrupted run continues; delete the file to repeat a measurement. For our
+method, a picture of 16 segmented test images is saved too. The table is --output/table.md.
+--only-baselines trains nothing: it measures the baselines and the zoo's models, which fill the rows
+of models that were not trained. --only-table measures nothing.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from keras_parts.results.pictures import contact_sheet
 from keras_parts.training.recipes import parse_setting, recipe
 
 SEEDS = {4: (0, 1, 2)}
-"""K -> seeds of our method; one elsewhere."""
+"""K -> seeds of our method; the seed 0 for any other K."""
 PARTS = {"cub": (4, 8, 16), "celebamask": (4, 8), "clothing_co_parsing": (4, 8)}
 FOLDERS = {"cub": "CUB_200_2011"}
 OURS = "ours"
@@ -45,10 +45,10 @@ RELEASED = {
     ("clothing_co_parsing", 4): "clothing-4",
     ("clothing_co_parsing", 8): "clothing-8",
 }
-"""The zoo's model for a data set and K; its card names its recipe."""
+"""(data set, K) -> the zoo's model; its card contains its recipe."""
 SHARPENED = {("cub", 8), ("cub", 16)}
-"""Trainings that are continued for as many steps again with the teacher features of the upright
-image alone: on birds borders become sharper, though not at K=4."""
+"""Models that are trained again, for as many steps, with the teacher features of the upright image
+alone: this sharpens borders on birds, except at K=4."""
 UPRIGHT = "teacher_turns=[1,0,0,0]"
 SETTINGS = {
     "clothing_co_parsing": (
@@ -60,17 +60,18 @@ SETTINGS = {
         "clusters.decay_steps=1000",
     )
 }
-"""Changes to the default recipe by data set, chosen on held-out training images. A kind of clothing
-covers the whole person: the mean features of an image distinguish kinds."""
+"""Changes to the default recipe by data set, chosen on held-out training images. Clothing covers
+the whole person: the mean features of an image tell kinds of clothing apart."""
 PICTURED = 16
 HEAD = """# Our method and every baseline, by all protocols
 
-Per cent, test splits, with the 95 % interval of a bootstrap over images, and, where there are
-several runs (seeds 0, 1 and 2), their mean and deviation. "given" takes the data set's masks,
-"model" the model's own background. "turned and mirrored", "mirrored": the features that our method
-learns from, averaged over such images; other features are of the upright image. A model "of the
-zoo" fills the row where our method was not trained for this table; its card names its recipe. The
-table in docs/ was measured on the images that docs/results.md names. Written by
+All values are in per cent, on the test splits. Brackets contain the 95 % interval of a bootstrap
+over images. Methods with several runs (seeds 0, 1 and 2) show mean ± standard deviation. Protocols
+with "given" take the data set's masks, those with "model" the model's own background. Features
+"turned and mirrored" or "mirrored" are averaged over such images, as our method learns from them;
+all others are of the upright image. Where our method was not trained for this table, its row shows
+a model "of the zoo", whose card contains its recipe. The table in docs/ was measured on the images
+that docs/results.md names. The command is
 
 ```sh
 KERAS_BACKEND=tensorflow python benchmarks/parts.py --data-dir DATA --output parts/ --vit DINOV2
@@ -96,10 +97,10 @@ ROWS = {
     "spectral-vit": Row("spectral-features", "vit"),
     "kmeans-teacher": Row("kmeans-features", "teacher"),
 }
-"""Features: "plain" is one layer of the recipe's teacher; "teacher" is what our method learns from
-on the data set, averaged over turned and mirrored images; "vit" is --vit."""
+"""Features: "plain" is one layer of the recipe's teacher; "teacher" are what our method learns from
+on the data set, averaged over rotated and mirrored images; "vit" is --vit."""
 PLAIN_LAYERS = ("block_14",)
-"""The layer whose clusters agree best with keypoints of birds (block 10 is far behind)."""
+"""The layer whose clusters agree best with landmarks of birds (block 10 is far behind)."""
 VIT_SIZE = 224
 COLUMNS = {
     "foreground": ("FG-NMI", "FG-ARI"),
@@ -189,7 +190,7 @@ def measure_released(name, parts, train, test, options):
 
 
 def trained_run(name, folder, parts, seed, options):
-    """The run folder, trained if it does not exist; an interrupted training is resumed."""
+    """The run folder. A missing model is trained; an interrupted training is resumed."""
     run = options.output / "runs" / f"{name}-k{parts}-s{seed}"
     arguments = ["--dataset", name, "--data-dir", folder, "--parts", parts, "--seed", seed]
     arguments += ["--steps", options.steps]
@@ -216,7 +217,7 @@ def trained(run):
 
 
 def draw(segmenter, test, path):
-    """Draw test images from all over the split with their parts."""
+    """Save a picture of test images, evenly spaced over the split, with their parts."""
     indices = [len(test) * number // PICTURED for number in range(min(PICTURED, len(test)))]
     parts = segmenter.segment([test[index].image for index in indices])
     with atomic_path(path) as unfinished:
@@ -247,7 +248,7 @@ class Features:
 
     def __call__(self, kind):
         if kind != self._kind:
-            self._features = None  # before the others take memory
+            self._features = None  # frees their memory before others are computed
             self._kind, self._features = kind, self._make(kind)
         return self._features
 
@@ -282,7 +283,7 @@ def markdown(options):
 
 
 def measured_results(name, parts, output):
-    """{method: its JSON} of what was measured."""
+    """`{method: JSON of its results}` of the methods that were measured."""
     found = {}
     for method in (OURS, ZOO, *ROWS):
         path = output / f"{name}-k{parts}-{method}.json"
@@ -321,7 +322,7 @@ def rows_of(name, parts, output):
 
 
 def cell(found):
-    """Mean, deviation over runs, interval over images."""
+    """The text "mean ± deviation over runs [interval over images]"."""
     if found is None:
         return ""
     text = f"{found['mean']:.1f}"

@@ -1,8 +1,8 @@
-"""The paper's training step as a plain PyTorch program: what the package is measured beside.
+"""The paper's training step as a plain PyTorch program, with which the package is compared.
 
-The same networks, random transforms, losses and optimiser as the recipe "paper", written as the
-definitions read, eager, in float32: features are enlarged to the image, the losses make
-(image, part, channel, height, width). Nothing here is used by the package.
+The networks, random transforms, losses and optimiser are those of the recipe "paper". They are
+written as they are defined, eager, in float32: features are upsampled to the image, and losses
+compute arrays (image, part, channel, height, width). The package does not use this program.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import nn
 STAGES = ((64, 3, 1, 1), (128, 4, 2, 1), (256, 6, 1, 2), (512, 3, 1, 4))  # stride, dilation
 VGG19 = (64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M", 512, 512, 512, 512, "M", 512, 512,
          512, 512)  # fmt: skip
-RELU3_2, RELU5_4 = 13, 35  # places of these layers in the network below
+RELU3_2, RELU5_4 = 13, 35  # indices of these layers in the network below
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WEIGHTS = {"feature": 30.0, "visual": 30.0, "contrastive": 2300.0, "equivariance": 5700.0,
            "foreground": 1000.0}  # fmt: skip
@@ -49,7 +49,7 @@ class Bottleneck(nn.Module):
 class Segmenter(nn.Module):
     """ResNet-50 at output stride 8 and four dilated convolutions on its last 1024 channels.
 
-    Gives K part logits and one of the foreground.
+    It computes K part logits, then one foreground logit.
     """
 
     def __init__(self, parts):
@@ -70,7 +70,7 @@ class Segmenter(nn.Module):
             nn.Conv2d(1024, 1 + parts, 3, padding=rate, dilation=rate) for rate in (6, 12, 18, 24)
         )
         for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):  # statistics move, scale and offset do not
+            if isinstance(module, nn.BatchNorm2d):  # only its statistics are updated
                 module.weight.requires_grad_(False)
                 module.bias.requires_grad_(False)
 
@@ -80,7 +80,7 @@ class Segmenter(nn.Module):
 
 
 class Teacher(nn.Module):
-    """VGG19's relu3_2 x 0.33 and relu5_4, enlarged to the image, side by side."""
+    """VGG19's relu3_2 x 0.33 and relu5_4, upsampled to the image and concatenated."""
 
     def __init__(self):
         super().__init__()
@@ -98,18 +98,18 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def maps(self, images):
         x, maps = (images - self.mean) / self.std, []
-        for place, layer in enumerate(self.layers):
+        for index, layer in enumerate(self.layers):
             x = layer(x)
-            if place in (RELU3_2, RELU5_4):
+            if index in (RELU3_2, RELU5_4):
                 maps.append(x)
         return maps
 
     def forward(self, images):
         shallow, deep = self.maps(images)
-        return torch.cat([enlarged(0.33 * shallow, images), enlarged(deep, images)], 1)
+        return torch.cat([upsampled(0.33 * shallow, images), upsampled(deep, images)], 1)
 
 
-def enlarged(maps, images):
+def upsampled(maps, images):
     return F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=True)
 
 
@@ -117,7 +117,8 @@ class PlainStep:
     """One step of the paper's training.
 
     Args:
-        parts: number of parts. device: of PyTorch.
+        parts: number of parts.
+        device: of PyTorch.
     """
 
     def __init__(self, parts=4, device="cpu"):
@@ -133,7 +134,8 @@ class PlainStep:
         self.optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=5e-4)
 
     def __call__(self, images, foreground):
-        """Train on `(batch, 3, height, width)` RGB in [0, 1] and `(batch, 1, height, width)`.
+        """Train on images `(batch, 3, height, width)`, RGB in [0, 1], and foreground masks
+        `(batch, 1, height, width)`.
 
         Returns:
             The loss, a tensor.
@@ -153,7 +155,7 @@ class PlainStep:
         points = random_source_points(len(images), images.device)
         grid = thin_plate_grid(points, images.shape[-2:])
         first, second = jitter(images), warped(jitter(images), grid)
-        logits, warped_logits = (enlarged(self.segmenter(v), images) for v in (first, second))
+        logits, warped_logits = (upsampled(self.segmenter(v), images) for v in (first, second))
         warped_foreground = warped(foreground, grid)
         parts, own = logits[:, :-1], logits[:, -1:]
         masks = parts.softmax(1) * foreground
@@ -174,7 +176,7 @@ class PlainStep:
 
 
 class PlainNetworks(PlainStep):
-    """The networks of that step alone, trained as it trains them, on a loss that costs nothing."""
+    """The networks of `PlainStep`, trained in the same way on a loss that takes no time."""
 
     def loss(self, images, foreground):
         self.teacher.maps(images)
@@ -222,7 +224,7 @@ def warped(images, grid):
 
 
 def random_source_points(batch, device):
-    """Where the paper's random splines take their control points from, (batch, 25, 2)."""
+    """The points that the paper's random splines map to the control points, (batch, 25, 2)."""
 
     def uniform(*shape, low, high):
         return torch.empty(shape, device=device).uniform_(low, high)
@@ -264,7 +266,7 @@ def _radial(points, control):
 
 
 def jitter(images):
-    """The paper's colour jitter with probability 0.8, then grey with 0.2, image by image."""
+    """Per image, the paper's colour jitter with probability 0.8, then grey with probability 0.2."""
     shape = (len(images), 1, 1, 1)
 
     def uniform(low, high):
@@ -276,7 +278,7 @@ def jitter(images):
     x = (images * uniform(0.7, 1.3)).clamp(0, 1)
     x = blended(x, grey(x).mean((1, 2, 3), keepdim=True), uniform(0.7, 1.3))
     x = blended(x, grey(x), uniform(0.8, 1.2))
-    x = turned_hue(x, uniform(-0.2, 0.2)[:, 0])
+    x = shifted_hue(x, uniform(-0.2, 0.2)[:, 0])
     x = torch.where(uniform(0, 1) < 0.8, x, images)
     return torch.where(uniform(0, 1) < 0.2, grey(x).expand_as(x), x)
 
@@ -285,7 +287,7 @@ def grey(images):
     return (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
 
 
-def turned_hue(images, turns):
+def shifted_hue(images, turns):
     red, green, blue = images.unbind(1)
     value, low = images.amax(1), images.amin(1)
     chroma = value - low

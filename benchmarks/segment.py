@@ -1,13 +1,12 @@
-"""Images/s of `segment`, of the bare network and of a plain loop; and the peak memory of `segment`.
+"""Images/s of `segment`, of the forward pass alone and of a plain loop; peak memory of `segment`.
 
-The bare network is the compiled forward pass on prepared inputs, in batches of the same size. The
-plain loop opens, segments and saves the pictures one by one. Each variant has a process of its own
-and the same drawn pictures (or those of --images). It processes all of them once to compile and
-warm up, and then in turns with the others; medians are reported. Processor time is that of all
-threads: it is more reliable where other programs share the machine. Peak memory is that of the
-whole process.
+The forward pass alone is compiled and runs on prepared inputs, in batches of the same size. The
+plain loop opens, segments and saves one image at a time. Each variant has its own process and the
+same drawn images (or those of --images). It processes all images once, to compile and warm up, and
+then in turns with the other variants; medians are reported. Processor time is that of all threads:
+it is more reliable if other programs share the machine. Peak memory is that of the whole process.
 
-    python benchmarks/segment.py                                # toy, 200 pictures of 640 x 480
+    python benchmarks/segment.py                                # toy, 200 images of 640 x 480
     python benchmarks/segment.py --model runs/cub --images photos/ --count 64
     python benchmarks/segment.py --memory 100 2000 --repeats 0  # memory only
 """
@@ -20,11 +19,11 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from measuring import Worker, answer_requests, peak_of_process, processor_timed, workers_in_turns
+from measuring import Worker, peak_of_process, processor_timed, serve_requests, workers_in_turns
 
 GOAL, GROWTH = 0.85, 0.10
 VARIANTS = {
-    "forward": "bare forward pass",
+    "forward": "forward pass alone",
     "segment": "`segment`, one format",
     "loop": "plain loop: open, segment, save",
 }
@@ -32,7 +31,7 @@ _DRAWN = 16
 
 
 def draw(folder, count, width, height):
-    """`count` noisy JPEG pictures: a few are drawn, the rest are links to them."""
+    """Fill a folder with `count` noisy JPEG images: a few are drawn, the rest are links to them."""
     import numpy as np
     from PIL import Image
 
@@ -41,29 +40,29 @@ def draw(folder, count, width, height):
     folder.mkdir()
     rng = np.random.default_rng(0)
     for index, sample in enumerate(load("toy", "test", count=min(count, _DRAWN), size=321)):
-        picture = np.asarray(Image.fromarray(sample.image).resize((width, height)), np.int16)
-        picture = np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
-        Image.fromarray(picture).save(folder / f"{index}.jpg", quality=90)
+        image = np.asarray(Image.fromarray(sample.image).resize((width, height)), np.int16)
+        image = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(folder / f"{index}.jpg", quality=90)
     link(folder, count, [folder / f"{index}.jpg" for index in range(min(count, _DRAWN))])
 
 
-def link(folder, count, pictures):
-    """Add links to a folder until it has `count` pictures."""
+def link(folder, count, images):
+    """Add links to `images` until a folder has `count` files."""
     for index in range(len(list(folder.iterdir())), count):
-        source = pictures[index % len(pictures)].resolve()
+        source = images[index % len(images)].resolve()
         (folder / f"{index}{source.suffix}").symlink_to(source)
 
 
-def forward(segmenter, pictures, batch_size):
+def forward(segmenter, paths, batch_size):
     import numpy as np
 
     from keras_parts.images.decoding import read_image
     from keras_parts.models import create_predictor
 
     predictor = create_predictor(segmenter, batch_size)
-    files = {each.resolve() for each in pictures}
-    inputs = {each: predictor.prepare(read_image(each)).inputs[0] for each in files}
-    inputs = [inputs[each.resolve()] for each in pictures]
+    files = {path.resolve() for path in paths}
+    inputs = {file: predictor.prepare(read_image(file)).inputs[0] for file in files}
+    inputs = [inputs[path.resolve()] for path in paths]
     batches = [
         np.stack((inputs[start : start + batch_size] + inputs)[:batch_size])
         for start in range(0, len(inputs), batch_size)
@@ -71,18 +70,18 @@ def forward(segmenter, pictures, batch_size):
     return lambda output: list(map(predictor.forward, batches))
 
 
-def segment(segmenter, pictures, batch_size):
+def segment(segmenter, paths, batch_size):
     from keras_parts.inference import segment_files
     from keras_parts.models import create_predictor
 
     predictor = create_predictor(segmenter, batch_size)
-    return lambda output: segment_files(predictor, pictures, output, ["indexed"])
+    return lambda output: segment_files(predictor, paths, output, ["indexed"])
 
 
-def loop(segmenter, pictures, batch_size):
+def loop(segmenter, paths, batch_size):
     def work(output):
-        for index, picture in enumerate(pictures):
-            segmenter.segment(picture).indexed().save(output / f"{index}.png")
+        for index, path in enumerate(paths):
+            segmenter.segment(path).indexed().save(output / f"{index}.png")
 
     return work
 
@@ -91,7 +90,7 @@ PREPARE = {"forward": forward, "segment": segment, "loop": loop}
 
 
 def serve(variant, model, folder, batch_size):
-    """Measure {"seconds", "processor", "bytes"} of a variant over all pictures, on each request."""
+    """Measure {"seconds", "processor", "bytes"} of a variant on all images, on each request."""
     from keras_parts import zoo
 
     work = PREPARE[variant](zoo.load(model), sorted(Path(folder).iterdir()), batch_size)
@@ -101,7 +100,7 @@ def serve(variant, model, folder, batch_size):
             seconds, processor, _ = processor_timed(work, Path(output))
         return {"seconds": seconds, "processor": processor, "bytes": peak_of_process()}
 
-    answer_requests(measure)
+    serve_requests(measure)
 
 
 def worker(variant, options, folder):
@@ -109,8 +108,8 @@ def worker(variant, options, folder):
     return Worker(__file__, settings | {"batch_size": options.batch_size})
 
 
-def pictures_of(options, folder, count):
-    """A folder of `count` pictures, those of --images if given."""
+def filled_folder(options, folder, count):
+    """A new folder of `count` images, those of --images if given."""
     if options.images:
         from keras_parts.inference import find_images
 
@@ -124,7 +123,7 @@ def pictures_of(options, folder, count):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="toy")
-    parser.add_argument("--images", help="pictures to use in place of drawn ones")
+    parser.add_argument("--images", help="folder of images to use instead of drawn ones")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("W", "H"))
     parser.add_argument("--batch-size", type=int, default=8)
@@ -140,10 +139,10 @@ def main():
     of = options.images or f"{options.size[0]} x {options.size[1]}"
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {backend}"
     print(f"{machine}: {os.path.basename(options.model)}")
-    print(f"batches of {options.batch_size}, pictures of {of}\n")
+    print(f"batches of {options.batch_size}, images of {of}\n")
     with tempfile.TemporaryDirectory() as folder:
         if options.repeats:
-            speed(options, pictures_of(options, Path(folder, "speed"), options.count))
+            speed(options, filled_folder(options, Path(folder, "speed"), options.count))
         if options.memory:
             memory(options, Path(folder))
 
@@ -151,30 +150,33 @@ def main():
 def speed(options, folder):
     workers = {variant: worker(variant, options, folder) for variant in VARIANTS}
     runs = workers_in_turns(workers, options.repeats)
-    print(f"{options.count} pictures, median of {options.repeats}\n")
-    print("| | images/s | relative to bare | processor ms per image | relative to bare |")
+    print(f"{options.count} images, median of {options.repeats}\n")
+    print(
+        "| | images/s | relative to the forward pass | processor ms per image "
+        "| relative to the forward pass |"
+    )
     print("|---|---:|---:|---:|---:|")
-    bare = None
+    base = None
     for variant, name in VARIANTS.items():
         wall, processor = (
             statistics.median(run[kind] for run in runs[variant])
             for kind in ("seconds", "processor")
         )
-        bare = bare or (wall, processor)
+        base = base or (wall, processor)
         print(
-            f"| {name} | {options.count / wall:.1f} | {bare[0] / wall:.2f} "
-            f"| {1e3 * processor / options.count:.1f} | {bare[1] / processor:.2f} |"
+            f"| {name} | {options.count / wall:.1f} | {base[0] / wall:.2f} "
+            f"| {1e3 * processor / options.count:.1f} | {base[1] / processor:.2f} |"
         )
-    print(f"\nGoal for `segment`: at least {GOAL} of the bare forward pass.\n")
+    print(f"\nGoal for `segment`: at least {GOAL} of the forward pass alone.\n")
 
 
 def memory(options, folder):
-    print("| pictures | peak memory of `segment`, MiB | relative to the first |")
+    print("| images | peak memory of `segment`, MiB | relative to the first |")
     print("|---|---:|---:|")
     first = None
     for count in options.memory:
-        segmenting = worker("segment", options, pictures_of(options, folder / f"{count}", count))
-        peak = segmenting.ask()["bytes"]
+        segmenting = worker("segment", options, filled_folder(options, folder / f"{count}", count))
+        peak = segmenting.request()["bytes"]
         segmenting.close()
         first = first or peak
         print(f"| {count} | {peak / 2**20:.0f} | {peak / first:.3f} |", flush=True)

@@ -1,9 +1,9 @@
-"""How long the command line takes to answer, beside `python -c pass` and `import keras`.
+"""How long commands take to start, compared with `python -c pass` and `import keras`.
 
-Each is a process of its own, started in turns, `python -m keras_parts.cli` for `keras-parts`.
-Processor seconds are those that the process used, whatever else ran beside it; wall-clock seconds
-are those that passed. What the commands import of the large packages is listed. With `--image` the
-first segmented image is timed too, with a model of the zoo or of a run.
+Each command is a separate process, `python -m keras_parts.cli` for `keras-parts`; the commands take
+turns. Processor seconds are those of the process alone, wall-clock seconds include the waiting for
+other programs. The table lists which large packages a command imports. With `--image`, the
+segmentation of one image is timed too, with a model of the zoo or of a run.
 
     python benchmarks/startup.py
     python benchmarks/startup.py --with-keras --image photo.png --model toy
@@ -25,7 +25,7 @@ COMMANDS = {
     "keras-parts zoo list": ("zoo", "list"),
     "keras-parts train --help": ("train", "--help"),
 }
-_HEAVY = ("keras", "tensorflow", "jax", "torch", "sklearn", "scipy", "matplotlib", "numpy", "PIL")
+_LARGE = ("keras", "tensorflow", "jax", "torch", "sklearn", "scipy", "matplotlib", "numpy", "PIL")
 
 
 def command(*arguments):
@@ -33,7 +33,7 @@ def command(*arguments):
 
 
 def started(arguments):
-    """(processor seconds, wall-clock seconds) of a process."""
+    """(processor seconds, wall-clock seconds) of a process that runs to its end."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(arguments, check=True, capture_output=True)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -41,7 +41,7 @@ def started(arguments):
 
 
 def in_turns(processes, repeats):
-    """`{name: (Times of the processor, Times of the clock)}` of `{name: arguments}`."""
+    """`{name: (processor Times, wall-clock Times)}` of the processes `{name: arguments}`."""
     seconds = {name: [] for name in processes}
     for _ in range(repeats):
         for name, arguments in processes.items():
@@ -50,7 +50,7 @@ def in_turns(processes, repeats):
 
 
 def imported(arguments):
-    """Which heavy packages a command imports."""
+    """The large packages that a command imports."""
     result = subprocess.run(
         [sys.executable, "-X", "importtime", *command(*arguments)[1:]],
         check=True,
@@ -58,14 +58,14 @@ def imported(arguments):
         text=True,
     )
     names = {line.rsplit("|", 1)[-1].strip() for line in result.stderr.splitlines()}
-    return [name for name in _HEAVY if name in names]
+    return [name for name in _LARGE if name in names]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--with-keras", action="store_true", help="time `import keras` too")
-    parser.add_argument("--image", help="a picture to segment")
+    parser.add_argument("--image", help="an image to segment")
     parser.add_argument("--model", default="toy")
     options = parser.parse_args()
 
@@ -79,13 +79,13 @@ def main():
         arguments = ("segment", options.image, "--model", options.model, "--output", target)
         slow["keras-parts segment, one image"] = command(*arguments, "--overwrite", "--quiet")
     print_machine()
-    in_turns(quick, 1)  # from the disk into memory, source into byte code
+    in_turns(quick, 1)  # fills the disk cache and compiles byte code
     times = in_turns(quick, options.repeats) | in_turns(slow, min(3, options.repeats))
     base = [each.median for each in times[PASS]]
     print_table(
         (
-            "process", "processor s, median (range)", f"beside {PASS}", "wall-clock s",
-            f"beside {PASS}", "large packages that it imports",
+            "process", "processor s, median (range)", f"relative to {PASS}", "wall-clock s",
+            f"relative to {PASS}", "large packages that it imports",
         ),
         (
             (

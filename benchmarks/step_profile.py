@@ -1,11 +1,11 @@
-"""Where the time of a training step goes: the networks' arithmetic, and the rest.
+"""The share of a training step that the networks' arithmetic takes.
 
-"networks, forward and backward" is the minimum of any training: the same segmenter on as many
-images, both views (and the teacher, if the recipe runs it in every step), and the gradient of a
-loss that takes no time. "networks, trained" is a training step on that loss, which adds the
-optimiser, clipping, the check for numbers that are not finite, and the averages. The remainder of
-the whole step is spent on random transforms, losses, optimiser and bookkeeping. All parts live in
-one process on the backend of KERAS_BACKEND, and take turns.
+"networks, forward and backward" is the minimum of any training: the same segmenter on both views of
+as many images (and the teacher, if the recipe runs it in every step), and the gradient of a loss
+that takes no time. "networks, trained" is a training step on that loss: it adds the optimiser,
+clipping, the check for values that are not finite, and the moving averages. The rest of the whole
+step is random transforms, losses, optimiser and bookkeeping. All parts run in turns in one process,
+on the backend of KERAS_BACKEND.
 
     python benchmarks/step_profile.py
     python benchmarks/step_profile.py --recipe paper --batch 6 --size 128
@@ -110,7 +110,7 @@ def torch_passes(discovery, batch):
 
 
 PASSES = {"tensorflow": tensorflow_passes, "jax": jax_passes, "torch": torch_passes}
-"""Backend -> function of a model and a batch; it returns one that makes `count` passes."""
+"""Backend -> function of a model and a batch; it returns a function that makes `count` passes."""
 
 
 def steps(model, batch):
@@ -163,7 +163,7 @@ def main():
 
 
 def rows(times):
-    """Rows for `{part: (wall-clock, processor)}`: first the whole step, last the bare passes."""
+    """Rows for `{part: (wall-clock, processor)}`: the whole step first, the passes alone last."""
     totals = [each.median for each in next(iter(times.values()))]
     for name, measured in times.items():
         shares = [each.median / total for each, total in zip(measured, totals, strict=True)]

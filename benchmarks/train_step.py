@@ -3,18 +3,18 @@
 Six kinds of step, each in its own process; the processes take turns:
 
 - "plain PyTorch": the paper's step in `plain_torch.py`, eager, losses computed as defined;
-- "its networks alone": forward, backward and optimiser of that program without its losses: a
-  minimum for any computation of the losses;
-- "their arithmetic": as many multiplications and additions as those networks make (convolutions as
-  defined, padding included), as products of matrices, which processors compute fastest;
-- "paper": the same step in this package, recipe "paper" (ResNet-50, VGG19 runs in every step);
-- "paper, bfloat16": with layers in bfloat16, weights and losses in float32;
+- "its networks alone": forward pass, backward pass and optimiser of that program without its
+  losses: a minimum for any computation of the losses;
+- "their arithmetic": as many multiplications and additions as those networks compute (convolutions
+  as defined, padding included), in products of matrices, which processors compute fastest;
+- "paper": the same step in this package, recipe "paper" (ResNet-50; VGG19 runs in every step);
+- "paper, bfloat16": the same with layers in bfloat16, weights and losses in float32;
 - "default": the default recipe, with cached teacher features.
 
 Weights and images are random; the times do not depend on them. Processor seconds are those of all
-threads. Peak memory is that of the whole process since it started; "above libraries" is the share
-after the import of the libraries, which takes most of a gigabyte if Keras finds many others to
-import. The last five columns are relative to the first row.
+threads. Peak memory is that of the whole process since it started. "above libraries" is the peak
+minus the memory after the import of the libraries, most of a gigabyte if Keras imports many others.
+The last five columns are relative to the first row.
 
     python benchmarks/train_step.py
     python benchmarks/train_step.py --size 256 --kinds paper plain --backends tensorflow
@@ -27,7 +27,6 @@ import sys
 from measuring import (
     Times,
     Worker,
-    answer_requests,
     installed,
     mebibytes,
     peak_of_process,
@@ -35,6 +34,7 @@ from measuring import (
     print_table,
     processor_timed,
     ratio,
+    serve_requests,
     workers_in_turns,
 )
 
@@ -70,7 +70,7 @@ def plain_step(program, batch, size, threads):
 
 
 def products_step(batch, size, threads):
-    """A function that multiplies matrices, with as many operations as the networks of a step."""
+    """A function that multiplies matrices: as many operations as the networks in `count` steps."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -184,7 +184,7 @@ def random_teacher(recipe):
 
 
 def work(kind, batch, size, steps, threads):
-    """Measure a step at each request: seconds, and memory of the process."""
+    """Measure seconds of a step and memory of the process on each request."""
     import_libraries(kind)
     libraries = peak_of_process()
     if kind in PLAIN:
@@ -209,7 +209,7 @@ def work(kind, batch, size, steps, threads):
             "loss": loss,
         }
 
-    answer_requests(measure)
+    serve_requests(measure)
 
 
 def import_libraries(kind):
@@ -226,7 +226,7 @@ def main():
     parser.add_argument("--default-batch", type=int, default=12, help="of the default recipe")
     parser.add_argument("--steps", type=int, default=2, help="in each measurement")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0 for its own choice")
+    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0 for its default")
     parser.add_argument("--kinds", nargs="+", default=list(NAMES), choices=NAMES)
     parser.add_argument("--backends", nargs="+", default=installed())
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -257,26 +257,26 @@ def main():
         f"Paper's networks at {options.size} x {options.size}; default recipe at its own size. "
         f"Median (range) of {options.repeats} measurements of {options.steps} steps each.\n"
     )
-    answers = workers_in_turns(workers, options.repeats)
+    results = workers_in_turns(workers, options.repeats)
     print_table(
-        ("step", "batch", "wall-clock s", "processor s", "images a processor s", "peak MiB",
+        ("step", "batch", "wall-clock s", "processor s", "images per processor s", "peak MiB",
          "above libraries", "wall-clock", "processor", "memory", "above libraries",
-         "images a processor s"),
-        rows(answers, batches),
+         "images per processor s"),
+        rows(results, batches),
     )  # fmt: skip
 
 
-def rows(answers, batches):
+def rows(results, batches):
     """One row for each kind of step; ratios are relative to the first."""
     base = None
-    for name, measured in answers.items():
+    for name, measured in results.items():
         if measured is None or None in measured:
             yield name, batches[name], "failed", *[""] * 9
             continue
         times, processor = (
-            Times(tuple(answer[which] for answer in measured)) for which in ("seconds", "processor")
+            Times(tuple(result[which] for result in measured)) for which in ("seconds", "processor")
         )
-        peak = max(answer["bytes"] for answer in measured)
+        peak = max(result["bytes"] for result in measured)
         above = peak - measured[0]["libraries"]
         speed = batches[name] / processor.median
         values = (times.median, processor.median, peak, above, speed)

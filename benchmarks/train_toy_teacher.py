@@ -1,8 +1,8 @@
-"""Trains the teacher of the `toy` data set: the `small` network, to classify species of animals.
+"""Trains the teacher of the `toy` data set: the network `small` classifies species of animals.
 
-It sees labels of species, never of parts, and 120 species that are not in the data set. Random
-crops, mirroring and colour jitter make it depend on shapes and textures. Writes the weights that
-ship with the package, in half precision, and prints their checksum for
+It is trained on labels of species, never of parts, and on 120 species that are not in the data set.
+Random crops, mirroring and colour jitter make it depend on shapes and textures. The script writes
+the weights that ship with the package, in half precision, and prints their checksum for
 `keras_parts/backbones/small.py`.
 
     KERAS_BACKEND=tensorflow python benchmarks/train_toy_teacher.py --output small_toy.weights.h5
@@ -23,7 +23,7 @@ from keras_parts.data.toy.animals import PALETTE
 from keras_parts.data.toy.dataset import ToyDataset
 from keras_parts.ops import colour_jitter
 
-SPECIES = range(len(PALETTE), len(PALETTE) + 120)  # the species of the data set come first
+SPECIES = range(len(PALETTE), len(PALETTE) + 120)  # the first ones are those of the data set
 CROP = 97
 
 
@@ -54,10 +54,10 @@ def batches(dataset, size, rng):
             sample = dataset[int(index)]
             side = np.exp(rng.uniform(np.log(0.4), 0)) * sample.size[0]
             left, top = rng.random(2) * (sample.size[0] - side)
-            picture = Image.fromarray(sample.image).resize(
+            crop = Image.fromarray(sample.image).resize(
                 (CROP, CROP), Image.Resampling.BILINEAR, (left, top, left + side, top + side)
             )
-            image = np.asarray(picture, np.float32) / 255
+            image = np.asarray(crop, np.float32) / 255
             images.append(image[:, ::-1] if rng.random() < 0.5 else image)
             labels.append(sample.category)
         yield np.stack(images), np.eye(len(SPECIES), dtype=np.float32)[labels]

@@ -1,4 +1,4 @@
-"""The recipe "paper" computes the losses that the plain program beside it defines."""
+"""The recipe "paper" computes the same losses as the plain PyTorch program of the benchmarks."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from keras_parts.backbones.vgg19 import vgg19
-from keras_parts.discovery import model as room
+from keras_parts.discovery import model as discovery_model
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.discovery.teachers import Teacher
 from keras_parts.discovery.transforms import ViewTransforms
@@ -31,7 +31,7 @@ STILL = ViewTransforms(jitter_first=False, jitter_probability=0.0, grey_probabil
 
 @pytest.fixture
 def plain():
-    """The plain step without its segmenter, and with a teacher whose deepest layer is alive."""
+    """The plain step without its segmenter; its teacher is initialised so that no layer is zero."""
     torch.manual_seed(0)
     step = plain_torch.PlainStep.__new__(plain_torch.PlainStep)
     step.teacher = plain_torch.Teacher()
@@ -65,9 +65,10 @@ def paper_discovery(step):
 
 
 def plain_segmenter(segmenter):
-    """What the plain program's gives: channels first, the parts and then the foreground.
+    """The package's segmenter with the plain program's output: channels first, parts, foreground.
 
-    Enlarged already: the foreground's logit is no linear function of the package's channels.
+    Its logits are upsampled before the foreground's is computed from them, as that is no linear
+    function of the package's channels.
     """
 
     def segment(images):
@@ -82,13 +83,13 @@ def plain_segmenter(segmenter):
 
 
 def test_the_whole_loss_of_the_paper(plain, monkeypatch):
-    """Without jitter and with the same warp. The gradient is compared where both are PyTorch."""
+    """Without jitter and with the same warp. On PyTorch the gradients are compared too."""
     discovery = paper_discovery(plain)
     points = plain_torch.random_source_points(2, "cpu")
     monkeypatch.setattr(plain_torch, "jitter", lambda images: images)
     monkeypatch.setattr(plain_torch, "random_source_points", lambda *_: points)
     monkeypatch.setattr(
-        room,
+        discovery_model,
         "random_source_points",
         lambda *_, **__: ops.convert_to_tensor(points.numpy()),
     )

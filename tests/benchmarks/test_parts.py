@@ -1,4 +1,4 @@
-"""The table of all methods: what is measured is kept, and what is there is not measured again."""
+"""The table of all methods: results are saved, and saved results are not measured again."""
 
 import importlib.util
 import json
@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "parts.py"
 
 
 class Halves:
-    """Parts by position: left and right, and others that are nowhere."""
+    """A segmenter by position: part 1 is the left half, part 2 the right; others are nowhere."""
 
     num_parts = 2
 
@@ -49,8 +49,8 @@ def parts(monkeypatch, tmp_path):
     monkeypatch.setattr(zoo, "load", lambda run: Halves())
 
     def run(*arguments):
-        places = ["parts.py", "--data-dir", str(tmp_path), "--output", str(tmp_path / "out")]
-        monkeypatch.setattr("sys.argv", [*places, *map(str, arguments)])
+        folders = ["--data-dir", str(tmp_path), "--output", str(tmp_path / "out")]
+        monkeypatch.setattr("sys.argv", ["parts.py", *folders, *map(str, arguments)])
         script.main()
         return (tmp_path / "out" / "table.md").read_text()
 
@@ -58,7 +58,7 @@ def parts(monkeypatch, tmp_path):
     return run
 
 
-def test_baselines_alone_and_again(parts, monkeypatch):
+def test_baselines_are_measured_once(parts, monkeypatch):
     table = parts("--only-baselines", "--methods", "ours", "kmeans-colour", "--parts", 2)
     assert [path.name for path in parts.output.glob("*.json")] == ["toy-k2-kmeans-colour.json"]
     content = json.loads((parts.output / "toy-k2-kmeans-colour.json").read_text())
@@ -79,14 +79,16 @@ def test_baselines_alone_and_again(parts, monkeypatch):
     assert len(list(parts.output.glob("*.json"))) == 1  # a run that failed leaves nothing
 
 
-def test_runs_that_are_there_are_measured_and_drawn(parts, monkeypatch):
-    trained, starts = [], []
+def test_runs_are_trained_once_measured_and_drawn(parts, monkeypatch):
+    trained, initial = [], []
 
     def train(command, check):
         trained.append(command[command.index("--output") + 1])
         if "--dataset" in command:
             assert command[command.index("--set") + 1] == "centre=false"
-        starts.append(command[command.index("--init-from") + 1] if "--init-from" in command else "")
+        initial.append(
+            command[command.index("--init-from") + 1] if "--init-from" in command else ""
+        )
         folder = Path(trained[-1], "segmenter")
         folder.mkdir(parents=True)
         (folder / "segmenter.json").write_text("{}")
@@ -95,12 +97,12 @@ def test_runs_that_are_there_are_measured_and_drawn(parts, monkeypatch):
     monkeypatch.setitem(parts.script.SEEDS, 2, (0, 1))
     monkeypatch.setitem(parts.script.SETTINGS, "toy", ("centre=false",))
     train(["--output", str(parts.output / "runs" / "toy-k2-s0")], check=True)
-    trained.clear(), starts.clear()
+    trained.clear(), initial.clear()
     monkeypatch.setattr(parts.script, "SHARPENED", {("toy", 3)})
     monkeypatch.setattr(Halves, "num_parts", 3)
     parts("--methods", "ours", "--parts", 3)
     assert [Path(path).name for path in trained] == ["toy-k3-s0-first", "toy-k3-s0"]
-    assert starts == ["", str(parts.output / "runs" / "toy-k3-s0-first" / "segmenter")]
+    assert initial == ["", str(parts.output / "runs" / "toy-k3-s0-first" / "segmenter")]
     trained.clear()
     monkeypatch.setattr(Halves, "num_parts", 2)
     table = parts("--methods", "ours", "--parts", 2)
@@ -124,7 +126,7 @@ def test_models_of_the_zoo_have_rows_of_their_own(parts, monkeypatch):
     assert Image.open(parts.output / "toy-k2-zoo.png").width > 200
 
 
-def test_models_of_the_zoo_are_of_their_data_sets(parts):
+def test_models_of_the_zoo_match_their_data_sets(parts):
     for (dataset, count), name in parts.script.RELEASED.items():
         card = zoo.info(name)
         assert (card.training.dataset, card.num_parts) == (dataset, count)

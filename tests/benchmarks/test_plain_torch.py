@@ -1,4 +1,4 @@
-"""The plain program beside which speed is measured computes what the paper's public one does."""
+"""The plain PyTorch program of the benchmarks computes the values of the paper's public code."""
 
 import sys
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_consistency(tensors):
     (gradient,) = torch.autograd.grad(visual, logits, retain_graph=True)
     close(gradient, tensors["consistency_batch_mean_dlogits"])
 
-    features = plain_torch.enlarged(tensors["feature_map"], foreground)
+    features = plain_torch.upsampled(tensors["feature_map"], foreground)
     mean = plain_torch.within_part_variance(masks, foreground, features)
     close(len(logits) * mean, tensors["feature_consistency_batch_sum"])
     close(plain_torch.part_descriptors(masks, features), tensors["feature_descriptors"])

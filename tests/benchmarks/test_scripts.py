@@ -1,4 +1,4 @@
-"""The scripts run, small, and print their tables; what they print of speed is no test's matter."""
+"""The scripts run on small sizes and print their tables; no test depends on measured speed."""
 
 import importlib.util
 import json
@@ -18,25 +18,25 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 class WorkerHere:
-    """`measuring.Worker` in this process, which has imported what a new one would import first."""
+    """`measuring.Worker` without a new process, which would have to import the libraries again."""
 
-    short_of_memory = False
+    ran_out_of_memory = False
 
     def __init__(self, script, settings, backend=None, limit=None):
         module, functions = load(Path(script).name), []
-        module.answer_requests = functions.append
+        module.serve_requests = functions.append
         module.work(**settings)
-        (self.answer,) = functions
+        (self.measure,) = functions
 
-    def ask(self, request=None):
-        return json.loads(json.dumps(self.answer(request)))
+    def request(self, content=None):
+        return json.loads(json.dumps(self.measure(content)))
 
     def close(self):
         pass
 
 
 def load(script):
-    """A script as a module of its own."""
+    """Import a script as a module."""
     spec = importlib.util.spec_from_file_location(f"script_{Path(script).stem}", FOLDER / script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -44,14 +44,15 @@ def load(script):
 
 
 def rows_of(output):
-    """Rows of the table in what a script printed, as lists of cells; the header is the first."""
+    """Rows of the table that a script printed, as lists of cells; the first is the header."""
     lines = [line for line in output.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 @pytest.fixture
 def table(monkeypatch, capsys):
-    """Run a script and its workers in this process; rows of the table that it prints."""
+    """`table(script, *arguments)` runs a script and its workers in this process and returns the
+    rows of its table."""
     monkeypatch.syspath_prepend(FOLDER)
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # gpu.py sets it too
 
@@ -70,7 +71,7 @@ def table(monkeypatch, capsys):
 
 
 def table_of_process(script, *arguments, **environment):
-    """Rows of the table that a script prints in a process of its own."""
+    """Run a script in a new process; returns the rows of its table."""
     result = subprocess.run(
         [sys.executable, FOLDER / script, *map(str, arguments)],
         capture_output=True,
@@ -93,7 +94,7 @@ def test_losses(table):
     assert all(float(difference) < 1e-4 for difference in differences if difference)
 
 
-def test_losses_that_fail_for_another_reason_than_memory():
+def test_losses_that_fail_although_memory_suffices():
     shape = ("--losses", "contrastive", "--batch", 2, "--size", 9, "--repeats", 1)
     header, *rows = table_of_process("losses.py", *shape, KERAS_BACKEND="none")
     assert [row[header.index("value")] for row in rows] == ["failed", "failed"]
@@ -142,7 +143,7 @@ def test_gpu(table):
     )  # fmt: skip
     (row,) = rows
     assert row[:3] == ["toy", "mixed_bfloat16", "2"]
-    assert float(row[header.index("TFLOP a step")]) > 0
+    assert float(row[header.index("TFLOP per step")]) > 0
 
 
 def test_inference(table):
