@@ -1,7 +1,7 @@
 """Fixtures and hooks shared by all tests.
 
 Markers, see `pyproject.toml`: a test with `backend` runs on every backend, `backend("jax")` on the
-backends named; tests that use real photographs or weights get the marker `shared_data`.
+named backends only. Tests that use real photographs or weights get the marker `shared_data`.
 """
 
 import gc
@@ -19,12 +19,13 @@ from tests.backbones.reference import reference_folder
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = {"test_data", "test_weights"}
 MEMORY = 2 * 2**30
-"""Above so many bytes the functions that JAX compiled are released after a module."""
+"""Bytes of resident memory above which functions compiled by JAX are released after a module."""
 NOBODY = 65534
+"""Number of the user without privileges."""
 
 
 def shared_folder(variable, name):
-    """The folder that the variable names, or shared/NAME beside the clone; None without files."""
+    """The folder in an environment variable, or shared/NAME beside the clone; None if empty."""
     path = Path(os.environ.get(variable) or ROOT.parent / "shared" / name)
     return path if path.is_dir() and any(path.iterdir()) else None
 
@@ -38,13 +39,13 @@ def _shared(variable, name):
 
 @pytest.fixture(scope="session")
 def test_data():
-    """Folder of real images (CUB_200_2011/, clothing_co_parsing/, celebamask/)."""
+    """Folder of real data sets (CUB_200_2011/, clothing_co_parsing/, celebamask/)."""
     return _shared("KERAS_PARTS_TEST_DATA", "data")
 
 
 @pytest.fixture(scope="session")
 def test_weights():
-    """Folder of pretrained backbones."""
+    """Folder of pretrained weights of backbones."""
     return _shared("KERAS_PARTS_TEST_WEIGHTS", "weights")
 
 
@@ -57,7 +58,7 @@ def reference():
 
 @pytest.fixture(scope="module", autouse=True)
 def _released():
-    """Release a module's models and compiled functions: a process grew to 7 GB without it."""
+    """Release a module's models and compiled functions; without this a process took 7 GB."""
     yield
     if "keras" in sys.modules:
         import keras
@@ -69,7 +70,7 @@ def _released():
 
 
 def _resident():
-    """Resident memory of this process in bytes, as far as the system reports it."""
+    """Resident memory of this process in bytes; infinite if the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -79,7 +80,8 @@ def _resident():
 
 @pytest.fixture
 def unprivileged():
-    """A folder in which this process is not the superuser, to whom no file refuses anything."""
+    """A folder for tests of file permissions: they run as an ordinary user, as permissions do not
+    apply to the superuser."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o777)
     superuser = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -93,7 +95,7 @@ def unprivileged():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Mark tests that use shared data; leave out those that are not for this backend."""
+    """Mark tests that use shared data; deselect those for other backends."""
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     chosen, others = [], []
     for item in items:
@@ -108,7 +110,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _record_skip(report):
-    """Append a line to the file that KERAS_PARTS_TEST_SKIPS names; `tests/skips.py` reads it."""
+    """Append a skipped test to the file in KERAS_PARTS_TEST_SKIPS, which `tests/skips.py` reads."""
     path = os.environ.get("KERAS_PARTS_TEST_SKIPS")
     if path and report.skipped and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2].removeprefix("Skipped: ").replace("\n", " ")

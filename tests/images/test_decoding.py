@@ -34,7 +34,7 @@ def _saved(image, path, **options):
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "tga", "webp", "gif", "jpg"])
-def test_every_format_gives_its_pixels(image, tmp_path, suffix):
+def test_every_format_is_decoded(image, tmp_path, suffix):
     options = {"webp": {"lossless": True}, "jpg": {"quality": 98}}.get(suffix, {})
     found = read_image(_saved(image, tmp_path / f"a.{suffix}", **options))
     assert found.dtype == np.uint8 and found.shape == (20, 30, 3)
@@ -42,7 +42,7 @@ def test_every_format_gives_its_pixels(image, tmp_path, suffix):
     assert abs(found.astype(int) - image).max() <= tolerance
 
 
-def test_an_open_file_is_read_as_a_path_is(image, tmp_path):
+def test_open_files_are_read_like_paths(image, tmp_path):
     path = _saved(image, tmp_path / "a.png")
     with open(path, "rb") as file:
         np.testing.assert_array_equal(read_image(file), image)
@@ -52,7 +52,7 @@ def test_an_open_file_is_read_as_a_path_is(image, tmp_path):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 def test_orientation_is_applied_to_image_mask_alpha_and_size(image, tmp_path, orientation, suffix):
-    stored = {  # how a camera would store the upright image under each orientation
+    stored = {  # how a camera stores the upright image with each orientation
         1: image,
         2: image[:, ::-1],
         3: image[::-1, ::-1],
@@ -94,7 +94,7 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
 
 
 @pytest.mark.parametrize("full", [1, 255, 65535])
-def test_floating_point_files_take_the_least_usual_range(tmp_path, full):
+def test_floating_point_files_have_the_smallest_usual_range(tmp_path, full):
     values = np.linspace(0, full, 600, dtype=np.float32).reshape(20, 30)
     found = read_image(_saved(values, tmp_path / "a.tif"))
     np.testing.assert_allclose(found[..., 1], values / full * 255, atol=0.51)
@@ -108,7 +108,7 @@ def test_floating_point_values_without_a_range_are_refused(tmp_path, bad):
         read_image(_saved(values, tmp_path / "a.tif"))
 
 
-def test_alpha_is_composited_on_white_and_hidden_colours_stay_hidden(tmp_path):
+def test_transparent_pixels_are_composited_on_white(tmp_path):
     rgba = np.zeros((2, 2, 4), np.uint8)
     rgba[..., :3] = (200, 100, 0)
     rgba[..., 3] = [[0, 255], [128, 51]]
@@ -214,7 +214,7 @@ def test_empty_masks_are_masks(tmp_path):
     assert not read_mask(path).any() and read_mask(path).shape == (3, 4)
 
 
-def test_grey_labels_are_not_taken_for_a_mask(tmp_path):
+def test_grey_labels_are_refused_as_a_mask(tmp_path):
     path = _saved(np.array([[0, 20], [5, 0]], np.uint8), tmp_path / "a.png")
     with pytest.raises(DataError, match=r"a\.png: .*brightest value of this mask is 20.*indexed"):
         read_mask(path)
@@ -249,7 +249,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("read", [read_image, read_mask, read_alpha])
-def test_each_damage_has_its_own_error_with_the_files_name(image, tmp_path, damage, read):
+def test_each_damage_has_an_error_that_names_the_file(image, tmp_path, damage, read):
     path = tmp_path / "bird.png"
     make, words = DAMAGES[damage]
     make(_noise(50, 50), path)
@@ -259,7 +259,7 @@ def test_each_damage_has_its_own_error_with_the_files_name(image, tmp_path, dama
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "tif", "bmp"])
-def test_truncation_is_seen_in_every_format(tmp_path, suffix):
+def test_truncation_is_noticed_in_every_format(tmp_path, suffix):
     noise = _noise(60, 60)
     path = tmp_path / f"a.{suffix}"
     _truncated(noise, path)
@@ -286,7 +286,7 @@ def test_pixel_limits(image, tmp_path, monkeypatch):
         read_image(path)
 
 
-def test_errors_about_open_files_have_no_path_to_name():
+def test_errors_about_files_without_a_name():
     with pytest.raises(DataError, match="unnamed file: not an image"):
         read_image(io.BytesIO(b"nothing"))
 
@@ -297,7 +297,7 @@ def test_a_damaged_pillow_image_is_a_data_error(tmp_path):
         to_rgb(Image.open(tmp_path / "a.png"))
 
 
-def test_size_needs_no_decoding(tmp_path):
+def test_size_is_read_without_decoding(tmp_path):
     path = tmp_path / "a.png"
     _truncated(_noise(40, 50), path)
     assert read_size(path) == (40, 50)
@@ -318,7 +318,7 @@ def test_atomic_write_of_bytes_and_text(tmp_path):
 
 
 @pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt])
-def test_a_failed_write_leaves_what_was_there(tmp_path, problem):
+def test_a_failed_write_keeps_the_previous_file(tmp_path, problem):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(problem), atomic_write(path, "w") as file:

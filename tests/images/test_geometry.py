@@ -1,4 +1,4 @@
-"""Resizing an image to a network and upsampling its map lands on the same pixels, exactly."""
+"""Resizing an image to a network's input and upsampling its map agree on coordinates."""
 
 import numpy as np
 import pytest
@@ -24,14 +24,14 @@ def upsampled(maps, geometry, aligned_corners=True):
 
 
 def _ramp(height, width):
-    """A map whose two channels are the x and y of its own pixels."""
+    """A map `(height, width, 2)` of the x and y of its own positions."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x, y], axis=-1).astype(np.float32)
 
 
 @given(sizes, sizes, st.integers(2, 300), st.sampled_from(RESIZE_MODES))
 @settings(deadline=None, max_examples=200)
-def test_image_lies_centred_and_has_the_size_of_its_mode(height, width, size, mode):
+def test_images_are_centred_and_have_the_size_of_their_mode(height, width, size, mode):
     geometry = resize_geometry(height, width, size, mode)
     if mode == "short" and max(height, width) > MAX_ASPECT * min(height, width):
         mode = "pad"
@@ -56,7 +56,7 @@ def test_image_lies_centred_and_has_the_size_of_its_mode(height, width, size, mo
 
 @given(sizes, sizes, st.integers(2, 300), st.sampled_from(RESIZE_MODES))
 @settings(deadline=None, max_examples=100)
-def test_points_come_back(height, width, size, mode):
+def test_to_image_inverts_to_input(height, width, size, mode):
     geometry = resize_geometry(height, width, size, mode)
     points = np.array([[-0.5, -0.5], [0, 0], [width - 0.5, height - 0.5], [width / 3, height / 7]])
     np.testing.assert_allclose(geometry.to_image(geometry.to_input(points)), points, atol=1e-9)
@@ -76,7 +76,7 @@ def test_upsampled_coordinates_are_those_of_the_input(mode, aligned):
         maps = (maps + 0.5) * (columns / w, rows / h) - 0.5
     restored = upsampled(maps, geometry, aligned)
     wanted = geometry.to_input(_ramp(60, 90))
-    edge = 4  # beyond the map's outermost centres there is nothing to interpolate
+    edge = 4  # outside the centres of the corner positions nothing is interpolated
     seen = ((wanted >= edge) & (wanted <= np.array([columns, rows]) - 1 - edge)).all(axis=-1)
     assert restored.shape == (60, 90, 2) and restored.dtype == np.float32
     assert seen.mean() > 0.5
@@ -90,7 +90,7 @@ def test_upsampling_a_map_of_the_images_size_changes_nothing():
     np.testing.assert_array_equal(upsampled(maps, geometry, False), maps)
 
 
-def test_values_outside_the_map_are_the_nearest():
+def test_pixels_outside_the_map_take_the_nearest_value():
     geometry = resize_geometry(25, 100, 17, "short")
     assert geometry.input_size == (17, 65) and geometry.offset == (0, -2)
     restored = upsampled(_ramp(17, 65), geometry)
@@ -100,7 +100,7 @@ def test_values_outside_the_map_are_the_nearest():
 
 @pytest.mark.parametrize("mode", RESIZE_MODES)
 @pytest.mark.parametrize("shape", [(40, 71), (71, 40), (64, 64), (3, 100)])
-def test_mirrored_image_has_the_mirrored_input(mode, shape):
+def test_a_mirrored_image_has_the_mirrored_input(mode, shape):
     image = np.random.default_rng(1).integers(0, 256, (*shape, 3)).astype(np.uint8)
     straight, _ = resize_image(image, 49, mode)
     flipped, _ = resize_image(np.ascontiguousarray(image[:, ::-1]), 49, mode)
@@ -108,7 +108,7 @@ def test_mirrored_image_has_the_mirrored_input(mode, shape):
 
 
 @pytest.mark.parametrize("mode", RESIZE_MODES)
-def test_a_drawn_dot_lands_where_to_input_says(mode):
+def test_a_drawn_dot_is_resized_to_its_to_input_point(mode):
     image = np.zeros((90, 150, 3), np.uint8)
     y, x = np.mgrid[:90, :150]
     centre = np.array([61.3, 40.8])
@@ -131,11 +131,11 @@ def test_padding_is_white_and_grey_masks_are_resized_too():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((0, 5, 10), "at least 1"),
-        ((5, 5, 10, "zoom"), "pad, stretch, short"),
+        ((0, 5, 10), "0 x 5 pixels and image_size=10: each must be at least 1"),
+        ((5, 5, 10, "zoom"), "resize_mode is 'zoom', expected one of pad, stretch, short"),
     ],
 )
-def test_bad_settings_are_named(arguments, words):
+def test_errors_about_settings(arguments, words):
     with pytest.raises(ConfigError, match=words):
         resize_geometry(*arguments)
 

@@ -39,8 +39,8 @@ def interpolated(maps, geometry, aligned):
 
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("positions", [[], [(2, 3)], [(0, 0), (5, 6)], [(6, 0), (6, 6)]])
-def test_columns_that_are_left_out_are_background(positions, aligned, monkeypatch):
-    """An object at a few positions, in an image shown whole and in two patches that overlap."""
+def test_columns_that_are_not_upsampled_are_background(positions, aligned, monkeypatch):
+    """An object at a few positions, in an image of one patch and of two overlapping patches."""
     monkeypatch.setattr("keras_parts.results.parts._BAND", 10 * 190)
     size, rng = (140, 190), np.random.default_rng(0)
     logits = rng.normal(size=(7, 7, 4)).astype(np.float32) + np.float32([6, 0, 0, 0])
