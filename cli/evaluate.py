@@ -13,20 +13,21 @@ from keras_parts.cli.options import CommandResult, common_options, given, model_
 from keras_parts.cli.runtime import import_keras
 
 _FITTED_ON = {"test": "train", "validation": "fit"}
-"""Split -> the split that landmark regressions and baselines are fitted on."""
+"""Measured split -> the split that landmark regressions and baselines are fitted on."""
 _SEED = "{seed}"
+"""Stands for the seed in --model."""
 _SUPERVISION = "masks"
-"""What our models and those of the paper are trained with besides images of one category."""
-_NEEDS_FOREGROUND = "needs a protocol of parts alone, such as *-foreground"
-_FEATURES = (
-    "Features are those that the model's recipe learns from, or else the data set's recipe, "
-    "averaged over turned and mirrored images where the recipe does so. With --teacher they are "
-    "that network's own: its default layers, of the upright image alone."
+"""What our models and the paper's are trained with besides images of one category."""
+_NEEDS_FOREGROUND = "needs a foreground protocol, such as pixels-foreground"
+_FEATURES_HELP = (
+    "Features are the teacher features of the model's recipe or, without one, of the data set's "
+    "recipe, averaged over turned and mirrored images if the recipe does so. With --teacher they "
+    "are the features of that network: its default layers, for the upright image alone."
 )
 
 
 def _explain(context, _, requested):
-    """Print what protocols and baselines compute, and exit."""
+    """Explain what each protocol and baseline computes, and exit."""
     if not requested:
         return
     from keras_parts.metrics import BASELINES, PROTOCOLS
@@ -41,7 +42,7 @@ def _explain(context, _, requested):
     for name, baseline in BASELINES.items():
         title = baseline.title.format(features="features")
         click.echo(f"    {name}: {title}; trained with {baseline.supervision}")
-    click.echo(paragraph(_FEATURES))
+    click.echo(paragraph(_FEATURES_HELP))
     context.exit()
 
 
@@ -50,47 +51,60 @@ def _explain(context, _, requested):
 @click.option("--split", default="test", show_default=True, help="Split to measure on.")
 @click.option(
     "--model",
-    help="A name of `zoo list`, or the folder of a run; with --seeds, {seed} stands for each seed. "
-    "Without a model, only baselines are measured.",
+    help="Name of a zoo model (see `zoo list`) or run folder; with --seeds, {seed} stands for each "
+    "seed. Without a model, only baselines are measured.",
 )
 @click.option(
     "--seeds",
     metavar="N,N,...",
-    help="Measure the run of each seed: mean, standard deviation, interval over images.",
+    help="Measure the run of each seed; print mean, standard deviation and the interval over "
+    "images.",
 )
-@click.option("--parts", "-k", type=click.IntRange(2), metavar="K", help="K, without a model.")
+@click.option(
+    "--parts",
+    "-k",
+    type=click.IntRange(2),
+    metavar="K",
+    help="Number of parts, if no model is given.",
+)
 @click.option(
     "--protocol",
     "protocols",
     multiple=True,
     metavar="NAME",
-    help="Protocol to run, repeatable; by default all that the data set allows.",
+    help="Protocol to run, repeatable; by default all that the data set allows (see --explain).",
 )
 @click.option(
     "--mask-folder",
     metavar="DIR",
-    help="Masks to use instead of the data set's own: for the measured split, and for the split "
-    "that landmarks and baselines are fitted on if the folder holds all of them.",
+    help="Folder of masks to use instead of the data set's own: for the measured split, and for "
+    "the split that landmarks and baselines are fitted on if the folder contains all its masks.",
 )
 @click.option(
     "--baseline",
     "baselines",
     multiple=True,
     metavar="NAME",
-    help="Baseline to measure, repeatable.",
+    help="Baseline to measure, repeatable (see --explain).",
 )
 @click.option("--baselines", "all_baselines", is_flag=True, help="Measure all baselines.")
 @click.option(
     "--teacher",
     metavar="NAME",
-    help="Network whose own features of the upright image the baselines cluster, instead of the "
-    "features that the model learned from; zoo:MODEL is the backbone of a segmenter.",
+    help="Network whose features of the upright image the baselines cluster, instead of the "
+    "features that the model learned from; zoo:MODEL for the backbone of a zoo model.",
 )
 @click.option("--teacher-weights", metavar="PATH", help="Weights of that network.")
-@click.option("--flip", is_flag=True, help="Average with the mirrored image, at twice the cost.")
-@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images a batch.")
-@click.option("--name-parts", is_flag=True, help="Store names of the parts with the model.")
-@click.option("--confusion", metavar="FILE", help="Draw the table of labels and parts.")
+@click.option(
+    "--flip",
+    is_flag=True,
+    help="Average with the predictions of the mirrored image, at twice the cost.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1), metavar="N", help="Maximum number of images in a batch."
+)
+@click.option("--name-parts", is_flag=True, help="Store the names of the parts with the model.")
+@click.option("--confusion", metavar="FILE", help="Draw the table of labels and parts to a file.")
 @click.option("--output", "-o", metavar="FILE", help="Write the JSON to a file.")
 @click.option(
     "--explain",
@@ -107,7 +121,7 @@ def evaluate(
 ):  # fmt: skip
     """Measure a segmenter, or baselines, by the protocols of a data set.
 
-    Published numbers of the same number of parts are printed beside those of the test split.
+    For the test split, published numbers for the same number of parts are printed too.
     """
     with_intervals = seeds is not None
     seeds = _parse_seeds(seeds, seed)
@@ -121,12 +135,11 @@ def evaluate(
         methods.append(runs)
         parts = segmenter.num_parts
     if baselines:
-        features = _features(
-            data.name, model and _models(model, seeds)[0], teacher, teacher_weights
-        )
+        first_model = model and _models(model, seeds)[0]
+        features = _features_function(data.name, first_model, teacher, teacher_weights)
         methods += evaluation.baselines(baselines, parts, seeds=seeds, features=features)
     if not methods:
-        raise click.UsageError("no baseline can run these protocols")
+        raise click.UsageError("no baseline can run these protocols: see --explain for their needs")
     if with_intervals:
         methods = [runs.with_intervals() for runs in methods]
     meanings = _meanings(methods[0], evaluation.dataset.info) if segmenter else ()
@@ -147,7 +160,7 @@ def _evaluation(data, split, protocols, mask_folder, baselines, batch_size, quie
     from keras_parts.metrics.tables import describe_subset
 
     dataset, train = data(split), None
-    # The train split may be absent where nothing is fitted on it.
+    # Read the train split only if something is fitted on it: it may be missing.
     if split in _FITTED_ON and (baselines or needs_train_split(dataset, protocols)):
         train = data(_FITTED_ON[split])
     if mask_folder:
@@ -164,12 +177,12 @@ def _evaluation(data, split, protocols, mask_folder, baselines, batch_size, quie
 
 
 def _parse_seeds(text, seed):
-    """The seeds of --seeds, or the one of --seed."""
+    """The seeds of --seeds, or the single one of --seed."""
     if text is None:
         return [seed or 0]
     words = text.split(",")
     if not all(word.strip().isdecimal() for word in words):
-        raise click.UsageError(f"--seeds is {text!r}, expected numbers such as 0,1,2")
+        raise click.UsageError(f"--seeds {text}: expected numbers such as 0,1,2")
     return [int(word) for word in words]
 
 
@@ -183,17 +196,21 @@ def _baseline_names(names, every):
 
 def _check(split, model, seeds, parts, baselines, name_parts):
     if not model and not baselines:
-        raise click.UsageError("there is nothing to measure: give --model, --baseline or both")
+        raise click.UsageError("nothing to measure: give --model, --baseline or both")
     if not model and parts is None:
-        raise click.UsageError("baselines without a model need their number of parts: --parts K")
+        raise click.UsageError("baselines without a model need the number of parts: give --parts K")
     if model and parts is not None:
-        raise click.UsageError("--parts is for baselines without a model: with one they use its K")
+        raise click.UsageError(
+            "--parts is for baselines without a model: with --model leave it out"
+        )
     if baselines and split not in _FITTED_ON:
-        raise click.UsageError(f"--baselines needs one of the splits {', '.join(_FITTED_ON)}")
+        raise click.UsageError(
+            f"--split {split}: baselines can be measured on {' or '.join(_FITTED_ON)} only"
+        )
     if model and len(seeds) > 1 and _SEED not in model:
-        raise click.UsageError(f"--seeds: write {_SEED} for the seed in --model {model}")
+        raise click.UsageError(f"--model {model}: with --seeds write {_SEED} for the seed")
     if name_parts and (not model or len(seeds) > 1 or _segmenter_folder(model) is None):
-        raise click.UsageError("--name-parts needs --model to be the folder of one run")
+        raise click.UsageError(f"--name-parts: --model must be the folder of one run, got {model}")
 
 
 def _models(model, seeds):
@@ -202,7 +219,7 @@ def _models(model, seeds):
 
 
 def _measure_models(evaluation, model, seeds, flip):
-    """(`Runs` of the model's seeds, the first segmenter)."""
+    """(`Runs` with one report for each seed, the first segmenter)."""
     from keras_parts import zoo
     from keras_parts.metrics import Runs, SegmenterModel
 
@@ -219,8 +236,8 @@ def _measure_models(evaluation, model, seeds, flip):
     return Runs(tuple(reports)), first
 
 
-def _features(dataset, model, teacher, weights):
-    """Makes what baselines cluster, once, when a baseline needs it."""
+def _features_function(dataset, model, teacher, weights):
+    """A function that returns the features for baselines, computed when first called."""
     from keras_parts import zoo
     from keras_parts.training.recipes import default_recipe, teacher_settings
 
@@ -252,7 +269,7 @@ def _text(methods, meanings):
 
 
 def _content(model, split, seeds, flip, methods, meanings):
-    """The JSON: one report for each method, or with --seeds the summary of its runs."""
+    """The JSON: the report of each method or, with --seeds, the summary of its runs."""
     reports = [json.loads((runs if seeds else runs.reports[0]).to_json()) for runs in methods]
     content = {"model": model, "split": split, "flip": flip}
     if model:
@@ -270,7 +287,7 @@ def _write(content, path):
 
 
 def _segmenter_folder(model):
-    """The folder with the segmenter of a run, or None for a model of the zoo."""
+    """The folder of a run's segmenter, or None for a model of the zoo."""
     for folder in (Path(model, "segmenter"), Path(model)):
         if (folder / "segmenter.json").is_file() and not (folder / "card.json").is_file():
             return folder

@@ -1,4 +1,4 @@
-"""The features that baselines cluster beside a model: those that the model learned from."""
+"""Features for baselines that are compared with a model: those that the model learned from."""
 
 import os
 from collections.abc import Mapping
@@ -7,23 +7,24 @@ from typing import Any
 
 from keras_parts.metrics import NamedFeatures, teacher_features
 
-_OF_TEACHER = (
+_TEACHER_SETTINGS = (
     "teacher", "teacher_layers", "teacher_weights", "teacher_size", "teacher_turns",
     "teacher_mirror", "image_size",
 )  # fmt: skip
-"""Settings of a recipe that decide the features of its teacher."""
-_UPRIGHT = {
+"""Settings of a recipe that determine the teacher features."""
+_UPRIGHT_SETTINGS = {
     "teacher_weights": None,
     "teacher_turns": (1.0, 0.0, 0.0, 0.0),
     "teacher_mirror": False,
 }
+"""Settings for a network's own features of the upright image alone."""
 
 
 def recipe_settings(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Settings of the recipe that a model was trained with; empty if no run and no card has them.
+    """The recipe settings of a trained model, from its run or its card; empty if it has neither.
 
     Args:
-        folder: of the segmenter, as `keras_parts.zoo.path` returns it.
+        folder: folder of the segmenter, as returned by `keras_parts.zoo.path`.
     """
     from keras_parts.training.recipes import translate_settings
     from keras_parts.training.run_folder import RunFolder
@@ -50,19 +51,23 @@ def baseline_features(
     """The teacher features of a model's recipe, or of another recipe.
 
     Args:
-        base: name of the recipe for what the model's recipe does not tell.
-        folder: of the segmenter, as `keras_parts.zoo.path` returns it; None for `base` alone.
-        changes: settings of the recipe that name another teacher.
-        upright: the teacher's own features, of the upright image alone, at the network's own input
-            size if it has one.
+        base: name of the recipe with the settings that the model's recipe lacks.
+        folder: folder of the segmenter, as returned by `keras_parts.zoo.path`; None to use `base`
+            alone.
+        changes: recipe settings that replace the others, such as those of another teacher.
+        upright: use the features of the upright image alone, at the network's fixed input size if
+            it has one.
+
+    Raises:
+        ConfigError: a recipe or setting is unknown or invalid.
     """
     from keras_parts.training.build import build_teacher
     from keras_parts.training.recipes import recipe
 
-    known = recipe_settings(folder) if folder else {}
-    settings = {name: known[name] for name in _OF_TEACHER if name in known}
+    trained_with = recipe_settings(folder) if folder else {}
+    settings = {name: trained_with[name] for name in _TEACHER_SETTINGS if name in trained_with}
     if upright:
-        settings |= _UPRIGHT
+        settings |= _UPRIGHT_SETTINGS
     chosen = recipe(base, **settings | dict(changes or {}))
     teacher = build_teacher(chosen)
     image_size = chosen.teacher_size or chosen.image_size

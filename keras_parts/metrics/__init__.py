@@ -1,4 +1,4 @@
-"""How good parts are: contingency tables, NMI, ARI, landmark regression, and the benchmarks."""
+"""Measuring parts: contingency tables, NMI, ARI, landmark regression, protocols and baselines."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The bootstrap over images: how much a value depends on which images were measured.
+"""The bootstrap over images: how much a value depends on the choice of test images.
 
 Efron: *Bootstrap Methods: Another Look at the Jackknife*, Annals of Statistics, 1979.
 """
@@ -14,22 +14,22 @@ from keras_parts.metrics.protocols.base import Result
 def bootstrap_intervals(
     results: Sequence[Result], *, level: float = 0.95, num_draws: int = 1000, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Intervals in which metrics lie when images are drawn with replacement.
+    """Bootstrap intervals of metrics: images are drawn at random with replacement.
 
-    Every draw takes as many images as there are, the same ones for all runs, and a metric is the
-    mean over the runs. The draws are moved so that their mean is the measured value: a draw holds
-    only 63 % of the different images, and NMI of fewer different images is higher. An interval
-    shows how much the choice of test images matters; the standard deviation over runs shows how
-    much the seed of the training matters.
+    Each draw has as many images as the data set, the same for all runs; its value of a metric is
+    the mean over the runs. The values are then shifted so that their mean is the measured value: a
+    draw contains only 63 % of the distinct images, and NMI is higher with fewer distinct images.
+    An interval shows how much the choice of test images matters; the standard deviation over runs
+    shows how much the seed of the training matters.
 
     Args:
-        results: of one protocol on the same images, one a run.
-        level: share of the draws inside the interval.
-        num_draws: number of draws.
-        seed: of the draws.
+        results: results of one protocol on the same images, one for each run.
+        level: share of the draws inside the interval, above 0 and below 1.
+        num_draws: number of draws, at least 1.
+        seed: seed of the draws.
 
     Returns:
-        {metric: (low, high)} in per cent, for the metrics that depend on the images.
+        {metric: (low, high)} in per cent; metrics without a finite value in any draw are absent.
 
     Raises:
         ConfigError: `level` or `num_draws` is outside its range.
@@ -49,8 +49,12 @@ def bootstrap_intervals(
         raise ConfigError(
             f"level={level}, num_draws={num_draws}: expected 0 < level < 1, num_draws >= 1"
         )
-    if len({result.num_images for result in results}) != 1:
-        raise DataError("runs on different images have no common interval")
+    sizes = sorted({result.num_images for result in results})
+    if len(sizes) != 1:
+        raise DataError(
+            f"runs were measured on different numbers of images ({', '.join(map(str, sizes))}): "
+            "measure all on the same split"
+        )
     draws = _draws(results, num_draws, seed)
     low, high = 50 * (1 - level), 50 * (1 + level)
     intervals = {}
@@ -65,7 +69,7 @@ def bootstrap_intervals(
 
 
 def _draws(results, num_draws, seed):
-    """`num_draws` times: the values of each run on randomly drawn images."""
+    """For each draw, the values of each run on images drawn at random."""
     num_images, rng = results[0].num_images, np.random.default_rng(seed)
     drawn = []
     for _ in range(num_draws):

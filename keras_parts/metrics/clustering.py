@@ -1,4 +1,4 @@
-"""Agreement of two partitions as pure functions of their contingency table."""
+"""Agreement of two partitions, computed from their contingency table."""
 
 import math
 
@@ -11,17 +11,17 @@ from keras_parts.errors import DataError
 def nmi(counts: ArrayLike) -> float:
     """Normalised mutual information, `2 I(L; C) / (H(L) + H(C))` (arithmetic mean).
 
-    Equal to `sklearn.metrics.normalized_mutual_info_score`, degenerate partitions included: 1 if
-    both sides have one class (or none), 0 if only one side has.
+    Equal to `sklearn.metrics.normalized_mutual_info_score`, also for degenerate partitions: 1 if
+    both have at most one class, 0 if only one of them has.
 
     Args:
-        counts: `(labels, clusters)` integers, not negative; rows and columns may be empty.
+        counts: `(labels, clusters)` non-negative integers; rows and columns may be all zero.
 
     Returns:
-        A float in [0, 1]; about 1e-15 from the true value at any number of observations.
+        A float in [0, 1], accurate to about 1e-15 for any number of observations.
 
     Raises:
-        DataError: `counts` is no such table.
+        DataError: `counts` is not two-dimensional, not of integers, or has negative values.
 
     Example:
         >>> from keras_parts.metrics import nmi
@@ -32,24 +32,24 @@ def nmi(counts: ArrayLike) -> float:
     marginals = _entropy(table.sum(1)) + _entropy(table.sum(0))
     if marginals == 0:
         return 1.0
-    # I = H(L) + H(C) - H(L, C). Every entropy is accurate to its last digits, so is the quotient.
+    # I = H(L) + H(C) - H(L, C). The entropies are accurate to their last digits, so NMI is too.
     return min(max(2 - 2 * _entropy(table.ravel()) / marginals, 0.0), 1.0)
 
 
 def ari(counts: ArrayLike) -> float:
     """Adjusted Rand index (Hubert and Arabie, 1985).
 
-    Equal to `sklearn.metrics.adjusted_rand_score`, degenerate partitions included. Pairs are
-    counted with Python's integers: 10^10 pixels make 10^20 pairs, more than int64 holds.
+    Equal to `sklearn.metrics.adjusted_rand_score`, also for degenerate partitions. Pairs are
+    counted in Python's integers: 10^10 pixels make 10^20 pairs, too many for int64.
 
     Args:
-        counts: `(labels, clusters)` integers, not negative; rows and columns may be empty.
+        counts: `(labels, clusters)` non-negative integers; rows and columns may be all zero.
 
     Returns:
         A float in [-0.5, 1]: 1 for equal partitions, 0 on average for random ones.
 
     Raises:
-        DataError: `counts` is no such table.
+        DataError: `counts` is not two-dimensional, not of integers, or has negative values.
 
     Example:
         >>> from keras_parts.metrics import ari
@@ -60,7 +60,7 @@ def ari(counts: ArrayLike) -> float:
     total = int(table.sum())
     together = _squares(table.ravel())
     same_label, same_cluster = _squares(table.sum(1)), _squares(table.sum(0))
-    # Ordered pairs that share: both, only the label, only the cluster, neither.
+    # Numbers of ordered pairs that share label and cluster, only one of them, or neither.
     both = together - total
     label_only = same_label - together
     cluster_only = same_cluster - together
@@ -76,10 +76,10 @@ def _checked(counts: ArrayLike) -> np.ndarray:
     counts = np.asarray(counts)
     if counts.ndim != 2 or not np.issubdtype(counts.dtype, np.integer):
         raise DataError(
-            f"a contingency table is a 2-d integer array, got {counts.dtype} {counts.shape}"
+            f"a contingency table must be a 2-d integer array, got {counts.dtype} {counts.shape}"
         )
     if counts.size and counts.min() < 0:
-        raise DataError(f"a contingency table has no negative counts, got {counts.min()}")
+        raise DataError(f"a contingency table must not have negative counts, got {counts.min()}")
     return counts.astype(np.int64)
 
 
@@ -88,9 +88,9 @@ def _squares(counts):
 
 
 def _entropy(counts):
-    """Entropy in nats of counts `(n,)`, accurate even if nearly all lie in one class."""
+    """Entropy in nats of counts `(classes,)`, accurate even if one class has nearly all."""
     total = counts.sum()
     counts = counts[counts > 0]
     shares = counts / total
-    surprise = np.where(shares < 0.5, -np.log(shares), -np.log1p(-((total - counts) / total)))
-    return math.fsum(shares * surprise)
+    surprisal = np.where(shares < 0.5, -np.log(shares), -np.log1p(-((total - counts) / total)))
+    return math.fsum(shares * surprisal)

@@ -9,18 +9,18 @@ _CHUNK = 1 << 20  # observations counted at once: bounds the memory of an update
 
 
 class ContingencyTable:
-    """Counts how often each label meets each cluster, batch by batch.
+    """Counts of observations by label and cluster, accumulated batch by batch.
 
-    The counts are int64, so they are exact for any number of pixels; the metrics of a whole test
-    set are functions of the final `counts` (`keras_parts.metrics.nmi`, `ari`), never the mean of
+    The counts are int64, so they are exact for any number of pixels. The metrics of a test set
+    (`keras_parts.metrics.nmi`, `ari`) are computed from its total `counts`, never as a mean of
     per-image values.
 
     Args:
-        labels: number of true labels, the rows; label ids are `0 .. labels - 1`.
-        clusters: number of predicted clusters, the columns; ids are `0 .. clusters - 1`.
+        labels: number of true labels (rows); label ids are `0 .. labels - 1`.
+        clusters: number of predicted clusters (columns); cluster ids are `0 .. clusters - 1`.
 
     Raises:
-        ConfigError: one of the sizes is below 1.
+        ConfigError: `labels` or `clusters` is below 1.
 
     Example:
         >>> from keras_parts.metrics import ContingencyTable
@@ -33,9 +33,7 @@ class ContingencyTable:
 
     def __init__(self, labels: int, clusters: int):
         if labels < 1 or clusters < 1:
-            raise ConfigError(
-                f"a contingency table needs a label and a cluster, got {labels} x {clusters}"
-            )
+            raise ConfigError(f"labels={labels}, clusters={clusters}: both must be at least 1")
         self._counts = np.zeros((labels, clusters), np.int64)
 
     @property
@@ -44,7 +42,7 @@ class ContingencyTable:
         return self._counts.copy()
 
     def update(self, labels: ArrayLike, clusters: ArrayLike) -> "ContingencyTable":
-        """Count observations.
+        """Add observations to the counts.
 
         Args:
             labels: integer array of any shape.
@@ -55,13 +53,13 @@ class ContingencyTable:
 
         Raises:
             DataError: the arrays differ in shape, are not of integers, or hold an id outside the
-                table. Then nothing is counted.
+                table. The counts then stay unchanged.
         """
         labels, clusters = np.asarray(labels), np.asarray(clusters)
         if labels.shape != clusters.shape:
             raise DataError(
                 f"labels have shape {labels.shape} and clusters {clusters.shape}: "
-                "they must be the same observations"
+                "expected one label and one cluster for each observation"
             )
         if labels.size == 0:
             return self
@@ -89,7 +87,7 @@ class ContingencyTable:
         if self._counts.shape != other._counts.shape:
             raise ConfigError(
                 f"tables of {self._counts.shape} and {other._counts.shape} cannot be merged: "
-                "count both with the same labels and clusters"
+                "create both with the same numbers of labels and clusters"
             )
         self._counts += other._counts
         return self
@@ -101,9 +99,10 @@ class ContingencyTable:
 
 def _check_ids(what, ids, size):
     if not (np.issubdtype(ids.dtype, np.integer) or ids.dtype == bool):
-        raise DataError(f"{what} ids are {ids.dtype}: they must be integers")
+        raise DataError(f"{what} ids are {ids.dtype}, expected integers")
     low, high = ids.min(), ids.max()
     if low < 0 or high >= size:
         raise DataError(
-            f"{what} ids run from {low} to {high}, but the table has {size}: 0 .. {size - 1}"
+            f"{what} ids range from {low} to {high}, expected 0 to {size - 1}: correct the ids or "
+            f"create the table with more {what}s"
         )

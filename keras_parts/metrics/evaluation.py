@@ -1,4 +1,4 @@
-"""`evaluate`: every protocol that a data set allows, in one pass over it."""
+"""`evaluate`: run all protocols that a data set allows, in one pass over it."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -16,16 +16,17 @@ from keras_parts.metrics.report import Report, Runs
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Data and protocols that several models and baselines are measured with.
+    """The data and protocols with which models and baselines are measured.
 
     Attributes:
         dataset: the split to measure on.
         train: the train split, for protocols and baselines that are fitted on it.
-        protocols: names out of `PROTOCOLS`; None or empty for all that the data set's fields allow.
-        split: which split `dataset` is, for tables: published numbers are shown for "test" only.
-            "" if unknown.
-        subset: what was taken of the split, such as "classes=[1]", for tables; "" for all of it.
-        batch_size: maximum number of images that a model is given at once.
+        protocols: names from `PROTOCOLS`; None or empty for all that the data set's fields allow.
+        split: name of the split that `dataset` is, for tables, which show published numbers for
+            "test" only; "" if unknown.
+        subset: the reader options that selected a subset of the split, such as "classes=[1]", for
+            tables; "" for the whole split.
+        batch_size: maximum number of images in a call of the model.
         progress: show a bar with the remaining time on stderr.
 
     Raises:
@@ -61,24 +62,24 @@ class Evaluation:
         method: str = "this model",
         supervision: str = "",
     ) -> Report:
-        """Measure a model: each image is read once, each view of it segmented once.
+        """Measure a model: each image is read once, each crop of it is segmented once.
 
         Args:
-            model: a `PartModel`, or a function of images to logits `(height, width, 1 + parts)`.
+            model: a `PartModel`, or a function from images to logits `(height, width, 1 + parts)`.
             num_parts: K.
             method: the model's name in tables.
             supervision: what the model was trained with, for tables, such as "masks".
 
         Raises:
             ConfigError: a protocol has an unknown name, or `num_parts` is below 1.
-            DataError: the data set is empty, lacks what a named protocol needs, or allows no
-                protocol; or the model returns anything but logits.
+            DataError: the data set is empty, allows no protocol, or lacks what a named protocol
+                needs; or the model's logits have a wrong shape or are not finite.
         """
         if num_parts < 1:
             raise ConfigError(f"num_parts must be at least 1, got {num_parts}")
         name = self.dataset.info.name
         if len(self.dataset) == 0:
-            raise DataError(f"{name} has no images in this split: nothing to evaluate")
+            raise DataError(f"{name} has no images in this split: choose another split or subset")
         chosen, skipped = self._choose(model)
         scorers = {protocol.name: protocol.scorer(self.dataset, num_parts) for protocol in chosen}
         shares = ShareScorer(num_parts, view=next(iter(scorers.values())).view)
@@ -112,20 +113,26 @@ class Evaluation:
         seeds: Sequence[int] = (0,),
         features: Callable[[], NamedFeatures] | None = None,
     ) -> Iterator[Runs]:
-        """Fit baselines on the train split and measure each; those that can run none of the
-        protocols are left out.
+        """Fit baselines on the train split and measure them.
+
+        A baseline that can run none of the named protocols is left out.
 
         Args:
-            names: out of `BASELINES`.
+            names: names from `BASELINES`.
             num_parts: K.
-            seeds: of the baselines, one run each.
-            features: makes what baselines of features cluster; called for those only.
+            seeds: each baseline is fitted and measured once for each seed.
+            features: returns the features for baselines that cluster features; only called for
+                those.
+
+        Yields:
+            The runs of each baseline.
 
         Raises:
-            ConfigError: there is no such baseline, or no train split.
+            ConfigError: a baseline has an unknown name or lacks its features, or there is no train
+                split.
         """
         if self.train is None:
-            raise ConfigError("baselines are fitted on the train split: give train")
+            raise ConfigError("baselines are fitted on the train split: give `train`")
         for name in names:
             baseline = baseline_named(name)
             named = features() if features and baseline.needs_features else None
@@ -133,12 +140,12 @@ class Evaluation:
             reports = []
             for seed in seeds:
                 model = baseline(self.train, num_parts, seed, extract)
-                report = self._of_baseline(model, num_parts, baseline, named)
+                report = self._measure_baseline(model, num_parts, baseline, named)
                 reports += [report] if report else []
             if reports:
                 yield Runs(tuple(reports))
 
-    def _of_baseline(
+    def _measure_baseline(
         self,
         model: PartModel,
         num_parts: int,
@@ -151,7 +158,7 @@ class Evaluation:
             protocols = [
                 name
                 for name in self.protocols
-                if not _named(name).missing(model, self.dataset, self.train)
+                if not _protocol_named(name).missing(model, self.dataset, self.train)
             ]
             if not protocols:
                 return None
@@ -162,11 +169,13 @@ class Evaluation:
 
     def _choose(self, model: PartModel | ImageFunction) -> tuple[list[Protocol], dict[str, str]]:
         """(protocols to run, {name of a skipped protocol: what it lacks})."""
-        named = [_named(name) for name in self.protocols or ()]
+        named = [_protocol_named(name) for name in self.protocols or ()]
         candidates = named or _default_protocols(self.dataset)
-        lacks = {one: one.missing(model, self.dataset, self.train) for one in candidates}
-        chosen = [protocol for protocol, missing in lacks.items() if not missing]
-        skipped = {one.name: missing for one, missing in lacks.items() if missing}
+        lacking = {
+            protocol: protocol.missing(model, self.dataset, self.train) for protocol in candidates
+        }
+        chosen = [protocol for protocol, missing in lacking.items() if not missing]
+        skipped = {protocol.name: missing for protocol, missing in lacking.items() if missing}
         reasons = [f"{name} needs {missing}" for name, missing in skipped.items()]
         if named and skipped:
             raise DataError("; ".join(reasons))
@@ -189,7 +198,7 @@ def evaluate(
     subset: str = "",
     supervision: str = "",
 ) -> Report:
-    """Measure a model on a data set: each image is read once, each view of it segmented once.
+    """Measure a model on a data set: each image is read once, each crop of it is segmented once.
 
     Args:
         model: a `PartModel` such as `SegmenterModel`, or a function of images
@@ -197,17 +206,17 @@ def evaluate(
             `PartSegmenter.maps`.
         dataset: the split to measure on.
         num_parts: K.
-        protocols: names out of `PROTOCOLS`; None or empty for all that the data set's fields allow.
+        protocols: names from `PROTOCOLS`; None or empty for all that the data set's fields allow.
         train: the train split, for protocols that are fitted on it.
-        batch_size: maximum number of images that the model is given at once.
+        batch_size: maximum number of images in a call of the model.
         progress: show a bar with the remaining time on stderr.
         method, supervision: see `Evaluation.model`.
         split, subset: see `Evaluation`.
 
     Raises:
         ConfigError: a protocol has an unknown name, or `num_parts` or `batch_size` is below 1.
-        DataError: the data set is empty, lacks what a named protocol needs, or allows no protocol;
-            or the model returns anything but logits.
+        DataError: the data set is empty, allows no protocol, or lacks what a named protocol needs;
+            or the model's logits have a wrong shape or are not finite.
 
     Example:
         >>> from keras_parts import data, metrics
@@ -231,11 +240,14 @@ def evaluate(
 
 
 def needs_train_split(dataset: Dataset, protocols: Sequence[str] | None = None) -> bool:
-    """Whether a protocol is fitted on the train split.
+    """Whether any of the protocols is fitted on the train split.
 
     Args:
         dataset: the split to measure on.
-        protocols: names out of `PROTOCOLS`; None or empty for the default ones of the data set.
+        protocols: names from `PROTOCOLS`; None or empty for the default ones of the data set.
+
+    Raises:
+        ConfigError: a protocol has an unknown name.
 
     Example:
         >>> from keras_parts import data
@@ -244,14 +256,14 @@ def needs_train_split(dataset: Dataset, protocols: Sequence[str] | None = None) 
         True
     """
     if protocols:
-        chosen = [PROTOCOLS[name] for name in protocols if name in PROTOCOLS]
+        chosen = [_protocol_named(name) for name in protocols]
     else:
         chosen = _default_protocols(dataset)
     return any("train" in protocol.needs for protocol in chosen)
 
 
 def _default_protocols(dataset: Dataset) -> list[Protocol]:
-    """The protocols for a data set, if its fields allow them."""
+    """The protocols for a data set, its fields aside; special ones replace general ones."""
     name = dataset.info.name
     chosen = [
         protocol
@@ -262,7 +274,7 @@ def _default_protocols(dataset: Dataset) -> list[Protocol]:
     return [protocol for protocol in chosen if protocol.name not in replaced]
 
 
-def _named(name: str) -> Protocol:
+def _protocol_named(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise ConfigError(f"no protocol is called {name!r}: choose from {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

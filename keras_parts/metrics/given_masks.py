@@ -1,4 +1,4 @@
-"""Masks of a folder, such as predicted ones, in place of a data set's own."""
+"""Masks of a folder, such as predicted ones, instead of a data set's own."""
 
 from os import PathLike
 
@@ -6,20 +6,20 @@ from keras_parts.data.dataset import Dataset, Subset
 from keras_parts.data.readers.masks import WithMasks
 
 _MAX_NAMED = 3
-"""Most missing files that are named."""
+"""Maximum number of missing masks that a message names."""
 
 
 def with_given_masks(
     folder: str | PathLike[str], dataset: Dataset, train: Dataset | None
 ) -> tuple[Dataset, Dataset | None]:
-    """Both splits with the masks of a folder; `train` with its own if the folder lacks some.
+    """Both splits with the masks of a folder; `train` keeps its own if the folder lacks some.
 
-    Protocols that are fitted on given masks of one kind and tested on another are left out, by
-    `masks_from`, which then names what is missing.
+    In that case its `masks_from` names the missing masks. Protocols that need masks of both splits
+    from one source then do not run.
 
     Args:
-        folder: holds a mask for each sample, see `keras_parts.data.readers.masks.WithMasks`.
-        dataset: the measured split.
+        folder: contains a mask for each sample, see `keras_parts.data.readers.masks.WithMasks`.
+        dataset: the split to measure on.
         train: the train split, or None.
 
     Raises:

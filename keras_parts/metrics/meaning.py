@@ -1,4 +1,4 @@
-"""What a discovered part means: which landmarks or labelled parts it covers, and a name for it."""
+"""The meaning of a discovered part: the landmarks or labelled parts that it covers, and a name."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -15,24 +15,24 @@ from keras_parts.metrics.protocols.base import Result
 from keras_parts.metrics.report import Report, Runs
 
 _MIN_COVERED = 0.5
-"""A region is covered by a part that contains at least this share of its observations."""
+"""A part covers a region if it contains at least this share of the region's observations."""
 _MIN_NAMED = 0.1
-"""Labels below this share of a part do not appear in its name: they do not distinguish it."""
+"""The name of a part leaves out labels below this share of the part."""
 _MAX_LABELS = 3
-"""Most labels in a name."""
+"""Maximum number of labels in a name."""
 _UNUSED = "unused"
 
 
 @dataclass(frozen=True)
 class PartMeaning:
-    """What one part means.
+    """The meaning of one part.
 
     Attributes:
         part: its number, from 1.
-        name: readable, unique among the parts: "head", "belly and breast", "some of the skin".
-        covers: (label, share of the label's observations inside this part) for each label that has
+        name: a readable name, unique among the parts: "head", "belly and breast", "some of skin".
+        covers: (label, share of the label's observations in this part) for each label that has
             more observations in this part than in any other, the largest share first.
-        share: of all observations.
+        share: this part's share of all observations.
 
     Example:
         >>> from keras_parts.metrics import PartMeaning
@@ -62,14 +62,15 @@ class PartMeaning:
 
 
 def part_meanings(result: Result, info: DatasetInfo) -> tuple[PartMeaning, ...]:
-    """What each part means, judged by the contingency table of a foreground protocol.
+    """The meaning of each part, from the contingency table of a foreground protocol.
 
-    A label belongs to the part that contains most of its observations. Labels of one region of the
-    data set, or the left and the right one of a pair, that belong to the same part share a name.
+    A label belongs to the part that contains more of its observations than any other part. If
+    labels of the same part form a region of the data set or a pair of left and right, the part's
+    name contains the region ("head") or the pair ("wings") instead of the labels.
 
     Args:
-        result: of a protocol whose clusters are the K parts alone.
-        info: of the data set that it was measured on.
+        result: the result of a foreground protocol: its clusters are the K parts alone.
+        info: description of the measured data set.
 
     Raises:
         ConfigError: the result has no table, or one with a background.
@@ -89,13 +90,15 @@ def part_meanings(result: Result, info: DatasetInfo) -> tuple[PartMeaning, ...]:
     observed = np.flatnonzero(totals)
     shares = counts[observed] / totals[observed, None]
     owners = shares.argmax(1)
+    label_totals = dict(zip(result.labels, totals.tolist(), strict=True))
     names_taken: set[str] = set()
     meanings = []
     for part in range(counts.shape[1]):
         rows = sorted(np.flatnonzero(owners == part), key=lambda row: -shares[row, part])
         covered = {result.labels[observed[row]]: int(counts[observed[row], part]) for row in rows}
-        amounts = dict(zip(result.labels, totals.tolist(), strict=True))
-        name = _name(covered, amounts, info.regions) or _partial(counts[:, part], result.labels)
+        name = _name(covered, label_totals, info.regions) or _partial(
+            counts[:, part], result.labels
+        )
         meanings.append(
             PartMeaning(
                 part=part + 1,
@@ -110,20 +113,20 @@ def part_meanings(result: Result, info: DatasetInfo) -> tuple[PartMeaning, ...]:
 
 
 def naming_result(report: Report | Runs) -> Result | None:
-    """The result that parts are named by: of the last foreground protocol that was run.
+    """The result of the last foreground protocol, which names the parts; None if none was run.
 
-    Protocols of pixels follow those of keypoints, since labelled pixels tell more than points.
+    In `PROTOCOLS`, pixels come after keypoints, because they describe a part more fully.
     """
     foreground = [result for result in report.results.values() if result.foreground_only]
     return foreground[-1] if foreground else None
 
 
 def report_meanings(report: Report | Runs, info: DatasetInfo) -> tuple[PartMeaning, ...]:
-    """What the parts of a model mean: `part_meanings` of its report.
+    """The meaning of each part of a measured model, see `part_meanings`.
 
     Args:
-        report: of one run; parts of several runs have no common meaning.
-        info: of the data set that it was measured on.
+        report: the report of one run; part numbers have no meaning across runs.
+        info: description of the measured data set.
 
     Returns:
         One meaning for each part; empty for several runs, or if no foreground protocol was run.
@@ -142,17 +145,14 @@ def report_meanings(report: Report | Runs, info: DatasetInfo) -> tuple[PartMeani
     return part_meanings(result, info)
 
 
-def confusion_picture(
-    result: Result, names: Sequence[str] = (), *, title: str = "", percent: bool = True
-) -> Image.Image:
+def confusion_picture(result: Result, names: Sequence[str] = (), *, title: str = "") -> Image.Image:
     """The contingency table as a picture: a row for each label, a column for each part.
 
     Args:
-        result: of any protocol with a table.
-        names: of the columns; by default part 1, part 2, ..., after the background where the
+        result: the result of a protocol with a contingency table.
+        names: names of the columns; by default "part 1", "part 2", ..., after "background" if the
             protocol has one.
-        title: above the picture.
-        percent: write the share of the label into each cell.
+        title: title above the picture.
 
     Returns:
         `PIL.Image`, mode RGB.
@@ -171,12 +171,14 @@ def confusion_picture(
     from matplotlib.figure import Figure
 
     if result.counts is None:
-        raise ConfigError("this protocol has no contingency table to draw")
+        raise ConfigError(
+            "this protocol has no contingency table to draw: take an NMI and ARI protocol"
+        )
     used = np.flatnonzero(result.counts.sum(1))
     counts = result.counts[used]
     names = tuple(names) or _column_names(result)
     if len(names) != counts.shape[1]:
-        raise ConfigError(f"{len(names)} names for {counts.shape[1]} columns")
+        raise ConfigError(f"{len(names)} names for {counts.shape[1]} columns: give one for each")
     shares = 100 * counts / counts.sum(1, keepdims=True)
     figure = Figure((2.6 + 0.75 * len(names), 1.6 + 0.3 * len(used)), layout="constrained")
     axes = figure.subplots()
@@ -185,8 +187,7 @@ def confusion_picture(
     axes.set_yticks(range(len(used)), [result.labels[row] for row in used])
     axes.set_title(title)
     figure.colorbar(image, label="% of the label")
-    if percent:
-        _write_shares(axes, shares)
+    _write_shares(axes, shares)
     return _rendered(figure)
 
 
@@ -215,40 +216,40 @@ def _table(result: Result) -> np.ndarray:
     if result.counts is None:
         raise ConfigError("this protocol has no contingency table: take a foreground protocol")
     if not result.foreground_only:
-        raise ConfigError("parts are named by a foreground protocol, without background")
+        raise ConfigError("this protocol has a background: name parts by a foreground protocol")
     return result.counts
 
 
 def _name(
     covered: Mapping[str, int],
-    amounts: Mapping[str, int],
+    totals: Mapping[str, int],
     regions: Mapping[str, Sequence[str]],
 ) -> str:
-    """A name for a part that contains so many observations of its labels; "" for no labels.
+    """The name of a part from the labels that belong to it; "" if there are none.
 
     Args:
-        covered: label to observations in this part.
-        amounts: label to observations in all parts.
-        regions: of the data set.
+        covered: number of observations in this part, for each label that belongs to it.
+        totals: number of observations in all parts, for each label.
+        regions: labels of each region of the data set.
     """
     weights = dict(covered)
     for region, members in regions.items():
         inside = [label for label in members if label in weights]
-        amount = sum(amounts.get(label, 0) for label in members)
-        if len(inside) > 1 and sum(weights[label] for label in inside) >= _MIN_COVERED * amount:
+        total = sum(totals.get(label, 0) for label in members)
+        if len(inside) > 1 and sum(weights[label] for label in inside) >= _MIN_COVERED * total:
             weights[region] = sum(weights.pop(label) for label in inside)
     for label in list(weights):
         pair = other_side(label)
         if pair != label and label in weights and pair in weights:
             weights[f"{without_side(label)}s"] = weights.pop(label) + weights.pop(pair)
     ordered = sorted(weights, key=lambda label: -weights[label])
-    total = sum(weights.values())
-    named = [label for label in ordered if weights[label] >= _MIN_NAMED * total][:_MAX_LABELS]
+    least = _MIN_NAMED * sum(weights.values())
+    named = [label for label in ordered if weights[label] >= least][:_MAX_LABELS]
     return " and ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
 
 
 def _partial(counts, labels):
-    """A name for a part to which no label belongs: it is some of its most frequent label."""
+    """The name of a part to which no label belongs: "some of" its most frequent label."""
     return f"some of {labels[counts.argmax()]}" if counts.any() else _UNUSED
 
 

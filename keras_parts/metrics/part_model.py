@@ -1,4 +1,4 @@
-"""`PartModel`: what the protocols measure."""
+"""`PartModel`: the interface of the models and baselines that protocols measure."""
 
 import typing
 from collections.abc import Callable, Sequence
@@ -9,16 +9,16 @@ from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError
 
 ImageFunction = Callable[[list[np.ndarray]], Sequence[np.ndarray]]
-"""RGB images `(height, width, 3)` uint8 to logits `(height, width, 1 + parts)`, one an image."""
+"""From RGB images `(height, width, 3)` uint8 to logits `(height, width, 1 + parts)` of each."""
 
 
 @typing.runtime_checkable
 class PartModel(typing.Protocol):
-    """What a model or a baseline offers to be measured.
+    """The interface of a model or baseline that protocols can measure.
 
     Attributes:
-        has_background: False if channel 0 means nothing, as for baselines that divide the
-            foreground alone: protocols that need the model's own background leave these out.
+        has_background: whether channel 0 predicts the background. It is False for baselines, which
+            divide the foreground alone; protocols that need the model's background do not run.
 
     Example:
         >>> from keras_parts import data, metrics
@@ -34,21 +34,21 @@ class PartModel(typing.Protocol):
         """Logits of each sample's image at its own size.
 
         Args:
-            samples: what is segmented; a model reads the image, a baseline may read the mask too.
+            samples: samples to segment. A model uses their images, a baseline may use their masks.
 
         Returns:
-            `(height, width, 1 + parts)` floats for each sample, channel 0 the background.
+            `(height, width, 1 + parts)` float for each sample; channel 0 is the background.
         """
         ...
 
 
 class ImageModel:
-    """A `PartModel` made of a function of images.
+    """A `PartModel` from a function of images.
 
     Args:
-        function: RGB images `(height, width, 3)` uint8 to logits `(height, width, 1 + parts)` at
-            each image's own size.
-        has_background: whether channel 0 is the background.
+        function: takes a list of RGB images `(height, width, 3)` uint8 and returns the logits
+            `(height, width, 1 + parts)` of each at its own size.
+        has_background: whether channel 0 predicts the background.
 
     Example:
         >>> import numpy as np
@@ -71,10 +71,10 @@ class ImageModel:
 
 
 def as_part_model(model: PartModel | ImageFunction) -> PartModel:
-    """The model itself, or an `ImageModel` of a function of images.
+    """The model itself, or an `ImageModel` if it is a function of images.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: the model is neither.
     """
     if isinstance(model, PartModel):
         return model

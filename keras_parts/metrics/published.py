@@ -1,4 +1,4 @@
-"""Published results, printed beside one's own for the same data set, split, K and protocol.
+"""Published results, which tables show for the same data set, split, K and protocol.
 
 Values are per cent, as in the papers. NMI and ARI are not comparable across K.
 """
@@ -10,7 +10,7 @@ _MASKS = "masks"
 _SALIENCY = "saliency masks"
 _CLASSES = "class labels"
 _NONE = "none"
-_LATER = "all 200 classes; perhaps with the background where it is the largest channel"
+_LATER = "all 200 classes; the background may be where it is the largest channel"
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,17 @@ class Published:
 
     Attributes:
         method: the method's name.
-        dataset: the data set's name, as in `keras_parts.data`; a class of it after a slash.
-        num_parts: K, or None where the method has no parts (the image's midpoint).
+        dataset: the data set's name as in `keras_parts.data`, such as "cub"; values of one class
+            have "pascal_part/dog".
+        num_parts: K; None for a method without parts (the image's midpoint).
         protocol: the protocol's name, a key of `keras_parts.metrics.PROTOCOLS`.
         metric: the metric's name in that protocol's result.
         value: in per cent.
         supervision: what the method was trained with besides images of one category.
-        source: where the number stands.
+        source: publication that contains the value.
         note: how the published setting differs from the protocol run here, or "".
-        ablation: whether it is a variant of a method with something left out.
-        split: what it was measured on.
+        ablation: whether the method is an ablation, a variant with something left out.
+        split: name of the split that was measured.
 
     Example:
         >>> from keras_parts.metrics import published_values
@@ -62,9 +63,9 @@ def published_values(
 
     Args:
         dataset: the data set's name; None for any.
-        num_parts: K: values of this K, and those of methods that have none; None for any.
+        num_parts: K; values of methods without parts are included too. None for any.
         protocol: the protocol's name; None for any.
-        ablations: include variants of a method with something left out.
+        ablations: include ablations, variants of a method with something left out.
         split: the split's name; None for any.
 
     Returns:
@@ -87,14 +88,14 @@ def published_values(
     ]
 
 
-def _row(method, dataset, parts, protocol, values, supervision, source, **more):
+def _row(method, dataset, num_parts, protocol, values, supervision, source, **more):
     return [
-        Published(method, dataset, parts, protocol, metric, value, supervision, source, **more)
+        Published(method, dataset, num_parts, protocol, metric, value, supervision, source, **more)
         for metric, value in values.items()
     ]
 
 
-def _cub(method, supervision, errors=(), foreground=(), full=(), source=_PAPER, parts=4):
+def _cub(method, supervision, errors=(), foreground=(), full=(), source=_PAPER, num_parts=4):
     """A row of the CUB table: landmark errors, FG-NMI and FG-ARI, NMI and ARI."""
     tables = (
         ("cub-landmarks-given", ("001", "002", "003", "all"), errors, ""),
@@ -106,7 +107,7 @@ def _cub(method, supervision, errors=(), foreground=(), full=(), source=_PAPER, 
         named = dict(zip(metrics, values, strict=False))
         known = {metric: value for metric, value in named.items() if value is not None}
         note = "; ".join(filter(None, ("all 200 classes", note)))
-        rows += _row(method, "cub", parts, protocol, known, supervision, source, note=note)
+        rows += _row(method, "cub", num_parts, protocol, known, supervision, source, note=note)
     return rows
 
 
@@ -157,7 +158,7 @@ def _pascal():
 
 
 PUBLISHED: tuple[Published, ...] = (
-    *_cub("image midpoint", _NONE, (27.3, 26.7, 27.2, 23.5), (0, 0), (0, 0), parts=None),
+    *_cub("image midpoint", _NONE, (27.3, 26.7, 27.2, 23.5), (0, 0), (0, 0), num_parts=None),
     *_cub("DFF", _NONE, (22.4, 21.6, 22.0, None), (32.4, 14.3), (23.7, 13.1)),
     *_cub("SCOPS", _SALIENCY, (18.3, 17.7, 17.0, 12.6), (39.1, 17.9), (24.4, 7.1)),
     *_cub("Huang & Li", _CLASSES, (15.1, 17.1, 15.7, 11.6), (), (26.1, 13.2)),

@@ -1,4 +1,4 @@
-"""`Report`: what an evaluation measured, as numbers, JSON and a table beside published numbers."""
+"""`Report`: the results of an evaluation as numbers, JSON, and a table with published numbers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ class Report:
         num_parts: K.
         num_images: number of images in the split.
         results: protocol name to `Result`.
-        shares: `(parts,)` share of each part of the object's pixels; 0 for a dead part.
-        skipped: protocol name to what it lacked to run.
+        shares: `(parts,)` share of the object's pixels in each part; 0 for an empty part.
+        skipped: name of a protocol that was not run, to what it lacked.
         method: the model's name in tables.
-        masks: where given masks came from.
-        split: of the data set; "" if unknown. Published numbers are those of "test".
-        subset: what was taken of the split, such as "classes=[1]"; "" for all of it. Published
-            numbers are shown for all of it only.
+        masks: source of the given masks.
+        split: name of the split; "" if unknown. Tables show published numbers for "test" only.
+        subset: the reader options that selected a subset of the split, such as "classes=[1]"; ""
+            for the whole split. Tables show published numbers for whole splits only.
         supervision: what the model was trained with, such as "masks"; "" if unknown.
         notes: remarks on the data, such as what a partial copy lacks.
 
@@ -58,7 +58,7 @@ class Report:
 
     @property
     def values(self) -> dict[str, dict[str, float]]:
-        """Protocol name to metric name to per cent."""
+        """{protocol: {metric: value in per cent}}."""
         return {name: dict(result.values) for name, result in self.results.items()}
 
     def to_json(self) -> str:
@@ -92,12 +92,13 @@ class Report:
         return json.dumps(content, indent=2)
 
     def to_table(self, *beside: "Report | Runs", width: int = 100) -> str:
-        """The report as plain text: a table for each protocol, with published numbers of the same
-        K where the test split was measured.
+        """The report as plain text: a table for each protocol.
+
+        Published numbers of the same K are added where the whole test split was measured.
 
         Args:
-            *beside: reports of baselines on the same data with the same K, in their own rows.
-            width: maximum number of characters a line of text.
+            *beside: reports of baselines on the same data with the same K, shown in further rows.
+            width: maximum number of characters in a line of text; rows of tables may be longer.
 
         Raises:
             ConfigError: a report of `beside` has another data set, split, subset or K.
@@ -110,12 +111,12 @@ class Runs:
     """Several runs of one method with different seeds: printed as mean and standard deviation.
 
     Attributes:
-        reports: one a run, of the same protocols on the same split.
+        reports: one report for each run, of the same protocols on the same split.
         method: the method's name in tables; by default the first report's.
         intervals: {protocol: {metric: (low, high)}} in per cent, see `with_intervals`.
 
     Raises:
-        ConfigError: there are no reports, or they are not of one method on the same data.
+        ConfigError: there are no reports, or they differ in data, K or protocols.
 
     Example:
         >>> from keras_parts import data, metrics
@@ -139,8 +140,8 @@ class Runs:
         for other in self.reports:
             if _comparable(other) != _comparable(first):
                 raise ConfigError(
-                    f"{other.method} and {first.method} are not runs of one method: they differ in "
-                    "data set, split, K, images or protocols"
+                    f"{other.method} and {first.method} are not runs of one method: data set, "
+                    "split, K, number of images and protocols must be the same"
                 )
 
     @property
@@ -185,7 +186,7 @@ class Runs:
         return self.reports[0].notes
 
     def values(self, protocol: str, metric: str) -> list[float]:
-        """The metric in per cent, one value a run; empty where it was not measured."""
+        """The metric in per cent, one value for each run that measured it."""
         found = [report.results[protocol].values.get(metric) for report in self.reports]
         return [value for value in found if value is not None]
 
@@ -239,19 +240,19 @@ class Runs:
         """The runs as plain text, see `Report.to_table`."""
         others = [one if isinstance(one, Runs) else Runs((one,)) for one in beside]
         for other in others:
-            if _measured(other) != _measured(self):
+            if _setting(other) != _setting(self):
                 raise ConfigError(
-                    f"{other.method} was measured on {_measured(other)}: it cannot stand beside "
-                    f"{_measured(self)}"
+                    f"{other.method} was measured on {_setting(other)}, but {self.method} on "
+                    f"{_setting(self)}: one table needs the same data and K"
                 )
         return results_table([self, *others], width=width)
 
 
-def _measured(report: Report | Runs) -> str:
-    """What must be the same for results in one table."""
+def _setting(report: Report | Runs) -> str:
+    """The data and K, which must be the same for all results in a table."""
     return f"{measured_data(report)} with K={report.num_parts}"
 
 
 def _comparable(report: Report) -> tuple[str, int, set[str]]:
-    """What must be the same for runs of one method."""
-    return _measured(report), report.num_images, set(report.results)
+    """The properties that runs of one method must share."""
+    return _setting(report), report.num_images, set(report.results)

@@ -1,4 +1,4 @@
-"""A segmenter as the protocols see it."""
+"""A segmenter as a `PartModel`."""
 
 import functools
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from keras_parts.data.sample import Sample
 
 
 class SegmenterModel:
-    """A `PartModel` made of a segmenter.
+    """A `PartModel` from a segmenter.
 
     Args:
         segmenter: a `keras_parts.PartSegmenter`.
-        flip: average with the mirrored image, at twice the cost.
+        flip: average with the predictions of the mirrored image, at twice the cost.
 
     Attributes:
-        has_background: False for what cannot tell objects from background, such as the paper's
-            released checkpoints.
+        has_background: False for segmenters that do not predict the background, such as the
+            paper's released checkpoints.
 
     Example:
         >>> from keras_parts import data, metrics, zoo

@@ -1,5 +1,5 @@
-"""Results of several methods as plain text: a table for each protocol, with published numbers of
-the same data set, split, K and protocol."""
+"""Results of several methods as plain text: a table for each protocol, with the published numbers
+for the same data set, split, K and protocol."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 _MISSING = "-"
 _LOCATIONS = ("data_dir", "masks")
-"""Options of readers that say where files are: they leave no image out."""
+"""Reader options that locate files: they do not select images."""
 
 
 def results_table(methods: Sequence[Runs], *, width: int = 100) -> str:
-    """The table of some methods.
+    """Results of several methods as plain text, one table for each protocol.
 
     Args:
-        methods: all of the same data and K; the protocols of the first one are shown.
-        width: maximum number of characters a line of text.
+        methods: measured on the same data with the same K; the first one's protocols are shown.
+        width: maximum number of characters in a line of text; rows of tables may be longer.
     """
     first = methods[0]
     lines = [f"{measured_data(first)}, {first.num_images:,} images, K={first.num_parts}"]
     for note in first.notes:
         lines += textwrap.wrap(note, width)
-    lines += map(_shares, methods)
+    lines += map(_share_line, methods)
     for name in first.results:
         lines += ["", *_section(name, methods, width)]
     lines += _not_run(first.skipped)
@@ -41,19 +41,19 @@ def results_table(methods: Sequence[Runs], *, width: int = 100) -> str:
 
 
 def measured_data(report: Report | Runs) -> str:
-    """For headings: "cub, test split (classes=[1])"."""
+    """The data set, split and subset as in headings: "cub, test split (classes=[1])"."""
     split = f"{report.split} split" if report.split else ""
     subset = f"({report.subset})" if report.subset else ""
     return ", ".join(filter(None, (report.dataset, " ".join(filter(None, (split, subset))))))
 
 
 def describe_subset(options: Mapping[str, Any], dataset: str) -> str:
-    """The options of a data set's reader that may leave images out: "classes=[1], subset=cmr".
+    """The reader options that select a subset of the images: "classes=[1], subset=cmr".
 
     Args:
-        options: of the reader, by name.
-        dataset: the data set's name; an option that it contains, as "pascal_part/horse" contains
-            the class, leaves nothing out.
+        options: all options of the reader, by name.
+        dataset: the data set's name. An option that is part of it selects no subset: the class in
+            "pascal_part/horse".
     """
     return ", ".join(
         f"{option}={value if isinstance(value, str) else json.dumps(value)}"
@@ -62,14 +62,14 @@ def describe_subset(options: Mapping[str, Any], dataset: str) -> str:
     )
 
 
-def _shares(method):
-    """The line about how large the parts of a method are."""
+def _share_line(method):
+    """The line with the sizes of a method's parts."""
     if len(method.reports) == 1:
         shares = "  ".join(f"{100 * share:.1f}" for share in method.reports[0].shares)
         return f"Parts of {method.method}, % of the object's pixels: {shares}"
-    # Part 1 of one run is not part 1 of another: their shares have no mean.
-    least = "  ".join(f"{100 * min(report.shares):.1f}" for report in method.reports)
-    return f"Smallest part of {method.method}, % of the object's pixels, by run: {least}"
+    # Part numbers have no meaning across runs, so a mean of part 1 would have none.
+    smallest = "  ".join(f"{100 * min(report.shares):.1f}" for report in method.reports)
+    return f"Smallest part of {method.method}, % of the object's pixels, by run: {smallest}"
 
 
 def _section(name, methods, width):
@@ -100,8 +100,8 @@ def _title(protocol, method):
 
 
 def _published_rows(method, protocol, metrics):
-    """(rows, notes): published values of the same data and K; a row refers to its note as [1]."""
-    if method.subset:  # no published values are of a subset
+    """(rows, notes): published values for the same data and K; a row cites its note as [1]."""
+    if method.subset:  # published values are for whole splits
         return [], []
     known = published_values(method.dataset, method.num_parts, protocol, split=method.split)
     rows: list[tuple[str, ...]] = []
@@ -120,11 +120,13 @@ def _published_rows(method, protocol, metrics):
 def _measured_rows(method, name, metrics, first):
     runs = len(method.reports)
     title = method.method if runs == 1 else f"{method.method} ({runs} runs)"
-    cells = [_mean(method.values(name, metric)) for metric in metrics]
+    cells = [_mean_and_deviation(method.values(name, metric)) for metric in metrics]
     yield (title, *cells, method.supervision, "measured here")
     if found := method.intervals.get(name):
         yield ("  95 % interval over images", *(_range(found.get(m)) for m in metrics), "", "")
-    midpoint = [_mean(method.values(name, f"{metric} of the midpoint")) for metric in metrics]
+    midpoint = [
+        _mean_and_deviation(method.values(name, f"{metric} of the midpoint")) for metric in metrics
+    ]
     if first and set(midpoint) != {_MISSING}:
         yield ("image midpoint", *midpoint, "none", "measured here")
 
@@ -149,8 +151,8 @@ def _by_method(
     return rows
 
 
-def _mean(values):
-    """One number, or mean and standard deviation of several."""
+def _mean_and_deviation(values):
+    """One value, or the mean and standard deviation of several."""
     if len(values) < 2:
         return _number(values[0] if values else None)
     mean, deviation = _number(np.mean(values)), _number(np.std(values, ddof=1))

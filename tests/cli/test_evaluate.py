@@ -22,16 +22,16 @@ UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 
-class Quadrants:
-    """Parts by position: left, right, and a background of none."""
+class Halves:
+    """A segmenter of two parts, the left and the right half of the image, without background."""
 
     num_parts, part_names, shift = 2, (), 0
 
     def maps(self, images, flip=False):
-        # Averaged with its mirror image, a partition into left and right is none.
-        return [self.one(*image.shape[:2]) * (0.0 if flip else 1.0) for image in images]
+        # Averaged with their mirror image, the left and right half have equal logits.
+        return [self.logits(*image.shape[:2]) * (0.0 if flip else 1.0) for image in images]
 
-    def one(self, height, width):
+    def logits(self, height, width):
         right = np.arange(width) >= width // 2 + 5 * self.shift
         logits = np.stack([np.full(width, -9.0), ~right, right], axis=-1).astype(np.float32)
         return np.broadcast_to(logits, (height, width, 3))
@@ -40,7 +40,7 @@ class Quadrants:
 @pytest.fixture
 def evaluate(monkeypatch, tmp_path):
     """Run `keras-parts evaluate` on a few toy images."""
-    monkeypatch.setattr(zoo, "load", lambda model: Quadrants())
+    monkeypatch.setattr(zoo, "load", lambda model: Halves())
     monkeypatch.setattr(command, "import_keras", lambda: None)
     monkeypatch.setattr(zoo, "path", lambda model: tmp_path / model / "segmenter")
     monkeypatch.chdir(tmp_path)
@@ -69,7 +69,7 @@ def test_table_and_json_agree(evaluate):
         assert f"{value:.1f}" in table.stdout
 
 
-def test_flipping_is_passed_on_and_said(evaluate):
+def test_flipping_is_applied_and_named(evaluate):
     result = evaluate("--protocol", "pixels-foreground", "--flip", "--json")
     content = json.loads(result.stdout)
     assert content["flip"] is True and "flipping" in content["method"]
@@ -84,7 +84,7 @@ def test_protocols_can_be_chosen(evaluate):
     assert "pixels-foreground" in result.stderr
 
 
-def test_output_file_holds_what_json_prints(evaluate, tmp_path):
+def test_output_file_contains_what_json_prints(evaluate, tmp_path):
     printed = json.loads(evaluate("--json", "--output", "report.json").stdout)
     assert json.loads((tmp_path / "report.json").read_text()) == printed
 
@@ -105,14 +105,14 @@ def test_every_protocol_and_baseline_is_explained():
 
     result = CliRunner().invoke(main, ["evaluate", "--explain"])
     assert result.exit_code == 0, result.output
-    words = " ".join(result.output.split())
+    text = " ".join(result.output.split())
     for name, protocol in PROTOCOLS.items():
-        assert f"{name}: {protocol.title} {protocol.description} Needs: " in words
-    assert all(f" {name}: " in words for name in BASELINES)
+        assert f"{name}: {protocol.title} {protocol.description} Needs: " in text
+    assert all(f" {name}: " in text for name in BASELINES)
     document = " ".join(DOCUMENT.read_text(encoding="utf-8").split())
     rule = "F = [sum of the parts' probabilities > 0.5]"
-    assert words.count(rule) == 3 and rule in document  # at CUB's keypoints, keypoints, pixels
-    assert "the largest of all channels" in words and "the largest of all channels" in document
+    assert text.count(rule) == 3 and rule in document  # at CUB's keypoints, keypoints, pixels
+    assert "the largest of all channels" in text and "the largest of all channels" in document
 
 
 def test_damaged_model(evaluate, monkeypatch):
@@ -124,37 +124,37 @@ def test_damaged_model(evaluate, monkeypatch):
 
 
 class Colours:
-    """A teacher of what it sees, that says what it was asked for."""
+    """A teacher whose features are the image's colours; it records the shapes of its inputs."""
 
     layer_names, side = ("colour",), None
 
-    def __init__(self, seen):
-        self.seen = seen
+    def __init__(self, shapes):
+        self.shapes = shapes
         self.network = SimpleNamespace(inputs=[SimpleNamespace(shape=(None, self.side, None, 3))])
 
     def predict_on_batch(self, images):
         assert images.max() <= 1
-        self.seen.append(images.shape[1:])
+        self.shapes.append(images.shape[1:])
         return images[:, ::20, ::20]
 
 
 @pytest.fixture
 def teachers(monkeypatch):
-    """What teachers are asked for, and the sizes of the images that they see."""
+    """The arguments with which teachers are created, and the shapes of the images they receive."""
     from keras_parts.training import build
 
-    asked, seen = [], []
+    created, shapes = [], []
 
     def create_teacher(kind, layers, weights, turns, mirror):
-        asked.append((kind, layers, weights, turns, mirror))
-        return Colours(seen)
+        created.append((kind, layers, weights, turns, mirror))
+        return Colours(shapes)
 
     monkeypatch.setattr(build, "create_teacher", create_teacher)
-    return SimpleNamespace(asked=asked, seen=seen)
+    return SimpleNamespace(created=created, shapes=shapes)
 
 
 @pytest.mark.slow
-def test_baselines_stand_beside_the_model(evaluate, teachers):
+def test_baselines_are_measured_beside_the_model(evaluate, teachers):
     protocols = ("pixels-foreground", "pixels-full-model")
     arguments = ["--baseline=kmeans-colour", "--baseline=kmeans-features"]
     arguments += [f"--protocol={name}" for name in protocols]
@@ -168,8 +168,8 @@ def test_baselines_stand_beside_the_model(evaluate, teachers):
         # They have no background of their own.
         assert list(baseline["protocols"]) == ["pixels-foreground"]
         assert sum(baseline["shares"]) == pytest.approx(1, abs=1e-3)
-    assert teachers.asked == [("small", ("stage4",), None, UPRIGHT, False)]
-    assert set(teachers.seen) == {(161, 161, 3)}
+    assert teachers.created == [("small", ("stage4",), None, UPRIGHT, False)]
+    assert set(teachers.shapes) == {(161, 161, 3)}
     assert content == json.loads(evaluate("--json", *arguments, "--seed", "1").stdout)
     table = evaluate(*arguments).stdout
     assert "k-means on Lab colour" in table and "k-means on small colour" in table
@@ -178,7 +178,7 @@ def test_baselines_stand_beside_the_model(evaluate, teachers):
 
 
 FEATURES = ("--baseline=kmeans-features", "--protocol=pixels-foreground", "--json")
-LEARNT = {
+TRAINED_WITH = {
     "teacher": "efficientnet_lite0",
     "teacher_layers": ["block_10", "block_14"],
     "teacher_weights": "~/lite",
@@ -191,48 +191,52 @@ LEARNT = {
 
 @pytest.fixture
 def trained(evaluate, tmp_path):
-    """The model "mine" is a run, trained with `LEARNT`."""
+    """Makes the model "mine" a run that was trained with `TRAINED_WITH`."""
     (tmp_path / "mine" / "segmenter").mkdir()
-    (tmp_path / "mine" / "config.json").write_text(json.dumps({"settings": LEARNT}))
+    (tmp_path / "mine" / "config.json").write_text(json.dumps({"settings": TRAINED_WITH}))
 
 
 def test_baselines_get_the_features_that_the_model_learned_from(evaluate, trained, teachers):
     (found,) = json.loads(evaluate(*FEATURES).stdout)["baselines"]
     assert found["method"] == "k-means on efficientnet_lite0 colour, turned and mirrored"
     layers, weights = ("block_10", "block_14"), str(Path("~/lite").expanduser())
-    assert teachers.asked == [
+    assert teachers.created == [
         ("efficientnet_lite0", layers, weights, (1.0, 0.35, 0.35, 0.35), True)
     ]
-    assert set(teachers.seen) == {(321, 321, 3)}
+    assert set(teachers.shapes) == {(321, 321, 3)}
     evaluate(*FEATURES, "--teacher-weights", "there")
-    assert teachers.asked[1][1:] == (layers, "there", (1.0, 0.35, 0.35, 0.35), True)
+    assert teachers.created[1][1:] == (layers, "there", (1.0, 0.35, 0.35, 0.35), True)
 
 
-def test_baselines_of_a_released_model_get_what_its_card_tells(evaluate, teachers, monkeypatch):
+def test_baselines_of_a_released_model_get_the_features_of_its_card(
+    evaluate, teachers, monkeypatch
+):
     monkeypatch.setattr(zoo, "path", released)
     (found,) = json.loads(evaluate(*FEATURES, model="cub-8").stdout)["baselines"]
     assert found["method"] == "k-means on efficientnet_lite0 colour, mirrored"
-    assert teachers.asked[0][3:] == (UPRIGHT, True)
+    assert teachers.created[0][3:] == (UPRIGHT, True)
 
 
-def test_a_named_teacher_gives_its_own_features(evaluate, trained, teachers, monkeypatch):
+def test_teacher_option_selects_the_features_of_that_network(
+    evaluate, trained, teachers, monkeypatch
+):
     (found,) = json.loads(evaluate(*FEATURES, "--teacher", "efficientnet_lite0").stdout)[
         "baselines"
     ]
     assert found["method"] == "k-means on efficientnet_lite0 colour"
-    assert teachers.asked == [("efficientnet_lite0", None, None, UPRIGHT, False)]
-    assert set(teachers.seen) == {(321, 321, 3)}
-    teachers.seen.clear()
-    monkeypatch.setattr(Colours, "side", 224)  # of a transformer's input
+    assert teachers.created == [("efficientnet_lite0", None, None, UPRIGHT, False)]
+    assert set(teachers.shapes) == {(321, 321, 3)}
+    teachers.shapes.clear()
+    monkeypatch.setattr(Colours, "side", 224)  # as a vision transformer has
     evaluate(*FEATURES, "--teacher", "dinov2", "--teacher-weights", "there")
-    assert teachers.asked[1] == ("dinov2", None, "there", UPRIGHT, False)
-    assert set(teachers.seen) == {(224, 224, 3)}
+    assert teachers.created[1] == ("dinov2", None, "there", UPRIGHT, False)
+    assert set(teachers.shapes) == {(224, 224, 3)}
 
 
-def test_baselines_need_a_split_to_be_fitted_on(evaluate):
+def test_baselines_are_measured_on_test_or_validation_only(evaluate):
     result = evaluate("--baselines", "--split", "train")
     assert result.exit_code == 2
-    assert "--baselines needs one of the splits test, validation" in result.stderr
+    assert "--split train: baselines can be measured on test or validation only" in result.stderr
 
 
 @pytest.mark.slow
@@ -254,43 +258,43 @@ def test_baselines_alone(evaluate, monkeypatch):
         (("--parts", "3"), "mine", "--parts is for baselines without a model"),
         (("--baseline=nosuch",), "mine", "'nosuch': choose from kmeans-colour"),
         (("--seeds", "0,x"), "mine", "expected numbers such as 0,1,2"),
-        (("--seeds", "0,1"), "mine", "write {seed} for the seed"),
+        (("--seeds", "0,1"), "mine", "with --seeds write {seed} for the seed"),
         (("--name-parts",), "mine", "folder of one run"),
         (("--mask-folder", "nowhere"), "mine", "no such folder for the masks"),
     ],
 )
-def test_arguments_that_do_not_fit(evaluate, arguments, model, words):
+def test_contradictory_arguments_are_refused(evaluate, arguments, model, words):
     result = evaluate(*arguments, model=model)
     assert result.exit_code in (1, 2) and words in result.stderr
 
 
-def test_the_train_split_need_not_be_there(evaluate, monkeypatch):
-    asked = []
+def test_the_train_split_is_only_read_if_needed(evaluate, monkeypatch):
+    splits = []
 
-    def remembered(name, split, **options):
-        asked.append(split)
+    def recorded(name, split, **options):
+        splits.append(split)
         return load(name, split, **options)
 
-    monkeypatch.setattr("keras_parts.data.load", remembered)
-    assert evaluate("--protocol", "pixels-foreground").exit_code == 0 and asked == ["test"]
+    monkeypatch.setattr("keras_parts.data.load", recorded)
+    assert evaluate("--protocol", "pixels-foreground").exit_code == 0 and splits == ["test"]
     evaluate("--protocol", "pixels-foreground", "--baseline", "kmeans-colour")
-    assert asked == ["test", "test", "train"]
+    assert splits == ["test", "test", "train"]
 
 
 @pytest.mark.slow
-def test_seeds_are_put_together(evaluate, monkeypatch):
-    asked = []
+def test_runs_of_all_seeds_are_summarised(evaluate, monkeypatch):
+    loaded = []
 
     def load(model):
-        asked.append(model)
-        segmenter = Quadrants()
-        segmenter.shift = len(asked)
+        loaded.append(model)
+        segmenter = Halves()
+        segmenter.shift = len(loaded)
         return segmenter
 
     monkeypatch.setattr(zoo, "load", load)
     arguments = ("--seeds", "0,1,2", "--protocol", "pixels-foreground")
     content = json.loads(evaluate(*arguments, "--json", model="runs/s{seed}").stdout)
-    assert asked == ["runs/s0", "runs/s1", "runs/s2"] and content["seeds"] == [0, 1, 2]
+    assert loaded == ["runs/s0", "runs/s1", "runs/s2"] and content["seeds"] == [0, 1, 2]
     found = content["summary"]["pixels-foreground"]["FG-NMI"]
     assert len(set(found["values"])) == 3 and len(content["runs"]) == 3
     assert found["mean"] == pytest.approx(np.mean(found["values"]))
@@ -313,13 +317,13 @@ def test_one_seed_has_an_interval_too(evaluate):
 
 
 def draw_masks(folder, split, numbers):
-    """Masks of the toy images that call all of the image the object."""
+    """Write masks for the toy images in which every pixel is foreground."""
     folder.mkdir(exist_ok=True)
     for number in numbers:
         Image.new("L", (49, 49), 255).save(folder / f"{split}-{number:05d}.png")
 
 
-def test_masks_of_a_folder_are_named(evaluate, tmp_path):
+def test_the_folder_of_the_masks_is_named(evaluate, tmp_path):
     draw_masks(tmp_path / "predicted", "test", range(6))
     arguments = ("--mask-folder", "predicted", "--protocol", "pixels-full-given")
     table = evaluate(*arguments).stdout
@@ -337,7 +341,7 @@ def test_landmarks_are_fitted_on_masks_of_the_folder_too(evaluate, tmp_path):
     given, folder = ("--protocol", "cub-landmarks-given"), ("--mask-folder", "predicted")
     refused = evaluate(*given, *folder)
     assert refused.exit_code == 1
-    assert "to test on: predicted; to fit on: the data set's own (in predicted" in refused.stderr
+    assert "test split: predicted; train split: the data set's own (in predicted" in refused.stderr
     assert "4 of 6 are missing: train-00002, train-00003, train-00004, ...)" in refused.stderr
     assert evaluate("--protocol", "cub-landmarks-model", *folder).exit_code == 0
     draw_masks(tmp_path / "predicted", "train", range(2, 6))
@@ -346,20 +350,20 @@ def test_landmarks_are_fitted_on_masks_of_the_folder_too(evaluate, tmp_path):
         WithMasks(load("toy", split, count=6, size=49, species=[0]), tmp_path / "predicted")
         for split in ("train", "test")
     )
-    expected = cub_landmarks(Quadrants().maps, train, test, 2).values
+    expected = cub_landmarks(Halves().maps, train, test, 2).values
     assert found["cub-landmarks-given"]["values"] == pytest.approx(expected)
     own = json.loads(evaluate(*given, "--json").stdout)["protocols"]
     assert own["cub-landmarks-given"]["values"]["all"] != pytest.approx(expected["all"])
 
 
-def test_meanings_are_told_drawn_and_stored(evaluate, monkeypatch, tmp_path):
+def test_meanings_are_printed_drawn_and_stored(evaluate, monkeypatch, tmp_path):
     from keras_parts.models.segmenter import SegmenterConfig
 
     folder = tmp_path / "run" / "segmenter"
     folder.mkdir(parents=True)
     saved = []
 
-    class Stored(Quadrants):
+    class Stored(Halves):
         config = SegmenterConfig(2, "small")
 
         def save_preset(self, folder):
@@ -377,18 +381,18 @@ def test_meanings_are_told_drawn_and_stored(evaluate, monkeypatch, tmp_path):
     content = json.loads(evaluate("--json", model="run").stdout)
     assert [one["name"] for one in content["meanings"]] == list(names)
     result = evaluate("--name-parts", "--protocol", "pixels-full-model", model="run")
-    assert result.exit_code == 2 and "needs a protocol of parts alone" in result.stderr
+    assert result.exit_code == 2 and "needs a foreground protocol" in result.stderr
 
 
-def documented():
-    """The commands in the document's shell blocks."""
+def documented_commands():
+    """The keras-parts commands in the document's shell blocks."""
     blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     return [line for line in lines if line.startswith("keras-parts ")]
 
 
-@pytest.mark.parametrize("line", documented())
-def test_documented_commands_have_such_options(line):
+@pytest.mark.parametrize("line", documented_commands())
+def test_documented_commands_have_valid_options(line):
     words, context = shlex.split(line)[1:], Context(main)
     chosen = main
     while isinstance(chosen, Group):
@@ -398,7 +402,7 @@ def test_documented_commands_have_such_options(line):
     chosen.make_context(name, words, parent=context)
 
 
-@pytest.mark.parametrize("line", [line for line in documented() if "--parts " in line])
+@pytest.mark.parametrize("line", [line for line in documented_commands() if "--parts " in line])
 @pytest.mark.slow
 def test_documented_baselines_are_measured(evaluate, teachers, line):
     words = shlex.split(line)

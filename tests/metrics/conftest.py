@@ -1,4 +1,5 @@
-"""A drawn data set whose colours tell the truth, and models that read or garble it."""
+"""A drawn data set whose red channel is the part label, and models that read it with or without
+noise."""
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ PARTS = 3
 
 
 class Drawn(Dataset):
-    """Blocks of three parts on a background; the red channel of a pixel is its part label."""
+    """Animals of three parts on a background; the red channel of a pixel is its part label."""
 
     def __init__(self, samples, name, categories):
         self.info = DatasetInfo(
@@ -37,12 +38,12 @@ def draw(name, rng, category, height=40, width=56):
         labels[top : top + 20, left + 12 * part : left + 12 * (part + 1)] = part + 1
     image = rng.integers(0, 256, (height, width, 3), np.uint8)
     image[..., 0] = labels
-    spots = rng.uniform((1, 1), (11, 19), (4, 2)) + np.array([[0, 0], [12, 0], [24, 0], [0, 0]])
+    points = rng.uniform((1, 1), (11, 19), (4, 2)) + np.array([[0, 0], [12, 0], [24, 0], [0, 0]])
     return Sample(
         id=name,
         image=image,
         foreground=labels > 0,
-        keypoints=(spots + (left, top) - 0.5).astype(np.float32),
+        keypoints=(points + (left, top) - 0.5).astype(np.float32),
         visible=rng.random(4) < 0.8,
         box=np.array([left, top, left + 36, top + 20], np.float32) - 0.5,
         part_labels=labels,
@@ -51,13 +52,13 @@ def draw(name, rng, category, height=40, width=56):
 
 
 def perfect(images):
-    """Logits of a model that reads the truth from the red channel."""
+    """Logits of a model that reads the part labels from the red channel."""
     return [10 * (image[..., :1] == np.arange(PARTS + 1)).astype(np.float32) for image in images]
 
 
 @pytest.fixture
 def draw_animals():
-    """Drawn animals, by number, seed, name and categories (the animals take turns in these)."""
+    """A function that draws a data set of animals; their categories alternate."""
 
     def animals(count, seed=0, name="drawn", categories=("animal",)):
         rng = np.random.default_rng(seed)
@@ -81,7 +82,7 @@ def perfect_maps():
 
 @pytest.fixture
 def noisy_maps():
-    """The same garbled logits for an image whenever it is asked for."""
+    """A model with noisy logits, always the same for the same image."""
 
     def maps(images):
         rngs = [np.random.default_rng(image.sum()) for image in images]

@@ -48,7 +48,7 @@ def test_lab_of_known_colours():
 
 
 @pytest.mark.backend
-def test_lab_is_that_of_the_losses():
+def test_lab_equals_the_lab_of_the_losses():
     from keras import ops
 
     from keras_parts.ops import rgb_to_lab
@@ -76,7 +76,7 @@ def test_colour_baseline_is_reproducible_and_seeded(drawn):
 
 
 def coarse_truth(samples):
-    """A teacher on a coarse grid with a feature for each part, of any magnitude."""
+    """A teacher on a coarse grid with one feature for each part; magnitudes vary by row."""
     maps = []
     for sample in samples:
         rows, columns = (np.linspace(0, side - 1, 15).round().astype(int) for side in sample.size)
@@ -92,7 +92,7 @@ def test_feature_baseline_follows_the_teacher(drawn):
     assert all(share > 0.25 for share in report.shares)
 
 
-def test_networks_get_squares():
+def test_networks_receive_square_images():
     seen = []
 
     def network(batch):
@@ -115,7 +115,7 @@ def test_baselines_have_no_background_of_their_own(coloured):
         evaluate(baseline, coloured, 3, ["pixels-full-model"], progress=False)
 
 
-def test_logits_pick_the_nearest_centroid_and_give_posteriors():
+def test_logits_select_the_nearest_centroid_and_are_posteriors():
     features = np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32)
     centroids = np.random.default_rng(1).normal(size=(4, 3))
     model = CentroidModel(lambda samples: [features], centroids, variance=0.5)
@@ -149,17 +149,17 @@ def test_baseline_errors(drawn):
 
 
 @pytest.mark.slow
-def test_position_baseline_sees_coordinates(drawn):
-    """Grey animals: only coordinates distinguish the parts; colours do not."""
+def test_position_baseline_uses_coordinates(drawn):
+    """The animals are grey, so that only coordinates distinguish their parts."""
     drawn.samples[:] = [replace(s, image=np.full_like(s.image, 90)) for s in drawn.samples]
     baseline = position_baseline(drawn, 3)
     values = pixels_foreground(baseline, drawn, 3).values
     assert values["FG-NMI"] > 30  # three clusters of a square are not three strips
-    blind = colour_baseline(drawn, 3)
-    assert pixels_foreground(blind, drawn, 3).values["FG-NMI"] == 0
+    by_colour = colour_baseline(drawn, 3)
+    assert pixels_foreground(by_colour, drawn, 3).values["FG-NMI"] == 0
 
 
-def test_coordinates_are_those_in_the_masks_box():
+def test_coordinates_span_the_box_of_the_mask():
     mask = np.zeros((6, 9), bool)
     mask[1:5, 2:8] = True
     sample = Sample("one", np.zeros((6, 9, 3), np.uint8), foreground=mask)
@@ -186,7 +186,7 @@ def test_spectral_clustering_follows_the_teacher(drawn):
     assert pixels_foreground(baseline, drawn, 3).values["FG-NMI"] > 75
 
 
-def test_spectral_clustering_parts_rings_where_centroids_cannot():
+def test_spectral_clustering_separates_rings_that_centroids_cannot():
     angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     rings = np.concatenate([0.2 * circle, 1.5 * circle])
@@ -198,20 +198,20 @@ def test_spectral_clustering_parts_rings_where_centroids_cannot():
     assert nearer[:200].all() and not nearer[200:].any()
 
 
-def test_superpixels_get_the_same_names_in_all_images(coloured):
+def test_superpixels_are_matched_across_images(coloured):
     pytest.importorskip("skimage")
     baseline = slic_baseline(coloured, 3)
     assert pixels_foreground(baseline, coloured, 3).values["FG-NMI"] > 60
     (logits,) = baseline.logits([coloured[0]])
     assert logits.shape == (40, 56, 4)
-    nothing = replace(coloured[0], foreground=np.zeros(coloured[0].size, bool))
-    assert np.isfinite(baseline.logits([nothing])[0]).all()
+    empty = replace(coloured[0], foreground=np.zeros(coloured[0].size, bool))
+    assert np.isfinite(baseline.logits([empty])[0]).all()
 
 
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.slow
 def test_every_baseline_by_name(coloured, name):
-    """All take the same arguments, know no background, and are the same for the same seed."""
+    """All take the same arguments, predict no background, and are reproducible."""
     if name == "slic":
         pytest.importorskip("skimage")
     fitted = [BASELINES[name](coloured, 3, 1, lab_features) for _ in range(2)]
@@ -230,25 +230,25 @@ def test_every_baseline_by_name(coloured, name):
 def test_unknown_baselines_and_missing_features(drawn):
     with pytest.raises(ConfigError, match="'nosuch': choose from kmeans-colour"):
         baseline_named("nosuch")
-    with pytest.raises(ConfigError, match="needs the features of a teacher"):
+    with pytest.raises(ConfigError, match="NMF of features needs the features of a teacher"):
         BASELINES["nmf-features"](drawn, 3)
 
 
 def test_cached_features_are_computed_once():
-    computed = []
+    num_computed = []
 
     def extract(samples):
-        computed.append(len(samples))
+        num_computed.append(len(samples))
         return [np.full((64, 64, 32), sample.image[0, 0, 0] / 3) for sample in samples]
 
     samples = [Sample(str(v), np.full((4, 5, 3), v, np.uint8)) for v in range(6)]
     fresh = extract(samples)
-    cached = CachedFeatures(extract, max_megabytes=1)  # four of them
+    cached = CachedFeatures(extract, max_megabytes=1)  # room for four images
     for _ in range(2):
         found = cached([samples[0], samples[1], samples[0]])
         for one, index in zip(found, (0, 1, 0), strict=True):
             np.testing.assert_allclose(one, fresh[index], atol=1e-2)
-    assert computed == [6, 2, 0]
+    assert num_computed == [6, 2, 0]
     cached(samples)
     cached(samples[:1])
-    assert computed[3:] == [4, 1]  # the first one was dropped
+    assert num_computed[3:] == [4, 1]  # the first image was removed from the cache

@@ -8,16 +8,16 @@ from keras_parts.metrics import Runs, bootstrap_intervals, evaluate
 from keras_parts.metrics.protocols import cub_landmarks, pixels_foreground
 
 
-def test_weights_of_one_give_the_result_itself(drawn, draw_animals, noisy_maps):
+def test_weights_of_one_give_the_measured_values(drawn, draw_animals, noisy_maps):
     results = list(evaluate(noisy_maps, drawn, 3, progress=False).results.values())
     results.append(cub_landmarks(noisy_maps, draw_animals(12, 1), drawn, 3))
     for result in results:
-        once = result.reweighted(np.ones(result.num_images, np.int64))
-        for metric, value in once.items():
+        reweighted = result.reweighted(np.ones(result.num_images, np.int64))
+        for metric, value in reweighted.items():
             assert value == pytest.approx(result.values[metric], abs=1e-9)
 
 
-def test_weights_count_images_as_often_as_they_say(drawn, noisy_maps):
+def test_a_weight_is_how_often_an_image_counts(drawn, noisy_maps):
     result = pixels_foreground(noisy_maps, drawn, 3)
     weights = np.zeros(11, np.int64)
     weights[[2, 7]] = 1, 3
@@ -38,7 +38,7 @@ def test_intervals_hold_the_value_and_shrink_with_images(draw_animals, noisy_map
 
 
 def test_repeated_images_do_not_shift_an_interval(draw_animals, noisy_maps):
-    """Labels that one image has each: the fewer different images, the higher NMI by itself."""
+    """Each image has its own label, so that NMI is higher with fewer distinct images."""
     data = draw_animals(30)
     data.samples[:] = [
         replace(sample, part_labels=(sample.part_labels > 0) * np.uint8(1 + number))
@@ -82,7 +82,7 @@ def test_errors(drawn, draw_animals, noisy_maps):
     result = pixels_foreground(noisy_maps, drawn, 3)
     with pytest.raises(ConfigError, match="level=1"):
         bootstrap_intervals([result], level=1)
-    with pytest.raises(DataError, match="different images"):
+    with pytest.raises(DataError, match=r"different numbers of images \(5, 11\)"):
         bootstrap_intervals([result, pixels_foreground(noisy_maps, draw_animals(5), 3)])
 
 
@@ -99,7 +99,7 @@ def runs(drawn, noisy_maps):
     return Runs(tuple(reports)).with_intervals(num_draws=50)
 
 
-def test_runs_are_put_together(runs):
+def test_runs_are_summarised(runs):
     values = [report.values["pixels-foreground"]["FG-NMI"] for report in runs.reports]
     summary = runs.summary()["pixels-foreground"]["FG-NMI"]
     assert summary["values"] == values
@@ -114,7 +114,7 @@ def test_runs_are_put_together(runs):
     assert "95 % interval over images" in table
 
 
-def test_runs_that_do_not_belong_together(runs):
+def test_runs_of_different_methods_are_refused(runs):
     with pytest.raises(ConfigError, match="no runs to combine"):
         Runs(())
     with pytest.raises(ConfigError, match="not runs of one method"):

@@ -28,14 +28,14 @@ pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=80)
 @example([(0, 0), (1, 0)])
 @example([(2, 1), (3, 4), (2, 1)])
 @example([(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_equal_to_scikit_learn(pairs):
+def test_equals_scikit_learn(pairs):
     counts, rows, columns = table(pairs)
     assert nmi(counts) == pytest.approx(normalized_mutual_info_score(rows, columns), abs=1e-9)
     assert ari(counts) == pytest.approx(adjusted_rand_score(rows, columns), abs=1e-12)
 
 
 @given(pairs, st.randoms())
-def test_names_of_labels_and_clusters_do_not_matter(pairs, random):
+def test_order_of_labels_and_clusters_does_not_matter(pairs, random):
     counts, _, _ = table(pairs)
     rows, columns = list(range(6)), list(range(5))
     random.shuffle(rows)
@@ -99,12 +99,12 @@ def test_exact_at_ten_billion_pixels(counts):
     assert nmi(counts) == pytest.approx(float(exact_nmi(counts)), abs=4e-15)
 
 
-def test_sizes_scale_nmi_but_not_its_value():
+def test_nmi_does_not_depend_on_the_number_of_observations():
     counts = np.random.default_rng(1).integers(0, 50, (6, 4))
     assert nmi(counts * 10**9) == pytest.approx(nmi(counts), abs=1e-14)
 
 
-def test_half_of_the_information():
+def test_nmi_of_pairs_of_labels_in_one_cluster():
     # Four labels in two clusters: I = log 2, H(L) = log 4, H(C) = log 2.
     counts = np.array([[5, 0], [5, 0], [0, 5], [0, 5]])
     assert nmi(counts) == pytest.approx(2 * math.log(2) / (math.log(4) + math.log(2)))
@@ -112,6 +112,6 @@ def test_half_of_the_information():
 
 @pytest.mark.parametrize("counts", [np.array([1, 2]), np.ones((2, 2)), np.array([[1, -1], [0, 2]])])
 @pytest.mark.parametrize("metric", [nmi, ari])
-def test_no_table_no_metric(metric, counts):
+def test_invalid_tables_are_refused(metric, counts):
     with pytest.raises(DataError, match="contingency table"):
         metric(counts)

@@ -35,7 +35,7 @@ def test_all_protocols_that_the_fields_allow(drawn, perfect_maps):
     assert (report.dataset, report.num_parts, report.num_images) == ("drawn", 3, 11)
 
 
-def test_what_the_data_lack_is_skipped_with_a_reason(drawn, perfect_maps):
+def test_protocols_without_their_data_are_skipped_with_a_reason(drawn, perfect_maps):
     drawn.samples[:] = [replace(s, part_labels=None, foreground=None) for s in drawn.samples]
     report = evaluate(perfect_maps, drawn, 3, progress=False)
     assert set(report.results) == {"keypoints-foreground", "keypoints-full-model"}
@@ -70,9 +70,11 @@ def test_only_landmarks_are_fitted_on_the_train_split(draw_animals):
     birds = draw_animals(2, name="cub")
     assert not needs_train_split(birds, ["cub-foreground", "pixels-foreground"])
     assert needs_train_split(birds, ["cub-foreground", "cub-landmarks-model"])
+    with pytest.raises(ConfigError, match="'nosuch': choose from cub-foreground"):
+        needs_train_split(birds, ["nosuch"])
 
 
-def test_samples_are_read_once_and_crops_segmented_once(draw_animals, perfect_maps):
+def test_samples_are_read_and_crops_segmented_once(draw_animals, perfect_maps):
     data = draw_animals(10, name="cub")
     sizes = []
 
@@ -82,7 +84,7 @@ def test_samples_are_read_once_and_crops_segmented_once(draw_animals, perfect_ma
         return perfect_maps(images)
 
     evaluate(maps, data, 3, progress=False, batch_size=4)
-    # One for the walk and one for each question about the fields and the landmarks' names.
+    # Once to measure, and for each protocol once for its needs and once for its label names.
     assert data.reads <= 10 + 2 * len(PROTOCOLS)
     assert sizes.count((20, 36)) == 10 and sizes.count((40, 56)) == 10 and len(sizes) == 20
 
@@ -92,8 +94,8 @@ def test_named_protocols_run_alone_and_agree(drawn, noisy_maps):
     alone = evaluate(noisy_maps, drawn, 3, ["pixels-full-given"], progress=False)
     assert set(alone.results) == {"pixels-full-given"}
     assert alone.values["pixels-full-given"] == together.values["pixels-full-given"]
-    by_itself = PROTOCOLS["pixels-full-given"](noisy_maps, drawn, 3)
-    assert by_itself.values == together.values["pixels-full-given"]
+    called = PROTOCOLS["pixels-full-given"](noisy_maps, drawn, 3)
+    assert called.values == together.values["pixels-full-given"]
     cub = evaluate(noisy_maps, drawn, 3, ["cub-foreground"], progress=False)
     assert set(cub.values["cub-foreground"]) == {"FG-NMI", "FG-ARI"}
 
@@ -102,24 +104,26 @@ def test_part_shares_are_of_the_objects_pixels(drawn, perfect_maps):
     report = evaluate(perfect_maps, drawn, 3, progress=False)
     assert report.shares == pytest.approx((1 / 3, 1 / 3, 1 / 3))
 
-    def dead(images):
+    def without_part_2(images):
         maps = perfect_maps(images)
         for logits in maps:
             logits[..., 2] = -1
         return maps
 
-    assert evaluate(dead, drawn, 3, progress=False).shares[1] == 0
+    assert evaluate(without_part_2, drawn, 3, progress=False).shares[1] == 0
     drawn.samples[:] = [replace(s, foreground=None) for s in drawn.samples]
-    own = evaluate(perfect_maps, drawn, 3, progress=False)
-    assert own.shares == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    without_masks = evaluate(perfect_maps, drawn, 3, progress=False)
+    assert without_masks.shares == pytest.approx((1 / 3, 1 / 3, 1 / 3))
 
-    def together(images):  # each part is less probable than the background, their sum is not
+    def foreground_only_in_sum(
+        images,
+    ):  # each part is less probable than the background, their sum is not
         return [np.broadcast_to(np.log([4, 3, 2, 1]), (*one.shape[:2], 4)) for one in images]
 
-    assert evaluate(together, drawn, 3, progress=False).shares == (1, 0, 0)
+    assert evaluate(foreground_only_in_sum, drawn, 3, progress=False).shares == (1, 0, 0)
 
 
-def test_bad_requests(drawn, perfect_maps):
+def test_invalid_arguments_are_refused(drawn, perfect_maps):
     with pytest.raises(ConfigError, match="'cub': choose from cub-foreground"):
         evaluate(perfect_maps, drawn, 3, ["cub"])
     with pytest.raises(DataError, match="cub-landmarks-given needs the train split"):
@@ -131,7 +135,7 @@ def test_bad_requests(drawn, perfect_maps):
         evaluate(perfect_maps, drawn, 3)
 
 
-def test_models_offer_logits_of_samples(drawn, perfect_maps):
+def test_models_are_measured_by_their_logits(drawn, perfect_maps):
     class Model:
         has_background = False
 
@@ -158,7 +162,7 @@ def test_progress_goes_to_stderr(drawn, perfect_maps, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_json_holds_everything(drawn, noisy_maps):
+def test_json_contains_everything(drawn, noisy_maps):
     report = evaluate(noisy_maps, drawn, 3, progress=False)
     content = json.loads(report.to_json())
     assert content["parts"] == 3 and content["shares"] == list(report.shares)
@@ -171,12 +175,12 @@ def test_json_holds_everything(drawn, noisy_maps):
 
 
 def rows_of(table, protocol):
-    """First words to numbers of the rows under a protocol's heading."""
+    """The lines of the table under a protocol's heading."""
     section = next(part for part in table.split("\n\n") if part.startswith(f"{protocol}:"))
     return section.splitlines()
 
 
-def test_table_puts_published_numbers_of_the_same_k_beside(draw_animals, noisy_maps):
+def test_table_shows_published_numbers_of_the_same_k(draw_animals, noisy_maps):
     data = draw_animals(9, name="cub", categories=("Black footed Albatross",))
     train = draw_animals(20, 3, name="cub", categories=("Black footed Albatross",))
 
@@ -220,7 +224,7 @@ def test_table_puts_published_numbers_of_the_same_k_beside(draw_animals, noisy_m
     assert ours.split()[-3:] == ["masks", "measured", "here"]
 
 
-def test_table_puts_baselines_beside(drawn, perfect_maps):
+def test_table_shows_baselines(drawn, perfect_maps):
     report = evaluate(perfect_maps, drawn, 3, progress=False)
     maps = colour_baseline(drawn, 3)
     colour = evaluate(maps, drawn, 3, progress=False, method="k-means, Lab colour")
@@ -233,7 +237,7 @@ def test_table_puts_baselines_beside(drawn, perfect_maps):
         report.to_table(replace(colour, num_parts=2))
 
 
-def test_table_says_what_was_not_run(drawn, perfect_maps):
+def test_table_names_what_was_not_run(drawn, perfect_maps):
     drawn.samples[:] = [replace(s, part_labels=None) for s in drawn.samples]
     table = evaluate(perfect_maps, drawn, 3, progress=False).to_table()
     assert (

@@ -29,14 +29,15 @@ def with_scikit_learn(centres, landmarks, visible, train):
 
     flat, distances = centres.reshape(len(centres), -1), []
     for landmark in range(landmarks.shape[1]):
-        fit = np.flatnonzero(visible[:train, landmark])
-        predict = train + np.flatnonzero(visible[train:, landmark])
+        in_train = np.flatnonzero(visible[:train, landmark])
+        in_test = train + np.flatnonzero(visible[train:, landmark])
         inputs, outputs = StandardScaler(), StandardScaler()
         model = LinearRegression(fit_intercept=False).fit(
-            inputs.fit_transform(flat[fit]), outputs.fit_transform(landmarks[fit, landmark])
+            inputs.fit_transform(flat[in_train]),
+            outputs.fit_transform(landmarks[in_train, landmark]),
         )
-        guess = outputs.inverse_transform(model.predict(inputs.transform(flat[predict])))
-        distances.append(np.linalg.norm(guess - landmarks[predict, landmark], axis=-1))
+        predicted = outputs.inverse_transform(model.predict(inputs.transform(flat[in_test])))
+        distances.append(np.linalg.norm(predicted - landmarks[in_test, landmark], axis=-1))
     return 100 * np.concatenate(distances).mean()
 
 
@@ -52,18 +53,18 @@ def test_equal_to_scikit_learn(seed):
     assert landmark_error(*split(*data)) == pytest.approx(with_scikit_learn(*data), abs=1e-9)
 
 
-def test_constant_parts_change_nothing():
-    """A dead part has the same centre everywhere, to rounding."""
+def test_a_constant_part_does_not_change_the_error():
+    """An empty part has the same centre in every sample, up to rounding."""
     centres, landmarks, visible, train = problem(np.random.default_rng(0))
-    dead = np.full((len(centres), 1, 2), 0.1 + 0.2)
-    dead[::2] = 0.3
-    more = np.concatenate([centres, dead], 1)
-    assert landmark_error(*split(more, landmarks, visible, train)) == pytest.approx(
+    constant = np.full((len(centres), 1, 2), 0.1 + 0.2)
+    constant[::2] = 0.3
+    with_constant = np.concatenate([centres, constant], 1)
+    assert landmark_error(*split(with_constant, landmarks, visible, train)) == pytest.approx(
         landmark_error(*split(centres, landmarks, visible, train)), abs=1e-9
     )
 
 
-def test_a_landmark_never_seen_in_training_is_left_out():
+def test_a_landmark_that_training_never_shows_is_left_out():
     centres, landmarks, visible, train = problem(np.random.default_rng(0))
     visible[:train, 2] = False
     visible[train:, 2] = True
@@ -75,7 +76,7 @@ def test_a_landmark_never_seen_in_training_is_left_out():
     )
 
 
-def test_a_landmark_seen_once_is_predicted_where_it_was():
+def test_a_landmark_of_one_training_sample_is_predicted_at_its_position():
     centres, landmarks = np.random.default_rng(0).random((3, 2, 2)), np.zeros((3, 1, 2))
     landmarks[2] = (0.3, 0.4)
     visible = np.array([[True], [False], [True]])
@@ -94,16 +95,16 @@ def test_errors_name_what_is_wrong():
     centres, landmarks, visible, train = problem(np.random.default_rng(0))
     with pytest.raises(DataError, match="no landmark is visible in both"):
         landmark_error(*split(centres, landmarks, np.zeros_like(visible), train))
-    with pytest.raises(DataError, match="test: 25 centres for 24"):
-        fitted, tested = split(centres, landmarks, visible, train)
+    with pytest.raises(DataError, match="test: centres of 25 samples, but landmarks of 24"):
+        fit_on, test_on = split(centres, landmarks, visible, train)
         landmark_error(
-            fitted,
-            tested._replace(landmarks=tested.landmarks[1:], visible=tested.visible[1:]),
+            fit_on,
+            test_on._replace(landmarks=test_on.landmarks[1:], visible=test_on.visible[1:]),
         )
     with pytest.raises(DataError, match="train and test centres"):
-        landmark_error(fitted, tested._replace(centres=tested.centres[:, 1:]))
-    with pytest.raises(DataError, match="must be"):
-        landmark_error(fitted._replace(visible=fitted.visible[:, 1:]), tested)
+        landmark_error(fit_on, test_on._replace(centres=test_on.centres[:, 1:]))
+    with pytest.raises(DataError, match="train: .* must be"):
+        landmark_error(fit_on._replace(visible=fit_on.visible[:, 1:]), test_on)
     broken = centres.copy()
     broken[0, 0, 0] = np.nan
     with pytest.raises(DataError, match="train: a part centre is not finite"):
@@ -118,7 +119,7 @@ def test_soft_centres_of_hard_parts_are_their_means():
     np.testing.assert_allclose(soft_centres(logits, foreground), expected, atol=1e-12)
 
 
-def test_soft_centres_weigh_probabilities():
+def test_soft_centres_are_weighted_by_probabilities():
     # Two pixels with p = (1/2, 1/2) and (3/4, 1/4), weights 1 and 1/2.
     logits = np.log([[[1, 1], [3, 1]]])
     centres = soft_centres(logits, [[1, 0.5]])

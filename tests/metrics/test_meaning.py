@@ -25,22 +25,22 @@ def result(counts, labels=BIRD.landmarks, prefix="FG-"):
     return Result({f"{prefix}NMI": 1.0}, 1, int(counts.sum()), counts=counts, labels=labels)
 
 
-def test_regions_pairs_and_single_labels():
+def test_names_from_regions_pairs_and_single_labels():
     counts = [[95, 5, 0], [97, 3, 0], [0, 80, 20], [10, 90, 0], [0, 10, 90], [0, 0, 10]]
     head, wings, belly = part_meanings(result(counts), BIRD)
     assert str(head) == "part 1: head (crown 97 %, beak 95 %)"
     assert wings.name == "wings" and wings.covers == (("right wing", 0.9), ("left wing", 0.8))
-    assert belly.name == "belly and tail"  # seldom as it is, the tail is a tenth of this part
+    assert belly.name == "belly and tail"  # the tail is a tenth of this part
     assert head.share == pytest.approx(202 / 510)
 
 
-def test_half_a_region_is_not_the_region():
+def test_a_part_is_named_after_a_region_only_if_it_covers_it():
     counts = [[90, 10], [30, 70], [0, 1], [0, 1], [0, 100], [0, 1]]
     head, rest = part_meanings(result(counts), BIRD)
     assert head.name == "beak" and rest.name == "belly and crown"
 
 
-def test_dead_parts_and_parts_without_a_label_of_their_own():
+def test_names_of_empty_parts_and_of_parts_that_no_label_belongs_to():
     counts = [[60, 40, 0, 0], [9, 1, 0, 0], [9, 1, 0, 0], [9, 1, 0, 0], [9, 1, 0, 0], [0, 0, 0, 0]]
     names = [one.name for one in part_meanings(result(counts), BIRD)]
     assert names == ["head and wings", "some of beak", "unused", "unused 2"]
@@ -53,7 +53,7 @@ def test_names_are_unique():
     assert len(set(names)) == 3
 
 
-def test_only_parts_alone_have_a_meaning():
+def test_only_foreground_protocols_give_meanings():
     with pytest.raises(ConfigError, match="foreground protocol"):
         part_meanings(result([[1, 2]], ("a",), prefix=""), BIRD)
     with pytest.raises(ConfigError, match="no contingency table"):
@@ -71,8 +71,8 @@ def test_parts_are_named_by_pixels_rather_than_keypoints(drawn, perfect_maps):
     report = evaluate(perfect_maps, drawn, 3, progress=False)
     by_pixels = part_meanings(report.results["pixels-foreground"], drawn.info)
     assert report_meanings(report, drawn.info) == by_pixels
-    points = evaluate(perfect_maps, drawn, 3, ["keypoints-foreground"], progress=False)
-    assert report_meanings(points, drawn.info)[0].name != by_pixels[0].name
+    by_keypoints = evaluate(perfect_maps, drawn, 3, ["keypoints-foreground"], progress=False)
+    assert report_meanings(by_keypoints, drawn.info)[0].name != by_pixels[0].name
     full = evaluate(perfect_maps, drawn, 3, ["pixels-full-given"], progress=False)
     assert report_meanings(full, drawn.info) == ()
     assert report_meanings(Runs((report, report)), drawn.info) == ()
@@ -97,10 +97,10 @@ def test_columns_of_the_confusion_picture_are_named(monkeypatch, prefix, columns
     named = []
     set_xticks = Axes.set_xticks
 
-    def keep(axes, ticks, labels, **options):
+    def record(axes, ticks, labels, **options):
         named.extend(labels)
         return set_xticks(axes, ticks, labels, **options)
 
-    monkeypatch.setattr(Axes, "set_xticks", keep)
+    monkeypatch.setattr(Axes, "set_xticks", record)
     confusion_picture(result([[3, 1, 1], [1, 3, 1]], ("beak", "tail"), prefix))
     assert named == columns

@@ -13,7 +13,7 @@ def test_no_value_is_listed_twice():
     assert len(set(keys)) == len(keys)
 
 
-def test_filter_keeps_to_one_k():
+def test_filter_selects_one_k():
     found = published_values("cub", 4, "cub-foreground")
     values = {entry.method: entry.value for entry in found if entry.metric == "FG-NMI"}
     assert values == {
@@ -32,13 +32,13 @@ def test_published_values_are_of_the_test_split():
     assert published_values("cub", 4, split="validation") == []
 
 
-def test_notes_say_which_images_a_value_is_of():
+def test_notes_name_the_images_behind_a_value():
     for entry in PUBLISHED:
         if entry.dataset in ("cub", "deepfashion"):
             assert entry.note.startswith("all "), entry
 
 
-def test_ablations_come_only_when_asked_for():
+def test_ablations_are_included_only_on_request():
     without = published_values("cub", 4, "cub-foreground")
     with_them = published_values("cub", 4, "cub-foreground", ablations=True)
     assert len(with_them) == len(without) + 5

@@ -1,4 +1,4 @@
-"""Baselines that run through the same protocols as a model, with the same K."""
+"""Baselines that are measured by the same protocols as a model, with the same K."""
 
 from keras_parts.metrics.baselines.centroids import (
     CentroidModel,

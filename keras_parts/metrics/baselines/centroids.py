@@ -1,4 +1,4 @@
-"""Nearest centroids as a partition into parts, and k-means to find them."""
+"""Baselines that assign pixels to the nearest of K centroids, which k-means finds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,24 +17,24 @@ from keras_parts.metrics.baselines.features import (
 from keras_parts.ops.kmeans import kmeans
 
 RESTARTS = 16
-"""Restarts of k-means: of four, all can miss the best clusters."""
+"""Number of k-means restarts. With four, all can miss the best clusters."""
 NO_BACKGROUND = -1e6
-"""Logit of a background of probability 0: baselines divide the foreground alone."""
+"""Background logit for a probability of 0: baselines divide the foreground alone."""
 
 
 class CentroidModel:
     """A `PartModel` that assigns every pixel to the nearest of K centroids.
 
-    The logits are those of equal isotropic Gaussians around the centroids, so that a softmax gives
-    soft parts; the best channel is the nearest centroid.
+    The logits are those of equal isotropic Gaussians around the centroids: their softmax gives
+    soft parts, and the nearest centroid has the largest logit.
 
     Args:
-        extract: the features.
+        extract: function that computes the features.
         centroids: `(parts, channels)`.
-        variance: within-cluster variance a channel; decides how soft the parts are.
-        centre: `(channels,)` subtracted from features, which are then scaled to length 1; None
-            leaves features as they are.
-        scale: `(channels,)` that features are divided by first; None for 1.
+        variance: within-cluster variance of a channel; the larger, the softer the parts.
+        centre: `(channels,)` that is subtracted from the features, which are then scaled to length
+            1; None for neither.
+        scale: `(channels,)` by which the features are divided first; None for 1.
 
     Example:
         >>> import numpy as np
@@ -73,8 +73,8 @@ class CentroidModel:
 
     def _logits(self, features, size):
         features = normalised(features, self.centre, self.scale)
-        # -|f - c|^2 without |f|^2, which all parts share: linear in f, so that interpolating it
-        # assigns the interpolated features exactly.
+        # -|f - c|^2 without |f|^2, which is the same for all parts: linear in f, so that
+        # interpolating it is the same as assigning interpolated features.
         score = 2 * features @ self.centroids.T - (self.centroids**2).sum(-1)
         return with_empty_background(at_pixels(score / (2 * self.variance), size))
 
@@ -93,15 +93,16 @@ def kmeans_baseline(
     """K-means on the foreground features of a train split.
 
     Args:
-        extract: the features.
-        dataset: the train split, with masks; images with a box are cropped to it.
+        extract: function that computes the features.
+        dataset: the train split, with masks; images that have a box are cropped to it.
         num_parts: K.
-        seed: of the chosen vectors and of k-means.
-        normalise: centre the vectors on their mean, then scale each to length 1.
-        groups: numbers of channels that belong together, such as (3, 2): every group is scaled to
-            a total variance of 1, so that all have equal weight. Empty for no groups.
-        max_images: maximum number of images, evenly spread over the data set.
-        max_vectors: maximum number of vectors in all, chosen at random, the same number an image.
+        seed: seed for choosing the vectors and for k-means.
+        normalise: subtract the mean of the vectors, then scale each vector to length 1.
+        groups: sizes of consecutive groups of channels, such as (3, 2). Each group is scaled to a
+            total variance of 1, so that all groups have the same weight. Empty for no scaling.
+        max_images: maximum number of images, spread evenly over the data set.
+        max_vectors: maximum number of vectors in total, chosen at random, the same number from
+            each image.
 
     Raises:
         DataError: an image has no mask, or there are fewer foreground vectors than parts.
@@ -118,7 +119,7 @@ def kmeans_baseline(
     rng = np.random.default_rng(seed)
     vectors = foreground_vectors(
         extract, dataset, rng, max_images=max_images, max_vectors=max_vectors,
-        min_vectors=num_parts,
+        num_parts=num_parts,
     )  # fmt: skip
     scale = _group_scale(vectors, groups) if groups else None
     centre = vectors.mean(0) if normalise else None
@@ -145,7 +146,7 @@ def colour_baseline(
 def position_baseline(
     dataset: Dataset, num_parts: int, seed: int = 0, **options: Any
 ) -> CentroidModel:
-    """K-means on Lab colour and the coordinates in the mask's box, of equal weight; see
+    """K-means on Lab colour and the coordinates in the mask's box, with equal weight; see
     `kmeans_baseline`."""
     options = {"groups": (3, 2)} | options
     return kmeans_baseline(colour_and_position, dataset, num_parts, seed, **options)
@@ -154,7 +155,7 @@ def position_baseline(
 def feature_baseline(
     extract: FeatureExtractor, dataset: Dataset, num_parts: int, seed: int = 0, **options: Any
 ) -> CentroidModel:
-    """K-means on a teacher's features, centred and of length 1; see `kmeans_baseline`.
+    """K-means on a teacher's features, centred and scaled to length 1; see `kmeans_baseline`.
 
     Example:
         >>> from keras_parts import data, metrics
@@ -168,7 +169,7 @@ def feature_baseline(
 
 
 def with_empty_background(part_logits: np.ndarray) -> np.ndarray:
-    """`(height, width, 1 + parts)` float32 logits of `(height, width, parts)` part logits."""
+    """Part logits `(height, width, parts)` with a background of probability 0 in front, float32."""
     background = np.full((*part_logits.shape[:2], 1), NO_BACKGROUND, np.float32)
     return np.concatenate([background, part_logits.astype(np.float32)], -1)
 
@@ -176,7 +177,7 @@ def with_empty_background(part_logits: np.ndarray) -> np.ndarray:
 def normalised(
     features: np.ndarray, centre: np.ndarray | None, scale: np.ndarray | None = None
 ) -> np.ndarray:
-    """Features divided by `scale`; with a `centre`, moved there and scaled to length 1."""
+    """Features divided by `scale`; with a `centre`, it is subtracted and they get length 1."""
     if scale is not None:
         features = features / scale
     if centre is None:
@@ -188,6 +189,6 @@ def normalised(
 def _group_scale(vectors, groups):
     variance = vectors.astype(np.float64).var(0)
     totals = [group.sum() for group in np.split(variance, np.cumsum(groups)[:-1])]
-    # A group that varies only by rounding must not be magnified.
+    # A group without variance has only rounding errors, which must not be amplified.
     scales = [np.sqrt(total) if total > 1e-6 else 1.0 for total in totals]
     return np.repeat(scales, groups).astype(np.float32)

@@ -17,10 +17,10 @@ _EPSILON = 1e-6
 
 
 class FactorModel:
-    """A `PartModel`: the amount of each factor in the features at every pixel.
+    """A `PartModel` whose part probabilities are the shares of K factors in the features.
 
     Args:
-        extract: the features.
+        extract: function that computes the features.
         factors: a fitted `sklearn.decomposition.NMF`.
     """
 
@@ -32,7 +32,7 @@ class FactorModel:
         self._lengths = np.linalg.norm(factors.components_, axis=1)
 
     def logits(self, samples: Sequence[Sample]) -> list[np.ndarray]:
-        """Logits `(height, width, 1 + parts)` float32; a softmax gives each factor's share."""
+        """Logits `(height, width, 1 + parts)` float32; their softmax is each factor's share."""
         return [
             self._logits(np.asarray(features, np.float32), sample.size)
             for features, sample in zip(self.extract(samples), samples, strict=True)
@@ -60,19 +60,22 @@ def factor_baseline(
     train split, as for all baselines, and the features of test images are expressed in them.
 
     Args:
-        extract: the features of the teacher.
-        dataset: the train split, with masks; images with a box are cropped to it.
-        num_parts: K factors.
-        seed: of the chosen vectors.
-        max_images: maximum number of images, evenly spread over the data set.
-        max_vectors: maximum number of vectors in all.
+        extract: function that computes the teacher features.
+        dataset: the train split, with masks; images that have a box are cropped to it.
+        num_parts: K, the number of factors.
+        seed: seed for choosing the vectors and for the factorisation.
+        max_images: maximum number of images, spread evenly over the data set.
+        max_vectors: maximum number of vectors in total.
+
+    Raises:
+        DataError: an image has no mask, or there are fewer foreground vectors than parts.
     """
     from sklearn.decomposition import NMF
 
     rng = np.random.default_rng(seed)
     vectors = foreground_vectors(
         extract, dataset, rng, max_images=max_images, max_vectors=max_vectors,
-        min_vectors=num_parts,
+        num_parts=num_parts,
     )  # fmt: skip
     factors = NMF(num_parts, init="nndsvda", random_state=seed, max_iter=400, tol=1e-3)
     factors.fit(non_negative(vectors))
@@ -80,12 +83,12 @@ def factor_baseline(
 
 
 def non_negative(features: np.ndarray) -> np.ndarray:
-    """Features without negative values: each channel becomes two, its positive and negative part.
+    """Features without negative values: each channel becomes its positive and its negative part.
 
     Args:
         features: `(vectors, channels)`.
 
     Returns:
-        `(vectors, 2 * channels)`.
+        `(vectors, 2 * channels)`, the positive parts first.
     """
     return np.concatenate([np.maximum(features, 0), np.maximum(-features, 0)], axis=-1)

@@ -1,4 +1,4 @@
-"""What baselines cluster: colours, colours with coordinates, and the features of a teacher."""
+"""The features that baselines cluster: colours, colours with coordinates, teacher features."""
 
 import hashlib
 import typing
@@ -23,7 +23,7 @@ _BICUBIC = Image.Resampling.BICUBIC
 
 
 class FeatureExtractor(typing.Protocol):
-    """What a baseline clusters: a function or an object that is called with samples.
+    """A function from samples to the features that a baseline clusters.
 
     Example:
         >>> from keras_parts import data, metrics
@@ -37,18 +37,18 @@ class FeatureExtractor(typing.Protocol):
     def __call__(self, samples: Sequence[Sample], /) -> Sequence[np.ndarray]:
         """Feature maps `(h, w, channels)`, one for each sample.
 
-        A map covers its image with aligned corners; maps may differ in size.
+        The corner positions of a map are the corner pixels of its image. Maps may differ in size.
         """
         ...
 
 
 @dataclass(frozen=True)
 class NamedFeatures:
-    """Features and what tables call them.
+    """Features and their name in tables.
 
     Attributes:
-        name: such as "efficientnet_lite0 block_14, mirrored".
-        extract: the features.
+        name: a name such as "efficientnet_lite0 block_14, mirrored".
+        extract: function that computes the features.
     """
 
     name: str
@@ -56,12 +56,12 @@ class NamedFeatures:
 
 
 def lab_features(samples: Sequence[Sample]) -> list[np.ndarray]:
-    """The Lab colour of every pixel, 3 channels."""
+    """The CIE Lab colour of every pixel, `(height, width, 3)` float32."""
     return [lab(sample.image.astype(np.float32) / 255) for sample in samples]
 
 
 def colour_and_position(samples: Sequence[Sample]) -> list[np.ndarray]:
-    """Lab colour, and x and y in the box around the mask (0 to 1), 5 channels."""
+    """CIE Lab colour, and x and y in the box around the mask (0 to 1), `(height, width, 5)`."""
     colours = lab_features(samples)
     return [
         np.concatenate([colour, coordinates(sample)], axis=-1)
@@ -82,13 +82,13 @@ def coordinates(sample: Sample) -> np.ndarray:
 
 
 class NetworkFeatures:
-    """Features of a network that takes batches of squares.
+    """Features of a network whose input is batches of square images.
 
     Args:
         network: `(batch, image_size, image_size, 3)` float32 RGB in [0, 1] to
             `(batch, h, w, channels)`, any array that NumPy can convert.
-        image_size: side in pixels that every image is stretched to.
-        batch_size: maximum number of images at once.
+        image_size: side in pixels of the square that images are stretched to.
+        batch_size: maximum number of images in a call of the network.
 
     Example:
         >>> from keras_parts import data, metrics
@@ -118,14 +118,14 @@ class NetworkFeatures:
 
 
 class CachedFeatures:
-    """Features that are computed once for each image and kept in float16.
+    """Features that are computed once for each image and cached in float16.
 
-    Several baselines of the same features, and several protocols on the same crops, then need one
-    pass of the network.
+    The network then runs once for all baselines of the same features and all protocols with the
+    same crops.
 
     Args:
-        extract: features that depend on the image alone.
-        max_megabytes: memory for the cache; what was used least recently is dropped first.
+        extract: function that computes features from the image alone.
+        max_megabytes: memory for the cache; the least recently used features are removed first.
 
     Example:
         >>> from keras_parts import data, metrics
@@ -168,14 +168,14 @@ def teacher_features(
     show_size: bool = False,
     max_megabytes: int = 1024,
 ) -> NamedFeatures:
-    """The cached features of a teacher, of images stretched to a square.
+    """The cached teacher features of images that are stretched to a square.
 
     Args:
         teacher: a `keras_parts.discovery.teachers.Teacher`.
         image_size: side of the square in pixels.
-        name: of the network, for tables.
-        views: how images are transformed for the teacher, such as "mirrored", for tables.
-        show_size: add the size to the name.
+        name: name of the network, for tables.
+        views: transformed images over which the teacher averages, such as "mirrored", for tables.
+        show_size: add `image_size` to the name.
         max_megabytes: memory for the cache.
 
     Example:
@@ -200,45 +200,45 @@ def foreground_vectors(
     *,
     max_images: int = 200,
     max_vectors: int = 20_000,
-    min_vectors: int = 1,
+    num_parts: int = 1,
 ) -> np.ndarray:
-    """Features at positions of the foreground, from all over a train split.
+    """Features at random foreground positions of a train split.
 
     Args:
-        extract: the features.
-        dataset: with masks; images with a box are cropped to it.
-        rng: chooses the positions.
-        max_images: maximum number of images, evenly spread over the data set.
-        max_vectors: maximum number of vectors in all, the same number an image.
-        min_vectors: number of vectors that are needed.
+        extract: function that computes the features.
+        dataset: the train split, with masks; images that have a box are cropped to it.
+        rng: random generator for choosing the positions.
+        max_images: maximum number of images, spread evenly over the data set.
+        max_vectors: maximum number of vectors in total, the same number from each image.
+        num_parts: K; at least as many vectors are needed.
 
     Returns:
         `(vectors, channels)` float32.
 
     Raises:
-        DataError: an image has no mask, or there are fewer than `min_vectors` vectors.
-        ConfigError: `max_images` or `max_vectors` is below 1.
+        DataError: an image has no mask, or there are fewer foreground vectors than parts.
+        ConfigError: `num_parts`, `max_images` or `max_vectors` is below 1.
     """
-    if min(max_images, max_vectors, min_vectors) < 1:
+    if min(max_images, max_vectors, num_parts) < 1:
         raise ConfigError(
-            f"num_parts={min_vectors}, max_images={max_images}, max_vectors={max_vectors}: "
-            "all must be >= 1"
+            f"num_parts={num_parts}, max_images={max_images}, max_vectors={max_vectors}: "
+            "all must be at least 1"
         )
     indices = np.linspace(0, len(dataset) - 1, min(max_images, len(dataset))).round()
     indices = np.unique(indices.astype(int))
     share = max(max_vectors // max(len(indices), 1), 1)
     found = [_vectors_of(extract, dataset[int(index)], share, rng) for index in indices]
     vectors = np.concatenate(found) if found else np.zeros((0, 1), np.float32)
-    if len(vectors) < min_vectors:
+    if len(vectors) < num_parts:
         raise DataError(
-            f"{dataset.info.name}: {len(vectors)} foreground vectors are too few for "
-            f"{min_vectors} parts"
+            f"{dataset.info.name}: {len(vectors)} foreground vectors are too few for {num_parts} "
+            "parts: give more images, or larger masks"
         )
     return vectors
 
 
 def _vectors_of(extract, sample, max_vectors, rng):
-    """At most `max_vectors` vectors `(vectors, channels)` whose pixel is foreground."""
+    """At most `max_vectors` features at random foreground positions, `(vectors, channels)`."""
     if sample.box is not None:
         sample = box_crop(sample)
     mask = foreground_of(sample)
@@ -253,10 +253,10 @@ def _vectors_of(extract, sample, max_vectors, rng):
 
 
 def at_pixels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Maps `(h, w, channels)` at the pixels of an image, bilinear with aligned corners.
+    """Maps `(h, w, channels)` upsampled to the pixels of an image, bilinear with aligned corners.
 
     Returns:
-        `(height, width, channels)` float32; the maps themselves at equal size.
+        `(height, width, channels)` float32; `maps` itself if it has this size.
     """
     if maps.shape[:2] == tuple(size):
         return maps

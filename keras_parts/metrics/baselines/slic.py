@@ -1,9 +1,9 @@
 """SLIC: every object divided into K superpixels, which are matched to parts across images.
 
 Achanta et al.: *SLIC Superpixels Compared to State-of-the-art Superpixel Methods*, PAMI 2012;
-inside masks after Irving: *maskSLIC*, 2016. Superpixels of different images have no common names:
-each is assigned the part whose colour and coordinates, by k-means over the train split, match it
-best, each part at most once.
+inside masks after Irving: *maskSLIC*, 2016. Superpixels are not comparable across images. Therefore
+k-means on colour and coordinates over the train split finds K parts, and the superpixels of each
+image are matched to these parts, each part to at most one superpixel as far as possible.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from keras_parts.metrics.baselines.centroids import (
 )
 from keras_parts.metrics.protocols.base import foreground_of
 
-_CERTAIN = 10.0  # the logit of the assigned part
-_COMPACTNESS = 10.0  # scikit-image's own default
+_ASSIGNED_LOGIT = 10.0  # of the assigned part; the other parts have 0
+_COMPACTNESS = 10.0  # the default of scikit-image
 
 
 class SuperpixelModel:
-    """A `PartModel` that needs masks.
+    """A `PartModel` that divides the mask of each sample into superpixels.
 
     Args:
         parts: the parts' colours and coordinates, from `position_baseline`.
@@ -39,8 +39,8 @@ class SuperpixelModel:
         self._parts = parts
 
     def logits(self, samples: Sequence[Sample]) -> list[np.ndarray]:
-        """Logits `(height, width, 1 + parts)` float32; a pixel outside the mask is assigned the
-        part of the nearest superpixel."""
+        """Logits `(height, width, 1 + parts)` float32; pixels outside the mask have the part of the
+        nearest superpixel."""
         return [self._logits(sample) for sample in samples]
 
     def _logits(self, sample):
@@ -49,18 +49,18 @@ class SuperpixelModel:
         (features,) = self._parts.extract([sample])
         means = _means(normalised(features, None, self._parts.scale), superpixels)
         parts = _matched(means, self._parts.centroids)[_nearest(superpixels)]
-        return with_empty_background(_CERTAIN * (parts[..., None] == np.arange(num_parts)))
+        return with_empty_background(_ASSIGNED_LOGIT * (parts[..., None] == np.arange(num_parts)))
 
 
 def slic_baseline(
     dataset: Dataset, num_parts: int, seed: int = 0, **options: Any
 ) -> SuperpixelModel:
-    """SLIC superpixels of the masks, K an image.
+    """SLIC superpixels of the masks, K in each image.
 
     Args:
         dataset: the train split, with masks.
         num_parts: K.
-        seed, options: of `position_baseline`, whose parts superpixels are matched to.
+        seed, options: arguments of `position_baseline`, which finds the parts to match.
 
     Raises:
         ConfigError: scikit-image is not installed.
@@ -73,8 +73,8 @@ def slic_baseline(
 
 
 def _superpixels(sample, count):
-    """`(height, width)` int: 0, 1, ... inside the mask, -1 outside; the whole image if the mask is
-    empty."""
+    """`(height, width)` int: 0, 1, ... inside the mask, -1 outside; the whole image instead of a
+    mask of at most `count` pixels."""
     from skimage.segmentation import relabel_sequential, slic
 
     mask = foreground_of(sample)
@@ -94,7 +94,7 @@ def _means(features, superpixels):
 
 
 def _matched(means, centroids):
-    """The part of each superpixel: different parts as far as possible, then the nearest."""
+    """The part of each superpixel: a different part for each, or the nearest once all are used."""
     from scipy.optimize import linear_sum_assignment
 
     distance = ((means[:, None] - centroids) ** 2).sum(-1)
@@ -105,7 +105,7 @@ def _matched(means, centroids):
 
 
 def _nearest(superpixels):
-    """The superpixel at each pixel or, where there is none, the nearest one."""
+    """The superpixel of each pixel; pixels without one get the nearest."""
     from scipy.ndimage import distance_transform_edt
 
     if (superpixels >= 0).all():

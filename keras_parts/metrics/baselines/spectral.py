@@ -1,7 +1,7 @@
-"""Spectral clustering of the patch features of a vision transformer.
+"""Spectral clustering of teacher features, such as the patch features of a vision transformer.
 
 Amir, Gandelsman, Bagon, Dekel: *Deep ViT Features as Dense Visual Descriptors*, 2021, find parts
-by clustering such features over the images. The clustering is that of Ng, Jordan, Weiss (*On
+by clustering patch features over images. The clustering is that of Ng, Jordan, Weiss (*On
 Spectral Clustering*, NIPS 2001), extended to new images by the Nystrom method (Fowlkes, Belongie,
 Chung, Malik: *Spectral Grouping Using the Nystrom Method*, PAMI 2004).
 """
@@ -18,12 +18,13 @@ from keras_parts.ops.kmeans import kmeans
 
 
 class SpectralEmbedding:
-    """Coordinates in which the clusters of a similarity graph are separate.
+    """Coordinates that separate the clusters of a similarity graph.
+
+    The similarity of two nodes is exp(-distance^2 / s^2), where s^2 is the median squared distance
+    of a node to its n-th nearest neighbour and n is a twentieth of the number of nodes.
 
     Args:
-        vectors: `(vectors, channels)`, the graph's nodes. Two are similar by
-            exp(-distance^2 / s^2), s^2 being the median over nodes of the squared distance within
-            which a twentieth of the others lies.
+        vectors: `(vectors, channels)`, the nodes of the graph.
         dimensions: number of coordinates.
     """
 
@@ -34,13 +35,13 @@ class SpectralEmbedding:
         self._scale = max(np.median(np.partition(distance, neighbour)[:, neighbour]), 1e-12)
         similarity = np.exp(-distance / self._scale)
         self._degree = similarity.sum(1)
-        normalised = similarity / np.sqrt(self._degree[:, None] * self._degree)
-        values, axes = np.linalg.eigh(normalised)
-        best = slice(None, -dimensions - 1, -1)
-        self._projection = axes[:, best] / np.maximum(values[best], 1e-9)
+        similarity /= np.sqrt(self._degree[:, None] * self._degree)
+        values, axes = np.linalg.eigh(similarity)
+        largest = slice(None, -dimensions - 1, -1)
+        self._projection = axes[:, largest] / np.maximum(values[largest], 1e-9)
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """Coordinates `(..., dimensions)` float32 of length 1 for vectors `(..., channels)`."""
+        """Vectors `(..., channels)` to coordinates `(..., dimensions)` float32 of length 1."""
         flat = np.asarray(vectors, np.float64).reshape(-1, vectors.shape[-1])
         similarity = np.exp(-_squared_distances(flat, self._nodes) / self._scale)
         degree = np.maximum(similarity.sum(1, keepdims=True), 1e-300)
@@ -53,9 +54,10 @@ class SpectralFeatures:
     """Spectral coordinates of a teacher's features.
 
     Args:
-        extract: the features of the teacher.
-        centre: `(channels,)` subtracted from features, which are then scaled to length 1.
-        embedding: of such features.
+        extract: function that computes the teacher features.
+        centre: `(channels,)` that is subtracted from the features, which are then scaled to length
+            1.
+        embedding: the embedding of these scaled features.
     """
 
     def __init__(self, extract: FeatureExtractor, centre: np.ndarray, embedding: SpectralEmbedding):
@@ -78,17 +80,21 @@ def spectral_baseline(
     """Spectral clustering of a teacher's features in the foreground of a train split.
 
     Args:
-        extract: the features of the teacher, in Amir et al. a vision transformer.
-        dataset: the train split, with masks; images with a box are cropped to it.
-        num_parts: K clusters, in K coordinates.
-        seed: of the chosen vectors and of k-means.
-        max_images: maximum number of images, evenly spread over the data set.
-        max_vectors: maximum number of vectors in all; time grows with its cube.
+        extract: function that computes the teacher features, in Amir et al. of a vision
+            transformer.
+        dataset: the train split, with masks; images that have a box are cropped to it.
+        num_parts: K, the number of clusters and of coordinates.
+        seed: seed for choosing the vectors and for k-means.
+        max_images: maximum number of images, spread evenly over the data set.
+        max_vectors: maximum number of vectors in total; the time grows with its cube.
+
+    Raises:
+        DataError: an image has no mask, or there are fewer foreground vectors than parts.
     """
     rng = np.random.default_rng(seed)
     vectors = foreground_vectors(
         extract, dataset, rng, max_images=max_images, max_vectors=max_vectors,
-        min_vectors=num_parts,
+        num_parts=num_parts,
     )  # fmt: skip
     centre = vectors.mean(0)
     embedding = SpectralEmbedding(normalised(vectors, centre), num_parts)

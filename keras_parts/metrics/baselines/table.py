@@ -19,14 +19,14 @@ from keras_parts.metrics.part_model import PartModel
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline by name; call it to fit it on a train split.
+    """A baseline; call it to fit it on a train split.
 
     Attributes:
-        title: what it does, for tables; "{features}" stands for the features' name.
-        make: `(dataset, num_parts, seed)`, or `(features, dataset, num_parts, seed)`, to a
-            `PartModel`.
-        needs_features: whether it takes features.
-        supervision: what it learns from besides images of one category.
+        title: what it does, for tables; "{features}" stands for the name of the features.
+        make: function from `(dataset, num_parts, seed)` to a `PartModel`, or from `(features,
+            dataset, num_parts, seed)` if it needs features.
+        needs_features: whether it clusters given features.
+        supervision: what it is fitted with besides images of one category.
 
     Example:
         >>> from keras_parts import data, metrics
@@ -47,33 +47,49 @@ class Baseline:
         seed: int = 0,
         features: FeatureExtractor | None = None,
     ) -> PartModel:
-        """Fit it on a train split with masks.
+        """Fit the baseline.
+
+        Args:
+            dataset: the train split, with masks.
+            num_parts: K.
+            seed: seed for choosing vectors and for clustering.
+            features: the features to cluster, for baselines that need them.
 
         Raises:
-            ConfigError: it needs features and none are given, or a library is not installed.
+            ConfigError: the baseline needs features and none are given, or a library is not
+                installed.
+            DataError: an image has no mask, or there are fewer foreground vectors than parts.
         """
         if not self.needs_features:
             return self.make(dataset, num_parts, seed)
         if features is None:
-            raise ConfigError(f"{self.title}: it needs the features of a teacher")
+            title = self.title.format(features="features")
+            raise ConfigError(
+                f"{title} needs the features of a teacher: give `features`, such as "
+                "keras_parts.metrics.teacher_features(...).extract"
+            )
         return self.make(features, dataset, num_parts, seed)
 
 
 BASELINES = {
-    "kmeans-colour": Baseline("k-means on Lab colour", colour_baseline, False),
-    "kmeans-position": Baseline("k-means on colour and position", position_baseline, False),
-    "slic": Baseline("SLIC superpixels", slic_baseline, False),
-    "kmeans-features": Baseline("k-means on {features}", feature_baseline, True),
-    "nmf-features": Baseline("NMF of {features}", factor_baseline, True),
-    "spectral-features": Baseline("spectral clustering of {features}", spectral_baseline, True),
+    "kmeans-colour": Baseline("k-means on Lab colour", colour_baseline, needs_features=False),
+    "kmeans-position": Baseline(
+        "k-means on colour and position", position_baseline, needs_features=False
+    ),
+    "slic": Baseline("SLIC superpixels", slic_baseline, needs_features=False),
+    "kmeans-features": Baseline("k-means on {features}", feature_baseline, needs_features=True),
+    "nmf-features": Baseline("NMF of {features}", factor_baseline, needs_features=True),
+    "spectral-features": Baseline(
+        "spectral clustering of {features}", spectral_baseline, needs_features=True
+    ),
 }
 
 
 def baseline_named(name: str) -> Baseline:
-    """A baseline of `BASELINES`.
+    """The baseline of this name in `BASELINES`.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is no baseline of this name.
 
     Example:
         >>> from keras_parts.metrics import baseline_named

@@ -1,4 +1,4 @@
-"""The benchmark protocols by name; each is usable without a trainer or the evaluation."""
+"""The benchmark protocols by name; each can be called on its own."""
 
 from keras_parts.metrics.protocols import cub, keypoints, pixels
 from keras_parts.metrics.protocols.base import Protocol, Result, box_crop

@@ -1,4 +1,4 @@
-"""What a protocol is, and the loop over a data set that all protocols share."""
+"""`Protocol`, and the loop over a data set that all protocols share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keras_parts.errors import DataError
 from keras_parts.metrics.part_model import ImageFunction, PartModel, as_part_model
 
 View = Callable[[Sample], Sample]
-"""What of a sample is segmented: all of it, or a crop."""
+"""From a sample to what a protocol segments: the sample itself or a crop of it."""
 
 
 def whole_image(sample: Sample) -> Sample:
@@ -24,16 +24,16 @@ def whole_image(sample: Sample) -> Sample:
 
 
 def box_crop(sample: Sample) -> Sample:
-    """The sample cropped to its ground-truth box at its own resolution: no padding, not square.
+    """The sample cropped to its ground-truth box: no padding, not square, not resized.
 
-    The box's sides move to the nearest pixel borders inside the image. A keypoint outside the crop
-    is no longer visible.
+    The sides of the box are rounded to pixel borders inside the image. Keypoints outside the crop
+    become invisible.
 
     Raises:
         DataError: the sample has no box, or the box lies outside the image.
     """
     if sample.box is None:
-        raise DataError(f"{sample.id}: this protocol crops to the box, and the sample has none")
+        raise DataError(f"{sample.id}: this protocol crops to the box, but the sample has none")
     whole = image_box(*sample.size)
     box = np.clip(sample.box, np.tile(whole[:2], 2), np.tile(whole[2:], 2))
     if not (box[:2] < box[2:]).all():
@@ -46,18 +46,18 @@ def box_crop(sample: Sample) -> Sample:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a protocol measured on one data set.
+    """The result of a protocol on one data set.
 
     Attributes:
         values: metric name to per cent (100 x NMI, ARI or a distance in box sizes).
         num_images: number of images that were measured.
         num_observations: number of keypoints or pixels that were counted.
-        shares: `(clusters,)` share of the observations in each cluster, summing to 1; with a
-            background, cluster 0 is the background. Empty where nothing is clustered.
+        shares: `(clusters,)` share of the observations in each cluster, summing to 1. In full
+            protocols cluster 0 is the background. Empty for landmark regression.
         counts: `(labels, clusters)` int64 contingency table behind the values, or None.
         labels: names of the table's rows.
-        reweighted: the values for another weight of each image, for the bootstrap: a function of
-            `(images,)` int64 weights, in the data set's order, to {metric: per cent}.
+        reweighted: function for the bootstrap that recomputes the values with a weight for each
+            image: `(images,)` int64 in the data set's order to {metric: value in per cent}.
 
     Example:
         >>> from keras_parts import data, metrics
@@ -83,19 +83,19 @@ class Result:
 
 
 class Scorer:
-    """Collects what one protocol needs, sample by sample.
+    """Collects what one protocol measures, sample by sample.
 
     Attributes:
-        view: function that crops a sample to what is segmented. Scorers with the same view
-            share its logits.
-        train: a scorer that is given the train split before `result` is called, or None.
+        view: function from a sample to what is segmented. Scorers with the same view share the
+            logits.
+        train: scorer that receives the train split before `result` is called, or None.
     """
 
     view: View = staticmethod(whole_image)
     train: Scorer | None = None
 
     def add(self, sample: Sample, logits: np.ndarray) -> None:
-        """Count a sample, already cropped to this scorer's view, with its logits."""
+        """Add a sample, already cropped by `view`, with its logits."""
         raise NotImplementedError
 
     def result(self) -> Result:
@@ -111,13 +111,13 @@ class Protocol:
         name: key in `PROTOCOLS`.
         title: one line for tables: what is segmented and what is counted.
         description: what exactly is computed, and its source.
-        scorer: `(dataset, num_parts) -> Scorer`.
-        needs: what the data must have: fields of `Sample`, "train" for the train split, and
-            "background" for a model with a background of its own.
+        scorer: `(dataset, num_parts)` to a new `Scorer`.
+        needs: what it needs to run: fields of `Sample`, "train" for the train split, "background"
+            for a model that predicts the background.
         metrics: names of the values.
         datasets: names of the data sets that it runs on by default; empty for all.
         specialises: name of the general protocol that it replaces on these data sets.
-        observed: what is counted, for tables.
+        observed: what is counted, "keypoints" or "pixels", for tables.
 
     Example:
         >>> from keras_parts import data, metrics
@@ -141,17 +141,17 @@ class Protocol:
     def missing(
         self, model: PartModel | ImageFunction, dataset: Dataset, train: Dataset | None = None
     ) -> str:
-        """What the protocol lacks to run, judged by the first sample; "" if nothing."""
+        """What the protocol needs but lacks, judged by the first sample; "" if nothing."""
         first = dataset[0]
         for need in self.needs:
             if need == "train":
                 lacking = self._missing_of_train(dataset, train)
             elif need == "background":
-                own = as_part_model(model).has_background
-                lacking = "" if own else "a model with a background of its own"
+                predicted = as_part_model(model).has_background
+                lacking = "" if predicted else "a model with a background of its own"
             else:
-                has = getattr(first, need) is not None
-                lacking = "" if has else f"{need}, which {dataset.info.name} does not have"
+                present = getattr(first, need) is not None
+                lacking = "" if present else f"{need}, which {dataset.info.name} does not have"
             if lacking:
                 return lacking
         return ""
@@ -160,11 +160,11 @@ class Protocol:
         if train is None:
             return "the train split"
         if common := set(train.ids()).intersection(dataset.ids()):
-            return f"other images to fit on: {len(common):,} are in both splits"
+            return f"a train split without test images: {len(common):,} are in both splits"
         if "foreground" in self.needs and train.masks_from != dataset.masks_from:
             return (
-                f"masks of both splits from one source; to test on: {dataset.masks_from}; "
-                f"to fit on: {train.masks_from}"
+                f"masks of both splits from one source; test split: {dataset.masks_from}; "
+                f"train split: {train.masks_from}"
             )
         return ""
 
@@ -181,16 +181,16 @@ class Protocol:
         """Run this protocol alone.
 
         Args:
-            model: what is measured.
+            model: the model to measure.
             dataset: the test split.
             num_parts: K.
             train: the train split, for protocols that need it.
-            batch_size: maximum number of images that the model is given at once.
-            progress: show a bar on stderr.
+            batch_size: maximum number of images in a call of the model.
+            progress: show a bar with the remaining time on stderr.
 
         Raises:
-            DataError: the data lacks what the protocol needs, or the model returns anything but
-                logits.
+            DataError: the data lacks what the protocol needs, or the model's logits have a wrong
+                shape or are not finite.
         """
         if missing := self.missing(model, dataset, train):
             raise DataError(f"{self.name} needs {missing}")
@@ -212,7 +212,7 @@ def score(
     progress: bool = False,
     title: str = "",
 ) -> None:
-    """Give all samples to all scorers: each sample is read once, each view segmented once.
+    """Add all samples to all scorers: each sample is read once, each view segmented once.
 
     Raises:
         DataError: the model does not return finite logits `(height, width, 1 + parts)` for each
@@ -221,18 +221,18 @@ def score(
     from tqdm import tqdm
 
     model = as_part_model(model)
-    scorers_of: dict[View, list[Scorer]] = {}
+    by_view: dict[View, list[Scorer]] = {}
     for scorer in scorers:
-        scorers_of.setdefault(scorer.view, []).append(scorer)
+        by_view.setdefault(scorer.view, []).append(scorer)
     with tqdm(total=len(dataset), desc=title, unit="image", disable=not progress) as bar:
         for first in range(0, len(dataset), batch_size):
             last = min(first + batch_size, len(dataset))
             batch = [dataset[index] for index in range(first, last)]
-            for view, viewers in scorers_of.items():
-                viewed = [view(sample) for sample in batch]
-                logits_of = _checked_logits(model, viewed, num_parts)
-                for sample, logits in zip(viewed, logits_of, strict=True):
-                    for scorer in viewers:
+            for view, scorers_of_view in by_view.items():
+                crops = [view(sample) for sample in batch]
+                predictions = _checked_logits(model, crops, num_parts)
+                for sample, logits in zip(crops, predictions, strict=True):
+                    for scorer in scorers_of_view:
                         scorer.add(sample, logits)
             bar.update(len(batch))
 
@@ -240,18 +240,18 @@ def score(
 def _checked_logits(
     model: PartModel, samples: Sequence[Sample], num_parts: int
 ) -> Iterable[np.ndarray]:
-    found = model.logits(samples)
-    if len(found) != len(samples):
-        raise DataError(f"the model returned {len(found)} maps for {len(samples)} images")
-    for sample, logits in zip(samples, found, strict=True):
+    predictions = model.logits(samples)
+    if len(predictions) != len(samples):
+        raise DataError(f"the model returned {len(predictions)} maps for {len(samples)} images")
+    for sample, logits in zip(samples, predictions, strict=True):
         expected = (*sample.image.shape[:2], 1 + num_parts)
         if np.shape(logits) != expected:
             raise DataError(
-                f"{sample.id}: the model's logits are {np.shape(logits)}, expected {expected}: "
-                f"the image's height and width, and a background besides {num_parts} parts"
+                f"{sample.id}: the model's logits are {np.shape(logits)}, expected {expected}: the "
+                f"image's height and width, and channels for the background and {num_parts} parts"
             )
         if not np.isfinite(logits).all():
-            raise DataError(f"{sample.id}: the model's logits are not all finite")
+            raise DataError(f"{sample.id}: the model's logits contain NaN or infinity")
         yield np.asarray(logits)
 
 
@@ -259,10 +259,10 @@ def foreground_of(sample: Sample) -> np.ndarray:
     """`(height, width)` bool mask of the object.
 
     Raises:
-        DataError: the sample has none.
+        DataError: the sample has no mask.
     """
     if sample.foreground is None:
         raise DataError(
-            f"{sample.id}: no foreground mask; give one or use the model's own background"
+            f"{sample.id}: no foreground mask: give one, or use the model's own background"
         )
     return sample.foreground

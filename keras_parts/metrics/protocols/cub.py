@@ -1,9 +1,9 @@
 """The protocols of CUB-200-2011: clustering at keypoints, and landmark regression.
 
 Choudhury et al., *Unsupervised Part Discovery from Contrastive Reconstruction* (NeurIPS 2021),
-section 4. The paper resizes every image or crop to a short side of 256 and cuts the sides to
-multiples of 16. Here the model is given the image or the crop at its own size, resizes it by its
-own rule, and its logits come back at that size, so that no pixel and no keypoint is cut off.
+section 4. The paper resizes every image or crop to a short side of 256 and cuts both sides to
+multiples of 16. Here the model receives the image or crop at its original size, resizes it by its
+own rule and returns logits at the original size, so that no pixel and no keypoint is cut off.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,11 +29,11 @@ from keras_parts.metrics.protocols.base import (
     box_crop,
     foreground_of,
 )
-from keras_parts.metrics.protocols.partition import KEYPOINTS, MASK_SOURCES, variant_for
+from keras_parts.metrics.protocols.partition import FOREGROUND_SOURCES, KEYPOINTS, variant_for
 
 
 class BoxFrame(NamedTuple):
-    """Points of a split in the frame of each sample's box, which is 0 to 1.
+    """Points of a split in coordinates of each sample's box (0 to 1).
 
     Attributes:
         centres: `(samples, parts, 2)` centres of the parts.
@@ -50,20 +50,21 @@ class BoxFrame(NamedTuple):
     categories: np.ndarray
 
     def of_categories(self, categories: Sequence[int] | None) -> "BoxFrame":
-        """The samples of some categories; None is all."""
+        """The samples of some categories; None for all."""
         return self if categories is None else self.rows(self.rows_of(categories))
 
     def rows_of(self, categories: Sequence[int] | None) -> np.ndarray:
-        """`(samples,)` bool: the samples of some categories; None is all."""
+        """`(samples,)` bool: the samples of some categories; None for all."""
         if categories is None:
             return np.full(len(self.categories), True)
         return np.isin(self.categories, categories)
 
     def rows(self, chosen: np.ndarray) -> "BoxFrame":
+        """The chosen samples, `(samples,)` bool."""
         return BoxFrame(*(array[chosen] for array in self))
 
     def data(self, centres: np.ndarray) -> LandmarkData:
-        """What `landmark_error` takes, with these centres."""
+        """The input of `landmark_error` with these centres."""
         return LandmarkData(centres, self.landmarks, self.visible)
 
 
@@ -80,7 +81,9 @@ class CentreScorer(Scorer):
 
     def add(self, sample: Sample, logits: np.ndarray) -> None:
         if sample.box is None or sample.keypoints is None:
-            raise DataError(f"{sample.id}: landmark regression needs a box and keypoints")
+            raise DataError(
+                f"{sample.id}: landmark regression needs a box and keypoints, but one is missing"
+            )
         origin, size = sample.box[:2], sample.box[2:] - sample.box[:2]
         given = self._masks == "given"
         foreground = foreground_of(sample) if given else _foreground_probability(logits)
@@ -102,10 +105,10 @@ class CentreScorer(Scorer):
 
 
 class LandmarkScorer(CentreScorer):
-    """Landmark error of the test split, regressed on the train split; and the midpoint's error.
+    """Landmark errors on the test split, of regressions from the parts and from the midpoint.
 
     Args:
-        dataset: the test split, whose categories give the subsets.
+        dataset: the test split, whose categories define the subsets.
         masks: "given" or "model", see `cub_landmarks`.
     """
 
@@ -119,16 +122,16 @@ class LandmarkScorer(CentreScorer):
         train, test = self._train.frame(), self.frame()
         values, of_midpoint, distances = {}, {}, {}
         for name, (fitted, tested) in self._subsets.items():
-            subset, rows = train.of_categories(fitted), test.rows_of(tested)
-            measured = test.rows(rows)
-            if not (subset.visible.any(0) & measured.visible.any(0)).any():
+            train_part, rows = train.of_categories(fitted), test.rows_of(tested)
+            test_part = test.rows(rows)
+            if not (train_part.visible.any(0) & test_part.visible.any(0)).any():
                 continue
-            pair = subset.data(subset.centres), measured.data(measured.centres)
+            pair = train_part.data(train_part.centres), test_part.data(test_part.centres)
             values[name] = landmark_error(*pair)
             distances[name] = np.full(test.visible.shape, np.nan)
             distances[name][rows] = landmark_distances(*pair)
             of_midpoint[f"{name} of the midpoint"] = landmark_error(
-                subset.data(subset.midpoint), measured.data(measured.midpoint)
+                train_part.data(train_part.midpoint), test_part.data(test_part.midpoint)
             )
         if not values:
             raise DataError("no landmark is visible in both the train and the test split")
@@ -136,17 +139,17 @@ class LandmarkScorer(CentreScorer):
             values=values | of_midpoint,
             num_images=len(test.visible),
             num_observations=int(test.visible.sum()),
-            reweighted=DistancesOfImages(distances),
+            reweighted=ImageDistances(distances),
         )
 
 
-class DistancesOfImages:
+class ImageDistances:
     """Distances of regressed landmarks; call it for their weighted mean.
 
-    The regressions stay those of the train split: only the weights of the test images vary.
+    The regressions are not fitted again: only the weights of the test images vary.
 
     Args:
-        distances: {metric: `(images, landmarks)`, NaN where nothing is predicted}.
+        distances: {metric: `(images, landmarks)`, NaN where no landmark is predicted}.
     """
 
     def __init__(self, distances: dict[str, np.ndarray]):
@@ -154,7 +157,7 @@ class DistancesOfImages:
         self._counts = {name: (~np.isnan(one)).sum(1) for name, one in distances.items()}
 
     def __call__(self, weights: np.ndarray) -> dict[str, float]:
-        """The errors with `weights` `(images,)` int64; NaN for a subset of weight 0."""
+        """The errors with `weights`, `(images,)` int64; NaN for a subset with no weight."""
         counted = {name: weights @ counts for name, counts in self._counts.items()}
         return {
             name: float(100 * (weights @ sums) / counted[name]) if counted[name] else np.nan
@@ -163,14 +166,14 @@ class DistancesOfImages:
 
 
 def _foreground_probability(logits):
-    """The model's foreground probability, 1 - p(background), `(height, width)`."""
-    logits = np.array(np.moveaxis(logits, -1, 0), np.float64, order="C")  # fast to sum over
+    """The model's foreground probability 1 - p(background), `(height, width)`."""
+    logits = np.array(np.moveaxis(logits, -1, 0), np.float64, order="C")  # see `soft_centres`
     mass = np.exp(logits - logits.max(0))
     return mass[1:].sum(0) / mass.sum(0)
 
 
 def _subsets(categories):
-    """Name to (categories to fit on, categories to test on); None is all."""
+    """{name: (categories to fit on, categories to test on)}; None for all."""
     found = {}
     for number in SUBSETS:
         category = subset_category(number, categories)
@@ -184,9 +187,10 @@ FOREGROUND = KEYPOINTS.foreground_protocol(
     name="cub-foreground",
     title="box crop, parts at visible keypoints, no background",
     description=(
-        "The image cropped to the ground-truth box (no padding, not square); at the pixel nearest "
-        "to each visible keypoint inside, the best of the K parts; 15 labels. NMI (arithmetic) "
-        "and ARI over the whole split. Choudhury et al., 2021."
+        "The image is cropped to the ground-truth box (no padding, not square). At the pixel "
+        "nearest to each visible keypoint inside, the most probable of the K parts is compared "
+        "with the keypoint's id (15 labels). NMI (arithmetic mean) and ARI over the whole split. "
+        "Choudhury et al., 2021."
     ),
     view=box_crop,
     needs=("keypoints", "box"),
@@ -198,14 +202,15 @@ FULL = KEYPOINTS.full_protocols(
     prefix="cub",
     title="whole image, parts and background at visible keypoints, background {}",
     description=(
-        "The whole image; at the pixel nearest to each visible keypoint, the background or "
-        "the best of the K parts; the background is taken {}. NMI and ARI over the whole split."
+        "At the pixel nearest to each visible keypoint of the whole image, the background or the "
+        "most probable of the K parts is compared with the keypoint's id; the background is taken "
+        "{}. NMI and ARI over the whole split."
     ),
     notes={
-        "given": "Choudhury et al., 2021, who take masks of a supervised network.",
+        "given": "Choudhury et al., 2021, who take the masks from a supervised network.",
         "model": (
-            "PDiscoNet, PDiscoFormer and MPAE measure whole images with their own background too; "
-            "they may take the largest of all channels, by which fewer pixels are foreground."
+            "PDiscoNet, PDiscoFormer and MPAE also measure whole images with their own background; "
+            "they may assign the largest of all channels, which makes fewer pixels foreground."
         ),
     },
     datasets=("cub",),
@@ -221,18 +226,19 @@ LANDMARKS = {
         name=f"cub-landmarks-{masks}",
         title=f"whole image, landmarks regressed from part centres, foreground {source.phrase}",
         description=(
-            "Centres of mass of p_k F relative to the ground-truth box, F "
-            f"{source.phrase}; a linear regression a landmark, fitted on the train split; mean L2 "
-            "distance in per cent of the box. 001, 002, 003: fitted on classes 1 to 3, tested on "
-            "each; all: fitted and tested on everything. Beside it the same regression from the "
-            "image's midpoint."
+            "Landmarks are predicted from the centres of mass of p_k F relative to the "
+            "ground-truth box, where p_k is the probability of part k and F the foreground, taken "
+            f"{source.phrase}. Each landmark has a linear regression, fitted on the train split; "
+            "the error is the mean L2 distance in per cent of the box. 001, 002, 003: fitted on "
+            "classes 1 to 3, tested on each; all: fitted and tested on all classes. For "
+            "comparison, the same regression from the image's midpoint."
         ),
         scorer=_landmark_scorer(masks),
         needs=("keypoints", "box", "train", source.need),
         metrics=("001", "002", "003", "all"),
         datasets=("cub",),
     )
-    for masks, source in MASK_SOURCES.items()
+    for masks, source in FOREGROUND_SOURCES.items()
 }
 
 
@@ -241,15 +247,15 @@ def cub_foreground(
 ) -> Result:
     """FG-NMI and FG-ARI in per cent: parts at the visible keypoints inside the ground-truth box.
 
-    The image is cropped to the box (see `box_crop` for the rounding; no padding, not square), and
-    each visible keypoint inside is assigned the best of the K parts at its nearest pixel. Instead
-    of the paper's "short side 256", the model's own rule resizes the crop.
+    The image is cropped to the box (no padding, not square; see `box_crop` for the rounding). Each
+    visible keypoint inside is assigned the most probable of the K parts at its nearest pixel. The
+    model resizes the crop by its own rule instead of the paper's short side of 256 pixels.
 
     Args:
-        model: what is measured.
-        dataset: with keypoints and boxes.
+        model: the model to measure.
+        dataset: a data set with keypoints and boxes.
         num_parts: K.
-        options: `batch_size` and `progress` of `Protocol`.
+        options: `batch_size` and `progress`, see `Protocol.__call__`.
     """
     return FOREGROUND(model, dataset, num_parts, **options)
 
@@ -262,16 +268,15 @@ def cub_full(
     masks: str = "given",
     **options: Any,
 ) -> Result:
-    """NMI and ARI in per cent at the visible keypoints of whole images, clusters 0 .. K.
+    """NMI and ARI in per cent at the visible keypoints of whole images, background included.
 
     Args:
         model, dataset, num_parts, options: as in `cub_foreground`.
-        masks: "given": cluster 0 outside the data set's mask, inside the best part; "model": 0
-            where the background is more probable than all parts together, else the best part, as
-            later work measures with masks of the model's own.
+        masks: "given": the background is outside the data set's mask, as in the paper; "model": it
+            is where it is more probable than all parts together, as in later work.
 
     Raises:
-        ConfigError: `masks` is something else.
+        ConfigError: `masks` is neither "given" nor "model".
     """
     return variant_for(FULL, masks)(model, dataset, num_parts, **options)
 
@@ -288,20 +293,20 @@ def cub_landmarks(
     """Landmark error of linear regression from part centres, in per cent of the box.
 
     Args:
-        model: what is measured.
-        train: the train split, with keypoints and boxes, that the regressions are fitted on.
+        model: the model to measure.
+        train: the train split, with keypoints and boxes, to fit the regressions on.
         dataset: the test split.
         num_parts: K.
-        masks: whose foreground the parts' probabilities are multiplied with: "given", the data
-            set's masks, or "model", the model's probability of the foreground.
-        options: `batch_size` and `progress` of `Protocol`.
+        masks: the foreground that part probabilities are multiplied by: "given" for the data set's
+            masks, "model" for the model's foreground probability.
+        options: `batch_size` and `progress`, see `Protocol.__call__`.
 
     Returns:
-        `Result` with "001", "002", "003" (fitted on the first three classes, tested on each; left
-        out where the data lacks the class) and "all", and for each "... of the midpoint": the same
-        regression from the image's midpoint alone.
+        `Result` with the errors "001", "002", "003" (fitted on the first three classes, tested on
+        each; absent if the data lacks the class) and "all", and for each of them "... of the
+        midpoint": the error of the same regression from the image's midpoint.
 
     Raises:
-        ConfigError: `masks` is something else.
+        ConfigError: `masks` is neither "given" nor "model".
     """
     return variant_for(LANDMARKS, masks)(model, dataset, num_parts, train=train, **options)

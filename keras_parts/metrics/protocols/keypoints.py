@@ -1,8 +1,8 @@
-"""NMI and ARI at the keypoints of whole images, for any data set that has keypoints.
+"""NMI and ARI at the keypoints of whole images, for any data set with keypoints.
 
-The rule is that of Choudhury et al., *Unsupervised Part Discovery from Contrastive Reconstruction*
+The protocol of Choudhury et al., *Unsupervised Part Discovery from Contrastive Reconstruction*
 (NeurIPS 2021), section 4, without the crop of CUB: an observation is the pixel nearest to a visible
-keypoint inside the image, its label the keypoint's id.
+keypoint inside the image, and its label is the keypoint's id.
 """
 
 from typing import Any
@@ -15,16 +15,17 @@ from keras_parts.metrics.protocols.partition import KEYPOINTS, variant_for
 FOREGROUND = KEYPOINTS.foreground_protocol(
     title="whole image, parts at visible keypoints, no background",
     description=(
-        "At the pixel nearest to each visible keypoint, the best of the K parts; the label is the "
-        "keypoint's id. NMI (arithmetic) and ARI over the whole split."
+        "At the pixel nearest to each visible keypoint, the most probable of the K parts is "
+        "compared with the keypoint's id. NMI (arithmetic mean) and ARI over the whole split."
     ),
 )
 
 FULL = KEYPOINTS.full_protocols(
     title="whole image, parts and background at visible keypoints, background {}",
     description=(
-        "At the pixel nearest to each visible keypoint, the background or the best of the K "
-        "parts; the background is taken {}. NMI and ARI over the whole split."
+        "At the pixel nearest to each visible keypoint, the background or the most probable of the "
+        "K parts is compared with the keypoint's id; the background is taken {}. NMI and ARI over "
+        "the whole split."
     ),
 )
 
@@ -35,10 +36,10 @@ def keypoints_foreground(
     """FG-NMI and FG-ARI in per cent at the visible keypoints of whole images.
 
     Args:
-        model: what is measured; how images are resized to its input is its own rule.
-        dataset: with keypoints.
+        model: the model to measure; it resizes images to its input by its own rule.
+        dataset: a data set with keypoints.
         num_parts: K.
-        options: `batch_size` and `progress` of `Protocol`.
+        options: `batch_size` and `progress`, see `Protocol.__call__`.
     """
     return FOREGROUND(model, dataset, num_parts, **options)
 
@@ -55,9 +56,9 @@ def keypoints_full(
 
     Args:
         model, dataset, num_parts, options: as in `keypoints_foreground`.
-        masks: "given", the data set's masks, or "model", the model's own background.
+        masks: "given" for the data set's masks, "model" for the model's own background.
 
     Raises:
-        ConfigError: `masks` is something else.
+        ConfigError: `masks` is neither "given" nor "model".
     """
     return variant_for(FULL, masks)(model, dataset, num_parts, **options)

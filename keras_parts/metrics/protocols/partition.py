@@ -1,4 +1,4 @@
-"""The NMI and ARI protocols: which pixels are observed, and which cluster each is assigned."""
+"""The NMI and ARI protocols: which pixels are observations, and which cluster each belongs to."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,9 +36,9 @@ class Observations(NamedTuple):
 
 
 Observe = Callable[[Sample, np.ndarray], Observations]
-"""`(sample, logits (height, width, 1 + parts))` to its observations."""
+"""From `(sample, logits (height, width, 1 + parts))` to the sample's observations."""
 Assign = Callable[[Sample, Observations], np.ndarray]
-"""`(sample, observations)` to `(observations,)` clusters."""
+"""From `(sample, observations)` to the cluster of each observation, `(observations,)`."""
 
 
 def at_keypoints(sample: Sample, logits: np.ndarray) -> Observations:
@@ -77,37 +77,37 @@ def _pixels(part_labels, logits, index):
 
 
 def parts_alone(sample: Sample, observed: Observations) -> np.ndarray:
-    """Clusters `0 .. parts - 1`: the best part; the background is no choice."""
+    """Clusters `0 .. parts - 1`: the most probable part, without regard to the background."""
     return observed.logits[:, 1:].argmax(-1)
 
 
 def parts_in_given_mask(sample: Sample, observed: Observations) -> np.ndarray:
-    """Clusters `0 .. parts`: 0 outside the sample's mask, inside 1 + the best part."""
+    """Clusters `0 .. parts`: 0 outside the sample's mask, 1 + the most probable part inside."""
     inside = foreground_of(sample)[observed.index].reshape(-1)
     return np.where(inside, 1 + observed.logits[:, 1:].argmax(-1), 0)
 
 
 def parts_and_background(sample: Sample, observed: Observations) -> np.ndarray:
     """Clusters `0 .. parts`: 0 where the background is more probable than all parts together, else
-    1 + the best part, as in `keras_parts.results.parts.Parts.labels`."""
-    inside = _own_foreground(observed.logits)
+    1 + the most probable part, as in `keras_parts.results.parts.Parts.labels`."""
+    inside = _predicted_foreground(observed.logits)
     return np.where(inside, 1 + observed.logits[:, 1:].argmax(-1), 0)
 
 
-def _own_foreground(logits):
+def _predicted_foreground(logits):
     """Where all parts together are more probable than the background, channel 0."""
     return np.logaddexp.reduce(logits[..., 1:], axis=-1) > logits[..., 0]
 
 
 @dataclass(frozen=True)
-class MaskSource:
+class ForegroundSource:
     """Where a protocol takes the foreground from.
 
     Attributes:
-        phrase: for titles and descriptions.
-        need: what the data or the model must have.
-        assign: clusters of observations, background included.
-        rule: what the choice means at a pixel, for descriptions.
+        phrase: how titles and descriptions name the source.
+        need: the entry of `Protocol.needs`.
+        assign: function that assigns observations to clusters, background included.
+        rule: sentences about the rule at a pixel, for descriptions.
     """
 
     phrase: str
@@ -116,38 +116,39 @@ class MaskSource:
     rule: str = ""
 
 
-MASK_SOURCES: dict[str, MaskSource] = {
-    "given": MaskSource("from given masks", "foreground", parts_in_given_mask),
-    "model": MaskSource(
+FOREGROUND_SOURCES: dict[str, ForegroundSource] = {
+    "given": ForegroundSource("from given masks", "foreground", parts_in_given_mask),
+    "model": ForegroundSource(
         "from the model itself",
         "background",
         parts_and_background,
-        "A pixel is foreground where all parts together are more probable than the background: the "
-        "mask is binary, F = [sum of the parts' probabilities > 0.5]. There it is assigned the "
-        "best part, even one less probable than the background, as in `Parts.labels`.",
+        "A pixel is foreground where all parts together are more probable than the background. "
+        "This is a binary mask, F = [sum of the parts' probabilities > 0.5]. A foreground pixel is "
+        "assigned its most probable part, even if the background is more probable than this part, "
+        "as in `Parts.labels`.",
     ),
 }
 
 
 def variant_for(variants: Mapping[str, Protocol], masks: str) -> Protocol:
-    """The variant of a protocol for a source of masks.
+    """The variant of a protocol for a source of the foreground, "given" or "model".
 
     Raises:
-        ConfigError: there is no such variant.
+        ConfigError: `masks` is neither.
     """
     if masks not in variants:
         raise ConfigError(f"masks={masks!r}: choose from {', '.join(variants)}")
     return variants[masks]
 
 
-class TablesOfImages:
-    """The contingency table of each image; call it for the scores of a weighted sum of them.
+class ImageTables:
+    """The contingency table of each image; call it for the scores of their weighted sum.
 
-    Only cells other than 0 are kept: a few numbers an image.
+    Only cells that are not 0 are stored: a few numbers for each image.
 
     Args:
         shape: (labels, clusters) of a table.
-        scores: a table to {metric: per cent}.
+        scores: function from a table to {metric: value in per cent}.
     """
 
     def __init__(self, shape: tuple[int, int], scores: Callable[[np.ndarray], dict[str, float]]):
@@ -159,14 +160,14 @@ class TablesOfImages:
         return len(self._cells)
 
     def add(self, table: ContingencyTable) -> None:
-        """Keep the table of the next image."""
+        """Store the table of the next image."""
         counts = table.counts.ravel()
         cells = np.flatnonzero(counts)
         self._cells.append(cells)
         self._counts.append(counts[cells])
 
     def counts(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """`(labels, clusters)` int64: the sum of all tables times their `weights` (1 for None)."""
+        """`(labels, clusters)` int64: the sum of all tables, each times its weight (1 for None)."""
         total = np.zeros(self._shape[0] * self._shape[1], np.int64)
         if self._cells:
             counts = np.concatenate(self._counts)
@@ -176,21 +177,21 @@ class TablesOfImages:
         return total.reshape(self._shape)
 
     def __call__(self, weights: np.ndarray) -> dict[str, float]:
-        """The scores with `weights` `(images,)` int64."""
+        """The scores of the tables weighted by `weights`, `(images,)` int64."""
         return self._scores(self.counts(np.asarray(weights, np.int64)))
 
 
 class PartitionScorer(Scorer):
-    """NMI and ARI between the labels of observations and the clusters they are assigned.
+    """NMI and ARI between the labels and the clusters of observations.
 
     Args:
         observe: selects the observations of a sample.
-        assign: gives each observation a cluster.
-        labels: names of the labels; ids beyond them, up to `max_labels`, are counted too.
+        assign: assigns each observation to a cluster.
+        labels: names of the labels; ids without a name are counted too, below `max_labels`.
         num_clusters: number of clusters.
-        prefix: of the metrics' names, "FG-" for the foreground's.
-        view: what is segmented.
-        max_labels: number of label ids that can occur; by default those that have names.
+        prefix: prefix of the metric names, "FG-" for foreground protocols.
+        view: function from a sample to what is segmented.
+        max_labels: number of possible label ids; None for the number of names.
     """
 
     def __init__(
@@ -208,7 +209,7 @@ class PartitionScorer(Scorer):
         self._observe, self._assign = observe, assign
         self._labels, self._prefix = labels, prefix
         self._shape = max_labels or len(labels), num_clusters
-        self._tables = TablesOfImages(self._shape, self._scores)
+        self._tables = ImageTables(self._shape, self._scores)
 
     def add(self, sample: Sample, logits: np.ndarray) -> None:
         observed = self._observe(sample, logits)
@@ -223,7 +224,7 @@ class PartitionScorer(Scorer):
         counts = self._tables.counts()
         total = int(counts.sum())
         if total == 0:
-            raise DataError("nothing to compare: no labelled pixel lies inside the images")
+            raise DataError("nothing to compare: no image has a labelled pixel or visible keypoint")
         used = max(len(self._labels), 1 + int(counts.sum(1).nonzero()[0].max()))
         unnamed = (f"label {label}" for label in range(len(self._labels), used))
         return Result(
@@ -244,9 +245,9 @@ class PartitionScorer(Scorer):
 
 
 class ShareScorer(Scorer):
-    """The share of each part among the pixels of the object, by the best part at each pixel.
+    """The share of the object's pixels at which each part is the most probable one.
 
-    The object is the sample's mask; without one, the pixels where all parts together are more
+    The object is the sample's mask or, without one, the pixels where all parts together are more
     probable than the background.
     """
 
@@ -256,18 +257,18 @@ class ShareScorer(Scorer):
 
     def add(self, sample: Sample, logits: np.ndarray) -> None:
         given = sample.foreground is not None
-        inside = foreground_of(sample) if given else _own_foreground(logits)
-        best = logits[..., 1:][inside].argmax(-1)
-        self._counts += np.bincount(best, minlength=len(self._counts))
+        inside = foreground_of(sample) if given else _predicted_foreground(logits)
+        parts = logits[..., 1:][inside].argmax(-1)
+        self._counts += np.bincount(parts, minlength=len(self._counts))
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """`(parts,)` summing to 1; all 0 if there was no object."""
+        """`(parts,)` shares, summing to 1; all 0 if no pixel belongs to an object."""
         return tuple((self._counts / max(self._counts.sum(), 1)).tolist())
 
 
 def keypoint_names(dataset: Dataset) -> tuple[str, ...]:
-    """Names of the data set's keypoints, numbered where they have none."""
+    """Names of the data set's keypoints; "keypoint 1", ... if it does not name all of them."""
     keypoints = dataset[0].keypoints
     count = 0 if keypoints is None else len(keypoints)
     names = tuple(dataset.info.landmarks)
@@ -281,16 +282,16 @@ def part_label_names(dataset: Dataset) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Annotation:
-    """A kind of annotation that parts are compared with; it makes the protocols for it.
+    """A kind of annotation that parts are compared with, and the factory of its protocols.
 
     Attributes:
-        name: the protocols' names begin with it.
-        field: field of `Sample` that holds the labels.
+        name: prefix of the protocols' names.
+        field: field of `Sample` that contains the labels.
         observed: what is counted, for tables.
-        on_object: observations on the object alone.
-        everywhere: all observations.
-        names: data set to names of the labels.
-        max_labels: number of label ids that can occur; None for those that have names.
+        on_object: selects the observations on the object.
+        everywhere: selects all observations.
+        names: function from a data set to the names of its labels.
+        max_labels: number of possible label ids; None for the number of names.
     """
 
     name: str
@@ -307,8 +308,8 @@ class Annotation:
         """The `Protocol` of the parts alone: FG-NMI and FG-ARI of observations on the object.
 
         Args:
-            title, description: of the protocol.
-            view: what is segmented.
+            title, description: fields of `Protocol`.
+            view: function from a sample to what is segmented.
             fields: other fields of `Protocol`.
         """
 
@@ -336,12 +337,12 @@ class Annotation:
         notes: Mapping[str, str] | None = None,
         **fields: Any,
     ) -> dict[str, Protocol]:
-        """{source of masks: `Protocol`} of parts and background: NMI and ARI everywhere.
+        """{source of the foreground: `Protocol`} of parts and background: NMI and ARI everywhere.
 
         Args:
-            title, description: "{}" stands for where the background is taken from.
-            prefix: beginning of the protocols' names, if not the annotation's name.
-            notes: source of masks to the last sentence of the description.
+            title, description: fields of `Protocol`; "{}" stands for the source's phrase.
+            prefix: prefix of the protocols' names; "" for the annotation's name.
+            notes: last sentence of the description for each source of the foreground.
             fields: other fields of `Protocol`.
         """
         prefix = prefix or self.name
@@ -349,7 +350,7 @@ class Annotation:
             masks: Protocol(
                 name=f"{prefix}-full-{masks}",
                 title=title.format(source.phrase),
-                description=_sentences(
+                description=_joined(
                     description.format(source.phrase), source.rule, (notes or {}).get(masks)
                 ),
                 scorer=self._full_scorer(source),
@@ -359,10 +360,10 @@ class Annotation:
                 specialises=f"{self.name}-full-{masks}" if prefix != self.name else "",
                 **fields,
             )
-            for masks, source in MASK_SOURCES.items()
+            for masks, source in FOREGROUND_SOURCES.items()
         }
 
-    def _full_scorer(self, source: MaskSource) -> Callable[[Dataset, int], Scorer]:
+    def _full_scorer(self, source: ForegroundSource) -> Callable[[Dataset, int], Scorer]:
         def scorer(dataset: Dataset, num_parts: int) -> Scorer:
             names = self.names(dataset)
             return PartitionScorer(
@@ -372,14 +373,24 @@ class Annotation:
         return scorer
 
 
-def _sentences(*sentences):
+def _joined(*sentences):
     return " ".join(filter(None, sentences))
 
 
 KEYPOINTS = Annotation(
-    "keypoints", "keypoints", "keypoints", at_keypoints, at_keypoints, keypoint_names
+    name="keypoints",
+    field="keypoints",
+    observed="keypoints",
+    on_object=at_keypoints,
+    everywhere=at_keypoints,
+    names=keypoint_names,
 )
 PIXELS = Annotation(
-    "pixels", "part_labels", "pixels", at_part_pixels, at_pixels, part_label_names,
+    name="pixels",
+    field="part_labels",
+    observed="pixels",
+    on_object=at_part_pixels,
+    everywhere=at_pixels,
+    names=part_label_names,
     max_labels=256,  # part labels are uint8
-)  # fmt: skip
+)

@@ -1,8 +1,8 @@
 """NMI and ARI over pixels, for data sets with part labels (DeepFashion, PASCAL-Part, faces, toy).
 
 The protocol of Choudhury et al., *Unsupervised Part Discovery from Contrastive Reconstruction*
-(NeurIPS 2021), section 4, on DeepFashion, at the images' own resolution: the model resizes images
-by its own rule, and its logits come back at each image's size.
+(NeurIPS 2021), section 4, on DeepFashion, but at each image's own size: the model resizes images by
+its own rule and returns logits at their original size.
 """
 
 from typing import Any
@@ -15,17 +15,17 @@ from keras_parts.metrics.protocols.partition import PIXELS, variant_for
 FOREGROUND = PIXELS.foreground_protocol(
     title="whole image, parts at all pixels with a part label, no background",
     description=(
-        "At every pixel whose part label is not 0, the best of the K parts. NMI (arithmetic) and "
-        "ARI over all such pixels of the split."
+        "At every pixel whose part label is not 0, the most probable of the K parts is compared "
+        "with the label. NMI (arithmetic mean) and ARI over all such pixels of the split."
     ),
 )
 
 FULL = PIXELS.full_protocols(
     title="whole image, parts and background at all pixels, background {}",
     description=(
-        "At every pixel, the background or the best of the K parts, against the part labels "
-        "with 0 for the background; the background is taken {}. NMI and ARI over all pixels of "
-        "the split."
+        "At every pixel, the background or the most probable of the K parts is compared with the "
+        "part label, which is 0 for the background; the background is taken {}. NMI and ARI over "
+        "all pixels of the split."
     ),
 )
 
@@ -36,10 +36,10 @@ def pixels_foreground(
     """FG-NMI and FG-ARI in per cent over the pixels that have a part label other than 0.
 
     Args:
-        model: what is measured.
-        dataset: with part labels.
+        model: the model to measure.
+        dataset: a data set with part labels.
         num_parts: K.
-        options: `batch_size` and `progress` of `Protocol`.
+        options: `batch_size` and `progress`, see `Protocol.__call__`.
     """
     return FOREGROUND(model, dataset, num_parts, **options)
 
@@ -56,9 +56,9 @@ def pixels_full(
 
     Args:
         model, dataset, num_parts, options: as in `pixels_foreground`.
-        masks: "given", the data set's masks, or "model", the model's own background.
+        masks: "given" for the data set's masks, "model" for the model's own background.
 
     Raises:
-        ConfigError: `masks` is something else.
+        ConfigError: `masks` is neither "given" nor "model".
     """
     return variant_for(FULL, masks)(model, dataset, num_parts, **options)

@@ -8,7 +8,7 @@ from keras_parts.metrics import LandmarkData, landmark_error
 from keras_parts.metrics.protocols import cub_landmarks
 
 CATEGORIES = ("Laysan Albatross", "Black footed Albatross", "Sooty Albatross", "Bobolink")
-SUBSETS = {"001": 1, "002": 0, "003": 2}  # wherever the class stands
+SUBSETS = {"001": 1, "002": 0, "003": 2}  # subset: index in CATEGORIES
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test(draw_animals):
 
 
 def centres_by_hand(sample):
-    """Means of the true parts' pixels in the frame of the box."""
+    """Mean position of each true part's pixels, in coordinates of the box."""
     labels, (left, top, right, bottom) = sample.part_labels, sample.box
     means = [np.argwhere(labels == part).mean(0)[::-1] for part in (1, 2, 3)]
     return (np.array(means) - (left, top)) / (right - left, bottom - top)
@@ -37,25 +37,25 @@ def arrays(samples, centres):
 
 
 def expected(train, test, categories, tested, centres):
-    fit = [s for s in train if s.category in categories]
-    predict = [s for s in test if s.category in tested]
-    return landmark_error(arrays(fit, centres), arrays(predict, centres))
+    train_part = [s for s in train if s.category in categories]
+    test_part = [s for s in test if s.category in tested]
+    return landmark_error(arrays(train_part, centres), arrays(test_part, centres))
 
 
-def stretched(samples):
-    """Boxes that differ in size, so that the frame matters."""
+def vary_boxes(samples):
+    """Change the boxes to different sizes, so that coordinates in the box matter."""
     for index, sample in enumerate(samples.samples):
-        grow = np.array([-1, -0.5, 0.25, 1], np.float32) * (index % 4)
-        samples.samples[index] = replace(sample, box=sample.box + grow)
+        growth = np.array([-1, -0.5, 0.25, 1], np.float32) * (index % 4)
+        samples.samples[index] = replace(sample, box=sample.box + growth)
 
 
 @pytest.mark.parametrize("masks", ["given", "model"])
-def test_subsets_fit_on_three_classes(train, test, perfect_maps, masks):
+def test_subsets_are_fitted_on_three_classes(train, test, perfect_maps, masks):
     def sharp(images):
         return [20 * logits for logits in perfect_maps(images)]
 
     for split in (train, test):
-        stretched(split)
+        vary_boxes(split)
     values = cub_landmarks(sharp, train, test, 3, masks=masks).values
     everything = range(len(CATEGORIES))
     for subset, category in SUBSETS.items():
@@ -67,7 +67,7 @@ def test_subsets_fit_on_three_classes(train, test, perfect_maps, masks):
 
 def test_midpoint_baseline(train, test, perfect_maps):
     for split in (train, test):
-        stretched(split)
+        vary_boxes(split)
 
     def midpoint(sample):
         centre = np.array([(56 - 1) / 2, (40 - 1) / 2])
@@ -81,10 +81,10 @@ def test_midpoint_baseline(train, test, perfect_maps):
 
 
 @pytest.mark.parametrize("masks", ["given", "model"])
-def test_centres_weigh_part_by_foreground_probability(train, test, noisy_maps, masks):
-    """p F is the softmax of the parts in a given mask, and of all channels without one."""
+def test_centres_are_weighted_by_part_and_foreground_probability(train, test, noisy_maps, masks):
+    """p F is the softmax of the parts inside a given mask, or of all channels without one."""
     for split in (train, test):
-        stretched(split)
+        vary_boxes(split)
 
     def centres(sample):
         (logits,) = noisy_maps([sample.image])
@@ -104,7 +104,7 @@ def test_centres_weigh_part_by_foreground_probability(train, test, noisy_maps, m
     assert values["all"] == pytest.approx(by_hand, abs=1e-4)
 
 
-def test_a_part_of_the_classes_leaves_subsets_out(draw_animals, perfect_maps):
+def test_subsets_of_missing_classes_are_left_out(draw_animals, perfect_maps):
     categories = ("Sooty Albatross", "Bobolink")
     train, partial = (draw_animals(12, seed, categories=categories) for seed in (1, 2))
     values = cub_landmarks(perfect_maps, train, partial, 3).values
@@ -123,10 +123,10 @@ def test_errors(train, test, perfect_maps):
         cub_landmarks(perfect_maps, train, test, 3, masks="model")
 
 
-def test_given_masks_of_both_splits_come_from_one_source(draw_animals, perfect_maps):
+def test_given_masks_of_both_splits_must_come_from_one_source(draw_animals, perfect_maps):
     train, test = draw_animals(12, 1), draw_animals(9, 2)
     test.masks_from = "predicted"
-    with pytest.raises(DataError, match="to test on: predicted; to fit on: the data set's own"):
+    with pytest.raises(DataError, match="test split: predicted; train split: the data set's own"):
         cub_landmarks(perfect_maps, train, test, 3)
     assert cub_landmarks(perfect_maps, train, test, 3, masks="model").values
     train.masks_from = "predicted"

@@ -1,4 +1,4 @@
-"""The NMI and ARI protocols on drawn data, against scikit-learn on plainly collected pairs."""
+"""The NMI and ARI protocols on drawn data, compared with scikit-learn on pairs of a plain loop."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def per_cent(labels, clusters, prefix=""):
 
 
 def at_keypoints(samples, maps, cluster):
-    """(keypoint ids, clusters) by the words of the protocol, one keypoint at a time."""
+    """(keypoint ids, clusters), computed one keypoint at a time as the protocol defines it."""
     labels, clusters = [], []
     for sample in samples:
         (logits,) = maps([sample.image])
@@ -69,7 +69,7 @@ def test_keypoints_foreground(drawn, noisy_maps):
 @pytest.mark.parametrize("function", [keypoints_full, cub_full])
 @pytest.mark.parametrize("masks, cluster", [("given", given), ("model", own)])
 def test_full_at_keypoints(drawn, noisy_maps, function, masks, cluster):
-    for index, sample in enumerate(drawn.samples):  # holes in the mask, so that it matters
+    for index, sample in enumerate(drawn.samples):  # holes, so that the masks matter
         hole = np.random.default_rng(index).random(sample.size) < 0.3
         drawn.samples[index] = replace(sample, foreground=sample.foreground & ~hole)
     result = function(noisy_maps, drawn, 3, masks=masks)
@@ -78,14 +78,14 @@ def test_full_at_keypoints(drawn, noisy_maps, function, masks, cluster):
 
 
 def test_cub_foreground_segments_the_box_crop(drawn, perfect_maps):
-    seen = []
+    received = []
 
     def maps(images):
-        seen.extend(images)
+        received.extend(images)
         return perfect_maps(images)
 
     result = cub_foreground(maps, drawn, 3, batch_size=4)
-    for sample, image in zip(drawn, seen, strict=True):
+    for sample, image in zip(drawn, received, strict=True):
         left, top, right, bottom = (int(side + 0.5) for side in sample.box)
         np.testing.assert_array_equal(image, sample.image[top:bottom, left:right])
     expected = at_keypoints(drawn, perfect_maps, part)
@@ -93,7 +93,7 @@ def test_cub_foreground_segments_the_box_crop(drawn, perfect_maps):
 
 
 def test_cub_foreground_by_hand(drawn):
-    """Keypoints outside the box and hidden ones do not count; borders go to the nearest pixel."""
+    """Keypoints outside the box and hidden ones do not count; the box is rounded to pixels."""
     image = np.zeros((10, 10, 3), np.uint8)
     image[:, 5:, 0] = 1  # the right half is part 1
     points = [(2, 4), (4.4, 5), (4.6, 5), (7, 7), (1.4, 5), (7.6, 5), (3, 3)]
@@ -111,7 +111,7 @@ def test_cub_foreground_by_hand(drawn):
 
     drawn.samples[:] = [sample]
     result = cub_foreground(maps, drawn, 2)
-    # In the crop: 0 and 1 on the left part, 2 on the right part; 3 (y), 4 and 5 (x) outside.
+    # Keypoints 0 and 1 are on the left part, 2 is on the right part, 3 to 5 are outside the crop.
     np.testing.assert_array_equal(result.counts[:3], [[1, 0], [1, 0], [0, 1]])
     assert result.num_observations == 3
     assert result.labels[0] == "keypoint 1"  # the data set names four, not seven
@@ -154,7 +154,7 @@ def test_pixels_full(drawn, noisy_maps, masks):
     assert result.num_observations == 11 * 40 * 56
 
 
-def test_perfect_parts_score_what_the_true_labels_score(drawn, perfect_maps):
+def test_perfect_parts_score_like_the_true_labels(drawn, perfect_maps):
     for masks in ("given", "model"):
         full = pixels_full(perfect_maps, drawn, 3, masks=masks)
         assert full.values == {"NMI": 100, "ARI": 100}
@@ -185,34 +185,33 @@ def test_labels_without_a_name_are_counted(drawn, perfect_maps):
         ("keypoints", keypoints_foreground),
     ],
 )
-def test_missing_truth_is_named(drawn, perfect_maps, field, run):
-    gone = {field: None} | ({"visible": None} if field == "keypoints" else {})
+def test_missing_annotations_are_named(drawn, perfect_maps, field, run):
+    removed = {field: None} | ({"visible": None} if field == "keypoints" else {})
     original = drawn.samples[5]
-    drawn.samples[5] = replace(original, **gone)
+    drawn.samples[5] = replace(original, **removed)
     with pytest.raises(DataError, match="animal 0.5"):
         run(perfect_maps, drawn, 3)
-    drawn.samples[0] = replace(drawn.samples[0], **gone)
+    drawn.samples[0] = replace(drawn.samples[0], **removed)
     with pytest.raises(DataError, match=f"needs {field}, which drawn does not have"):
         run(perfect_maps, drawn, 3)
 
 
-def test_wrong_maps_are_named(drawn, perfect_maps):
+def test_invalid_logits_are_refused(drawn, perfect_maps):
     with pytest.raises(DataError, match=r"animal 0.0: .*\(40, 56, 4\), expected \(40, 56, 6\)"):
         keypoints_foreground(perfect_maps, drawn, 5)
     with pytest.raises(DataError, match="10 maps for 11 images"):
         keypoints_foreground(lambda images: perfect_maps(images[1:]), drawn, 3)
-    with pytest.raises(DataError, match="not all finite"):
+    with pytest.raises(DataError, match="contain NaN or infinity"):
         keypoints_foreground(lambda images: [m * np.nan for m in perfect_maps(images)], drawn, 3)
 
 
-def test_nothing_visible_is_an_error_not_a_score(drawn, perfect_maps):
-    hidden = [replace(sample, visible=np.zeros(4, bool)) for sample in drawn]
-    drawn.samples[:] = hidden
+def test_data_without_visible_keypoints_is_refused(drawn, perfect_maps):
+    drawn.samples[:] = [replace(sample, visible=np.zeros(4, bool)) for sample in drawn]
     with pytest.raises(DataError, match="nothing to compare"):
         keypoints_foreground(perfect_maps, drawn, 3)
 
 
-def test_unknown_masks_are_refused(drawn, perfect_maps):
+def test_unknown_sources_of_masks_are_refused(drawn, perfect_maps):
     for run in (cub_full, keypoints_full, pixels_full):
         with pytest.raises(ConfigError, match="masks='mine': choose from given, model"):
             run(perfect_maps, drawn, 3, masks="mine")
