@@ -15,7 +15,7 @@ FAILED, USAGE, SOME_FAILED, ZOO, NOTHING_TO_DO, INTERRUPTED = 1, 2, 3, 4, 5, 130
 COMMANDS = {
     "train": "Discover the parts of the objects in images.",
     "evaluate": "Measure a segmenter, or baselines, by the protocols of a data set.",
-    "segment": "Segment picture files into parts.",
+    "segment": "Segment image files into parts.",
     "convert": "Convert a checkpoint released with the paper to a segmenter.",
     "export": "Write a segmenter for ONNX, LiteRT, OpenVINO or as a SavedModel.",
     "demo": "Serve a page that shows the parts of a photo dropped on it.",

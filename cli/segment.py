@@ -42,26 +42,26 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     default="auto",
     metavar="N",
     callback=_batch_size,
-    help="Number of pictures in a batch; auto measures the fastest one [default: auto].",
+    help="Number of images in a batch; auto measures the fastest one [default: auto].",
 )
 @click.option("--precision", metavar="POLICY", help="float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--flip", is_flag=True, help="Average with the mirrored image, at twice the cost.")
 @click.option(
-    "--tile", type=click.IntRange(16), metavar="PIXELS", help="Cut larger pictures into tiles."
+    "--tile", type=click.IntRange(16), metavar="PIXELS", help="Cut larger images into tiles."
 )
-@click.option("--shard", metavar="I/N", help="Segment only the I-th of N shards of the pictures.")
+@click.option("--shard", metavar="I/N", help="Segment only the I-th of N shards of the images.")
 @click.option(
     "--resume/--overwrite",
     "resume",
     default=True,
     help="Resume the same run in DIR (the default), or remove the results of another run first.",
 )
-@click.option("--strict", is_flag=True, help="Stop at the first picture that fails.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that fails.")
 @click.option(
     "--max-failures", type=click.IntRange(0), metavar="N", help="Stop after more than N failures."
 )
 @click.option(
-    "--max-pixels", type=click.IntRange(1), metavar="N", help="Pictures with more pixels fail."
+    "--max-pixels", type=click.IntRange(1), metavar="N", help="Images with more pixels fail."
 )
 @click.option(
     "--threads",
@@ -69,7 +69,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     metavar="N",
     help="Number of decoding threads, and of writing threads.",
 )
-@click.option("--dry-run", is_flag=True, help="Only count the pictures.")
+@click.option("--dry-run", is_flag=True, help="Only count the images.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
@@ -90,18 +90,18 @@ def segment(
     dry_run: bool, resume: bool, engine: str, ray_address: str | None, workers: int | None,
     seed: int | None, quiet: bool, **options: Any,
 ) -> CommandResult:  # fmt: skip
-    """Segment picture files into parts.
+    """Segment image files into parts.
 
     PATHS are files, folders (with all folders below), patterns such as 'photos/**/*.jpg', @list.txt
     (one path in each line), - (such a list on standard input), and CSV or Parquet manifests with a
     column "image" or "path"; also addresses such as s3://bucket/photos. Results keep the names and
-    folders of the pictures.
+    folders of the images.
 
-    Pictures that fail are reported, listed in DIR/failures.jsonl and skipped; the exit code is then
+    Images that fail are reported, listed in DIR/failures.jsonl and skipped; the exit code is then
     3. The same command resumes an interrupted run: DIR keeps what is finished. All shards of a run
-    write to the same DIR; the last one to finish writes the files of all pictures.
+    write to the same DIR; the last one to finish writes the files of all images.
 
-    Formats with a file for each picture: indexed (PNG of labels), overlay (JPEG), overlay-webp,
+    Formats with a file for each image: indexed (PNG of labels), overlay (JPEG), overlay-webp,
     overlay-png, overlay-plain (JPEG without the parts' names), soft (probabilities, npz), cutouts
     (PNG). Formats with one file: coco, label-studio, cvat, csv, parquet, descriptors (Parquet),
     descriptors-npy.
@@ -110,7 +110,7 @@ def segment(
 
     files = _find_images(paths, output)
     if not files:
-        text = "Nothing to do: the inputs contain no pictures."
+        text = "Nothing to do: the inputs contain no images."
         empty = {"found": 0, "done": 0, "failed": 0, "output": output}
         return CommandResult(empty, text, NOTHING_TO_DO)
     if strict and max_failures:
@@ -198,9 +198,9 @@ def _text(summary: "Summary") -> str:
     failed = f", {summary.failed} failed (see failures.jsonl)" if summary.failed else ""
     shards = ""
     if not summary.complete:
-        shards = "\nThe last shard to finish will write the files of all pictures."
+        shards = "\nThe last shard to finish will write the files of all images."
     return (
-        f"Segmented {summary.done} of {summary.found} pictures into {summary.output} "
+        f"Segmented {summary.done} of {summary.found} images into {summary.output} "
         f"({', '.join(summary.formats)}) in {summary.seconds:.1f} s, "
         f"{summary.images_per_second:.1f} a second{kept}{failed}.{shards}"
     )
@@ -209,6 +209,6 @@ def _text(summary: "Summary") -> str:
 def _dry_run_text(summary: "Summary") -> str:
     missing = summary.found - summary.kept
     return (
-        f"Would segment {missing} of {summary.found} pictures into {summary.output} "
+        f"Would segment {missing} of {summary.found} images into {summary.output} "
         f"({', '.join(summary.formats)}); {summary.kept} are finished."
     )

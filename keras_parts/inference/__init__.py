@@ -1,4 +1,4 @@
-"""Segment many picture files: find them, decode, predict in batches, write the results."""
+"""Segment many image files: find them, decode, predict in batches, write the results."""
 
 import lazy_loader
 

@@ -109,9 +109,9 @@ def show_parts(segmenter: Segmenter, image: np.ndarray) -> tuple[Shown, list[lis
     Returns:
         ((image, [(mask, name), ...]), rows of the table), for the parts in the image.
     """
-    picture = Image.fromarray(image)
-    picture.thumbnail((MAX_SIDE, MAX_SIDE))
-    parts = segmenter.segment(picture)
+    photo = Image.fromarray(image)
+    photo.thumbnail((MAX_SIDE, MAX_SIDE))
+    parts = segmenter.segment(photo)
     masks = [
         ((parts.labels == label).astype(np.float32), name)
         for label, name in enumerate(parts.names, start=1)
@@ -123,7 +123,7 @@ def show_parts(segmenter: Segmenter, image: np.ndarray) -> tuple[Shown, list[lis
         for name, area, score in zip(parts.names, parts.areas, parts.scores, strict=True)
         if not math.isnan(score)
     ]
-    return (np.asarray(picture), masks), rows
+    return (np.asarray(photo), masks), rows
 
 
 def _gradio() -> Any:

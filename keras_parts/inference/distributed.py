@@ -1,8 +1,8 @@
-"""The engine on several machines, or in several processes: Ray Data distributes the pictures.
+"""The engine on several machines, or in several processes: Ray Data distributes the images.
 
 Each actor has a predictor and an engine, and writes results to the same output folder. The outcomes
 are returned to the driver, which keeps the done log. Ray restarts an actor that was killed, and
-distributes its unfinished pictures again: their results are the same files.
+distributes its unfinished images again: their results are the same files.
 """
 
 import json
@@ -25,13 +25,13 @@ from keras_parts.inference.writers import Writer, create_writers
 from keras_parts.models.predictor import PartPredictor
 
 _BATCHES = 4
-"""Number of batches of pictures that an actor receives at a time."""
+"""Number of batches of images that an actor receives at a time."""
 _OBJECT_STORE_BYTES = 200_000_000
 """Memory that Ray's processes share on this machine: they exchange only file names and outcomes."""
 
 
 class RayEngine:
-    """Segments pictures in Ray actors; see `Engine`.
+    """Segments images in Ray actors; see `Engine`.
 
     Args:
         predictor, writers, output, max_pixels: as for `Engine`.
@@ -68,13 +68,13 @@ class RayEngine:
             "threads": threads,
             "max_pixels": max_pixels,
         }
-        self._pictures_at_a_time = _BATCHES * predictor.batch_size
+        self._images_per_call = _BATCHES * predictor.batch_size
         self._address, self._workers = address, workers
 
     def run(
         self, files: Iterable[ImageFile], on_outcome: OnOutcome
     ) -> Generator[Outcome, None, None]:
-        """Yield the outcome of each picture; see `Engine.run`."""
+        """Yield the outcome of each image; see `Engine.run`."""
         import ray
         from ray.data import ActorPoolStrategy, from_items
 
@@ -87,7 +87,7 @@ class RayEngine:
             rows = from_items(items).map_batches(
                 _Actor,
                 fn_constructor_kwargs=self._actor,
-                batch_size=min(self._pictures_at_a_time, -(-len(items) // actors)),
+                batch_size=min(self._images_per_call, -(-len(items) // actors)),
                 compute=ActorPoolStrategy(size=actors),
                 **resources,
             )
@@ -117,11 +117,11 @@ class RayEngine:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
 
-    def _resources(self, ray: Any, pictures: int) -> tuple[int, dict[str, float]]:
+    def _resources(self, ray: Any, images: int) -> tuple[int, dict[str, float]]:
         """(number of actors, resources of each)."""
         cluster = ray.cluster_resources()
         gpus, cores = int(cluster.get("GPU", 0)), int(cluster.get("CPU", 1))
-        actors = min(self._workers or gpus or max(1, cores // 2), pictures)
+        actors = min(self._workers or gpus or max(1, cores // 2), images)
         return actors, {"num_gpus": min(1, gpus / actors), "num_cpus": 0 if gpus else 1}
 
 

@@ -1,8 +1,8 @@
-"""The done log: the outcome of each finished picture of a run.
+"""The done log: the outcome of each finished image of a run.
 
-`done/OWNER.log` has a line for each picture: two JSON values, separated by a tab. The first is the
-outcome: the picture, the version of its file, and the failure if there is one. The second has the
-records for the formats that write one file for all pictures. Each process appends to its own log,
+`done/OWNER.log` has a line for each image: two JSON values, separated by a tab. The first is the
+outcome: the image, the version of its file, and the failure if there is one. The second has the
+records for the formats that write one file for all images. Each process appends to its own log,
 so that no process waits for another; a killed process leaves at most one truncated line, which is
 ignored. The first line of a log is the configuration; lines of another configuration are ignored.
 """
@@ -21,7 +21,7 @@ FOLDER = "done"
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture without results.
+    """An image without results.
 
     Attributes:
         path: of its file.
@@ -46,16 +46,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one picture.
+    """The outcome of one image.
 
     Attributes:
-        image: `ImageFile.relative` of the picture.
+        image: `ImageFile.relative` of the image.
         version: `ImageFile.version` of its file; "" if it is unknown.
         sha256: of its content.
         files: names of the results in the output folder.
         remarks: of the decoder.
         failure: why there are no results, or None.
-        records: format -> record of this picture.
+        records: format -> record of this image.
     """
 
     image: str
@@ -106,7 +106,7 @@ class DoneLog:
 class DoneIndex:
     """The outcomes in all logs of an output folder.
 
-    The later of two lines about a picture is valid; of two logs, that of the process that began
+    The later of two lines about an image is valid; of two logs, that of the process that began
     later.
 
     Args:
@@ -118,13 +118,13 @@ class DoneIndex:
         self._output = output
         self._logs = output.names(FOLDER)
         self._lines: dict[str, tuple[int, int]] = {}
-        """Picture -> (index of its log, offset of its line)."""
+        """Image -> (index of its log, offset of its line)."""
         for index, name in enumerate(self._logs):
             for offset, line in _lines(output, name, configuration):
                 self._lines[_outcome_values(line)["image"]] = (index, offset)
 
     def get(self, file: ImageFile) -> Outcome | None:
-        """The outcome of a picture, without records, or None; its file may have changed since."""
+        """The outcome of an image, without records, or None; its file may have changed since."""
         line = self._line(file.relative)
         return Outcome.from_json(_outcome_values(line)) if line else None
 
@@ -135,14 +135,14 @@ class DoneIndex:
                 yield Outcome.from_json(_outcome_values(line))
 
     def outcomes_of(self, files: Iterable[ImageFile]) -> Iterator[tuple[ImageFile, Outcome]]:
-        """The outcomes, with records, of the pictures that have one, in the order of `files`."""
+        """The outcomes, with records, of the images that have one, in the order of `files`."""
         for file in files:
             if line := self._line(file.relative):
                 records = json.loads(line.partition(b"\t")[2])
                 yield file, Outcome.from_json(_outcome_values(line) | {"records": records})
 
     def has_all(self, files: Iterable[ImageFile]) -> bool:
-        """Whether every picture has an outcome."""
+        """Whether every image has an outcome."""
         return all(file.relative in self._lines for file in files)
 
     def __len__(self) -> int:

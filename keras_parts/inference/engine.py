@@ -1,6 +1,6 @@
-"""From picture files to results: decoding threads -> batches -> predictor -> writing threads.
+"""From image files to results: decoding threads -> batches -> predictor -> writing threads.
 
-Memory does not grow with the number or the size of the pictures: a few small pictures are in
+Memory does not grow with the number or the size of the images: a few small images are in
 memory, and a fixed number of pixels of large ones, which are read again when their results are
 written.
 """
@@ -28,8 +28,8 @@ from keras_parts.inference.output import Output, OutputError
 from keras_parts.inference.writers import Writer
 from keras_parts.models.predictor import Outputs, PartPredictor, PreparedImage
 
-_LARGE_PICTURE = 2**23
-"""Pixels of a picture that is too large to stay in memory until its results are written."""
+_LARGE_IMAGE_PIXELS = 2**23
+"""Pixels of an image that is too large to stay in memory until its results are written."""
 _MAX_ACTIVE_PIXELS = 2**26
 """Pixels that all threads process at the same time; each takes some ten bytes."""
 
@@ -37,13 +37,13 @@ OnOutcome = Callable[[Outcome], None]
 """Called with each outcome as soon as its results are written, in any thread."""
 
 
-class PictureEngine(Protocol):
-    """Segments pictures and writes their results; `Engine` and `RayEngine` do."""
+class ImageEngine(Protocol):
+    """Segments images and writes their results; `Engine` and `RayEngine` do."""
 
     def run(
         self, files: Iterable[ImageFile], on_outcome: OnOutcome
     ) -> Generator[Outcome, None, None]:
-        """Yield the outcome of each picture."""
+        """Yield the outcome of each image."""
 
 
 class EngineFactory(Protocol):
@@ -57,12 +57,12 @@ class EngineFactory(Protocol):
         *,
         threads: int | None,
         max_pixels: int,
-    ) -> PictureEngine: ...
+    ) -> ImageEngine: ...
 
 
 @dataclass(eq=False)
 class _Item:
-    """A picture between reading and writing."""
+    """An image between reading and writing."""
 
     file: ImageFile
     version: str
@@ -83,7 +83,7 @@ _Batch = list[tuple[_Item, int]]
 
 
 class Engine:
-    """Segments pictures on this machine and writes their results.
+    """Segments images on this machine and writes their results.
 
     Args:
         predictor: from `keras_parts.models.create_predictor`.
@@ -91,7 +91,7 @@ class Engine:
         output: the output folder.
         threads: number of decoding threads, and of writing threads; None for one per processor
             core, at most 8.
-        max_pixels: larger pictures fail.
+        max_pixels: larger images fail.
 
     Raises:
         ConfigError: fewer than one thread.
@@ -119,10 +119,10 @@ class Engine:
     def run(
         self, files: Iterable[ImageFile], on_outcome: OnOutcome
     ) -> Generator[Outcome, None, None]:
-        """Yield the outcome of each picture.
+        """Yield the outcome of each image.
 
         Args:
-            files: the pictures.
+            files: the images.
             on_outcome: called with each outcome as soon as its results are written, in any thread;
                 an outcome may be yielded later.
 
@@ -148,12 +148,12 @@ class Engine:
 
     @property
     def _max_waiting(self) -> int:
-        """Maximum number of pictures that wait for the predictor, and for a writing thread."""
-        # All tiles of a picture have many more pixels than the downsampled picture.
+        """Maximum number of images that wait for the predictor, and for a writing thread."""
+        # All tiles of an image have many more pixels than the downsampled image.
         return self.threads + (0 if self.predictor.tile else self.predictor.batch_size)
 
     def _read(self, files: Iterable[ImageFile], readers: "_Pool") -> Iterator[_Item | Outcome]:
-        """Items, or outcomes of failed pictures, in order."""
+        """Items, or outcomes of failed images, in order."""
         remaining, pending = iter(files), deque[Future[_Item | Outcome]]()
         while True:
             for file in islice(remaining, self._max_waiting - len(pending)):
@@ -173,11 +173,11 @@ class Engine:
                 prepared = self.predictor.prepare(picture.image)
         except (KerasPartsError, OSError, MemoryError) as error:
             return _failed(file, version, sha256, "read", error)
-        image = picture.image if self._needs_image and pixels < _LARGE_PICTURE else None
+        image = picture.image if self._needs_image and pixels < _LARGE_IMAGE_PIXELS else None
         return _Item(file, version, sha256, picture.remarks, prepared, image)
 
     def _segmented(self, items: Iterable[_Item | Outcome]) -> Iterator[_Item | Outcome]:
-        """Items as soon as they have all their outputs, and outcomes of failed pictures.
+        """Items as soon as they have all their outputs, and outcomes of failed images.
 
         Inputs of the same shape wait until they fill a batch.
         """
@@ -245,7 +245,7 @@ class Engine:
                         records[writer.name] = writer.record(parts, item.file)
         except OutputError:
             raise
-        except Exception as error:  # of an encoder, such as a picture too large for JPEG
+        except Exception as error:  # of an encoder, such as an image too large for JPEG
             for name in written:
                 self.output.remove(name)
             return _failed(item.file, item.version, item.sha256, "write", error)
@@ -273,14 +273,14 @@ class Engine:
 
 
 class _PixelBudget:
-    """Limits the pixels that all threads process at a time; a larger picture is processed alone."""
+    """Limits the pixels that all threads process at a time; a larger image is processed alone."""
 
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels, self._reserved, self._change = max_pixels, 0, Condition()
 
     @contextmanager
     def reserve(self, pixels: int) -> Iterator[None]:
-        """Wait until the pixels of a picture are available; the block then has them."""
+        """Wait until the pixels of an image are available; the block then has them."""
         with self._change:
             self._change.wait_for(
                 lambda: not self._reserved or self._reserved + pixels <= self._max_pixels

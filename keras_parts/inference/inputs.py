@@ -1,4 +1,4 @@
-"""Find the pictures to segment, and name the results of each."""
+"""Find the images to segment, and name the results of each."""
 
 import csv
 import os
@@ -21,18 +21,18 @@ _MAGIC = re.compile(r"[*?[]")
 _HIDDEN = re.compile(r"(^|/)\.")
 _MANIFESTS = (".csv", ".parquet")
 _COLUMNS = ("image", "path", "file", "file_name", "filename", "filepath", "uri", "url")
-"""Names of a manifest's column of pictures; the first one that it has is read."""
+"""Names of a manifest's column of images; the first one that it has is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A picture to segment.
+    """An image to segment.
 
     Attributes:
-        root: the folder of all pictures of the run, absolute, or an address.
-        relative: path of the picture in `root`, with forward slashes; unique in the run.
+        root: the folder of all images of the run, absolute, or an address.
+        relative: path of the image in `root`, with forward slashes; unique in the run.
         result: name of its results, to which a format adds its suffix: `relative` without its
-            suffix, or with it if two pictures differ in the suffix alone.
+            suffix, or with it if two images differ in the suffix alone.
 
     Example:
         >>> from keras_parts.inference import ImageFile
@@ -46,7 +46,7 @@ class ImageFile:
 
     @property
     def path(self) -> str:
-        """Path or address of the picture."""
+        """Path or address of the image."""
         if is_address(self.root):
             return f"{self.root}/{self.relative}"
         return os.path.join(self.root, *self.relative.split("/"))
@@ -64,7 +64,7 @@ class ImageFile:
                 return file.read()
         except IsADirectoryError:
             raise DataError(
-                f"{self.path}: this is a folder, expected a picture file", path=self.path
+                f"{self.path}: this is a folder, expected an image file", path=self.path
             ) from None
         except OSError as error:
             raise DataError(
@@ -87,18 +87,18 @@ class ImageFile:
             ) from None
         if not stat.S_ISREG(status.st_mode):  # a pipe may block, a device may never end
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a plain file"
-            raise DataError(f"{self.path}: this is {kind}, expected a picture file", path=self.path)
+            raise DataError(f"{self.path}: this is {kind}, expected an image file", path=self.path)
         return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def select_shard(files: Sequence[ImageFile], shard: str) -> list[ImageFile]:
-    """The pictures of one shard of a run.
+    """The images of one shard of a run.
 
-    The shard of a picture depends on its relative path alone, so that it does not change if other
-    pictures are added or removed.
+    The shard of an image depends on its relative path alone, so that it does not change if other
+    images are added or removed.
 
     Args:
-        files: all pictures.
+        files: all images.
         shard: "i/n" for the i-th of n shards, from 1.
 
     Raises:
@@ -122,24 +122,24 @@ def select_shard(files: Sequence[ImageFile], shard: str) -> list[ImageFile]:
 def find_images(
     paths: Iterable[str | PathLike[str]], *, exclude: Iterable[str | PathLike[str]] = ()
 ) -> list[ImageFile]:
-    """The pictures in files, folders, patterns, lists and manifests, each once, in natural order.
+    """The images in files, folders, patterns, lists and manifests, each once, in natural order.
 
     A folder contributes all files in it and below with a suffix of `IMAGE_SUFFIXES`; a pattern
     (`*`, `?`, `[...]`, and `**` for any folders) those that it matches, or that are in a folder
     that it matches. A file given by name is taken whatever its suffix. Hidden files and folders are
     omitted unless they are given by name. A folder that is linked twice is read once.
 
-    `@list.txt` is a list of pictures, one in each line (or each terminated by a zero byte, as
+    `@list.txt` is a list of images, one in each line (or each terminated by a zero byte, as
     `find -print0` writes them), and "-" is such a list on standard input; its relative paths begin
     at the working folder. A CSV or Parquet file is a manifest: its column image, path, file,
-    file_name, filename, filepath, uri or url has the pictures; its relative paths begin at the
+    file_name, filename, filepath, uri or url has the images; its relative paths begin at the
     folder of the manifest. Whether the files of a list or manifest exist is not checked here.
 
     Files, folders, patterns and manifests may be addresses that fsspec knows, such as
     s3://bucket/photos.
 
     Args:
-        paths: of the pictures. An existing path is never a pattern.
+        paths: of the images. An existing path is never a pattern.
         exclude: folders to omit, such as the output folder.
 
     Returns:
@@ -173,11 +173,11 @@ def find_images(
 
 
 _Found = tuple[str, list[str]]
-"""(folder, pictures in it, relative to it)."""
+"""(folder, images in it, relative to it)."""
 
 
 def _expand(path: str, seen: set[tuple[int, int]], exclude: Sequence[str]) -> list[_Found]:
-    """The pictures of one argument."""
+    """The images of one argument."""
     if not path:
         raise DataError("an input path is empty")
     if path == "-":
@@ -192,7 +192,7 @@ def _expand(path: str, seen: set[tuple[int, int]], exclude: Sequence[str]) -> li
 
 
 def _expand_list(content: bytes, folder: str) -> list[_Found]:
-    """The pictures of a list whose relative paths begin at `folder`."""
+    """The images of a list whose relative paths begin at `folder`."""
     separator = b"\0" if b"\0" in content else b"\n"
     lines = [os.fsdecode(line.rstrip(b"\r")) for line in content.split(separator)]
     return [_named_file(line, folder) for line in lines if line.strip()]
@@ -216,7 +216,7 @@ def _read_list(path: str) -> bytes:
 
 
 def _expand_manifest(path: str) -> list[_Found]:
-    """The pictures in the rows of a CSV or Parquet file."""
+    """The images in the rows of a CSV or Parquet file."""
     rows = _parquet_column(path) if path.lower().endswith(".parquet") else _csv_column(path)
     folder = path.rsplit("/", 1)[0] if is_address(path) else os.path.dirname(os.path.abspath(path))
     return [_row_file(row, folder) for row in rows]
@@ -263,7 +263,7 @@ def _column(names: Sequence[str], path: str) -> str:
     column = next((name for name in _COLUMNS if name in names), None)
     if column is None:
         raise DataError(
-            f"{path}: no column of pictures among {', '.join(names) or 'none'}; "
+            f"{path}: no column of images among {', '.join(names) or 'none'}; "
             f"expected one called {', '.join(_COLUMNS)}",
             path=path,
         )
@@ -271,7 +271,7 @@ def _column(names: Sequence[str], path: str) -> str:
 
 
 def _expand_address(address: str, exclude: Sequence[str]) -> _Found:
-    """The pictures at the address of a file, a folder or a pattern."""
+    """The images at the address of a file, a folder or a pattern."""
     scheme = "file:///" if address.startswith("file:") else address.partition("://")[0] + "://"
     root, files, name = _list_address(address)
     root = scheme + root.lstrip("/")
@@ -309,7 +309,7 @@ def _has_image_suffix(path: str) -> bool:
 
 
 def _expand_path(path: str, seen: set[tuple[int, int]]) -> _Found:
-    """The pictures of a file, a folder or a pattern on this machine."""
+    """The images of a file, a folder or a pattern on this machine."""
     absolute = os.path.abspath(path)
     if os.path.isdir(absolute):
         return absolute, _walk(absolute, seen)
@@ -324,7 +324,7 @@ def _expand_path(path: str, seen: set[tuple[int, int]]) -> _Found:
 
 
 def _walk(folder: str, seen: set[tuple[int, int]], *, pattern: Sequence[str] = ()) -> list[str]:
-    """Pictures below a folder that match a pattern, relative to it.
+    """Images below a folder that match a pattern, relative to it.
 
     Folders in `seen` are not entered, and each folder is entered once: links cannot form a loop.
     """
@@ -347,12 +347,12 @@ def _walk(folder: str, seen: set[tuple[int, int]], *, pattern: Sequence[str] = (
                 continue
             if entry.is_dir():
                 pending.append((entry.path, below))
-            elif _is_picture(entry):
+            elif _is_image(entry):
                 files.append("/".join(below))
     return files
 
 
-def _is_picture(entry: os.DirEntry[str]) -> bool:
+def _is_image(entry: os.DirEntry[str]) -> bool:
     # A broken link is included, to be reported; a pipe is not, because reading it may block.
     readable = entry.is_file() or entry.is_symlink()
     return readable and _has_image_suffix(entry.name)

@@ -332,7 +332,7 @@ class RemoteLog:
     """A log in several files, each with some lines: objects in a storage cannot grow.
 
     Each file begins with the first line of the log. A killed process loses the last few lines,
-    whose pictures are segmented again.
+    whose images are segmented again.
     """
 
     LINES_PER_FILE = 64

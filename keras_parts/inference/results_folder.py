@@ -1,11 +1,11 @@
-"""The output folder of a run: the finished pictures, and the files about the run.
+"""The output folder of a run: the finished images, and the files about the run.
 
 run.json          settings, model, versions, counts, timing
 labels.json       the parts' labels, names and colours
 done/             the done log
-failures.jsonl    pictures without results
-FORMAT/...        results of each picture
-coco.json, ...    results of all pictures
+failures.jsonl    images without results
+FORMAT/...        results of each image
+coco.json, ...    results of all images
 """
 
 import hashlib
@@ -85,7 +85,7 @@ class ResultsFolder:
             self.output.remove(name)
 
     def missing(self, files: Iterable[ImageFile]) -> list[ImageFile]:
-        """The pictures without results, and those whose files have changed since."""
+        """The images without results, and those whose files have changed since."""
         done = DoneIndex(self.output, self.digest)
         return [file for file in files if not self._is_done(file, done.get(file))]
 
@@ -100,7 +100,7 @@ class ResultsFolder:
             return False
 
     def outcomes(self, files: Iterable[ImageFile]) -> Iterator[Outcome]:
-        """The outcomes, without records, of the pictures that have one."""
+        """The outcomes, without records, of the images that have one."""
         done = DoneIndex(self.output, self.digest)
         return (outcome for file in files if (outcome := done.get(file)))
 
@@ -110,12 +110,12 @@ class ResultsFolder:
         self.write_json(LABELS_FILE, {"background": 0, "parts": part_legend(names)})
 
     def finish(self, files: Sequence[ImageFile], writers: Sequence[Writer], *, merge: bool) -> bool:
-        """Write the failures, and the files of all pictures if every picture has an outcome.
+        """Write the failures, and the files of all images if every image has an outcome.
 
         Args:
-            files: all pictures, of all shards.
+            files: all images, of all shards.
             writers: of the run.
-            merge: False after an error: do not write the files of all pictures.
+            merge: False after an error: do not write the files of all images.
 
         Returns:
             Whether the run, with all shards, is complete.
@@ -154,7 +154,7 @@ class ResultsFolder:
 
 
 class Counts(Protocol):
-    """Numbers of pictures of a run."""
+    """Numbers of images of a run."""
 
     found: int
     done: int
@@ -198,7 +198,7 @@ class RunRecord:
 
         Args:
             status: "running", "complete", "stopped" or "interrupted".
-            counts: of the pictures.
+            counts: of the images.
             name: of the file; by default that of this run or shard.
         """
         seconds = time.time() - self._started
@@ -246,7 +246,7 @@ def run_records(output: Output) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 class _FormatRecords:
-    """(picture, record) of one format for all pictures with results; an iterable."""
+    """(image, record) of one format for all images with results; an iterable."""
 
     def __init__(self, done: DoneIndex, files: Iterable[ImageFile], name: str) -> None:
         self._done, self._files, self._name = done, files, name

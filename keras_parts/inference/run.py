@@ -1,7 +1,7 @@
-"""Segment picture files into a folder, resuming a previous run of the same settings.
+"""Segment image files into a folder, resuming a previous run of the same settings.
 
-Finished pictures are kept when an interrupted run is started again. Of several shards, the one
-that finishes last writes the files of all pictures.
+Finished images are kept when an interrupted run is started again. Of several shards, the one
+that finishes last writes the files of all images.
 """
 
 import time
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from keras_parts.errors import ConfigError, KerasPartsError
 from keras_parts.images.decoding import MAX_PIXELS
 from keras_parts.inference.done_log import DoneLog, Failure, Outcome
-from keras_parts.inference.engine import Engine, EngineFactory, PictureEngine
+from keras_parts.inference.engine import Engine, EngineFactory, ImageEngine
 from keras_parts.inference.inputs import ImageFile, find_images, select_shard
 from keras_parts.inference.output import OutputError, open_output
 from keras_parts.inference.results_folder import (
@@ -35,10 +35,10 @@ class Summary:
     """The counts of a run.
 
     Attributes:
-        found: number of pictures of this run, or of this shard.
-        done, failed: numbers of pictures that this run segmented, and that failed.
-        kept: number of pictures that a previous run segmented.
-        complete: whether all shards are finished and the files of all pictures are written.
+        found: number of images of this run, or of this shard.
+        done, failed: numbers of images that this run segmented, and that failed.
+        kept: number of images that a previous run segmented.
+        complete: whether all shards are finished and the files of all images are written.
         seconds: wall-clock time.
         output: the output folder.
         formats: the formats written.
@@ -61,7 +61,7 @@ class Summary:
 
     @property
     def images_per_second(self) -> float:
-        """Pictures that this run segmented, per second."""
+        """Images that this run segmented, per second."""
         return self.done / self.seconds if self.seconds else 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -89,28 +89,28 @@ def segment_files(
     arguments: Mapping[str, Any] | None = None,
     engine: EngineFactory = Engine,
 ) -> Summary:
-    """Segment picture files into a folder.
+    """Segment image files into a folder.
 
-    Every file is written atomically. A picture that cannot be read, segmented or written is
+    Every file is written atomically. An image that cannot be read, segmented or written is
     reported in `failures.jsonl`, and the run continues. If the folder has results of the same
-    settings, only pictures that are missing, have changed or failed are segmented.
+    settings, only images that are missing, have changed or failed are segmented.
 
     Args:
         predictor: from `keras_parts.models.create_predictor`.
-        inputs: pictures from `find_images`, or paths for it.
+        inputs: images from `find_images`, or paths for it.
         output: a folder or an address, created if necessary.
         formats: names from `FORMATS`.
         model: name of the model in the results.
-        shard: "i/n" for the i-th of n shards of the pictures.
+        shard: "i/n" for the i-th of n shards of the images.
         max_failures: stop after more failures; None never stops.
         overwrite: remove the results of another run first.
-        dry_run: count the pictures only.
+        dry_run: count the images only.
         threads: number of decoding threads, and of writing threads; None for one per processor
             core, at most 8.
-        max_pixels: larger pictures fail.
+        max_pixels: larger images fail.
         progress: show a progress bar on stderr.
         on_failure: called with each `Failure`.
-        on_remark: called with (path, remark) for each remark about a picture.
+        on_remark: called with (path, remark) for each remark about an image.
         arguments: of the user, for run.json; JSON values.
         engine: makes the engine, as `Engine` does.
 
@@ -188,7 +188,7 @@ def _image_files(
 
 
 class _Counts:
-    """Counts pictures, reports failures and remarks, and stops after too many failures."""
+    """Counts images, reports failures and remarks, and stops after too many failures."""
 
     def __init__(
         self,
@@ -224,7 +224,7 @@ class _Counts:
             self._on_failure(outcome.failure)
         if self._max_failures is not None and self.failed > self._max_failures:
             raise KerasPartsError(
-                f"stopped after {self.failed} failed pictures, of which {self._max_failures} are "
+                f"stopped after {self.failed} failed images, of which {self._max_failures} are "
                 f"allowed; the last one: {outcome.failure}"
             )
 
@@ -238,7 +238,7 @@ def _total_counts(folder: ResultsFolder, files: Sequence[ImageFile]) -> _Counts:
 
 
 def _run(
-    engine: PictureEngine,
+    engine: ImageEngine,
     folder: ResultsFolder,
     files: Sequence[ImageFile],
     writers: Sequence[Writer],
@@ -247,7 +247,7 @@ def _run(
     *,
     progress: bool,
 ) -> bool:
-    """Segment the missing pictures and finish the folder, after an error too.
+    """Segment the missing images and finish the folder, after an error too.
 
     Returns:
         Whether the run, with all shards, is complete.
@@ -269,9 +269,9 @@ def _run(
 
 
 def _segment_missing(
-    engine: PictureEngine, folder: ResultsFolder, counts: _Counts, progress: bool
+    engine: ImageEngine, folder: ResultsFolder, counts: _Counts, progress: bool
 ) -> None:
-    """Segment the missing pictures and log the outcome of each."""
+    """Segment the missing images and log the outcome of each."""
     log = DoneLog(folder.output, f"{time.time_ns()}-{uuid.uuid4().hex[:8]}", folder.digest)
     bar = tqdm(
         total=counts.found, initial=counts.kept, unit="image", disable=not progress, smoothing=0.1

@@ -67,7 +67,7 @@ def test_folders_files_and_patterns(segment, picture, tmp_path):
         picture(name)
     result = segment("a", "c/1.jpg", "d/*.png")
     assert result.exit_code == 0, result.stderr
-    assert "Segmented 4 of 4 pictures into out (indexed, overlay)" in result.stdout
+    assert "Segmented 4 of 4 images into out (indexed, overlay)" in result.stdout
     written = tmp_path / "out/indexed"
     labels = sorted(path.relative_to(written).as_posix() for path in written.rglob("*.png"))
     assert labels == ["a/1.png", "a/b/2.png", "c/1.png", "d/ü x.png"]

@@ -213,7 +213,7 @@ def test_few_pictures_are_in_memory(photos, tmp_path, monkeypatch):
 
 def test_large_pictures_are_read_again_when_written(photos, tmp_path, monkeypatch):
     segment(photos, tmp_path / "small")
-    monkeypatch.setattr(engine, "_LARGE_PICTURE", 60 * 80)
+    monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", 60 * 80)
     read, kept = [], []
     decode, original = engine.decode_image, engine._Item.__init__
 
@@ -240,7 +240,7 @@ def test_pixels_processed_at_a_time_are_limited(tmp_path, monkeypatch, budget, m
     for index in range(12):
         Image.new("RGB", (90, 80)).save(folder / f"{index}.png")
     monkeypatch.setattr(engine, "_MAX_ACTIVE_PIXELS", budget)
-    monkeypatch.setattr(engine, "_LARGE_PICTURE", 1)
+    monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", 1)
     lock, inside, seen = threading.Lock(), 0, []
     together, decode = threading.Barrier(most, timeout=60), engine.decode_image
 
@@ -260,7 +260,7 @@ def test_pixels_processed_at_a_time_are_limited(tmp_path, monkeypatch, budget, m
 
 
 def test_a_large_picture_that_changes_before_it_is_written_fails(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "_LARGE_PICTURE", 1)
+    monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", 1)
     monkeypatch.setattr(engine.Engine, "_max_waiting", 1)
 
     def forward(images):

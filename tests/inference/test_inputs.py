@@ -187,7 +187,7 @@ def test_manifests(tree, kind):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("name,label\nx,1\n", "no column of pictures among name, label; expected"),
+        ("name,label\nx,1\n", "no column of images among name, label; expected"),
         ("", "among none"),
         ("label,path\n1,\n", "line 2 has no path"),
     ],

@@ -125,7 +125,7 @@ def test_a_dry_run_counts_and_writes_nothing(photos, tmp_path):
 
 
 def test_too_many_failures_stop_the_run(many, tmp_path):
-    with pytest.raises(KerasPartsError, match=r"stopped after 2 failed pictures, of which 1"):
+    with pytest.raises(KerasPartsError, match=r"stopped after 2 failed images, of which 1"):
         segment(many, tmp_path / "out", max_failures=1)
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["status"] == "stopped" and record["counts"]["failed"] == 2

@@ -1,4 +1,4 @@
-"""The interface of a format: files for each picture, or a record for each and files for all."""
+"""The interface of a format: files for each image, or a record for each and files for all."""
 
 import importlib.util
 import json
@@ -14,21 +14,21 @@ from keras_parts.results.parts import Parts
 
 @dataclass(frozen=True)
 class Labels:
-    """The names of the parts and of the model, the same for all pictures of a run."""
+    """The names of the parts and of the model, the same for all images of a run."""
 
     names: tuple[str, ...]
     model: str = ""
 
 
 Records = Iterable[tuple[ImageFile, Any]]
-"""(picture, its record) in the order of the pictures; may be iterated several times."""
+"""(image, its record) in the order of the images; may be iterated several times."""
 
 
 class Writer:
     """A format of results.
 
-    The results depend on the parts and the picture's name alone, so that a run writes the same
-    bytes in any order of the pictures and on any number of machines.
+    The results depend on the parts and the image's name alone, so that a run writes the same
+    bytes in any order of the images and on any number of machines.
 
     A subclass implements `files`, or `record` and `merge`.
 
@@ -37,7 +37,7 @@ class Writer:
 
     Attributes:
         description: one line for users.
-        merged: names of the files for all pictures, such as "coco.json"; empty if each picture has
+        merged: names of the files for all images, such as "coco.json"; empty if each image has
             its own files.
         needs_image: whether `parts` must have the image.
         needs_descriptors: whether `parts` must have descriptors.
@@ -62,25 +62,25 @@ class Writer:
             )
 
     def files(self, parts: Parts, file: ImageFile) -> dict[str, bytes]:
-        """The picture's own files: name in the output folder -> content."""
+        """The image's own files: name in the output folder -> content."""
         return {}
 
     def record(self, parts: Parts, file: ImageFile) -> Any:
-        """The picture's record for the files of all pictures; JSON values."""
+        """The image's record for the files of all images; JSON values."""
         return None
 
     def merge(self, records: Records, labels: Labels, output: Output) -> None:
-        """Write the files of all pictures, those in `merged`.
+        """Write the files of all images, those in `merged`.
 
         Args:
-            records: of all pictures.
+            records: of all images.
             labels: of the run.
             output: the output folder.
         """
 
 
-class PictureWriter(Writer):
-    """A format with one file for each picture, in a folder of the format's name.
+class PerImageWriter(Writer):
+    """A format with one file for each image, in a folder of the format's name.
 
     A subclass implements `content`.
 
@@ -92,8 +92,8 @@ class PictureWriter(Writer):
         >>> import numpy as np
         >>> from keras_parts import Parts
         >>> from keras_parts.inference import ImageFile
-        >>> from keras_parts.inference.writers.base import PictureWriter
-        >>> class AreasWriter(PictureWriter):
+        >>> from keras_parts.inference.writers.base import PerImageWriter
+        >>> class AreasWriter(PerImageWriter):
         ...     def content(self, parts):
         ...         return str(parts.areas.tolist()).encode()
         >>> logits = np.zeros((4, 6, 3), "float32")  # (height, width, 1 + parts)

@@ -1,4 +1,4 @@
-"""Each part cut out of its picture."""
+"""Each part cut out of its image."""
 
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.writers.base import Writer
@@ -7,7 +7,7 @@ from keras_parts.results.pictures import picture_bytes
 
 
 class CutoutsWriter(Writer):
-    description = "each part cut out (PNG, transparent outside): cutouts/PICTURE/LABEL.png"
+    description = "each part cut out (PNG, transparent outside): cutouts/IMAGE/LABEL.png"
     needs_image = True
 
     def files(self, parts: Parts, file: ImageFile) -> dict[str, bytes]:

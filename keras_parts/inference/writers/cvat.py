@@ -28,8 +28,8 @@ class CvatWriter(Writer):
             file.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
             file.write(b"<version>1.1</version>\n")
             file.write(_bytes(_meta(labels.names)))
-            for number, (picture, record) in enumerate(records):
-                file.write(_bytes(_image(number, picture, record)))
+            for number, (image, record) in enumerate(records):
+                file.write(_bytes(_image(number, image, record)))
             file.write(b"</annotations>\n")
 
 
@@ -45,8 +45,8 @@ def _meta(names: Sequence[str]) -> xml.Element:
     return meta
 
 
-def _image(number: int, picture: ImageFile, record: Mapping[str, Any]) -> xml.Element:
-    values = {"id": str(number), "name": _valid(picture.relative)}
+def _image(number: int, file: ImageFile, record: Mapping[str, Any]) -> xml.Element:
+    values = {"id": str(number), "name": _valid(file.relative)}
     size = {"width": str(record["width"]), "height": str(record["height"])}
     image = xml.Element("image", values | size)
     for order, mask in enumerate(record["masks"]):

@@ -1,11 +1,11 @@
 """Label images."""
 
-from keras_parts.inference.writers.base import PictureWriter
+from keras_parts.inference.writers.base import PerImageWriter
 from keras_parts.results.parts import Parts
 from keras_parts.results.pictures import picture_bytes
 
 
-class IndexedWriter(PictureWriter):
+class IndexedWriter(PerImageWriter):
     description = "label images (PNG with a palette): 0 is the background, k is part k"
 
     def content(self, parts: Parts) -> bytes:

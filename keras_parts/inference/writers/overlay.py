@@ -1,12 +1,12 @@
-"""Pictures with the parts' colours laid over them."""
+"""Images with the parts' colours laid over them."""
 
-from keras_parts.inference.writers.base import PictureWriter
+from keras_parts.inference.writers.base import PerImageWriter
 from keras_parts.results.parts import Parts
 from keras_parts.results.pictures import picture_bytes
 
 
-class OverlayWriter(PictureWriter):
-    description = "pictures with the parts' colours laid over them, and the parts' names below"
+class OverlayWriter(PerImageWriter):
+    description = "images with the parts' colours laid over them, and the parts' names below"
     needs_image = True
 
     def __init__(self, name: str, suffix: str, *, legend: bool = True) -> None:

@@ -2,11 +2,11 @@
 
 import io
 
-from keras_parts.inference.writers.base import PictureWriter
+from keras_parts.inference.writers.base import PerImageWriter
 from keras_parts.results.parts import Parts
 
 
-class SoftWriter(PictureWriter):
+class SoftWriter(PerImageWriter):
     description = "probabilities (npz): float16 (height, width, 1 + parts), first the background"
 
     def content(self, parts: Parts) -> bytes:

@@ -1,4 +1,4 @@
-"""Tables with a row for each part of each picture."""
+"""Tables with a row for each part of each image."""
 
 import csv
 import io
