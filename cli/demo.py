@@ -16,7 +16,9 @@ from keras_parts.cli.runtime import import_keras, select_backend
     show_default=True,
     help="Address to listen at; 0.0.0.0 makes the page available to other machines.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), help="[default: the first free from 7860]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port [default: the first free one from 7860]."
+)
 @click.option("--open", "in_browser", is_flag=True, help="Open the page in a browser.")
 def demo(model: str, host: str, port: int | None, in_browser: bool) -> None:
     """Serve a page that shows the parts of a photo dropped on it.

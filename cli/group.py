@@ -22,7 +22,7 @@ COMMANDS = {
     "data": "List, prepare, check and show data sets.",
     "zoo": "Trained segmenters: list, download, verify, pack and publish them.",
 }
-"""Command -> its one line of help. `keras_parts.cli.NAME` has a click command of that name."""
+"""Command -> its line of help. The module `keras_parts.cli.NAME` has a click command NAME."""
 
 _EXIT_CODES: dict[type[Exception], int] = {
     IntegrityError: ZOO,
@@ -31,8 +31,8 @@ _EXIT_CODES: dict[type[Exception], int] = {
     KerasPartsError: FAILED,
     OSError: FAILED,
 }
-"""Error -> exit code; the first class that matches. Other errors are defects of the program and
-keep their traceback."""
+"""Class of an error -> exit code; the first class that matches counts. Other errors are defects of
+the program and keep their traceback."""
 
 
 class Commands(click.Group):

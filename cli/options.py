@@ -35,8 +35,8 @@ class CommandResult:
 def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]:
     """Add --json and --quiet to a command that returns a `CommandResult`.
 
-    Stdout gets the result alone; whatever a library prints meanwhile goes to stderr. The command
-    has the argument `quiet`.
+    Only the result goes to stdout; anything that a library prints meanwhile goes to stderr. The
+    command takes the argument `quiet`.
     """
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -56,8 +56,8 @@ def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]
 def common_options(command: Callable[..., CommandResult]) -> Callable[..., None]:
     """Add --backend, --device, --seed, --json and --quiet to a command that computes with Keras.
 
-    The command has the arguments `seed` (None unless given) and `quiet`; its module does not import
-    Keras.
+    The command takes the arguments `seed` (None unless given) and `quiet`. Its module must not
+    import Keras: the backend has to be selected first.
     """
 
     @click.option("--backend", type=click.Choice(BACKENDS), help="Keras backend to compute with.")
@@ -78,12 +78,12 @@ def common_options(command: Callable[..., CommandResult]) -> Callable[..., None]
 
 
 def given(**options: Any) -> dict[str, Any]:
-    """The options that were given; for the others the called function has its default."""
+    """The options that the user gave; the called function has defaults for the others."""
     return {name: value for name, value in options.items() if value not in (None, ())}
 
 
 def model_name(model: str) -> str:
-    """The name of a model in results: of a folder, without the folders above it."""
+    """The name of a model in results; of a folder, its last component."""
     return os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model
 
 

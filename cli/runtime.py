@@ -66,7 +66,7 @@ def select_backend(requested: str | None = None) -> tuple[str, str]:
 def import_keras() -> None:
     """Import Keras and its backend, without the notices that TensorFlow prints on import.
 
-    If TF_CPP_MIN_LOG_LEVEL is set, the notices that it selects are printed.
+    If TF_CPP_MIN_LOG_LEVEL is set, notices of that level are printed.
     """
     if keras_backend() != "tensorflow" or tensorflow_log_level() is not None:
         import keras
@@ -79,7 +79,7 @@ def import_keras() -> None:
 
 @contextlib.contextmanager
 def _stderr_held_back() -> Iterator[None]:
-    """Suppress stderr, of native code too, unless the block fails: then all of it is written."""
+    """Suppress stderr, also of native code; if the block fails, everything is written after all."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -102,7 +102,7 @@ def select_device(device: str) -> None:
         device: "cpu", "gpu", or "gpu:1" for the second GPU.
 
     Raises:
-        ConfigError: another word, or fewer GPUs than that are visible.
+        ConfigError: `device` is neither, or fewer GPUs are visible.
     """
     kind, _, index = device.partition(":")
     if kind == "cpu" and not index:
@@ -130,7 +130,7 @@ def require_gpu(backend: str) -> None:
     import_keras()
     if not _has_gpu(backend):
         raise ConfigError(
-            f"{backend} finds no such GPU: check its driver and that {backend} is installed with "
+            f"{backend} finds no GPU: check its driver and that {backend} is installed with "
             "GPU support, or omit --device",
             setting="device",
         )

@@ -42,12 +42,15 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     default="auto",
     metavar="N",
     callback=_batch_size,
-    help="Number of images in a batch; auto measures the fastest one [default: auto].",
+    help="Number of images in a batch; auto measures which is fastest [default: auto].",
 )
 @click.option("--precision", metavar="POLICY", help="float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--flip", is_flag=True, help="Average with the mirrored image, at twice the cost.")
 @click.option(
-    "--tile", type=click.IntRange(16), metavar="PIXELS", help="Cut larger images into tiles."
+    "--tile",
+    type=click.IntRange(16),
+    metavar="PIXELS",
+    help="Cut images that are larger than PIXELS into tiles.",
 )
 @click.option("--shard", metavar="I/N", help="Segment only the I-th of N shards of the images.")
 @click.option(
@@ -75,14 +78,14 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="This machine, or Ray on one or several.",
+    help="Segment in this process, or with Ray on one or several machines.",
 )
 @click.option(
     "--ray-address",
     metavar="ADDRESS",
-    help="Address of a Ray cluster, auto to find one [default: start one].",
+    help="Address of a Ray cluster; auto finds one [default: start one].",
 )
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="ray: number of actors.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Number of Ray actors.")
 @common_options
 def segment(
     paths: Sequence[str], model: str, output: str, formats: Sequence[str], batch_size: int | str,
@@ -98,8 +101,9 @@ def segment(
     folders of the images.
 
     Images that fail are reported, listed in DIR/failures.jsonl and skipped; the exit code is then
-    3. The same command resumes an interrupted run: DIR keeps what is finished. All shards of a run
-    write to the same DIR; the last one to finish writes the files of all images.
+    3. The same command resumes an interrupted run: finished results in DIR are kept. All shards of
+    a run write to the same DIR; the last one to finish writes the files with the results of all
+    images.
 
     Formats with a file for each image: indexed (PNG of labels), overlay (JPEG), overlay-webp,
     overlay-png, overlay-plain (JPEG without the parts' names), soft (probabilities, npz), cutouts
@@ -110,11 +114,13 @@ def segment(
 
     files = _find_images(paths, output)
     if not files:
-        text = "Nothing to do: the inputs contain no images."
+        text = "Nothing to do: there are no images among the inputs."
         empty = {"found": 0, "done": 0, "failed": 0, "output": output}
         return CommandResult(empty, text, NOTHING_TO_DO)
     if strict and max_failures:
-        raise click.UsageError("--strict means --max-failures 0: give only one of them")
+        raise click.UsageError(
+            f"--strict is --max-failures 0, but --max-failures is {max_failures}: give only one"
+        )
 
     import_keras()
     import keras
@@ -165,7 +171,7 @@ def _find_images(paths: Sequence[str], output: str) -> "list[ImageFile]":
 def _create_predictor(
     model: str, precision: str | None, settings: Mapping[str, Any]
 ) -> "Predictor":
-    """The predictor of a model; called in Ray's processes too."""
+    """The predictor of a model; also called in Ray's processes."""
     import_keras()
     import keras
 
@@ -198,7 +204,7 @@ def _text(summary: "Summary") -> str:
     failed = f", {summary.failed} failed (see failures.jsonl)" if summary.failed else ""
     shards = ""
     if not summary.complete:
-        shards = "\nThe last shard to finish will write the files of all images."
+        shards = "\nThe last shard to finish will write the files with the results of all images."
     return (
         f"Segmented {summary.done} of {summary.found} images into {summary.output} "
         f"({', '.join(summary.formats)}) in {summary.seconds:.1f} s, "

@@ -8,7 +8,7 @@ import click
 
 from keras_parts.cli.group import ZOO
 from keras_parts.cli.options import CommandResult, common_options, output_options
-from keras_parts.cli.zoo_pack import measured, pack, publish
+from keras_parts.cli.zoo_pack import metrics_text, pack, publish
 
 _MODEL = (
     "NAME or NAME@VERSION of `zoo list`, a folder, or the address of an entry, http(s)://... or "
@@ -37,7 +37,9 @@ _trust = click.option(
 @zoo.command("list")
 @click.option("--dataset", metavar="NAME", help="Only models trained on this data set.")
 @click.option("--parts", "-k", type=int, metavar="K", help="Only models with K parts.")
-@click.option("--refresh", is_flag=True, help="Request the indices of KERAS_PARTS_ZOO again.")
+@click.option(
+    "--refresh", is_flag=True, help="Request the indices of the addresses in KERAS_PARTS_ZOO."
+)
 @output_options
 def list_models(
     dataset: str | None, parts: int | None, refresh: bool, quiet: bool
@@ -54,7 +56,7 @@ def list_models(
             f"{card.training.dataset} ({card.training.split})",
             str(card.num_parts),
             f"{card.size / 1e6:.1f}",
-            measured(card.evaluation),
+            metrics_text(card.evaluation),
         )
         for card in cards
     ]
@@ -71,7 +73,12 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 @zoo.command()
 @click.argument("model")
-@click.option("--output", "-o", metavar="DIR", help="Write README.md and the picture there.")
+@click.option(
+    "--output",
+    "-o",
+    metavar="DIR",
+    help="Write the card as README.md, and its picture, to this folder.",
+)
 @_trust
 @output_options
 def card(model: str, output: str | None, trust: bool, quiet: bool) -> CommandResult:
@@ -204,7 +211,7 @@ def path(model: str, trust: bool, quiet: bool) -> CommandResult:
 def download(models: Sequence[str], to: str, trust: bool, quiet: bool) -> CommandResult:
     """Copy models into a folder for a machine without a network.
 
-    Set KERAS_PARTS_ZOO to that folder there. MODELS: see `zoo path`.
+    On that machine, set KERAS_PARTS_ZOO to the folder. MODELS: see `zoo path`.
     """
     from keras_parts import zoo
 

@@ -28,14 +28,20 @@ if TYPE_CHECKING:
 )
 @click.option("--split", default="test", show_default=True, help="Split for the metrics.")
 @click.option(
-    "--protocol", "protocols", multiple=True, metavar="NAME", help="To measure [default: all]."
+    "--protocol",
+    "protocols",
+    multiple=True,
+    metavar="NAME",
+    help="Protocol to measure, repeatable [default: all].",
 )
 @click.option(
     "--choose-by",
     metavar="PROTOCOL:METRIC",
     help="Metric on the validation split by which one of several runs is chosen.",
 )
-@click.option("--no-evaluation", is_flag=True, help="Make a card without metrics and picture.")
+@click.option(
+    "--no-evaluation", is_flag=True, help="Make an entry without metrics and without a picture."
+)
 @click.option(
     "--part-names",
     metavar="A,B,...",
@@ -48,7 +54,7 @@ if TYPE_CHECKING:
 @click.option("--citation", help="Work to cite.")
 @click.option("--weights-licence", help="Licence of the weights.")
 @click.option("--data-licence", help="Terms of the training data [default: the data set's].")
-@click.option("--float32", is_flag=True, help="Keep the weights' precision, at twice the size.")
+@click.option("--float32", is_flag=True, help="Store all weights as float32, at twice the size.")
 @common_options
 def pack(
     runs: Sequence[str], output: str, name: str | None, version: str | None, dataset: str | None,
@@ -79,7 +85,7 @@ def pack(
         version=version,
         split=split,
         protocols=protocols or None,
-        choose_by=_pair(choose_by, ":") if choose_by else None,
+        choose_by=_metric(choose_by) if choose_by else None,
         part_names=[one.strip() for one in part_names.split(",")] if part_names else (),
         pairs=[_part_pair(one) for one in pairs.split(",")] if pairs else (),
         texts=given(**texts),
@@ -90,7 +96,7 @@ def pack(
     lines = (
         f"{card.id}: {card.size / 1e6:.1f} MB in {output}.",
         f"Parts: {', '.join(card.part_names)}",
-        measured(card.evaluation),
+        metrics_text(card.evaluation),
     )
     data = card.to_json() | {"output": output, "bytes": card.size}
     return CommandResult(data, "\n".join(lines))
@@ -105,7 +111,7 @@ def publish(entry: str, destination: str, private: bool, quiet: bool) -> Command
     """Publish an entry.
 
     ENTRY is a folder that `zoo pack` made. DESTINATION is a folder for any web server, whose
-    address is then a value for KERAS_PARTS_ZOO, or hf://USER/REPOSITORY on Hugging Face.
+    address others put into KERAS_PARTS_ZOO, or hf://USER/REPOSITORY on Hugging Face.
     """
     from keras_parts import zoo
 
@@ -115,8 +121,8 @@ def publish(entry: str, destination: str, private: bool, quiet: bool) -> Command
     )
 
 
-def measured(evaluation: "Evaluation | None") -> str:
-    """The metrics of the first protocol in a line; `zoo card` shows the others."""
+def metrics_text(evaluation: "Evaluation | None") -> str:
+    """The metrics of the first protocol; `zoo card` shows those of the others."""
     if evaluation is None:
         return "not measured"
     protocol, metrics = next(iter(evaluation.values.items()))
@@ -154,16 +160,18 @@ def _dataset_of(run: str) -> str:
     return name
 
 
-def _pair(text: str, separator: str) -> tuple[str, str]:
-    first, found, second = text.partition(separator)
-    if not found or not second:
-        raise click.UsageError(f"{text!r} is not of the form A{separator}B")
-    return first.strip(), second.strip()
+def _metric(text: str) -> tuple[str, str]:
+    protocol, _, metric = map(str.strip, text.partition(":"))
+    if not metric:
+        raise click.UsageError(f"--choose-by: {text!r} is not of the form PROTOCOL:METRIC")
+    return protocol, metric
 
 
 def _part_pair(text: str) -> tuple[int, int]:
     try:
-        first, second = map(int, _pair(text, "-"))
+        first, second = map(int, text.split("-"))
     except ValueError:
-        raise click.UsageError(f"{text!r} is not a pair of parts such as 2-3") from None
+        raise click.UsageError(
+            f"--pairs: {text!r} is not a pair of parts, expected I-J such as 2-3"
+        ) from None
     return first, second

@@ -159,8 +159,8 @@ class SeedResult(Record, frozen=True, kw_only=True):
 
     Attributes:
         seed: of the training.
-        values: on the split that the card's evaluation names.
-        validation: on the split by which the model was chosen; empty if there was no choice.
+        values: metrics on the split that the card's evaluation names.
+        validation: metrics on the split by which one of the trainings was chosen, or empty.
     """
 
     seed: _Count
@@ -173,7 +173,7 @@ class Evaluation(Record, frozen=True, kw_only=True, rename={"num_images": "image
 
     Attributes:
         dataset, split, num_images: the test data.
-        values: of this model.
+        values: metrics of this model.
         titles: protocol -> its description in a line.
         shares: fraction of the object's pixels in each part; 0 for an unused part.
         seeds: metrics of all trainings of this recipe, this model's among them.
@@ -220,11 +220,11 @@ class Card(
         intended_use, limits, citation: texts for its users.
         num_parts: number of parts K.
         part_names, palette (RGB): one for each part.
-        pairs: parts, counted from 1, that swap in a mirrored image.
-        segmenter: the content of its configuration file, see `SegmenterConfig`.
+        pairs: pairs of parts, numbered from 1, that swap in a mirrored image.
+        segmenter: the content of `segmenter.json`, see `SegmenterConfig`.
         num_parameters: number of weights.
         training, evaluation, licences: see these classes.
-        golden_tolerance: maximum difference of logits from those of the golden pair.
+        golden_tolerance: maximum difference of the logits from those of the golden pair.
         files: file name -> `FileRecord`, all files of the entry but the card.
         format: of the card.
 
@@ -264,7 +264,11 @@ class Card(
             ("part_names", len(self.part_names) == k, f"{k} names"),
             ("palette", len(self.palette) == k, f"{k} colours"),
             ("pairs", self._pairs_are_valid(), f"pairs of different parts, from 1 to {k}"),
-            ("segmenter", self._segmenter_is_valid(), "the parts and names of the card"),
+            (
+                "segmenter",
+                self._segmenter_is_valid(),
+                f"an architecture, num_parts {k} and the card's part_names",
+            ),
             ("files", required <= set(self.files), f"at least {', '.join(sorted(required))}"),
         ):
             if not valid:
@@ -336,7 +340,9 @@ def decode(content: bytes, kind: type[_T], source: str | PathLike[str], *, max_b
     """
     source = fspath(source)
     if len(content) > max_bytes:
-        raise IntegrityError(f"{source}: larger than {max_bytes:,} bytes", path=source)
+        raise IntegrityError(
+            f"{source}: has more than {max_bytes:,} bytes, the maximum for such a file", path=source
+        )
     try:
         if "format" in getattr(kind, "__struct_fields__", ()):
             _check_format(msgspec.json.decode(content, type=_AnyFormat).format)
@@ -352,7 +358,10 @@ def decode(content: bytes, kind: type[_T], source: str | PathLike[str], *, max_b
 
 
 def _check_format(found: object) -> None:
-    """Say what to do about a file of another format; other values are left to the schema."""
+    """Raise IntegrityError with the way out if a file has another format.
+
+    The schema refuses values that are not whole numbers.
+    """
     if type(found) is not int or found == FORMAT:
         return
     if found > FORMAT:

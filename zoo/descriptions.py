@@ -34,25 +34,26 @@ CITATION = (
     "Reconstruction. NeurIPS 2021. https://arxiv.org/abs/2111.06349"
 )
 INTENDED_USE = (
-    "Segmenting pictures of the objects that it was trained on into parts: research, teaching, and "
-    "as the initialisation or the teacher of one's own training."
+    "Segmenting images of the objects that it was trained on into parts, for research and "
+    "teaching; initialising another training, or being its teacher."
 )
 LIMITS = (
-    "The parts were discovered, not defined: one may join or split what people name, and left and "
-    "right may share one. Their names were given afterwards, by the landmarks or part labels that "
-    "fall on them. Other objects, drawings or views than those of the training data are segmented "
-    "badly. Not for decisions about people."
+    "The parts were discovered, not defined: a part may join or split what people name, and the "
+    "left and right side may be one part. The parts were named afterwards, by the landmarks or "
+    "part labels that they cover. Objects, drawings or views unlike the training data are "
+    "segmented badly. Not for decisions about people."
 )
 _LICENCES = ("code_licence", "weights_licence", "data_licence")
-_NAMES = ("about", "intended_use", "limits", "citation", *_LICENCES)
+_TEXT_NAMES = ("about", "intended_use", "limits", "citation", *_LICENCES)
 """Names of a card's texts."""
 
 
 def check_text_names(texts: Mapping[str, str]) -> None:
-    """Raise ConfigError if a card does not have one of these texts."""
-    if unknown := sorted(set(texts) - set(_NAMES)):
+    """Raise ConfigError for a name that none of a card's texts has."""
+    if unknown := sorted(set(texts) - set(_TEXT_NAMES)):
         raise ConfigError(
-            f"a card has no text {unknown[0]!r}; it has {', '.join(_NAMES)}", value=unknown[0]
+            f"a card has no text {unknown[0]!r}, expected {', '.join(_TEXT_NAMES)}",
+            value=unknown[0],
         )
 
 
@@ -64,7 +65,7 @@ def previous_texts(folder: str | PathLike[str]) -> dict[str, str]:
     return {
         "name": card.name,
         "version": card.version,
-        **{name: getattr(card, name) for name in _NAMES if name not in _LICENCES},
+        **{name: getattr(card, name) for name in _TEXT_NAMES if name not in _LICENCES},
         **{name: getattr(card.licences, name.removesuffix("_licence")) for name in _LICENCES},
     }
 
@@ -88,20 +89,22 @@ def create_card(
         config: of the training run, as `RunFolder.read_config` returns it.
         steps: of the training; None if unknown.
         pairs: parts, from 1, that swap in a mirrored image.
-        test: data set of the metrics, taken for the training data if `config` names none.
+        test: data set of the metrics; if `config` names no training data, this one is recorded.
         evaluation: metrics.
         texts: the "name", the "version" and texts that differ from the default.
 
     Raises:
         IntegrityError: a field does not follow the schema.
     """
-    data = config.get("data") or _data_of(test)
+    data = config.get("data") or _tested_data(test)
     num_parts = segmenter.num_parts
     texts = _default_texts(data["dataset"], num_parts, data["licence"]) | {**texts}
     configuration = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     card = Card(
         format=FORMAT,
-        **{name: texts[name] for name in ("name", "version", *_NAMES) if name not in _LICENCES},
+        **{
+            name: texts[name] for name in ("name", "version", *_TEXT_NAMES) if name not in _LICENCES
+        },
         num_parts=num_parts,
         part_names=tuple(configuration["part_names"]),
         palette=tuple(map(tuple, part_palette(num_parts).tolist())),
@@ -195,8 +198,8 @@ def _records(folder: Path) -> dict[Any, FileRecord]:
     return {name: FileRecord.of(folder / name) for name in names if (folder / name).is_file()}
 
 
-def _data_of(test: Dataset | None) -> dict[str, str]:
-    """The training data of a run that does not name it: a run is tested on the same data set."""
+def _tested_data(test: Dataset | None) -> dict[str, str]:
+    """The training data on the card of a run that names none: the data set of the metrics."""
     if test is None:
         return {"dataset": "unknown", "licence": "unknown"}
     return {"dataset": test.info.name, "licence": test.info.licence}
@@ -210,15 +213,15 @@ def _rounded(values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, f
 
 
 def without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the names of files alone: their folders are private."""
+    """Settings with each path replaced by the file's name: a card does not publish folders."""
     files = ("backbone_weights", "init_from", "teacher_weights")
     return {
-        name: _own_name(value) if name in files and value else value
+        name: _public_name(value) if name in files and value else value
         for name, value in settings.items()
     }
 
 
-def _own_name(path: str) -> str:
+def _public_name(path: str) -> str:
     """The name of a file; of the segmenter in a run folder, the name of the run."""
     run = Path(path).parent
     return run.name if Path(path) == RunFolder(run).segmenter else Path(path).name

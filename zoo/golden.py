@@ -1,7 +1,7 @@
 """The golden pair: a small drawn image, and the segmenter's logits for it.
 
-It shows whether a model computes the same values on this backend, device and version of Keras as
-where it was packed.
+The pair shows whether a model computes the same values on this backend, device and version of Keras
+as on the machine where it was packed.
 """
 
 from os import PathLike
@@ -20,6 +20,7 @@ from keras_parts.zoo.weight_checks import check_weights_file
 TOLERANCE = 1e-4
 """Maximum difference of a logit between backends; logits are of the order of 10."""
 _SIDE = 65
+"""Side of the image in pixels."""
 _MAX_BYTES = 2**24
 
 
@@ -62,5 +63,5 @@ def golden_difference(segmenter: Any, path: str | PathLike[str]) -> float:
 
 
 def _logits(segmenter: Any, image: np.ndarray) -> np.ndarray:
-    # Without `predict`, which would compile a function for this size alone.
+    # Not `predict`, which would compile a function for this size alone.
     return ops.convert_to_numpy(segmenter(image, training=False)).astype("float32")

@@ -4,7 +4,7 @@
     NAME/VERSION/card.json         the card of an entry
     NAME/VERSION/...               the files of the card
 
-Any folder of this layout that a static web server serves is such an address.
+A static web server that serves a folder of this layout makes it available at an address.
 """
 
 import contextlib
@@ -115,8 +115,8 @@ class Folder:
 class Address:
     """A location on the web: http(s)://HOST/PATH or hf://USER/REPOSITORY.
 
-    Indices and cards that were read are cached: for `zoo list`, which makes no request, and for
-    when the server cannot be reached.
+    Indices and cards are cached when they are read. `zoo list`, which makes no request, reads the
+    cached copies, and so does every command if the server cannot be reached.
 
     Attributes:
         url: http or https, without a slash at the end.
@@ -180,7 +180,7 @@ Location = Folder | Address
 
 
 def fetch_url(url: str, record: FileRecord, part: Path, report: Callable[[int], object]) -> None:
-    """`transfer.download`, unless network requests are forbidden."""
+    """Download a file as `transfer.download` does, unless network requests are forbidden."""
     from keras_parts.zoo import transfer
 
     if offline():
@@ -264,7 +264,7 @@ def _plain_url(text: str) -> str:
 
 
 def _cache(path: Path, content: bytes) -> None:
-    # The content was read: a cache folder that cannot be written is no reason to fail.
+    # The caller has the content: a cache folder that cannot be written must not be an error.
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:

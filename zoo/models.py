@@ -39,7 +39,7 @@ _FOLDER_IN_RUN = "segmenter"
 def list(
     *, dataset: str | None = None, num_parts: int | None = None, refresh: bool = False
 ) -> builtins.list[Card]:
-    """The cards of all models, by name and version.
+    """The cards of all models, sorted by name and version.
 
     Args:
         dataset: only models trained on this data set.
@@ -151,11 +151,12 @@ def verify(model: str | PathLike[str], *, trust: bool = False) -> dict[str, floa
         model, trust: as for `load`; the model has a card.
 
     Returns:
-        "difference", the maximum difference of the logits, and "tolerance", its maximum.
+        "difference", the maximum difference of the logits, and "tolerance", the largest difference
+        that is accepted.
 
     Raises:
-        IntegrityError: a file differs, or the logits do.
-        And as `load`.
+        IntegrityError: a file differs from the card, or the logits from the golden pair.
+        Others: as `load`.
 
     Example:
         >>> import keras_parts
@@ -255,8 +256,8 @@ class _Found:
 
     Attributes:
         card: None for a folder without one.
-        locations: that may have its files.
-        folder: that has all files already, or None.
+        locations: where its files may be.
+        folder: a folder that has all files, or None.
     """
 
     card: Card | None = None
@@ -328,7 +329,7 @@ def _open(folder: Path) -> "PartSegmenter":
 
 
 def _check_configuration(folder: Path) -> None:
-    """Raise unless the configuration is small, and the same as on the card."""
+    """Raise IntegrityError unless the configuration is small, and the same as on the card."""
     path = folder / CONFIG_FILE
     content = read_limited(path, MAX_CARD_BYTES)
     values = decode(content, dict, path, max_bytes=MAX_CARD_BYTES)

@@ -45,8 +45,8 @@ class _Candidate:
     Attributes:
         run: its folder.
         config: its settings and what it was trained on, from the run folder.
-        files: folder of the entry's files, as far as they are written.
-        segmenter: with the weights of `files`.
+        files: folder into which the entry's files are written.
+        segmenter: with the weights in `files`, which may be rounded to float16.
     """
 
     run: RunFolder
@@ -89,10 +89,10 @@ def pack(
         name, version: of the model; for a new one DATASET-PARTS and 1.0.0.
         test: data set for the metrics on the card; None for a card without metrics.
         split: the name of its split.
-        train: data set for the protocols that fit landmarks.
-        validation: data set by which one of several runs is chosen.
+        train: data set on which protocols train their landmark regression.
+        validation: data set by which one of several runs is chosen; required for several runs.
         protocols: to measure; None for all that the data allows.
-        choose_by: (protocol, metric) to choose by; by default the first one measured.
+        choose_by: (protocol, metric) to choose by; by default the first metric measured.
         part_names: one for each part. By default the segmenter's own names, or those of the
             landmarks or part labels of `test` that the parts cover, or numbers.
         pairs: parts, from 1, that swap in a mirrored image.
@@ -138,13 +138,13 @@ def pack(
             chosen_by = protocols if choose_by is None else [choose_by[0]]
             choices = [measure(candidate, validation, chosen_by) for candidate in candidates]
             best, reason = _best(candidates, choices, choose_by)
-        reports = [] if test is None else [measure(one, test, protocols) for one in candidates]
+        reports = [] if test is None else [measure(each, test, protocols) for each in candidates]
         candidate, report = candidates[best], reports[best] if reports else None
         names = _part_names(part_names, candidate.segmenter, report, test)
         _write_files(candidate, names, test)
         evaluation = None
         if reports:
-            seeds = [one.seed for one in candidates]
+            seeds = [each.seed for each in candidates]
             evaluation = create_evaluation(split, best, seeds, reports, choices, reason)
         card = create_card(
             candidate.segmenter,
@@ -164,9 +164,11 @@ def _check_arguments(
     runs: Sequence[Any], validation: Dataset | None, texts: Mapping[str, str]
 ) -> None:
     if not runs:
-        raise ConfigError("no runs to pack")
+        raise ConfigError("no runs to pack: name at least one run folder")
     if len(runs) > 1 and validation is None:
-        raise ConfigError("several runs: choosing one of them needs a validation split")
+        raise ConfigError(
+            f"{len(runs)} runs to pack: choosing one of them needs a validation split"
+        )
     check_text_names(texts)
 
 
@@ -238,8 +240,11 @@ def _best(
     try:
         values = [report.values[protocol][metric] for report in reports]
     except KeyError:
+        measured = [f"{name}:{key}" for name, found in reports[0].values.items() for key in found]
         raise ConfigError(
-            f"cannot choose by {protocol}:{metric}; measured were {reports[0].values}"
+            f"choose_by is {protocol}:{metric}, expected one of {', '.join(measured)}",
+            setting="choose_by",
+            value=f"{protocol}:{metric}",
         ) from None
     listed = ", ".join(
         f"seed {candidate.seed}: {value:.1f}"
@@ -251,8 +256,11 @@ def _best(
 def _part_names(
     given: Sequence[str], segmenter: PartSegmenter, report: Report | None, test: Dataset | None
 ) -> tuple[str, ...]:
-    """The names on the card: given, or the segmenter's, or by what parts cover in the test split;
-    else numbers."""
+    """The names on the card.
+
+    They are `given`, else the segmenter's own, else those of the landmarks or part labels that the
+    parts cover in the test split, else numbers.
+    """
     names = tuple(given) or segmenter.part_names
     if not names and report is not None and test is not None:
         names = tuple(meaning.name for meaning in report_meanings(report, test.info))

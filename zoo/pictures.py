@@ -28,7 +28,7 @@ _GREY = (225, 225, 225)
 def write_picture(segmenter: Any, names: Sequence[str], dataset: Dataset, path: Path) -> None:
     """Write a PNG of segmented samples, spread evenly over a data set, and a legend.
 
-    Images of other people may not be published: of these only the parts are shown, on grey.
+    Images whose licence is not open are not published: only the parts are drawn, on grey.
     """
     count = min(_MAX_SAMPLES, len(dataset))
     indices = np.linspace(0, len(dataset) - 1, count).astype(int)

@@ -45,7 +45,7 @@ class Entry:
 
 
 def entries(*, refresh: bool = False) -> list[Entry]:
-    """All models, by name and version; of several with the same id, the first one found.
+    """All models, sorted by name and version; of several with the same id, the first one found.
 
     Args:
         refresh: request the indices of web addresses; False reads the cached copies.

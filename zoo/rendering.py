@@ -69,22 +69,22 @@ def _parts(card: Card) -> str:
 
 
 def _evaluation(card: Card) -> list[str]:
-    found = card.evaluation
-    if found is None:
+    evaluation = card.evaluation
+    if evaluation is None:
         return ["## Evaluation", "Not measured."]
     heading = (
-        f"{found.dataset}, split {found.split}, {found.num_images:,} images; per cent, with the "
-        "files of this entry."
+        f"{evaluation.dataset}, split {evaluation.split}, {evaluation.num_images:,} images; "
+        "per cent, with the files of this entry."
     )
-    if found.seeds:
-        seeds = ", ".join(str(result.seed) for result in found.seeds)
+    if evaluation.seeds:
+        seeds = ", ".join(str(result.seed) for result in evaluation.seeds)
         heading += (
             f" Mean and standard deviation over the seeds {seeds}; this one, seed "
-            f"{card.training.seed}, was chosen by {found.chosen_by}."
+            f"{card.training.seed}, was chosen by {evaluation.chosen_by}."
         )
     columns = ("protocol", "metric", "this model", "all seeds")
-    titles = _list(*found.titles.items())
-    return ["## Evaluation", heading, _table(columns, _metrics(found)), titles]
+    titles = _list(*evaluation.titles.items())
+    return ["## Evaluation", heading, _table(columns, _metrics(evaluation)), titles]
 
 
 def _metrics(evaluation: Evaluation) -> list[Sequence[str]]:
@@ -98,19 +98,19 @@ def _metrics(evaluation: Evaluation) -> list[Sequence[str]]:
 
 
 def _training(card: Card) -> str:
-    found = card.training
-    images = f"{found.num_images:,} images" if found.num_images is not None else ""
-    categories = f"{found.num_categories} categories" if found.num_categories else ""
-    data = ", ".join(filter(None, (f"{found.dataset} ({found.split})", images, categories)))
-    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    training = card.training
+    images = f"{training.num_images:,} images" if training.num_images is not None else ""
+    categories = f"{training.num_categories} categories" if training.num_categories else ""
+    data = ", ".join(filter(None, (f"{training.dataset} ({training.split})", images, categories)))
+    versions = ", ".join(f"{name} {version}" for name, version in training.versions.items())
     return _list(
         ("data", data),
-        ("recipe", f"{found.recipe.get('name', 'unknown')}, all settings in card.json"),
-        ("seed", str(found.seed)),
-        ("steps", str(found.steps or "unknown")),
+        ("recipe", f"{training.recipe.get('name', 'unknown')}, all settings in card.json"),
+        ("seed", str(training.seed)),
+        ("steps", str(training.steps or "unknown")),
         ("architecture", f"{card.architecture}, {card.num_parameters:,} parameters"),
         ("input", _input(card)),
-        ("commit", found.commit or "unknown"),
+        ("commit", training.commit or "unknown"),
         ("versions", versions),
     )
 
@@ -132,6 +132,6 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text of a card, without anything that would break the Markdown around it."""
+    """A text of a card, without characters that would break the Markdown around it."""
     shown = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(shown.replace("|", "\\|").split())

@@ -51,7 +51,8 @@ def fetch(card: Card, locations: Sequence[Location], *, progress: bool = True) -
 
     Raises:
         DownloadError: a file cannot be downloaded from any location, or the disk is full.
-        IntegrityError: no location has the file of the card, but one has another file.
+        IntegrityError: no location has the file of the card, and at least one has a file of the
+            same name that differs from the card.
     """
     folder = entry_folder(card)
     with contextlib.suppress(IntegrityError):
@@ -132,7 +133,7 @@ def _locked(folder: Path, card: Card | None = None) -> Iterator[None]:
 def _fetch_file(
     card: Card, name: str, path: Path, locations: Sequence[Location], *, progress: bool
 ) -> None:
-    """Download one file and verify it, unless it is there already."""
+    """Download and verify one file, unless `path` already has it."""
     record = card.files[name]  # type: ignore[index]
     with contextlib.suppress(IntegrityError):
         record.check(path)
@@ -141,9 +142,9 @@ def _fetch_file(
     _check_disk_space(part, record)
     failures: list[DownloadError | IntegrityError] = []
     with _progress_bar(f"{card.id} {name}", record, progress=progress) as report:
-        for fetch_from in _sources(name, record, locations):
+        for fetch_file in _sources(name, record, locations):
             try:
-                fetch_from(part, report)
+                fetch_file(part, report)
                 break
             except (DownloadError, IntegrityError) as error:
                 failures.append(error)
@@ -188,7 +189,7 @@ def _check_disk_space(part: Path, record: FileRecord) -> None:
 
 @contextlib.contextmanager
 def _progress_bar(title: str, record: FileRecord, *, progress: bool) -> Iterator[Report]:
-    """A function that updates a progress bar."""
+    """Show a progress bar; yields the function that updates it."""
     from tqdm import tqdm
 
     with tqdm(

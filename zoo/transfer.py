@@ -1,7 +1,8 @@
-"""Download a file: complete and verified, or an error.
+"""Download a file completely and verify it, or raise an error.
 
 An interrupted download resumes from the bytes on the disk, in the same call or in a later process.
-The sizes and ranges that the server states are checked, and the sha256 of the file decides.
+The sizes and ranges that the server states are checked at once, and the sha256 of the complete file
+at the end.
 """
 
 import contextlib
@@ -28,14 +29,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class TransferLimits:
-    """When a request is repeated, and when it is given up.
+    """How long to wait for a server, and how often to repeat a request.
 
     Attributes:
         attempts: maximum number of requests.
         first_wait, max_wait: seconds between two requests: drawn at random from 0 to `first_wait`,
             which doubles each time, up to `max_wait`.
-        connect_timeout, read_timeout: seconds without a connection, and without a further byte.
-        min_speed: bytes a second, on average over `speed_window` seconds; a slower connection
+        connect_timeout, read_timeout: seconds to wait for a connection, and for further bytes.
+        min_speed: bytes per second, on average over `speed_window` seconds; a slower connection
             counts as broken.
         max_redirects: number of redirects that are followed.
     """
@@ -155,13 +156,13 @@ def _write(
     part: Path,
     report: Callable[[int], object],
 ) -> int:
-    """Append the body to the first `received` bytes of `part`; returns its size then."""
+    """Append the body to the `received` bytes of `part`; returns the new size of `part`."""
     with _open_part(part, received, record) as file:
         for chunk in _chunks(response, url):
             received += len(chunk)
             if received > record.size:
                 raise IntegrityError(
-                    f"{url}: sends more than the expected {record.size:,}",
+                    f"{url}: sends more than the expected {record.size:,} bytes",
                     path=url,
                     expected=record.size,
                 )
@@ -174,13 +175,13 @@ def _check_range(
     response: requests.Response, url: str, received: int, record: FileRecord, part: Path
 ) -> None:
     """Raise unless the body continues `part`; the next attempt then downloads the whole file."""
-    stated = response.headers.get("Content-Range", "nothing")
+    stated = response.headers.get("Content-Range", "none")
     found = _RANGE.fullmatch(stated)
     if not found or int(found[1]) != received or found[2] not in ("*", str(record.size)):
         part.unlink(missing_ok=True)
         raise _TemporaryError(
             f"{url}: bytes from {received:,} of {record.size:,} were requested, the server sent "
-            f"HTTP {response.status_code} with {stated:.100}",
+            f"HTTP {response.status_code} with Content-Range {stated:.100}",
             url=url,
         )
 
@@ -191,7 +192,10 @@ def _size(part: Path) -> int:
 
 @contextlib.contextmanager
 def _open_part(part: Path, received: int, record: FileRecord) -> Iterator[IO[bytes]]:
-    """Open the part behind its first `received` bytes; what is written stays after an error."""
+    """Open the part to append to its `received` bytes, or empty it if that is 0.
+
+    Bytes that are written before an error are kept.
+    """
     try:
         with open(part, "ab" if received else "wb") as file:
             yield file

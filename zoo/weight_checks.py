@@ -36,15 +36,16 @@ def check_weights_file(
 
     Args:
         path: the file.
-        expected: array name to shape, as `weights_layout(model)` returns; None for any.
+        expected: array name to shape, as `weights_layout(model)` returns; None accepts any arrays.
         max_bytes: maximum sum of the arrays' sizes, if `expected` is None.
 
     Returns:
         Array name, such as "layers/dense/vars/0", to shape.
 
     Raises:
-        IntegrityError: not an HDF5 file, truncated, or more than weights; a soft or external
-            link; an unexpected, missing or misshaped array; too large; not finite.
+        IntegrityError: the file is not HDF5, is truncated, contains more than weights or a soft or
+            external link, or declares too many bytes; an array is unexpected or missing, has
+            another shape, or has values that are not finite.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -86,8 +87,10 @@ def _arrays(file: h5py.File, path: str | PathLike[str]) -> dict[str, h5py.Datase
         name, found = pending.pop()
         where = f"{path}: {name or 'the root'}"
         address = h5py.h5o.get_info(found.id).addr
-        if address in seen or len(seen) >= _MAX_OBJECTS:
-            raise IntegrityError(f"{where} is linked twice, or one of too many objects")
+        if address in seen:
+            raise IntegrityError(f"{where} is linked twice, expected one link to each object")
+        if len(seen) >= _MAX_OBJECTS:
+            raise IntegrityError(f"{path}: has more than {_MAX_OBJECTS:,} objects")
         seen.add(address)
         if unknown := set(found.attrs) - {"name"}:
             raise IntegrityError(f"{where} has attributes that weights do not have: {unknown}")
@@ -117,7 +120,10 @@ def _check_storage(array: h5py.Dataset, where: str) -> None:
     plan = array.id.get_create_plist()
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
     if not filters <= _FILTERS:
-        raise IntegrityError(f"{where} is compressed with unknown filters {filters - _FILTERS}")
+        raise IntegrityError(
+            f"{where} has unknown filters {filters - _FILTERS}, expected gzip, shuffle or "
+            "fletcher32"
+        )
     if array.size and not array.id.get_storage_size():
         raise IntegrityError(f"{where} declares the shape {array.shape} but has no data")
 

@@ -17,8 +17,8 @@ def file_system(address: str) -> tuple[Any, str]:
     """(fsspec file system, path in it) of an address.
 
     Raises:
-        ConfigError: fsspec or the package for this kind of address is not installed, or there is no
-            such kind.
+        ConfigError: fsspec or the package for this kind of address is not installed, or fsspec does
+            not support this kind.
     """
     kind = address.partition("://")[0]
     try:
@@ -28,8 +28,8 @@ def file_system(address: str) -> tuple[Any, str]:
     except ImportError as error:
         raise ConfigError(
             f"{kind}:// addresses need a package that is not installed ({error}): "
-            "pip install 'keras-parts[remote]', or for kinds other than s3 and gs the package "
-            "that the message names"
+            "pip install 'keras-parts[remote]'; for addresses other than s3:// and gs://, install "
+            "the package that this message names"
         ) from error
     except ValueError as error:
         raise ConfigError(f"{address}: {error}") from error

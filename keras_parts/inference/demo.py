@@ -13,9 +13,9 @@ from keras_parts.results.palette import part_legend
 from keras_parts.results.parts import Parts, numbered_names
 
 MAX_SIDE = 1280
-"""Longer side in pixels to which larger photos are downsampled, about that of a screen."""
+"""Maximum side of a shown photo in pixels, about that of a screen; larger ones are downsampled."""
 _DELETE_CACHE = (3600, 3600)
-"""Seconds between two removals of photos from the disk, and the age at which they are removed."""
+"""Seconds between two clean-ups of the photos on the disk, and the age of removed photos."""
 _COLUMNS = ("part", "share of the object (%)", "probability")
 
 Shown = tuple[np.ndarray, list[tuple[np.ndarray, str]]]
@@ -54,12 +54,12 @@ def create_page(segmenter: Segmenter, name: str = "") -> Any:
         if path is None:
             return None, []
         try:
-            picture = decode_image(Path(path).read_bytes(), Path(path).name)
+            decoded = decode_image(Path(path).read_bytes(), Path(path).name)
         except KerasPartsError as error:
             raise gradio.Error(str(error)) from error
-        for remark in picture.remarks:
+        for remark in decoded.remarks:
             gradio.Info(f"The file {remark}.")
-        return show_parts(segmenter, picture.image)
+        return show_parts(segmenter, decoded.image)
 
     with gradio.Blocks(
         title="keras-parts", analytics_enabled=False, delete_cache=_DELETE_CACHE

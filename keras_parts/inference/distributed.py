@@ -1,8 +1,8 @@
-"""The engine on several machines, or in several processes: Ray Data distributes the images.
+"""The engine in several processes or on several machines: Ray Data distributes the images.
 
 Each actor has a predictor and an engine, and writes results to the same output folder. The outcomes
 are returned to the driver, which keeps the done log. Ray restarts an actor that was killed, and
-distributes its unfinished images again: their results are the same files.
+distributes its unfinished images again; their results are the same.
 """
 
 import json
@@ -25,7 +25,7 @@ from keras_parts.inference.writers import Writer, create_writers
 from keras_parts.models.predictor import PartPredictor
 
 _BATCHES = 4
-"""Number of batches of images that an actor receives at a time."""
+"""Number of batches that an actor receives at a time."""
 _OBJECT_STORE_BYTES = 200_000_000
 """Memory that Ray's processes share on this machine: they exchange only file names and outcomes."""
 
@@ -180,8 +180,8 @@ class _Actor:
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
         files = [ImageFile(*json.loads(str(item))) for item in batch["file"]]
-        # A new owner for each call: the unfinished files of a killed actor are recognised by its
-        # lock, which is free.
+        # A new owner for each call: the next call finds the lock of a killed actor free and removes
+        # its unfinished files.
         output = open_output(self._output, f"ray-{uuid.uuid4().hex[:12]}")
         output.prepare()
         with closing(output):

@@ -2,7 +2,7 @@
 
 `done/OWNER.log` has a line for each image: two JSON values, separated by a tab. The first is the
 outcome: the image, the version of its file, and the failure if there is one. The second has the
-records for the formats that write one file for all images. Each process appends to its own log,
+records for the formats with merged files. Each process appends to its own log,
 so that no process waits for another; a killed process leaves at most one truncated line, which is
 ignored. The first line of a log is the configuration; lines of another configuration are ignored.
 """
@@ -106,12 +106,12 @@ class DoneLog:
 class DoneIndex:
     """The outcomes in all logs of an output folder.
 
-    The later of two lines about an image is valid; of two logs, that of the process that began
-    later.
+    If several lines are about one image, the last line is valid, in the log of the process that
+    started last.
 
     Args:
         output: the output folder.
-        configuration: digest of the run; None for any.
+        configuration: digest of the run's configuration; None accepts any.
     """
 
     def __init__(self, output: Output, configuration: str | None) -> None:

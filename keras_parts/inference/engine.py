@@ -29,16 +29,16 @@ from keras_parts.inference.writers import Writer
 from keras_parts.models.predictor import Outputs, PartPredictor, PreparedImage
 
 _LARGE_IMAGE_PIXELS = 2**23
-"""Pixels of an image that is too large to stay in memory until its results are written."""
+"""Images with this many pixels do not stay in memory until their results are written."""
 _MAX_ACTIVE_PIXELS = 2**26
-"""Pixels that all threads process at the same time; each takes some ten bytes."""
+"""Maximum number of pixels that all threads process at a time; each takes about ten bytes."""
 
 OnOutcome = Callable[[Outcome], None]
 """Called with each outcome as soon as its results are written, in any thread."""
 
 
 class ImageEngine(Protocol):
-    """Segments images and writes their results; `Engine` and `RayEngine` do."""
+    """Segments images and writes their results, as `Engine` and `RayEngine` do."""
 
     def run(
         self, files: Iterable[ImageFile], on_outcome: OnOutcome
@@ -47,7 +47,7 @@ class ImageEngine(Protocol):
 
 
 class EngineFactory(Protocol):
-    """Makes an engine for a run, as `Engine` itself does."""
+    """Creates the engine of a run, as the class `Engine` does."""
 
     def __call__(
         self,
@@ -79,7 +79,7 @@ class _Item:
 
 
 _Batch = list[tuple[_Item, int]]
-"""Items and the index of one of their inputs."""
+"""Inputs of the network: the item of each, and the input's index in `item.prepared.inputs`."""
 
 
 class Engine:
@@ -91,7 +91,7 @@ class Engine:
         output: the output folder.
         threads: number of decoding threads, and of writing threads; None for one per processor
             core, at most 8.
-        max_pixels: larger images fail.
+        max_pixels: images with more pixels fail.
 
     Raises:
         ConfigError: fewer than one thread.
@@ -169,15 +169,15 @@ class Engine:
             sha256 = hashlib.sha256(content).hexdigest()
             pixels = math.prod(decode_size(content, file.path, self.max_pixels))
             with self._budget.reserve(pixels):
-                picture = decode_image(content, file.path, self.max_pixels)
-                prepared = self.predictor.prepare(picture.image)
+                decoded = decode_image(content, file.path, self.max_pixels)
+                prepared = self.predictor.prepare(decoded.image)
         except (KerasPartsError, OSError, MemoryError) as error:
             return _failed(file, version, sha256, "read", error)
-        image = picture.image if self._needs_image and pixels < _LARGE_IMAGE_PIXELS else None
-        return _Item(file, version, sha256, picture.remarks, prepared, image)
+        image = decoded.image if self._needs_image and pixels < _LARGE_IMAGE_PIXELS else None
+        return _Item(file, version, sha256, decoded.remarks, prepared, image)
 
     def _segmented(self, items: Iterable[_Item | Outcome]) -> Iterator[_Item | Outcome]:
-        """Items as soon as they have all their outputs, and outcomes of failed images.
+        """Items as soon as their outputs are complete, and outcomes of failed images.
 
         Inputs of the same shape wait until they fill a batch.
         """
@@ -200,7 +200,7 @@ class Engine:
             yield from self._predicted(batch)
 
     def _predicted(self, batch: _Batch) -> Iterator[_Item | Outcome]:
-        """Predict a batch, and yield the items that have all their outputs then.
+        """Predict a batch, and yield the items whose outputs are then complete.
 
         If the predictor fails, each input is predicted alone, and the failing ones are reported.
         """
@@ -209,7 +209,7 @@ class Engine:
             return
         try:
             outputs = self.predictor.predict([item.prepared.inputs[i] for item, i in batch])
-        except Exception as error:  # the backends raise many kinds
+        except Exception as error:  # each backend raises other errors
             if len(batch) > 1:
                 for single in batch:
                     yield from self._predicted([single])
@@ -295,7 +295,7 @@ class _PixelBudget:
 
 
 class _Pool(ThreadPoolExecutor):
-    """Threads that, after an error, finish their current tasks and discard the others."""
+    """Threads which, after an error, finish their current tasks and discard the others."""
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.shutdown(cancel_futures=kind is not None)

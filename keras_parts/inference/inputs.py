@@ -108,7 +108,7 @@ def select_shard(files: Sequence[ImageFile], shard: str) -> list[ImageFile]:
     index, count = map(int, match.groups()) if match else (0, 0)
     if not 1 <= index <= count:
         raise ConfigError(
-            f"shard is {shard!r}, expected i/n with i from 1 to n, such as 1/4",
+            f"shard is {shard!r}, expected I/N with I from 1 to N, such as 1/4",
             setting="shard",
             value=shard,
         )
@@ -135,7 +135,7 @@ def find_images(
     file_name, filename, filepath, uri or url has the images; its relative paths begin at the
     folder of the manifest. Whether the files of a list or manifest exist is not checked here.
 
-    Files, folders, patterns and manifests may be addresses that fsspec knows, such as
+    Files, folders, patterns and manifests may be addresses that fsspec supports, such as
     s3://bucket/photos.
 
     Args:
@@ -179,7 +179,7 @@ _Found = tuple[str, list[str]]
 def _expand(path: str, seen: set[tuple[int, int]], exclude: Sequence[str]) -> list[_Found]:
     """The images of one argument."""
     if not path:
-        raise DataError("an input path is empty")
+        raise DataError("an input path is empty, expected a file, folder, pattern, list or address")
     if path == "-":
         return _expand_list(sys.stdin.buffer.read(), os.getcwd())
     if path.startswith("@") and not os.path.lexists(path):
@@ -330,8 +330,7 @@ def _walk(folder: str, seen: set[tuple[int, int]], *, pattern: Sequence[str] = (
     """
     pending: list[tuple[str, tuple[str, ...]]] = [(folder, ())]
     files: list[str] = []
-    # With a pattern, a folder may be entered for some of its files; the next argument may match
-    # others.
+    # A pattern may match some files of a folder only: the next argument may enter the folder again.
     seen = set(seen) if pattern else seen
     while pending:
         path, parts = pending.pop()
@@ -400,7 +399,7 @@ def _common_folder(roots: Iterable[str]) -> str:
         return f"{kind}://{os.path.commonpath(paths)}"
     except ValueError as error:
         raise DataError(
-            "the inputs are on several drives or kinds of storage: segment each in its own run"
+            "the inputs are on several drives or kinds of storage: use a run for each"
         ) from error
 
 

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 UNFINISHED = ".unfinished"
 """Folder of files that are being written; a killed run leaves incomplete files only here."""
 _FATAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
-"""Errors that would occur for the next file too."""
+"""Errors that would occur with every other file too."""
 _MAX_OPEN_FILES = 32
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
-"""Kinds of storage where making a folder would make a bucket, possibly of a mistyped name."""
+"""Kinds of storage where creating a folder could create a bucket of a mistyped name."""
 
 
 class OutputError(KerasPartsError):
-    """No results can be written: the disk is full, or the folder refuses."""
+    """No results can be written: the disk is full, or the folder is not writable."""
 
 
 class Log(Protocol):
@@ -50,10 +50,10 @@ class Output(Protocol):
     path: Any
 
     def prepare(self) -> None:
-        """Make the folder, and check that files can be written to it.
+        """Create the folder, and check that files can be written to it.
 
         Raises:
-            OutputError: they cannot.
+            OutputError: files cannot be written to it.
             KerasPartsError: another process with the same owner is writing to it.
         """
 
@@ -118,7 +118,7 @@ class LocalOutput:
             self._lock = _try_lock(self._unfinished)
             if self._lock is None:
                 raise KerasPartsError(
-                    f"{self.path}: another process is writing these results: wait for it, or "
+                    f"{self.path}: another process is writing to this folder: wait for it, or "
                     "choose another --output",
                     path=self.path,
                 )
@@ -205,7 +205,7 @@ class LocalOutput:
 
     @contextmanager
     def _output_errors(self, path: Path) -> Iterator[None]:
-        """Turn errors that would occur for the next file too into an `OutputError`."""
+        """Raise an `OutputError` for errors that would occur with every other file too."""
         try:
             yield
         except OSError as error:
@@ -275,7 +275,7 @@ class RemoteOutput:
         """Nothing to release."""
 
     def write(self, name: str, content: bytes) -> None:
-        path = self._at(name)
+        path = self._full_path(name)
         try:
             self._make_folder(path)
             self._system.pipe_file(path, content)
@@ -285,7 +285,7 @@ class RemoteOutput:
 
     @contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        path = self._at(name)
+        path = self._full_path(name)
         self._make_folder(path)
         with self._system.transaction, self._system.open(path, "wb") as file:
             yield file
@@ -300,36 +300,36 @@ class RemoteOutput:
     def names(self, folder: str) -> list[str]:
         self._system.invalidate_cache()
         try:
-            found = self._system.ls(self._at(folder).rstrip("/"), detail=False)
+            found = self._system.ls(self._full_path(folder).rstrip("/"), detail=False)
         except FileNotFoundError:
             return []
         return sorted(_below(folder, path.rstrip("/").rpartition("/")[2]) for path in found)
 
     def open(self, name: str) -> Any:
-        return self._system.open(self._at(name), "rb")
+        return self._system.open(self._full_path(name), "rb")
 
     def line_at(self, name: str, offset: int) -> bytes:
         if name not in self._contents:
             if len(self._contents) == _MAX_OPEN_FILES:
                 self._contents.pop(next(iter(self._contents)))
-            self._contents[name] = self._system.cat_file(self._at(name))
+            self._contents[name] = self._system.cat_file(self._full_path(name))
         content = self._contents[name]
         return content[offset : content.index(b"\n", offset) + 1]
 
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            self._system.rm_file(self._at(name))
+            self._system.rm_file(self._full_path(name))
 
     def _make_folder(self, path: str) -> None:
         if self._has_folders:
             self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
 
-    def _at(self, name: str) -> str:
+    def _full_path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
 
 class RemoteLog:
-    """A log in several files, each with some lines: objects in a storage cannot grow.
+    """A log in several files of some lines each: objects in a storage cannot be appended to.
 
     Each file begins with the first line of the log. A killed process loses the last few lines,
     whose images are segmented again.

@@ -5,7 +5,7 @@ labels.json       the parts' labels, names and colours
 done/             the done log
 failures.jsonl    images without results
 FORMAT/...        results of each image
-coco.json, ...    results of all images
+coco.json, ...    merged files: the results of all images
 """
 
 import hashlib
@@ -40,8 +40,8 @@ class ResultsFolder:
 
     Args:
         output: the folder.
-        configuration: everything that the results depend on, the parts' names and the model's
-            name among it; JSON values.
+        configuration: everything that the results depend on, including the names of the parts and
+            of the model; JSON values.
         shard: "I-of-N" for one shard of a run, else "".
 
     Attributes:
@@ -79,8 +79,8 @@ class ResultsFolder:
         written = [LABELS_FILE, FAILURES_FILE, *self.output.names(FOLDER)]
         for name, record in run_records(self.output):
             written.append(name)
-            for format_ in set(record["configuration"]["formats"]) & set(FORMATS):
-                written += FORMATS[format_][0].merged
+            for known_format in set(record["configuration"]["formats"]) & set(FORMATS):
+                written += FORMATS[known_format][0].merged
         for name in [*written, *self._failures_of_shards()]:
             self.output.remove(name)
 
@@ -110,12 +110,12 @@ class ResultsFolder:
         self.write_json(LABELS_FILE, {"background": 0, "parts": part_legend(names)})
 
     def finish(self, files: Sequence[ImageFile], writers: Sequence[Writer], *, merge: bool) -> bool:
-        """Write the failures, and the files of all images if every image has an outcome.
+        """Write the failures, and the merged files if every image has an outcome.
 
         Args:
             files: all images, of all shards.
             writers: of the run.
-            merge: False after an error: do not write the files of all images.
+            merge: whether to write the merged files; False after an error.
 
         Returns:
             Whether the run, with all shards, is complete.

@@ -1,7 +1,7 @@
 """Segment image files into a folder, resuming a previous run of the same settings.
 
-Finished images are kept when an interrupted run is started again. Of several shards, the one
-that finishes last writes the files of all images.
+Finished images are kept when an interrupted run is started again. The last of several shards to
+finish writes the merged files: those with the results of all images, such as coco.json.
 """
 
 import time
@@ -38,7 +38,7 @@ class Summary:
         found: number of images of this run, or of this shard.
         done, failed: numbers of images that this run segmented, and that failed.
         kept: number of images that a previous run segmented.
-        complete: whether all shards are finished and the files of all images are written.
+        complete: whether all shards are finished and the merged files are written.
         seconds: wall-clock time.
         output: the output folder.
         formats: the formats written.
@@ -102,17 +102,17 @@ def segment_files(
         formats: names from `FORMATS`.
         model: name of the model in the results.
         shard: "i/n" for the i-th of n shards of the images.
-        max_failures: stop after more failures; None never stops.
+        max_failures: stop after more failures than this; None never stops.
         overwrite: remove the results of another run first.
         dry_run: count the images only.
         threads: number of decoding threads, and of writing threads; None for one per processor
             core, at most 8.
-        max_pixels: larger images fail.
+        max_pixels: images with more pixels fail.
         progress: show a progress bar on stderr.
         on_failure: called with each `Failure`.
         on_remark: called with (path, remark) for each remark about an image.
         arguments: of the user, for run.json; JSON values.
-        engine: makes the engine, as `Engine` does.
+        engine: creates the engine, as the class `Engine` does.
 
     Raises:
         ConfigError: a setting is out of range, or the folder has results of another run.
@@ -133,7 +133,8 @@ def segment_files(
     files = _image_files(inputs, output)
     if overwrite and shard:
         raise ConfigError(
-            "a shard must not overwrite the results of the other shards: remove the folder",
+            f"overwrite is set with shard {shard}, but a shard must not remove the results of the "
+            "other shards: remove the folder before the first shard starts",
             setting="overwrite",
         )
     chosen = select_shard(files, shard) if shard else files
@@ -260,7 +261,7 @@ def _run(
         status = "stopped"
         raise
     finally:
-        with suppress(OutputError):  # another error is being raised
+        with suppress(OutputError):  # the error that stopped the run is raised, not this one
             complete = folder.finish(files, writers, merge=status == "complete")
             record.write(status, counts)
             if complete and folder.shard:

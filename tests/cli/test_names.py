@@ -16,7 +16,7 @@ FOLDERS = ("unnamed", "named")
 
 @pytest.fixture
 def keras_parts(monkeypatch, tmp_path):
-    """Run a command in a folder with a picture and an unnamed model; its standard output."""
+    """Run a command in a folder with an image and an unnamed model; returns its standard output."""
     import keras
 
     if keras.backend.backend() != "tensorflow":

@@ -35,19 +35,19 @@ def test_first_installed_backend(machine):
     assert os.environ["KERAS_BACKEND"] == "jax"
 
 
-def test_keras_json_goes_first(machine):
+def test_keras_json_takes_precedence(machine):
     machine("tensorflow", "torch", configured="torch")
     assert runtime.select_backend() == ("torch", "")
 
 
-def test_keras_json_of_a_backend_that_is_not_there(machine):
+def test_keras_json_of_a_backend_that_is_not_installed(machine):
     machine("tensorflow", configured="jax")
     chosen, remark = runtime.select_backend()
     assert chosen == "tensorflow"
     assert "jax, which is not installed" in remark
 
 
-def test_variable_goes_before_keras_json_and_option_before_both(machine):
+def test_the_option_precedes_the_variable_which_precedes_keras_json(machine):
     machine("tensorflow", "jax", "torch", configured="torch")
     os.environ["KERAS_BACKEND"] = "jax"
     assert runtime.select_backend()[0] == "jax"
@@ -55,7 +55,7 @@ def test_variable_goes_before_keras_json_and_option_before_both(machine):
     assert os.environ["KERAS_BACKEND"] == "tensorflow"
 
 
-def test_tensorflow_computes_with_onednn_unless_told_otherwise(machine):
+def test_tensorflow_computes_with_onednn_unless_the_variable_disables_it(machine):
     machine("tensorflow", "jax")
     runtime.select_backend("jax")
     assert "TF_ENABLE_ONEDNN_OPTS" not in os.environ
@@ -67,13 +67,13 @@ def test_tensorflow_computes_with_onednn_unless_told_otherwise(machine):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"backend": null}'])
-def test_damaged_keras_json_is_passed_over(machine, tmp_path, content):
+def test_a_damaged_keras_json_is_ignored(machine, tmp_path, content):
     machine("jax")
     (tmp_path / "keras.json").write_text(content)
     assert runtime.select_backend()[0] == "jax"
 
 
-def test_asking_for_what_is_not_installed(machine):
+def test_a_requested_backend_that_is_not_installed(machine):
     machine("jax")
     with pytest.raises(ConfigError, match=r"torch is not installed.*keras-parts\[torch\]"):
         runtime.select_backend("torch")
@@ -98,7 +98,7 @@ def test_keras_running_on_another_backend(machine, monkeypatch):
         runtime.select_backend("jax")
 
 
-def test_notices_are_held_back_unless_the_start_fails(capfd):
+def test_notices_are_suppressed_unless_the_import_fails(capfd):
     with runtime._stderr_held_back():
         os.write(2, b"a notice of a library\n")
     with pytest.raises(ImportError), runtime._stderr_held_back():

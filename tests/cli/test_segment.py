@@ -17,13 +17,13 @@ from keras_parts.models import Predictor
 
 
 def right_half(images):
-    """A single part, the right half of every picture."""
+    """A single part, the right half of every image."""
     inside = np.broadcast_to(np.arange(33) >= 16.5, images.shape[:3])
     return {"logits": np.stack([~inside, inside], axis=-1).astype(np.float32)}
 
 
 def fake_predictor(model, batch_size=8, tile=None, **options):
-    """What stands for `create_predictor`: a model without Keras, which takes the options."""
+    """Replaces `create_predictor`: a model without Keras, which takes the options."""
     assert model == "fake model"
     batch_size = 8 if batch_size == "auto" else batch_size
     return Predictor(
@@ -52,7 +52,7 @@ def segment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def picture(tmp_path):
+def save_image(tmp_path):
     def make(name):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,9 +62,9 @@ def picture(tmp_path):
     return make
 
 
-def test_folders_files_and_patterns(segment, picture, tmp_path):
+def test_folders_files_and_patterns(segment, save_image, tmp_path):
     for name in ("a/1.jpg", "a/b/2.png", "c/1.jpg", "d/ü x.png", "d/no.gif"):
-        picture(name)
+        save_image(name)
     result = segment("a", "c/1.jpg", "d/*.png")
     assert result.exit_code == 0, result.stderr
     assert "Segmented 4 of 4 images into out (indexed, overlay)" in result.stdout
@@ -78,8 +78,8 @@ def test_folders_files_and_patterns(segment, picture, tmp_path):
         assert image.size == (8, 6)
 
 
-def test_bad_files_are_reported_and_the_exit_code_is_3(segment, picture, tmp_path):
-    picture("in/good.png")
+def test_bad_files_are_reported_and_the_exit_code_is_3(segment, save_image, tmp_path):
+    save_image("in/good.png")
     (tmp_path / "in/zero.png").touch()
     (tmp_path / "in/text.jpg").write_text("hello")
     result = segment("in", "--json")
@@ -94,8 +94,8 @@ def test_bad_files_are_reported_and_the_exit_code_is_3(segment, picture, tmp_pat
     assert failed == ["text.jpg", "zero.png"]
 
 
-def test_formats(segment, picture):
-    picture("in/a.png")
+def test_formats(segment, save_image):
+    save_image("in/a.png")
     assert segment("in", "--format", "indexed").exit_code == 0
     assert sorted(os.listdir("out")) == ["done", "indexed", "labels.json", "run.json"]
     result = segment("in", "--format", "mp3")
@@ -112,16 +112,16 @@ def test_nothing_to_do(segment, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_path_is_wrong_usage_and_nothing_is_written(segment, picture, tmp_path):
-    picture("in/a.png")
+def test_a_missing_path_is_wrong_usage_and_nothing_is_written(segment, save_image, tmp_path):
+    save_image("in/a.png")
     result = segment("in", "im/b.png")
     assert result.exit_code == 2
     assert "im/b.png: there is no such file or folder" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_model(segment, picture, tmp_path):
-    picture("in/a.png")
+def test_unknown_model(segment, save_image, tmp_path):
+    save_image("in/a.png")
     result = segment("in", model="nosuch")
     assert result.exit_code == 4
     assert "no model is called 'nosuch'" in result.stderr
@@ -129,24 +129,24 @@ def test_unknown_model(segment, picture, tmp_path):
     assert "has no segmenter" in segment("in", model="empty").stderr
 
 
-def test_a_second_run_does_not_segment_its_own_results(segment, picture):
-    picture("a.png")
+def test_a_second_run_does_not_segment_its_own_results(segment, save_image):
+    save_image("a.png")
     assert segment(".").exit_code == 0
     result = segment(".", "--json")
     assert json.loads(result.stdout)["found"] == 1
 
 
-def test_progress_goes_to_stderr_and_can_be_silenced(segment, picture):
-    picture("in/a.png")
+def test_progress_goes_to_stderr_and_can_be_silenced(segment, save_image):
+    save_image("in/a.png")
     assert "1/1" in segment("in").stderr
     assert segment("in", "--quiet").stderr == ""
 
 
-def test_a_second_run_goes_on(segment, picture):
+def test_a_second_run_segments_only_new_images(segment, save_image):
     for name in ("in/1.png", "in/2.png"):
-        picture(name)
+        save_image(name)
     assert "Segmented 2 of 2" in segment("in").stdout
-    picture("in/3.png")
+    save_image("in/3.png")
     result = segment("in")
     assert "Segmented 1 of 3" in result.stdout and "2 were finished before" in result.stdout
     assert json.loads(segment("in", "--json").stdout)["kept"] == 3
@@ -156,24 +156,24 @@ def test_a_second_run_goes_on(segment, picture):
     assert segment("in", "--flip", "--overwrite").exit_code == 0
 
 
-def test_lists_on_standard_input_and_in_files(segment, picture, tmp_path):
-    picture("a/1.png"), picture("b/new\nline.png"), picture("c/3.png")
+def test_lists_on_standard_input_and_in_files(segment, save_image, tmp_path):
+    save_image("a/1.png"), save_image("b/new\nline.png"), save_image("c/3.png")
     result = segment("-", "--json", input=b"a/1.png\0b/new\nline.png\0")
     assert json.loads(result.stdout)["done"] == 2
     (tmp_path / "list.txt").write_text("a/1.png\nc/3.png\n")
     assert json.loads(segment("@list.txt", "--json").stdout)["found"] == 2
 
 
-def test_dry_run(segment, picture, tmp_path):
-    picture("in/1.png"), picture("in/2.png")
+def test_dry_run(segment, save_image, tmp_path):
+    save_image("in/1.png"), save_image("in/2.png")
     result = segment("in", "--dry-run")
-    assert result.exit_code == 0 and "Would segment 2 of 2 pictures" in result.stdout
+    assert result.exit_code == 0 and "Would segment 2 of 2 images" in result.stdout
     assert not (tmp_path / "out").exists()
 
 
-def test_shards(segment, picture):
+def test_shards(segment, save_image):
     for number in range(9):
-        picture(f"in/{number}.png")
+        save_image(f"in/{number}.png")
     first = json.loads(segment("in", "--shard", "1/2", "--format", "csv", "--json").stdout)
     assert not first["complete"] and not os.path.exists("out/parts.csv")
     second = json.loads(segment("in", "--shard", "2/2", "--format", "csv", "--json").stdout)
@@ -182,8 +182,8 @@ def test_shards(segment, picture):
     assert segment("in", "--shard", "3/2", "--format", "csv").exit_code == 2
 
 
-def test_strict_stops_with_exit_code_1(segment, picture, tmp_path):
-    picture("in/good.png")
+def test_strict_stops_with_exit_code_1(segment, save_image, tmp_path):
+    save_image("in/good.png")
     (tmp_path / "in/bad.png").touch()
     result = segment("in", "--strict")
     assert result.exit_code == 1 and "bad.png" in result.stderr
@@ -191,8 +191,8 @@ def test_strict_stops_with_exit_code_1(segment, picture, tmp_path):
     assert segment("in", "--strict", "--max-failures", "1").exit_code == 2
 
 
-def test_bad_batch_sizes(segment, picture):
-    picture("in/a.png")
+def test_bad_batch_sizes(segment, save_image):
+    save_image("in/a.png")
     for value in ("0", "many", "-1"):
         result = segment("in", "--batch-size", value)
         assert result.exit_code == 2 and "nor auto" in result.stderr
@@ -213,15 +213,25 @@ def test_the_document_names_the_formats_and_the_options():
     assert named <= options and "--overwrite" in named
 
 
+def test_the_help_names_the_formats():
+    command = importlib.import_module("keras_parts.cli.segment").segment
+    text = re.sub(r"\([^)]*\)", "", " ".join(command.help.split()))
+    lists = re.findall(r"Formats with [^:]*: ([^.]*)\.", text)
+    names = [name.strip() for each in lists for name in each.split(",")]
+    assert len(lists) == 2 and sorted(names) == sorted(inference.FORMATS)
+    merged = [name for name, (kind, _) in inference.FORMATS.items() if kind.merged]
+    assert [name.strip() for name in lists[1].split(",")] == merged
+
+
 def test_no_paths_is_wrong_usage(segment):
     assert segment().exit_code == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 @pytest.mark.slow
-def test_interrupt_leaves_whole_files_and_exits_130(picture, tmp_path, python):
+def test_interrupt_leaves_complete_files_and_exits_130(save_image, tmp_path, python):
     for number in range(20):
-        picture(f"in/{number}.png")
+        save_image(f"in/{number}.png")
     code = f"""
 import sys, time
 sys.path.insert(0, {os.path.dirname(__file__)!r})

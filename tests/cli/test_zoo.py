@@ -8,7 +8,7 @@ from keras_parts.cli import main
 from keras_parts.errors import IntegrityError
 from keras_parts.zoo import registry
 from keras_parts.zoo.cards import Card
-from tests.zoo.made import make_entry
+from tests.zoo.entries import make_entry
 
 
 @pytest.fixture(autouse=True)
@@ -106,9 +106,9 @@ def test_verify(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--choose-by", "nmi"], "not of the form A:B"),
-        (["--pairs", "1"], "not of the form A-B"),
-        (["--pairs", "a-b"], "not a pair of parts"),
+        (["--choose-by", "nmi"], "--choose-by: 'nmi' is not of the form PROTOCOL:METRIC"),
+        (["--pairs", "1"], "--pairs: '1' is not a pair of parts"),
+        (["--pairs", "2-3,a-b"], "--pairs: 'a-b' is not a pair of parts"),
     ],
 )
 def test_pack_usage(tmp_path, arguments, message):

@@ -77,7 +77,7 @@ def test_through_the_client(address, photo, tmp_path):
         opacity = np.asarray(mask)[..., 3]
     assert opacity[:, :40].all() and not opacity[:, 40:].any()
     assert [row[0] for row in table["data"]] == ["beak", "wing"]
-    (tmp_path / "bad.jpg").write_text("no picture")
+    (tmp_path / "bad.jpg").write_text("no image")
     with pytest.raises(Exception, match=r"^bad\.jpg: "):
         client.predict(client_of.handle_file(tmp_path / "bad.jpg"), api_name="/segment")
 

@@ -32,7 +32,7 @@ def many(tmp_path):
     for index in range(24):
         size = (*rng.integers(20, 60, 2), 3)
         Image.fromarray(rng.integers(0, 255, size, np.uint8)).save(folder / f"{index}.png")
-    (folder / "bad.jpg").write_text("no picture")
+    (folder / "bad.jpg").write_text("no image")
     return folder
 
 

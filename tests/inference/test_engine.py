@@ -31,22 +31,22 @@ def test_results_of_a_folder(photos, tmp_path):
         + [f"overlay/{name}.jpg" for name in ("a", "b", "sub/a")]
         + ["labels.json"]
     )
-    with Image.open(output / "indexed/sub/a.png") as picture:
-        assert picture.mode == "P"
-        labels = np.asarray(picture)
+    with Image.open(output / "indexed/sub/a.png") as image:
+        assert image.mode == "P"
+        labels = np.asarray(image)
     assert labels.shape == (50, 40)
     assert (labels[5:-5, 2:18] == 1).all() and (labels[5:-5, 22:-2] == 2).all()
-    with Image.open(output / "overlay/b.jpg") as picture:
-        assert picture.width == 90 and picture.height > 70  # its parts have names
+    with Image.open(output / "overlay/b.jpg") as image:
+        assert image.width == 90 and image.height > 70  # its parts have names
 
 
-def test_labels_file_matches_the_pictures(photos, tmp_path):
+def test_labels_file_matches_the_images(photos, tmp_path):
     segment(photos, tmp_path / "out")
     content = json.loads((tmp_path / "out/labels.json").read_text())
     assert content["background"] == 0
     assert [part["name"] for part in content["parts"]] == ["left", "right"]
-    with Image.open(tmp_path / "out/indexed/a.png") as picture:
-        palette = picture.getpalette()
+    with Image.open(tmp_path / "out/indexed/a.png") as image:
+        palette = image.getpalette()
     for part in content["parts"]:
         colour = palette[3 * part["label"] : 3 * part["label"] + 3]
         assert part["colour"] == "#{:02x}{:02x}{:02x}".format(*colour)
@@ -62,7 +62,7 @@ def test_summary_as_json(photos, tmp_path):
 
 def test_bad_files_are_reported_and_skipped(photos, tmp_path):
     (photos / "zero.jpg").touch()
-    (photos / "text.jpg").write_text("I am not a picture")
+    (photos / "text.jpg").write_text("I am not an image")
     content = (photos / "b.png").read_bytes()
     (photos / "cut.png").write_bytes(content[: len(content) // 2])
     (photos / "gone.png").symlink_to("nowhere.png")
@@ -108,7 +108,7 @@ def test_names_that_are_not_unicode(photos, tmp_path):
     assert segment(photos, tmp_path / "out").kept == 4
 
 
-def test_a_picture_on_which_the_predictor_fails_fails_alone(photos, tmp_path):
+def test_an_image_on_which_the_predictor_fails_fails_alone(photos, tmp_path):
     Image.new("RGB", (40, 40), (1, 2, 3)).save(photos / "odd.png")
 
     def fails_on_odd(images):
@@ -125,7 +125,7 @@ def test_a_picture_on_which_the_predictor_fails_fails_alone(photos, tmp_path):
         assert failure["message"] == "cannot process this shape"
 
 
-def test_a_picture_that_cannot_be_written_fails_alone(photos, tmp_path, monkeypatch):
+def test_an_image_that_cannot_be_written_fails_alone(photos, tmp_path, monkeypatch):
     content = OverlayWriter.content
 
     def fails_on_b(writer, parts):
@@ -183,7 +183,7 @@ def test_the_predictor_runs_in_the_calling_thread(photos, tmp_path):
     assert threads == {threading.current_thread()}
 
 
-def test_few_pictures_are_in_memory(photos, tmp_path, monkeypatch):
+def test_few_images_are_in_memory(photos, tmp_path, monkeypatch):
     """Those waiting for the predictor, a batch, and those being written."""
     for index in range(60):
         (photos / f"copy{index}.png").write_bytes((photos / "a.png").read_bytes())
@@ -211,7 +211,7 @@ def test_few_pictures_are_in_memory(photos, tmp_path, monkeypatch):
     assert most <= (4 + 2) + 4 + (4 + 2 + 1)
 
 
-def test_large_pictures_are_read_again_when_written(photos, tmp_path, monkeypatch):
+def test_large_images_are_read_again_when_written(photos, tmp_path, monkeypatch):
     segment(photos, tmp_path / "small")
     monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", 60 * 80)
     read, kept = [], []
@@ -259,7 +259,7 @@ def test_pixels_processed_at_a_time_are_limited(tmp_path, monkeypatch, budget, m
     assert summary.done == 12 and max(seen) == most
 
 
-def test_a_large_picture_that_changes_before_it_is_written_fails(photos, tmp_path, monkeypatch):
+def test_a_large_image_that_changes_before_it_is_written_fails(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", 1)
     monkeypatch.setattr(engine.Engine, "_max_waiting", 1)
 
@@ -350,7 +350,7 @@ def test_missing_input(tmp_path):
         segment(tmp_path / "gone", tmp_path / "out")
 
 
-def test_pictures_above_the_limit_fail(photos, tmp_path):
+def test_images_above_the_limit_fail(photos, tmp_path):
     summary = segment(photos, tmp_path / "out", max_pixels=60 * 80)
     assert (summary.done, summary.failed) == (2, 1)
 
@@ -373,7 +373,7 @@ def _unusual_files(folder):
     noise = rng.integers(0, 255, (24, 32, 3), np.uint8)
     good, bad = {}, {}
 
-    def picture(name, image, **options):
+    def save_good(name, image, **options):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         image = image if isinstance(image, Image.Image) else Image.fromarray(image)
@@ -382,66 +382,66 @@ def _unusual_files(folder):
         return path
 
     for suffix in ("jpg", "png", "bmp", "tif", "ppm", "tga", "webp", "gif", "jp2"):
-        picture(f"kind.{suffix}", noise)
+        save_good(f"kind.{suffix}", noise)
     for orientation in range(2, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
-        picture(f"turned{orientation}.jpg", noise, exif=exif)
+        save_good(f"turned{orientation}.jpg", noise, exif=exif)
         good[f"turned{orientation}.jpg"] = (32, 24) if orientation >= 5 else (24, 32)
     words = rng.integers(0, 65535, (24, 32)).astype(np.uint16)
-    picture("sixteen.png", words)
-    picture("sixteen.tif", words)
-    picture("float.tif", rng.random((24, 32)).astype(np.float32))
+    save_good("sixteen.png", words)
+    save_good("sixteen.tif", words)
+    save_good("float.tif", rng.random((24, 32)).astype(np.float32))
     rgba = Image.fromarray(np.dstack([noise, noise[..., 0]]))
-    picture("alpha.png", rgba)
-    picture("alpha.webp", rgba)
-    picture("la.png", rgba.convert("LA"))
+    save_good("alpha.png", rgba)
+    save_good("alpha.webp", rgba)
+    save_good("la.png", rgba.convert("LA"))
     indexed = Image.fromarray(noise).quantize(16)
-    picture("palette.png", indexed)
-    picture("palette_clear.png", indexed, transparency=0)
-    picture("palette_graded.png", indexed, transparency=bytes(range(16)))
-    picture("palette.gif", indexed, transparency=3)
-    picture("cmyk.jpg", Image.fromarray(noise).convert("CMYK"))
-    picture("cmyk.tif", Image.fromarray(noise).convert("CMYK"))
-    picture("bit.png", Image.fromarray(noise[..., 0] > 99))
-    picture("bit.tif", Image.fromarray(noise[..., 0] > 99))
-    picture("grey.jpg", noise[..., 0])
-    picture("key.png", Image.fromarray(noise), transparency=(1, 2, 3))
+    save_good("palette.png", indexed)
+    save_good("palette_clear.png", indexed, transparency=0)
+    save_good("palette_graded.png", indexed, transparency=bytes(range(16)))
+    save_good("palette.gif", indexed, transparency=3)
+    save_good("cmyk.jpg", Image.fromarray(noise).convert("CMYK"))
+    save_good("cmyk.tif", Image.fromarray(noise).convert("CMYK"))
+    save_good("bit.png", Image.fromarray(noise[..., 0] > 99))
+    save_good("bit.tif", Image.fromarray(noise[..., 0] > 99))
+    save_good("grey.jpg", noise[..., 0])
+    save_good("key.png", Image.fromarray(noise), transparency=(1, 2, 3))
     more = [Image.fromarray(255 - noise)] * 2
     for suffix in ("gif", "webp", "png", "tif"):
-        picture(f"frames.{suffix}", noise, save_all=True, append_images=more)
-    picture("progressive.jpg", noise, progressive=True)
-    picture("png_named.jpg", noise, format="PNG")
-    picture("strip.png", np.full((30, 30_000, 3), 50, np.uint8))
-    picture("tower.png", np.full((30_000, 30, 3), 50, np.uint8))
-    picture("pixel.png", noise[:1, :1])
-    picture("pixel.jpg", noise[:1, :1])
+        save_good(f"frames.{suffix}", noise, save_all=True, append_images=more)
+    save_good("progressive.jpg", noise, progressive=True)
+    save_good("png_named.jpg", noise, format="PNG")
+    save_good("strip.png", np.full((30, 30_000, 3), 50, np.uint8))
+    save_good("tower.png", np.full((30_000, 30, 3), 50, np.uint8))
+    save_good("pixel.png", noise[:1, :1])
+    save_good("pixel.jpg", noise[:1, :1])
     for name in ("with space.png", "quote'\".png", "new\nline.png", "鳥とü.png", "%20#?&.png"):
-        picture(name, noise)
-    picture("2020/same.png", noise)
-    picture("2021/same.png", noise)
-    picture("twin.png", noise)
-    picture("twin.jpg", noise)
+        save_good(name, noise)
+    save_good("2020/same.png", noise)
+    save_good("2021/same.png", noise)
+    save_good("twin.png", noise)
+    save_good("twin.jpg", noise)
 
-    def broken(name, content):
+    def save_bad(name, content):
         (folder / name).write_bytes(content)
         bad[name] = True
 
-    broken("zero.jpg", b"")
-    broken("zero.png", b"")
-    broken("text.jpg", b"not a picture\n")
-    broken("html.png", b"<html>404</html>")
+    save_bad("zero.jpg", b"")
+    save_bad("zero.png", b"")
+    save_bad("text.jpg", b"not an image\n")
+    save_bad("html.png", b"<html>404</html>")
     for suffix in ("jpg", "png", "gif", "tif"):
         content = (folder / f"kind.{suffix}").read_bytes()
-        broken(f"truncated.{suffix}", content[: len(content) * 6 // 10])
-    picture_bytes = bytearray((folder / "kind.png").read_bytes())
-    picture_bytes[16:24] = (60_000).to_bytes(4, "big") * 2
-    broken("bomb.png", bytes(picture_bytes))
-    broken("header.png", (folder / "kind.png").read_bytes()[:20])
+        save_bad(f"truncated.{suffix}", content[: len(content) * 6 // 10])
+    content_of_bomb = bytearray((folder / "kind.png").read_bytes())
+    content_of_bomb[16:24] = (60_000).to_bytes(4, "big") * 2
+    save_bad("bomb.png", bytes(content_of_bomb))
+    save_bad("header.png", (folder / "kind.png").read_bytes()[:20])
     (folder / "gone.jpg").symlink_to("nowhere.jpg")
     bad["gone.jpg"] = True
     (folder / ".hidden.png").write_bytes((folder / "kind.png").read_bytes())
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     os.symlink(folder, folder / "loop")
     return good, bad
 
@@ -461,8 +461,8 @@ def test_damaged_and_unusual_files(tmp_path):
     assert (summary.done, summary.failed) == (len(good), len(bad))
     for file in find_images([folder]):
         if file.relative in good:
-            with Image.open(output / f"indexed/{file.result}.png") as picture:
-                assert picture.size == good[file.relative][::-1], file.relative
+            with Image.open(output / f"indexed/{file.result}.png") as image:
+                assert image.size == good[file.relative][::-1], file.relative
     assert len(list((output / "overlay").rglob("*.jpg"))) == len(good)
     rows = (output / "parts.csv").read_text(encoding="utf-8").count("\n")
     assert rows > len(good)

@@ -95,7 +95,7 @@ def test_an_existing_path_is_not_a_pattern(tree):
     assert relative(find_images(["odd*"])) == ["a.jpg"]
 
 
-def test_results_keep_the_suffix_of_pictures_with_the_same_name(tree):
+def test_results_keep_the_suffix_of_images_with_the_same_name(tree):
     tree("in/a.jpg", "in/a.png", "in/b.jpg", "in/c.x.jpg")
     results = [file.result for file in find_images(["in"])]
     assert results == ["a.jpg", "a.png", "b", "c.x"]

@@ -1,4 +1,4 @@
-"""Finished pictures are kept, and a resumed run writes the same files as an undisturbed one."""
+"""Finished images are kept, and a resumed run writes the same files as an undisturbed one."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ def outputs(folder):
 
 @pytest.fixture
 def many(tmp_path):
-    """Folder of 40 pictures and three that fail."""
+    """Folder of 40 images and three that fail."""
     folder = tmp_path / "many"
     folder.mkdir()
     rng = np.random.default_rng(1)
@@ -41,7 +41,7 @@ def many(tmp_path):
         size = (*rng.integers(20, 60, 2), 3)
         Image.fromarray(rng.integers(0, 255, size, np.uint8)).save(folder / f"{index}.png")
     for index in range(3):
-        (folder / f"bad{index}.jpg").write_text("no picture")
+        (folder / f"bad{index}.jpg").write_text("no image")
     return folder
 
 
@@ -54,7 +54,7 @@ def test_a_second_run_segments_nothing_again(photos, tmp_path):
     assert not calls and contents(tmp_path / "out") == before
 
 
-def test_only_missing_changed_and_new_pictures_are_segmented(photos, tmp_path):
+def test_only_missing_changed_and_new_images_are_segmented(photos, tmp_path):
     folder = tmp_path / "out"
     (photos / "bad.png").touch()
     segment(photos, folder)
@@ -71,7 +71,7 @@ def test_only_missing_changed_and_new_pictures_are_segmented(photos, tmp_path):
     assert contents(folder) == contents(tmp_path / "again")
 
 
-def test_files_of_all_pictures_follow_the_inputs(photos, tmp_path):
+def test_files_of_all_images_follow_the_inputs(photos, tmp_path):
     segment(photos, tmp_path / "out")
     (photos / "b.png").unlink()
     segment(photos, tmp_path / "out")
@@ -160,7 +160,7 @@ def test_four_shards_equal_one_run(many, tmp_path):
     assert contents(tmp_path / "four") == contents(tmp_path / "one")
 
 
-def work(photos, folder, pause, options):
+def segment_slowly(photos, folder, pause, options):
     """`segment`, with a pause before each batch."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -173,14 +173,16 @@ def work(photos, folder, pause, options):
 
 @pytest.fixture(scope="module")
 def start():
-    """Start `work` in a process of its own, forked from one that has imported this module."""
+    """Start `segment_slowly` in another process, forked from one that imported this module."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.skip("processes are killed and interrupted by signals")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
 
     def start(photos, folder, pause=0.0, **options):
-        process = context.Process(target=work, args=(photos, folder, pause, options), daemon=True)
+        process = context.Process(
+            target=segment_slowly, args=(photos, folder, pause, options), daemon=True
+        )
         process.start()
         return process
 
@@ -249,7 +251,7 @@ def test_two_processes_do_not_write_the_same_results(photos, tmp_path):
     assert segment(photos, tmp_path / "out").complete
 
 
-def test_a_full_disk_stops_the_run_and_finished_pictures_are_kept(many, tmp_path, monkeypatch):
+def test_a_full_disk_stops_the_run_and_finished_images_are_kept(many, tmp_path, monkeypatch):
     replace, written = os.replace, []
 
     def full(source, target):
@@ -299,7 +301,7 @@ def test_the_error_names_a_folder_that_refuses(photos, tmp_path, monkeypatch):
         segment(photos, tmp_path / "out")
 
 
-def test_a_picture_that_vanishes_fails_alone(photos, tmp_path):
+def test_an_image_that_vanishes_fails_alone(photos, tmp_path):
     files = find_images([photos])
     (photos / "b.png").unlink()
     summary = segment_files(predictor(), files, tmp_path / "out", ["indexed"])

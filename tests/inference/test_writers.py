@@ -17,8 +17,8 @@ from keras_parts.inference.writers import Labels, create_writers
 from keras_parts.results.parts import Parts
 
 LABELS = Labels(("head", "tail & <wing>", "leg"), "birds")
-PER_PICTURE = [name for name, (kind, _) in FORMATS.items() if not kind.merged]
-MERGED = [name for name in FORMATS if name not in PER_PICTURE]
+PER_IMAGE = [name for name, (kind, _) in FORMATS.items() if not kind.merged]
+MERGED = [name for name in FORMATS if name not in PER_IMAGE]
 
 
 def some_parts(seed=0, size=(33, 21), image=True):
@@ -49,11 +49,11 @@ def output(tmp_path):
     folder.close()
 
 
-def write(name, output, pictures):
+def write(name, output, images):
     """Write {file name: parts} in a format; returns the files of the folder."""
     (writer,) = create_writers([name])
     records = []
-    for path, parts in pictures.items():
+    for path, parts in images.items():
         for target, content in writer.files(parts, file(path)).items():
             output.write(target, content)
         # A run stores records as JSON.
@@ -78,14 +78,14 @@ def _installed(request):
 @pytest.mark.parametrize("name", FORMATS)
 def test_contract(name, output):
     kind, _ = FORMATS[name]
-    pictures = {
+    images = {
         "a.v1/b.c.jpg": some_parts(0),
         "a.v1/ü 鳥 'q\" &<x>\n.png": some_parts(1, (7, 40)),
         "caf\udce9.png": some_parts(2),
         "empty.png": no_parts(),
         "pixel.png": no_parts((1, 1)),
     }
-    first = write(name, output, pictures)
+    first = write(name, output, images)
     assert kind.description
     if kind.merged:
         assert set(first) == set(kind.merged)
@@ -95,8 +95,8 @@ def test_contract(name, output):
     # Writing again replaces older files by the same bytes.
     for each in first:
         (output.path / each).write_bytes(b"older")
-    assert write(name, output, pictures) == first
-    # A run without pictures succeeds.
+    assert write(name, output, images) == first
+    # A run without images succeeds.
     (writer,) = create_writers([name])
     writer.merge([], LABELS, output)
 
@@ -113,7 +113,7 @@ def test_formats_that_need_the_image(name):
         writer.record(parts, file("a.png"))
 
 
-@pytest.mark.parametrize("name", PER_PICTURE)
+@pytest.mark.parametrize("name", PER_IMAGE)
 def test_a_failed_write_keeps_the_previous_file(name, output, monkeypatch):
     first = write(name, output, {"a.png": some_parts()})
 
@@ -132,7 +132,7 @@ def test_unknown_repeated_and_no_formats():
     for formats, words in ((["mp3"], "mp3; choose from indexed"), ([], "none given")):
         with pytest.raises(ConfigError, match=words):
             create_writers(formats)
-    with pytest.raises(ConfigError, match="has one twice"):
+    with pytest.raises(ConfigError, match="has a format twice"):
         create_writers(["csv", "csv"])
 
 
@@ -419,12 +419,12 @@ CVAT = """
 def test_cvat_follows_its_schema(output):
     xmlschema = pytest.importorskip("xmlschema")
     schema = xmlschema.XMLSchema(CVAT)
-    pictures = {
+    images = {
         "a.png": some_parts(),
         "ü 鳥 'q\" &<x>\n\x01.png": some_parts(1),
         "e.png": no_parts(),
     }
-    content = write("cvat", output, pictures)["cvat.xml"].decode()
+    content = write("cvat", output, images)["cvat.xml"].decode()
     schema.validate(content)
     for wrong, right in ((' label="head"', ' label="beak"'), (' rle="', ' rle="x'), ("1.1", "1.0")):
         assert not schema.is_valid(content.replace(wrong, right, 1))
@@ -450,9 +450,9 @@ def test_importers_of_the_tools_themselves(output):
         np.testing.assert_array_equal(pixels[..., 3] == 255, parts.labels == label)
 
     write("cvat", output, {"sub/a.png": parts})
-    picture = output.path / "images/sub/a.png"  # which the importer reads
-    picture.parent.mkdir(parents=True)
-    Image.fromarray(parts.image).save(picture)
+    path = output.path / "images/sub/a.png"  # which the importer reads
+    path.parent.mkdir(parents=True)
+    Image.fromarray(parts.image).save(path)
     (item,) = Dataset.import_from(str(output.path / "cvat.xml"), "cvat")
     labels = np.zeros((300, 260), np.uint8)
     for annotation in item.annotations:
@@ -486,9 +486,9 @@ def test_cvat_masks_decode_to_the_labels(output):
 def test_tables_agree(output):
     parquet = pytest.importorskip("pyarrow.parquet")
     parts = some_parts()
-    pictures = {"a.png": parts, "empty.png": no_parts(), 'b "x",\n.png': some_parts(3)}
-    write("parquet", output, pictures)
-    content = write("csv", output, pictures)["parts.csv"].decode()
+    images = {"a.png": parts, "empty.png": no_parts(), 'b "x",\n.png': some_parts(3)}
+    write("parquet", output, images)
+    content = write("csv", output, images)["parts.csv"].decode()
     rows = list(csv.DictReader(io.StringIO(content, newline="")))
     table = parquet.read_table(output.path / "parts.parquet").to_pylist()
     assert len(rows) == len(table) == 4
@@ -506,9 +506,9 @@ def test_tables_agree(output):
 def test_descriptors_agree(output):
     parquet = pytest.importorskip("pyarrow.parquet")
     parts = some_parts()
-    pictures = {"a.png": parts, "empty.png": no_parts(), "b.png": some_parts(3)}
-    write("descriptors", output, pictures)
-    files = write("descriptors-npy", output, pictures)
+    images = {"a.png": parts, "empty.png": no_parts(), "b.png": some_parts(3)}
+    write("descriptors", output, images)
+    files = write("descriptors-npy", output, images)
     vectors = np.load(io.BytesIO(files["descriptors.npy"]))
     assert vectors.shape == (4, 5) and vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors[:2], parts.descriptors[:2])

@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def first(self):
-        """Position of the first requested byte."""
+        """Index of the first requested byte."""
         found = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
         return int(found[1]) if found else 0
 

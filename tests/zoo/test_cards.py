@@ -4,7 +4,7 @@ import pytest
 
 from keras_parts.errors import IntegrityError
 from keras_parts.zoo.cards import Card, FileRecord, check_files, read_card
-from tests.zoo.made import CARD, RECORD
+from tests.zoo.entries import CARD, RECORD
 
 
 def decoded(fields):

@@ -10,7 +10,7 @@ from keras_parts.zoo import registry
 from keras_parts.zoo.locations import Address, Folder, is_address, location, locations, read_index
 from keras_parts.zoo.publishing import publish
 from tests.zoo import server as bad
-from tests.zoo.made import make_entry
+from tests.zoo.entries import make_entry
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from keras_parts.errors import ConfigError, IntegrityError, UntrustedAddressErro
 from keras_parts.zoo.cards import FileRecord
 from keras_parts.zoo.locations import Folder, read_index
 from keras_parts.zoo.publishing import publish
-from tests.zoo.made import make_entry
+from tests.zoo.entries import make_entry
 
 
 def test_publishing_to_a_folder_for_a_web_server(tmp_path):

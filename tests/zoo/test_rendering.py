@@ -2,7 +2,7 @@ import json
 
 from keras_parts.zoo.cards import Card
 from keras_parts.zoo.rendering import hub_readme, to_markdown
-from tests.zoo.made import CARD, RECORD
+from tests.zoo.entries import CARD, RECORD
 
 
 def card(**fields):

@@ -15,7 +15,7 @@ from keras_parts.zoo import store
 from keras_parts.zoo.cards import FileRecord
 from keras_parts.zoo.locations import Address, Folder
 from tests.zoo import server as bad
-from tests.zoo.made import make_entry
+from tests.zoo.entries import make_entry
 
 WEIGHTS = bytes(range(256)) * 4000
 FILES = {"segmenter.weights.h5": WEIGHTS}
@@ -76,7 +76,7 @@ def test_damaged_files_in_the_cache_are_downloaded_again(entry, server):
     assert not server.requested_ranges("segmenter.weights.h5")
 
 
-def test_damage_that_cannot_be_mended(entry):
+def test_a_damaged_file_without_a_location_is_an_error(entry):
     card, location = entry
     folder = store.fetch(card, [location], progress=False)
     (folder / "golden.h5").write_bytes(b"hellO")
@@ -259,7 +259,7 @@ def test_no_room_in_the_middle(entry, server):
     assert server.requested_ranges("segmenter.weights.h5")[1].startswith("bytes=")
 
 
-def test_remove_and_what_is_superseded(server, tmp_path):
+def test_superseded_downloads_are_removed(server, tmp_path):
     cards = [make_entry(server.root / version, version=version) for version in ("1.0.0", "1.10.0")]
     cards.append(make_entry(server.root / "other", name="other"))
     folders = [

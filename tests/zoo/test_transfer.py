@@ -46,7 +46,7 @@ def test_a_broken_download_resumes(file, server, behaviour):
     transfer.download(url, record, part)
     assert part.read_bytes() == CONTENT
     first, second = server.requested_ranges("weights")
-    # A reset may take with it what had arrived.
+    # A reset may discard bytes that had arrived.
     assert first is None and (second is None or int(second[6:-1]) <= HALF)
     if behaviour.__qualname__.startswith("cut"):
         assert second == f"bytes={HALF}-"

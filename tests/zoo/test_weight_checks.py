@@ -173,7 +173,7 @@ def test_hostile_files_are_refused(weights, edit, message):
 
 
 def test_external_links_are_not_followed(weights, tmp_path):
-    """Not even to a file that would do."""
+    """Not even to a valid file."""
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["secret"] = np.ones(3, "float32")
     edited(weights, external_link)
@@ -220,7 +220,7 @@ def test_missing_file(tmp_path):
         check_weights_file(tmp_path / "none.h5")
 
 
-def test_truncated_at_any_place_never_passes(weights):
+def test_truncation_at_any_byte_is_an_error(weights):
     content = weights.read_bytes()
     for length in range(0, len(content) - 1, 397):
         weights.write_bytes(content[:length])

@@ -38,7 +38,7 @@ from keras_parts.zoo.golden import golden_difference
 
 
 def make_run(path, seed, parts=3):
-    """(run folder, segmenter), as after a training, but untrained."""
+    """(run folder, untrained segmenter), with the files of a finished training."""
     keras.utils.set_random_seed(seed)
     chosen = recipe("toy", num_parts=parts, image_size=65, seed=seed)
     folder = RunFolder.create(path)
@@ -51,20 +51,20 @@ def make_run(path, seed, parts=3):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def run_and_segmenter(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("runs") / "toy", seed=7)
 
 
 @pytest.fixture(scope="module")
-def shots():
+def samples():
     return data.load("toy", "test", count=4, size=65)
 
 
 @pytest.fixture(scope="module")
-def packed(made, shots, tmp_path_factory):
-    """Folder of an entry "drawn" with numbers and a picture."""
+def packed(run_and_segmenter, samples, tmp_path_factory):
+    """Folder of an entry "drawn" with metrics and a picture."""
     folder = tmp_path_factory.mktemp("packed") / "drawn"
-    zoo.pack(made[0], output=folder, name="drawn", test=shots, progress=False)
+    zoo.pack(run_and_segmenter[0], output=folder, name="drawn", test=samples, progress=False)
     return folder
 
 
@@ -75,7 +75,7 @@ def segmenter(packed):
 
 @pytest.fixture
 def entry(packed, tmp_path, monkeypatch):
-    """A copy of it, the only model of the package."""
+    """A copy of `packed`, the only model of the package."""
     monkeypatch.setattr(registry, "PACKAGED", tmp_path / "entries")
     return shutil.copytree(packed, tmp_path / "entries" / "drawn")
 
@@ -86,7 +86,7 @@ def logits(segmenter):
     return keras.ops.convert_to_numpy(segmenter(image[None].astype("float32") / 255))
 
 
-def repinned(folder, **changes):
+def write_checksums(folder, **changes):
     """Write the current checksums into a card, as a hostile publisher would."""
     card = json.loads((folder / CARD_FILE).read_text())
     for name in card["files"]:
@@ -99,17 +99,20 @@ def repinned(folder, **changes):
 
 
 @pytest.mark.backend
-def test_the_card_is_filled_in(packed, made):
+def test_the_card_is_filled_in(packed, run_and_segmenter):
     card = read_card(packed)
     assert card.id == "drawn@1.0.0" and card.num_parts == 3 and len(card.part_names) == 3
     training = card.training
     assert (training.dataset, training.split, training.num_images) == ("toy", "fit", 480)
     assert (training.seed, training.steps) == (7, 300)
-    assert training.recipe == json.loads((made[0] / "config.json").read_text())["settings"]
+    assert (
+        training.recipe
+        == json.loads((run_and_segmenter[0] / "config.json").read_text())["settings"]
+    )
     assert training.versions["backend"] == keras.config.backend()
     assert card.licences.data == "Apache-2.0"
-    assert card.num_parameters == made[1].count_params()
-    assert card.segmenter["preprocessing"] == made[1].preprocessing.to_config()
+    assert card.num_parameters == run_and_segmenter[1].count_params()
+    assert card.segmenter["preprocessing"] == run_and_segmenter[1].preprocessing.to_config()
     assert card.evaluation.num_images == 4 and card.evaluation.split == "test"
     assert {"keypoints-foreground", "pixels-full-model"} <= set(card.evaluation.values)
     assert set(card.evaluation.titles) == set(card.evaluation.values)
@@ -118,8 +121,8 @@ def test_the_card_is_filled_in(packed, made):
 
 
 @pytest.mark.backend
-def test_the_weights_are_half_as_large_and_hardly_different(packed, made):
-    run, segmenter = made
+def test_the_weights_are_half_as_large_and_hardly_different(packed, run_and_segmenter):
+    run, segmenter = run_and_segmenter
     sizes = [(folder / WEIGHTS_FILE).stat().st_size for folder in (packed, run / "segmenter")]
     assert sizes[0] < 0.6 * sizes[1]
     found, expected = logits(zoo.load(packed)), logits(segmenter)
@@ -137,21 +140,23 @@ def test_the_weights_are_half_as_large_and_hardly_different(packed, made):
 
 
 @pytest.mark.slow
-def test_packing_again_keeps_the_texts(made, shots, tmp_path):
+def test_packing_again_keeps_the_texts(run_and_segmenter, samples, tmp_path):
     folder = tmp_path / "entry"
-    options = dict(output=folder, test=shots, progress=False)
+    options = dict(output=folder, test=samples, progress=False)
     texts = {"about": "My animals.", "data_licence": "mine"}
-    first = zoo.pack(made[0], name="mine", version="2.0.1", texts=texts, **options)
-    assert zoo.pack(made[0], **options) == first
+    first = zoo.pack(run_and_segmenter[0], name="mine", version="2.0.1", texts=texts, **options)
+    assert zoo.pack(run_and_segmenter[0], **options) == first
     assert (first.id, first.about, first.licences.data) == ("mine@2.0.1", "My animals.", "mine")
-    changed = zoo.pack(made[0], part_names=["a", "b", "c"], pairs=[(2, 3)], **options)
+    changed = zoo.pack(run_and_segmenter[0], part_names=["a", "b", "c"], pairs=[(2, 3)], **options)
     assert changed.part_names == zoo.load(folder).part_names == ("a", "b", "c")
     assert changed.pairs == ((2, 3),) and changed.about == "My animals."
 
 
-def test_the_best_of_several_seeds(made, shots, tmp_path):
-    runs = [made[0], make_run(tmp_path / "other", seed=8)[0]]
-    options = dict(test=shots, validation=shots, protocols=["pixels-foreground"], progress=False)
+def test_the_best_of_several_seeds(run_and_segmenter, samples, tmp_path):
+    runs = [run_and_segmenter[0], make_run(tmp_path / "other", seed=8)[0]]
+    options = dict(
+        test=samples, validation=samples, protocols=["pixels-foreground"], progress=False
+    )
     choose_by = ("pixels-foreground", "FG-ARI")
     card = zoo.pack(*runs, output=tmp_path / "entry", choose_by=choose_by, **options)
     seeds = {one.seed: one for one in card.evaluation.seeds}
@@ -167,35 +172,35 @@ def test_the_best_of_several_seeds(made, shots, tmp_path):
         zoo.pack(*runs, output=tmp_path / "x")
 
 
-def test_errors_of_packing(made, tmp_path):
-    shutil.copy(made[0] / "config.json", tmp_path / "config.json")
+def test_errors_of_packing(run_and_segmenter, tmp_path):
+    shutil.copy(run_and_segmenter[0] / "config.json", tmp_path / "config.json")
     output = tmp_path / "x"
     with pytest.raises(DataError, match="the training is not finished"):
         zoo.pack(tmp_path, output=output)
     with pytest.raises(DataError, match=r"config\.json"):
         zoo.pack(tmp_path / "none", output=output)
     with pytest.raises(IntegrityError, match=r"card.json: .*`\$.name`"):
-        zoo.pack(made[0], output=output, name="Bad Name")
+        zoo.pack(run_and_segmenter[0], output=output, name="Bad Name")
     with pytest.raises(ConfigError, match="no text 'colour'"):
-        zoo.pack(made[0], output=output, texts={"colour": "red"})
+        zoo.pack(run_and_segmenter[0], output=output, texts={"colour": "red"})
     with pytest.raises(ConfigError, match="no runs"):
         zoo.pack(output=output)
     other = make_run(tmp_path / "other", seed=7, parts=4)[0]
     with pytest.raises(DataError, match="differ in num_parts"):
-        zoo.pack(made[0], other, output=output, validation=[])
+        zoo.pack(run_and_segmenter[0], other, output=output, validation=[])
     assert not output.exists()
 
 
-def test_photographs_of_others_are_not_in_the_picture(made, shots, tmp_path):
+def test_photographs_of_others_are_not_in_the_picture(run_and_segmenter, samples, tmp_path):
     from PIL import Image
 
     class Photographs(data.Subset):
         def __init__(self):
-            super().__init__(shots, [0, 1])
+            super().__init__(samples, [0, 1])
             self.info = data.DatasetInfo("photographs", licence="research only")
 
     options = dict(test=Photographs(), protocols=["pixels-foreground"], progress=False)
-    card = zoo.pack(made[0], output=tmp_path, **options)
+    card = zoo.pack(run_and_segmenter[0], output=tmp_path, **options)
     colours = Image.open(tmp_path / PICTURE_FILE).convert("RGB").getcolors(2**24)
     # Away from smoothed borders there are the parts' colours, grey and white.
     flat = {colour for count, colour in colours if count > 300}
@@ -216,8 +221,8 @@ def test_folders_of_the_settings_are_not_published():
     }
 
 
-def test_runs_without_evaluation(made, tmp_path):
-    card = zoo.pack(made[0], output=tmp_path, progress=False)
+def test_runs_without_evaluation(run_and_segmenter, tmp_path):
+    card = zoo.pack(run_and_segmenter[0], output=tmp_path, progress=False)
     assert card.evaluation is None and PICTURE_FILE not in card.files
     assert card.part_names == ("part 1", "part 2", "part 3")
     zoo.verify(tmp_path)
@@ -233,18 +238,20 @@ def test_list_and_info(entry):
     assert zoo.list(dataset="cub") == zoo.list(num_parts=4) == []
 
 
-def test_names_of_the_files_are_the_segmenters(made):
+def test_names_of_the_files_are_the_segmenters(run_and_segmenter):
     from keras_parts.models import segmenter
 
-    assert {CONFIG_FILE, WEIGHTS_FILE} == {path.name for path in (made[0] / "segmenter").iterdir()}
+    assert {CONFIG_FILE, WEIGHTS_FILE} == {
+        path.name for path in (run_and_segmenter[0] / "segmenter").iterdir()
+    }
     assert WEIGHTS_FILE == segmenter.WEIGHTS_FILE
 
 
 @pytest.mark.backend
-def test_load_by_name_and_by_folder(entry, made):
+def test_load_by_name_and_by_folder(entry, run_and_segmenter):
     expected = logits(zoo.load(entry))
     np.testing.assert_array_equal(logits(zoo.load("drawn@1.0.0")), expected)
-    run, segmenter = made
+    run, segmenter = run_and_segmenter
     expected = logits(segmenter)
     for model in (run, str(run / "segmenter")):
         np.testing.assert_allclose(logits(zoo.load(model)), expected, atol=1e-5)
@@ -268,9 +275,9 @@ def test_unknown_names(entry):
             zoo.info(name)
 
 
-def test_a_folder_without_a_card(made):
+def test_a_folder_without_a_card(run_and_segmenter):
     with pytest.raises(UnknownModelError, match="has no card.*zoo pack"):
-        zoo.info(made[0])
+        zoo.info(run_and_segmenter[0])
 
 
 def test_from_a_server(packed, server, tmp_path, monkeypatch):
@@ -315,11 +322,11 @@ def test_verify(entry):
 
 
 @pytest.mark.backend
-def test_other_weights_do_not_pass_the_golden_pair(entry, made, tmp_path):
+def test_other_weights_do_not_pass_the_golden_pair(entry, run_and_segmenter, tmp_path):
     with h5py.File(entry / WEIGHTS_FILE, "a") as file:
         name = first_array(file)
         file[name][...] = np.roll(file[name][()], 1)
-    repinned(entry)
+    write_checksums(entry)
     with pytest.raises(IntegrityError, match="logits differ by up to .* expected 0.0001"):
         zoo.verify("drawn")
 
@@ -444,7 +451,7 @@ def test_hostile_weights(entry, edit, message):
     """The card has the checksums of the hostile file: its publisher writes both."""
     with h5py.File(entry / WEIGHTS_FILE, "a") as file:
         edit(file)
-    repinned(entry)
+    write_checksums(entry)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(IntegrityError, match=message):
@@ -478,7 +485,7 @@ def test_other_files_under_the_name_of_weights(entry, kind, tmp_path):
         "text": lambda: b"weights",
     }
     (entry / WEIGHTS_FILE).write_bytes(contents[kind]())
-    repinned(entry)
+    write_checksums(entry)
     with pytest.raises(IntegrityError, match=f"{WEIGHTS_FILE}: not a sound HDF5 file"):
         zoo.load("drawn")
 
@@ -527,7 +534,7 @@ def test_configurations_outside_their_ranges(entry, changes):
         zoo.load("drawn")
     # And with a card of the same configuration.
     with pytest.raises(IntegrityError):
-        repinned(entry, segmenter=config)
+        write_checksums(entry, segmenter=config)
         zoo.load("drawn")
 
 
@@ -538,22 +545,22 @@ def test_configurations_outside_their_ranges(entry, changes):
 )
 def test_files_that_are_not_a_configuration(entry, content):
     (entry / CONFIG_FILE).write_bytes(content)
-    repinned(entry)
+    write_checksums(entry)
     with pytest.raises(IntegrityError, match=CONFIG_FILE):
         zoo.load("drawn")
 
 
 def test_a_card_that_shows_another_configuration(entry):
     card = json.loads((entry / CARD_FILE).read_text())
-    repinned(entry, segmenter=card["segmenter"] | {"size": 129})
+    write_checksums(entry, segmenter=card["segmenter"] | {"size": 129})
     with pytest.raises(IntegrityError, match="differs from the configuration on card.json"):
         zoo.load("drawn")
 
 
 @pytest.fixture
-def preset(made, tmp_path):
+def preset(run_and_segmenter, tmp_path):
     """A segmenter without a card, from an unknown sender."""
-    return shutil.copytree(made[0] / "segmenter", tmp_path / "preset")
+    return shutil.copytree(run_and_segmenter[0] / "segmenter", tmp_path / "preset")
 
 
 def test_segmenters_without_a_card_are_checked_too(preset):

@@ -33,7 +33,7 @@ FORMATS: Mapping[str, tuple[type[Writer], Mapping[str, Any]]] = {
     "descriptors": (DescriptorsWriter, {}),
     "descriptors-npy": (NumpyDescriptorsWriter, {}),
 }
-"""Format -> its writer and the writer's arguments."""
+"""Format -> (class of its writer, the writer's arguments)."""
 
 
 def create_writers(formats: Sequence[str]) -> list[Writer]:
@@ -56,6 +56,8 @@ def create_writers(formats: Sequence[str]) -> list[Writer]:
         )
     if len(set(formats)) < len(formats):
         raise ConfigError(
-            f"formats: {', '.join(formats)} has one twice", setting="formats", value=list(formats)
+            f"formats: {', '.join(formats)} has a format twice, expected each once",
+            setting="formats",
+            value=list(formats),
         )
     return [FORMATS[name][0](name, **FORMATS[name][1]) for name in formats]

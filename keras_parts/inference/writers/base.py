@@ -1,4 +1,4 @@
-"""The interface of a format: files for each image, or a record for each and files for all."""
+"""The interface of a format: files for each image, or merged files with the results of all."""
 
 import importlib.util
 import json
@@ -21,7 +21,7 @@ class Labels:
 
 
 Records = Iterable[tuple[ImageFile, Any]]
-"""(image, its record) in the order of the images; may be iterated several times."""
+"""(image, its record) in the order of the images; can be iterated several times."""
 
 
 class Writer:
@@ -37,11 +37,11 @@ class Writer:
 
     Attributes:
         description: one line for users.
-        merged: names of the files for all images, such as "coco.json"; empty if each image has
-            its own files.
+        merged: names of the merged files, with the results of all images, such as "coco.json";
+            empty if each image has its own files.
         needs_image: whether `parts` must have the image.
         needs_descriptors: whether `parts` must have descriptors.
-        packages: required packages that the package itself does not depend on.
+        packages: packages that this format needs and keras-parts does not require.
 
     Raises:
         ConfigError: a required package is not installed.
@@ -66,11 +66,11 @@ class Writer:
         return {}
 
     def record(self, parts: Parts, file: ImageFile) -> Any:
-        """The image's record for the files of all images; JSON values."""
+        """The image's record for the merged files; JSON values."""
         return None
 
     def merge(self, records: Records, labels: Labels, output: Output) -> None:
-        """Write the files of all images, those in `merged`.
+        """Write the files in `merged`.
 
         Args:
             records: of all images.

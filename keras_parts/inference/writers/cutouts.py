@@ -12,6 +12,6 @@ class CutoutsWriter(Writer):
 
     def files(self, parts: Parts, file: ImageFile) -> dict[str, bytes]:
         return {
-            f"{self.name}/{file.result}/{label}.png": picture_bytes(picture, ".png")
-            for label, picture in parts.cutouts().items()
+            f"{self.name}/{file.result}/{label}.png": picture_bytes(cutout, ".png")
+            for label, cutout in parts.cutouts().items()
         }

@@ -1,4 +1,4 @@
-"""Images with the parts' colours laid over them."""
+"""Images with the parts' colours over them."""
 
 from keras_parts.inference.writers.base import PerImageWriter
 from keras_parts.results.parts import Parts
@@ -6,7 +6,7 @@ from keras_parts.results.pictures import picture_bytes
 
 
 class OverlayWriter(PerImageWriter):
-    description = "images with the parts' colours laid over them, and the parts' names below"
+    description = "images with the parts' colours over them, and the parts' names below"
     needs_image = True
 
     def __init__(self, name: str, suffix: str, *, legend: bool = True) -> None:

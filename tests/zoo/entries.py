@@ -1,4 +1,4 @@
-"""A card, and entries whose files have five bytes: for tests that compute nothing."""
+"""A card, and entries whose files have five bytes, for tests without a model."""
 
 import hashlib
 import json
