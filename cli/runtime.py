@@ -130,8 +130,8 @@ def require_gpu(backend: str) -> None:
     import_keras()
     if not _has_gpu(backend):
         raise ConfigError(
-            f"{backend} finds no GPU: check its driver and that {backend} is installed with "
-            "GPU support, or omit --device",
+            f"{backend} does not find the requested GPU: check its driver and that {backend} is "
+            "installed with GPU support, or omit --device",
             setting="device",
         )
 
