@@ -11,11 +11,11 @@ from keras_parts.cli.runtime import import_keras
 @click.option("--output", "-o", required=True, metavar="DIR", help="Folder for the segmenter.")
 @common_options
 def convert(checkpoint, output, seed, quiet):
-    """Convert a checkpoint released with the paper to a segmenter.
+    """Convert a checkpoint that was released with the paper to a segmenter.
 
-    CHECKPOINT is a .pth file of the paper's public code. Every --model takes the folder DIR. These
-    networks predict no background: evaluate them by the protocols with given masks. PyTorch must be
-    installed to read the file; nothing in it is executed.
+    CHECKPOINT is a .pth file of the paper's public code. Pass the folder DIR as --model to the
+    other commands. The segmenter predicts no background: evaluate it with protocols that take the
+    data set's masks. PyTorch must be installed to read the file; nothing in it is executed.
     """
     import_keras()
     from keras_parts.models.paper_checkpoints import from_released
@@ -23,4 +23,4 @@ def convert(checkpoint, output, seed, quiet):
     segmenter = from_released(checkpoint)
     segmenter.save_preset(output)
     content = {"checkpoint": checkpoint, "output": output, "parts": segmenter.num_parts}
-    return CommandResult(content, f"A segmenter of {segmenter.num_parts} parts in {output}")
+    return CommandResult(content, f"Wrote {output}: a segmenter of {segmenter.num_parts} parts")

@@ -7,7 +7,7 @@ from keras_parts.cli.runtime import import_keras, select_backend
 
 
 @click.command()
-@click.option("--model", required=True, help="A name of `zoo list`, or the folder of a run.")
+@click.option("--model", required=True, help="A name from `zoo list`, or a run folder.")
 @click.option(
     "--format",
     "format_",
@@ -19,20 +19,24 @@ from keras_parts.cli.runtime import import_keras, select_backend
     "--output",
     "-o",
     metavar="PATH",
-    help="What to write [default: named after the model].",
+    help="File or folder to write [default: named after the model, in the current folder].",
 )
 @click.option("--quantize", is_flag=True, help="Store the weights in fewer bits.")
 @click.option(
-    "--check", "pictures", multiple=True, metavar="FILE", help="Compare on this; repeatable."
+    "--check",
+    "image_files",
+    multiple=True,
+    metavar="FILE",
+    help="Image to compare on; repeatable [default: drawn animals].",
 )
 @output_options
-def export(model, format_, output, quantize, pictures, quiet):
-    """Write a segmenter for ONNX, LiteRT, OpenVINO or as a SavedModel.
+def export(model, format_, output, quantize, image_files, quiet):
+    """Export a segmenter to ONNX, LiteRT, OpenVINO or a SavedModel.
 
-    The export takes images (uint8 RGB, of any size) and gives labels and probabilities at their
-    pixels. It contains the resizing of images, the names and colours of the parts, and the licence.
-    It is compared with the Keras model, on drawn pictures or on those of --check, and is not
-    written if the two differ. Needs TensorFlow, and the package of the format's runtime.
+    The export computes labels and probabilities at the pixels of images (uint8 RGB, of any size).
+    It includes the resizing of images, the names and colours of the parts, and the licence. It is
+    compared with the Keras model, and is not written if the two differ. TensorFlow and the package
+    of the format's runtime must be installed.
     """
     select_backend("tensorflow")
     from keras_parts.exports import FORMATS
@@ -40,7 +44,7 @@ def export(model, format_, output, quantize, pictures, quiet):
     from keras_parts.images.decoding import read_image
 
     FORMATS[format_].require(format_)
-    images = [read_image(picture) for picture in pictures]
+    images = [read_image(file) for file in image_files]
     import_keras()
     from keras_parts import zoo
 
@@ -58,7 +62,7 @@ def export(model, format_, output, quantize, pictures, quiet):
 
 
 def _licence(model):
-    """Of the weights, from the card of a model of the zoo; "" where there is no card."""
+    """The licence of the weights, from the model's card; "" if it has no card."""
     from keras_parts import zoo
     from keras_parts.errors import KerasPartsError
 
@@ -73,6 +77,6 @@ def _text(result):
     return (
         f"Wrote {result.path}: {result.size / 1e6:.2f} MB{weights} "
         f"({result.share:.0%} of the float32 weights).\n"
-        f"Compared with the Keras model: probabilities differ by at most {result.difference:.2g}, "
-        f"{result.disagreement:.3%} of the pixels have another label."
+        f"Compared with the Keras model, probabilities differ by at most {result.difference:.2g}, "
+        f"and {result.disagreement:.3%} of the pixels have another label."
     )

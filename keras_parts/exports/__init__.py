@@ -1,4 +1,4 @@
-"""A segmenter in the formats of other runtimes: image in, parts out."""
+"""Exports: a segmenter in the formats of other runtimes, with resizing and upsampling included."""
 
 import lazy_loader
 

@@ -1,6 +1,6 @@
-"""`export` in a process of its own, for callers on other backends than TensorFlow.
+"""Runs `export` on TensorFlow in a separate process, for callers on other backends.
 
-Arguments: a folder with the segmenter and the images to compare on; the options as JSON.
+Arguments: a folder with the segmenter and the images to compare on; options of `export`, JSON.
 """
 
 import json

@@ -1,10 +1,11 @@
-"""A segmenter in the formats of other runtimes: image in, parts out.
+"""Writes a segmenter in the format of another runtime, and compares the two.
 
-An export takes images `(batch, height, width, 3)` uint8 RGB, all of one size, and gives "labels"
-`(batch, height, width)` uint8 and "probabilities" `(batch, height, width, 1 + parts)` float32, 0
-being the background. Resizing images to the network's input and upsampling logits to the image's
-pixels is inside, and so is metadata: names and colours of the parts, licence, versions. Every
-export is run by its own runtime and compared with the Keras model before it is kept.
+The input of an export is a batch of images of one size, `(batch, height, width, 3)` uint8 RGB. Its
+outputs are "labels" `(batch, height, width)` uint8 and "probabilities"
+`(batch, height, width, 1 + parts)` float32; 0 is the background. The export resizes images to the
+network's input and upsamples logits to the images' pixels. It contains metadata: names and colours
+of the parts, licence, versions. It is kept only if its own runtime computes what the Keras model
+computes.
 """
 
 import json
@@ -38,24 +39,24 @@ FORMATS: dict[str, Format] = {
     "openvino": OpenVino(),
 }
 TOLERANCE = {True: 1e-3, False: 3e-2}
-"""Largest allowed difference of a probability from the Keras model's, by `Format.exact`, unless the
-export is quantised. Formats that only compute in float32 resize a few pixels of a photograph to a
-value that is one higher."""
+"""Maximum difference of a probability from the Keras model's, by `Format.exact`; quantised exports
+may differ more. Formats that resize in float32 round a few pixels of a photograph differently."""
 _MAX_QUANTIZED_SHARE = 0.75
+"""Maximum size of a quantised export, as a share of the float32 weights' size."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """What was written.
+    """An export that was written, and how it compares with the Keras model.
 
     Attributes:
         path: file or folder.
-        format: a name out of `FORMATS`.
+        format: a key of `FORMATS`.
         size: in bytes.
         quantized: how weights are stored, or None for float32.
-        share: size as a share of the float32 weights'.
-        difference: largest difference of a probability from the Keras model's.
-        disagreement: share of the pixels with another label than the Keras model's.
+        share: `size` as a share of the size of the float32 weights.
+        difference: maximum difference of a probability from the Keras model's.
+        disagreement: share of the pixels whose label differs from the Keras model's, 0 to 1.
 
     Example:
         >>> from keras_parts.exports import Export
@@ -72,7 +73,7 @@ class Export:
     disagreement: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The attributes as JSON values."""
         return asdict(self)
 
 
@@ -89,18 +90,19 @@ def export(
     """Write a segmenter for another runtime, and compare it with the Keras model.
 
     Args:
-        segmenter: a `PartSegmenter`, on any backend; on others than TensorFlow, a process on
-            TensorFlow does the work.
-        format: a name out of `FORMATS`.
+        segmenter: a `PartSegmenter`, on any backend; unless it is TensorFlow, a separate process
+            on TensorFlow writes the export.
+        format: a key of `FORMATS`.
         path: file or folder to write; an existing one is replaced.
         quantize: store the weights in fewer bits.
         name, licence: of the model, for the metadata.
-        images: `(height, width, 3)` uint8 RGB to compare on; drawn animals when None.
+        images: at least one `(height, width, 3)` uint8 RGB to compare on; drawn animals if None.
 
     Raises:
-        ConfigError: the format is unknown, needs a package, or cannot be quantised.
-        KerasPartsError: the export fails, differs from the Keras model, or is quantised and no
-            smaller. Nothing is written then.
+        ConfigError: the format is unknown, needs a package that is not installed, or cannot be
+            quantised; `images` is empty.
+        KerasPartsError: the conversion fails, or the result differs from the Keras model, or is
+            quantised and still larger than 75 % of the float32 weights. Nothing is written then.
 
     Example:
         >>> from keras_parts import zoo
@@ -111,12 +113,12 @@ def export(
     """
     import keras
 
-    if format not in FORMATS:
-        raise ConfigError(f"format is {format!r}, expected one of {', '.join(FORMATS)}")
-    kind, path = FORMATS[format], Path(path)
+    kind, path = _format_of(format), Path(path)
     kind.require(format)
     if quantize and not kind.quantized:
-        raise ConfigError(f"{format} keeps its weights as they are: leave out --quantize")
+        raise ConfigError(f"format {format} cannot be quantised: leave out --quantize")
+    if images is not None and not len(images):
+        raise ConfigError("images is empty, expected at least one image to compare on, or None")
     if keras.backend.backend() != "tensorflow":
         options = {"format": format, "path": os.path.abspath(path), "quantize": quantize}
         return _in_tensorflow(segmenter, options | {"name": name, "licence": licence}, images)
@@ -126,7 +128,7 @@ def export(
         try:
             _write(segmenter, kind, unfinished, quantize, _metadata(segmenter, name, licence))
             difference, disagreement = _compare(segmenter, kind.load(unfinished), images)
-        except Exception as error:  # converters and runtimes raise errors of their own
+        except Exception as error:  # converters and runtimes share no exception class
             raise KerasPartsError(f"export as {format} failed: {error}") from error
         size = folder_size(unfinished.parent)
         share = size / (4 * segmenter.count_params())
@@ -139,15 +141,19 @@ def export(
 
 
 def load(format: str, path: str | PathLike[str]) -> Run:
-    """An export as a function, computed by the runtime of its format.
+    """Load an export with the runtime of its format.
 
     Args:
-        format: a name out of `FORMATS`.
+        format: a key of `FORMATS`.
         path: file or folder of the export.
 
     Returns:
-        A function from images `(batch, height, width, 3)` uint8 RGB to
-        `{"labels", "probabilities"}`, see `keras_parts.exports.conversion`.
+        A function from images `(batch, height, width, 3)` uint8 RGB to a dictionary of "labels"
+        `(batch, height, width)` uint8, 0 for background, and "probabilities"
+        `(batch, height, width, 1 + parts)` float32.
+
+    Raises:
+        ConfigError: the format is unknown.
 
     Example:
         >>> from keras_parts.exports import load
@@ -155,22 +161,31 @@ def load(format: str, path: str | PathLike[str]) -> Run:
         >>> run(images)["labels"].shape  # doctest: +SKIP
         (1, 480, 640)
     """
-    return FORMATS[format].load(Path(path))
+    return _format_of(format).load(Path(path))
 
 
 def read_metadata(format: str, path: str | PathLike[str]) -> dict[str, Any]:
-    """The metadata inside an export.
+    """Read the metadata inside an export: parts, licence, sha256 of the model, versions.
 
     Args:
-        format: a name out of `FORMATS`.
+        format: a key of `FORMATS`.
         path: file or folder of the export.
+
+    Raises:
+        ConfigError: the format is unknown.
 
     Example:
         >>> from keras_parts.exports import read_metadata
         >>> read_metadata("onnx", "toy.onnx")["parts"][0]["name"]  # doctest: +SKIP
         'head'
     """
-    return json.loads(FORMATS[format].metadata(Path(path)))
+    return json.loads(_format_of(format).metadata(Path(path)))
+
+
+def _format_of(name):
+    if name not in FORMATS:
+        raise ConfigError(f"format is {name!r}, expected one of {', '.join(FORMATS)}")
+    return FORMATS[name]
 
 
 def _write(segmenter, kind, path, quantize, metadata):
@@ -184,16 +199,16 @@ def _check_difference(format, difference):
     allowed = TOLERANCE[FORMATS[format].exact]
     if difference > allowed:
         raise KerasPartsError(
-            f"the {format} export differs from the Keras model by up to {difference:.2g} in "
-            f"probability, {allowed:g} are allowed: nothing was written"
+            f"probabilities of the {format} export differ from the Keras model's by up to "
+            f"{difference:.2g}, the maximum is {allowed:g}: nothing was written"
         )
 
 
 def _check_share(format, share):
     if share > _MAX_QUANTIZED_SHARE:
         raise KerasPartsError(
-            f"quantised as {format}, this model still takes {share:.0%} of its float32 "
-            "weights: nothing was written; leave out --quantize"
+            f"the quantised {format} export has {share:.0%} of the size of the float32 weights, "
+            f"the maximum is {_MAX_QUANTIZED_SHARE:.0%}: nothing was written; leave out --quantize"
         )
 
 
@@ -217,13 +232,13 @@ def _metadata(segmenter, name, licence):
 
 
 def _compare(segmenter, run, images):
-    """(largest difference of a probability, share of the pixels with another label)."""
+    """(maximum difference of a probability, share of the pixels whose label differs)."""
     largest, differing, pixels = 0.0, 0, 0
     for image in images:
         parts, found = segmenter.segment(image), run(image[None])
         gap = np.abs(found["probabilities"][0] - parts.probabilities).max()
         if not np.isfinite(gap):
-            raise KerasPartsError("its probabilities are not finite")
+            raise KerasPartsError("probabilities of the export are not finite")
         largest = max(largest, float(gap))
         differing += int((found["labels"][0] != parts.labels).sum())
         pixels += parts.labels.size
@@ -231,7 +246,7 @@ def _compare(segmenter, run, images):
 
 
 def _drawn_animals():
-    """Images of several shapes, landscape and portrait, larger and smaller than the input."""
+    """Images of several shapes, larger and smaller than the input."""
     from keras_parts.data import load as load_data
 
     animals = [sample.image for sample in load_data("toy", "test", count=3, size=321)]
@@ -239,7 +254,7 @@ def _drawn_animals():
 
 
 def _in_tensorflow(segmenter, options, images):
-    """`export` in a process whose backend is TensorFlow."""
+    """Run `export` in a separate process whose backend is TensorFlow."""
     with tempfile.TemporaryDirectory() as folder:
         segmenter.save_preset(Path(folder, "segmenter"))
         if images is not None:
@@ -251,5 +266,5 @@ def _in_tensorflow(segmenter, options, images):
             text=True,
         )
     if result.returncode:
-        raise KerasPartsError(f"export in TensorFlow failed: {result.stderr.strip()[-1000:]}")
+        raise KerasPartsError(f"export on TensorFlow failed: {result.stderr.strip()[-1000:]}")
     return Export(**json.loads(result.stdout.splitlines()[-1]))

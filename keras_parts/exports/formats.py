@@ -1,4 +1,4 @@
-"""What every format of an export implements."""
+"""The base class of export formats, and what all formats share."""
 
 import importlib.util
 import os
@@ -15,17 +15,17 @@ from keras_parts.errors import ConfigError
 
 INPUT, OUTPUTS = "images", ("labels", "probabilities")
 METADATA = "keras_parts"
-"""Name of the metadata inside an export: a JSON text."""
+"""Name of the entry inside an export that contains the metadata, as JSON."""
 
 
 class Format:
-    """One format: how a graph is written, and how the result is run.
+    """A format of exports: how to write, load and describe one.
 
     Attributes:
-        suffix: of the path.
-        packages: {module: distribution} that must be installed.
-        quantized: how `quantize` stores the weights; None where it would save nothing.
-        exact: whether the format computes in float64 where that matters.
+        suffix: of the export's path.
+        packages: `{module: distribution}` that must be installed.
+        quantized: how `quantize` stores the weights; None if the format cannot be quantised.
+        exact: whether images are resized in float64, to the same input as the Keras model's.
     """
 
     suffix: ClassVar[str] = ""
@@ -34,31 +34,38 @@ class Format:
     exact: ClassVar[bool] = True
 
     def require(self, name: str) -> None:
-        """Raise ConfigError unless all packages are installed."""
+        """Raise a ConfigError if a package is not installed.
+
+        Args:
+            name: of the format.
+        """
         missing = [pip for module, pip in self.packages.items() if not _is_installed(module)]
         if missing:
             raise ConfigError(
-                f"format {name} needs {' and '.join(missing)}: pip install "
+                f"format {name} needs {' and '.join(missing)}, not installed here: pip install "
                 f"'keras-parts[{name.replace('_', '-')}]'"
             )
 
     def write(self, graph: Any, path: Path, metadata: str, quantize: bool) -> None:
-        """Write an `ImageToParts` to a path that does not exist."""
+        """Write an `ImageToParts` with its metadata, JSON, to a path that does not exist yet."""
         raise NotImplementedError
 
     def load(self, path: Path) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
-        """A function from images `(batch, height, width, 3)` uint8 to `{name: array}`."""
+        """Load an export as a function from images `(batch, height, width, 3)` uint8 RGB to
+        `{"labels": array, "probabilities": array}`."""
         raise NotImplementedError
 
     def metadata(self, path: Path) -> str:
-        """The metadata inside an export."""
+        """The metadata inside an export, JSON."""
         raise NotImplementedError
 
 
 @contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
-    """A new path, for a file, a folder or several files, that replaces `path` at the end of the
-    block; nothing is left of it if the block raises."""
+    """A temporary path to write `path` to: a file, a folder, or several files side by side.
+
+    At the end of the block they replace those at `path`; if the block raises, they are deleted.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent / f".{uuid.uuid4().hex[:12]}"
     folder.mkdir()

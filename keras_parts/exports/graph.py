@@ -1,9 +1,9 @@
-"""A segmenter as one TensorFlow graph: uint8 images of any size in, parts at their pixels out.
+"""A segmenter as one TensorFlow graph, from uint8 images of any size to parts at their pixels.
 
-Images are resized to the network's input by the rules of `keras_parts.images.geometry`, and logits
-are upsampled to the image's pixels. Both are products with matrices that are computed from the
-image's size by plain arithmetic, which every format can express; operations for resizing differ
-from format to format.
+The graph resizes images to the network's input by the rules of `keras_parts.images.geometry`, and
+upsamples logits to the images' pixels. Both are products with matrices that plain arithmetic
+computes from the image's size: every format has these operations, whereas operations for resizing
+differ between formats.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_parts.exports.formats import INPUT
 from keras_parts.images.geometry import MAX_ASPECT, STRIDE
 from keras_parts.models.architectures import architecture_of
+from keras_parts.ops.resampling import interpolation_matrix
 
 _WHITE = 255.0
 _UNITS = 2.0**22
@@ -20,14 +21,15 @@ _UNITS = 2.0**22
 
 
 class ImageToParts(tf.Module):
-    """`graph(images)` on images `(batch, height, width, 3)` uint8 RGB gives `{"labels":
-    (batch, height, width) uint8, "probabilities": (batch, height, width, 1 + parts) float32}`,
-    0 being the background.
+    """The graph as a function of images `(batch, height, width, 3)` uint8 RGB.
+
+    It returns "labels" `(batch, height, width)` uint8 and "probabilities"
+    `(batch, height, width, 1 + parts)` float32; 0 is the background.
 
     Args:
         segmenter: a `PartSegmenter`, on the TensorFlow backend.
-        resizing: type in which images are resized: in float64 the network's input is Pillow's to
-            the last bit, in float32 one value in some ten thousand is off by one.
+        resizing: dtype in which images are resized. In float64 the network's input equals Pillow's
+            result; in float32 about one value in ten thousand differs by one.
     """
 
     def __init__(self, segmenter: Any, resizing: Any = tf.float64):
@@ -55,7 +57,7 @@ class ImageToParts(tf.Module):
         }
 
     def _axis(self, side, sides):
-        """How one side of an image becomes a side of the input; see `resize_geometry`."""
+        """The `_Axis` of one side of an image, by the rules of `resize_geometry`."""
         size, mode = self.config.image_size, self.config.resize_mode
         if mode == "stretch":
             return _Axis(side, tf.constant(size), size)
@@ -71,7 +73,7 @@ class ImageToParts(tf.Module):
 
 
 def frozen(graph: ImageToParts) -> Any:
-    """The concrete function of a graph with its weights as constants, for converters that do not
+    """The concrete function of a graph with its weights as constants, for converters that cannot
     find the variables of a Keras model."""
     from tensorflow.python.framework import convert_to_constants
 
@@ -80,7 +82,8 @@ def frozen(graph: ImageToParts) -> Any:
 
 
 class _Axis:
-    """One axis of an image: `side` pixels are resized to `resized`, centred in `length`."""
+    """One axis of an image: `side` pixels are resized to `resized` pixels, which are centred in an
+    input of `length` pixels."""
 
     def __init__(self, side, resized, length):
         self.side, self.resized, self.length = side, resized, length
@@ -88,11 +91,15 @@ class _Axis:
         self.scale = tf.cast(side, tf.float32) / tf.cast(resized, tf.float32)
 
     def resizing(self, kind):
-        """`(length, side)`: weights of the image's pixels at each pixel of the input, in units of
-        1 / 2^22, and `(length,)`: 1 inside the image; Pillow's bicubic filter with antialiasing."""
+        """Pillow's bicubic filter with antialiasing, and which pixels of the input it fills.
+
+        Returns:
+            `(length, side)`: weights of the image's pixels at each pixel of the input, in units of
+            1 / 2^22; `(length,)`: 1 for the input's pixels inside the image, 0 for padding.
+        """
         target = tf.range(self.length) - self.offset
         inside = (target >= 0) & (target < self.resized)
-        # Integers, as the difference of two large floats is too inexact.
+        # In integers: the difference of two large floats would be too inexact.
         distance = (2 * tf.range(self.side) + 1) * self.resized
         distance -= (2 * target[:, None] + 1) * self.side
         scale = tf.cast(2 * tf.maximum(self.side, self.resized), kind)
@@ -112,15 +119,13 @@ class _Axis:
             positions = positions * (count - 1.0) / tf.maximum(length - 1.0, 1.0)
         else:
             positions = (positions + 0.5) * count / length - 0.5
-        positions = tf.clip_by_value(positions, 0.0, count - 1.0)
-        distance = tf.abs(positions[:, None] - tf.cast(tf.range(size), tf.float32))
-        return tf.maximum(0.0, 1.0 - distance)
+        return interpolation_matrix(tf.clip_by_value(positions, 0.0, count - 1.0), size)
 
 
 def _resized(images, vertical, horizontal, kind):
-    """The network's input, `(batch, length, length, 3)`, whole numbers in 0 to 255."""
+    """The network's input `(batch, height, width, 3)`: whole numbers in 0 to 255, as floats."""
     (rows, tall), (columns, wide) = vertical.resizing(kind), horizontal.resizing(kind)
-    # As `ResizeGeometry.apply`: the width first, and each axis rounded by itself.
+    # As in `ResizeGeometry.apply`: the width first, and rounding after each axis.
     resized = _along_rows(tf.cast(images, kind), columns, tf.shape(images)[1])
     resized = tf.transpose(_rounded(resized), [0, 2, 1, 3])
     resized = _along_rows(resized, rows, horizontal.length)
@@ -141,7 +146,7 @@ def _upsampled(maps, rows, columns):
 
 
 def _along_rows(images, weights, height):
-    """`(batch, height, width, channels)` with each row multiplied by `(new width, width)`."""
+    """Multiply each row of `(batch, height, width, channels)` by weights `(new width, width)`."""
     channels = images.shape[-1]
     flat = tf.reshape(tf.transpose(images, [0, 1, 3, 2]), [-1, tf.shape(weights)[1]])
     product = tf.matmul(flat, weights, transpose_b=True)
@@ -150,12 +155,12 @@ def _along_rows(images, weights, height):
 
 
 def _length(maps, axis):
-    """A side of maps: an integer where the graph knows it, or a tensor."""
+    """A side of maps: an integer, or a tensor if the graph leaves it open."""
     return maps.shape[axis] if maps.shape[axis] is not None else tf.shape(maps)[axis]
 
 
 def _bicubic(x):
-    """Keys' kernel with a = -0.5."""
+    """Keys' bicubic kernel with a = -0.5, as in Pillow."""
     x = tf.abs(x)
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
@@ -167,7 +172,7 @@ def _rounded(sums):
 
 
 def _rounded_ratio(numerator, denominator):
-    """A ratio of integers, rounded half to even; exact, unlike floats."""
+    """A ratio of integers, rounded half to even as Python's `round`, but exactly."""
     quotient = numerator // denominator
     twice = 2 * (numerator - quotient * denominator)
     up = (twice > denominator) | ((twice == denominator) & (quotient % 2 == 1))

@@ -6,8 +6,8 @@ from keras_parts.exports.formats import METADATA, Format
 
 
 class LiteRt(Format):
-    """Runs with ai_edge_litert's interpreter, after `resize_tensor_input` to the size of the
-    images; the metadata is in a metadata buffer."""
+    """Runs with the interpreter of ai_edge_litert, after `resize_tensor_input` to the images'
+    shape. The metadata is a metadata buffer."""
 
     suffix = ".tflite"
     packages = {"ai_edge_litert": "ai-edge-litert"}
@@ -20,7 +20,7 @@ class LiteRt(Format):
         from keras_parts.exports.graph import frozen
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about its new name
+            warnings.simplefilter("ignore")  # the converter warns of its new name
             converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen(graph)])
             if quantize:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -30,18 +30,18 @@ class LiteRt(Format):
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(str(path))
-        given = interpreter.get_input_details()[0]["index"]
+        input_index = interpreter.get_input_details()[0]["index"]
 
         def run(images):
-            interpreter.resize_tensor_input(given, images.shape)
+            interpreter.resize_tensor_input(input_index, images.shape)
             interpreter.allocate_tensors()
-            interpreter.set_tensor(given, images)
+            interpreter.set_tensor(input_index, images)
             interpreter.invoke()
-            # The converter numbers the outputs; labels are the one with three axes.
-            found = (
+            # The converter loses the outputs' names: labels have three axes, probabilities four.
+            outputs = (
                 interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()
             )
-            return {"labels" if array.ndim == 3 else "probabilities": array for array in found}
+            return {"labels" if array.ndim == 3 else "probabilities": array for array in outputs}
 
         return run
 
@@ -56,6 +56,7 @@ class LiteRt(Format):
 
 
 def _with_metadata(content, metadata):
+    """The bytes of a model with the metadata added, and its open sides declared."""
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -73,8 +74,8 @@ def _with_metadata(content, metadata):
 
 
 def _declare_open_sides(tensor):
-    """Write sides of any length as -1 into the signature and as 1 into the shape: the converter
-    omits this for the reshapes that it makes of einsum, and the interpreter refuses the file."""
+    """Write open sides as -1 into the signature and as 1 into the shape. The converter omits this
+    where it replaces einsum by reshapes, and the interpreter would refuse the file."""
     if tensor.shape is not None and any(side < 0 for side in tensor.shape):
         tensor.shapeSignature = list(tensor.shape)
         tensor.shape = [max(1, side) for side in tensor.shape]

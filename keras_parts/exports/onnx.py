@@ -6,11 +6,11 @@ from keras_parts.exports.formats import INPUT, METADATA, OUTPUTS, Format
 
 _OPSET = 17
 _MIN_VALUES = 1024
-"""Smaller weights are not worth quantising."""
+"""Arrays of fewer weights are not quantised: they save too little."""
 
 
 class Onnx(Format):
-    """Runs with onnxruntime; the metadata is in a custom property."""
+    """Runs with onnxruntime. The metadata is a custom property."""
 
     suffix = ".onnx"
     packages = {"tf2onnx": "tf2onnx", "onnx": "onnx", "onnxruntime": "onnxruntime"}
@@ -22,8 +22,8 @@ class Onnx(Format):
 
         signature = graph.__call__.input_signature
         model, _ = tf2onnx.convert.from_function(graph.__call__, signature, opset=_OPSET)
-        found = {value.name for value in model.graph.output}
-        if found != set(OUTPUTS) or model.graph.input[0].name != INPUT:
+        names = {value.name for value in model.graph.output}
+        if names != set(OUTPUTS) or model.graph.input[0].name != INPUT:
             _rename(model.graph)
         if quantize:
             _quantize(model.graph)
@@ -47,7 +47,7 @@ class Onnx(Format):
 
 
 def _rename(graph):
-    """Give inputs and outputs their names; labels are the output with three axes."""
+    """Name the input and the outputs of a graph; labels are the output with three axes."""
     names = {graph.input[0].name: INPUT}
     for value in graph.output:
         axes = len(value.type.tensor_type.shape.dim)

@@ -7,7 +7,7 @@ from keras_parts.exports.formats import METADATA, Format
 
 
 class OpenVino(Format):
-    """Runs with openvino: `NAME.xml` with `NAME.bin` beside it; the metadata is in the runtime
+    """Runs with openvino, from `NAME.xml` and `NAME.bin`. The metadata is in the model's runtime
     information."""
 
     suffix = ".xml"

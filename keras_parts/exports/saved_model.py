@@ -4,7 +4,7 @@ from keras_parts.exports.formats import METADATA, Format
 
 
 class SavedModel(Format):
-    """Runs with `tensorflow.saved_model.load(path).signatures["serving_default"]`; its signature
+    """Runs with `tensorflow.saved_model.load(path).signatures["serving_default"]`. The signature
     "keras_parts" returns the metadata."""
 
     suffix = "_saved_model"

@@ -55,11 +55,11 @@ class FusionHead(layers.Layer):
             layer.build((*shape[:-1], self.width))
 
     def call(self, features: Mapping[str, Any]) -> Any:
-        finest = [
+        height, width = (
             _largest([ops.shape(maps)[axis] for maps in features.values()]) for axis in (1, 2)
-        ]
+        )
         projected = (
-            _upsampled(self.projections[name](maps), finest)
+            resize_aligned(self.projections[name](maps), (height, width))
             for name, maps in sorted(features.items())
         )
         x = ops.relu(ops.cast(sum(projected), self.compute_dtype))
@@ -69,28 +69,10 @@ class FusionHead(layers.Layer):
 
 
 def _largest(sides):
-    """The maximum of the sides of maps: an integer, or a tensor if a graph leaves one open."""
+    """The maximum of the sides of maps: an integer, or a tensor if the graph leaves one open, as
+    TensorFlow does after a few shapes and in exports."""
     is_known = all(isinstance(side, int) for side in sides)
     return max(sides) if is_known else ops.max(ops.stack(sides))
-
-
-def _upsampled(maps, size):
-    """`resize_aligned` of maps to a size that is not smaller, also where a graph leaves sides open:
-    TensorFlow does so after it has seen a few shapes, and in exports."""
-    sides = ops.shape(maps)[1:3]
-    if all(isinstance(side, int) for side in (*sides, *size)):
-        return resize_aligned(maps, tuple(size))
-    vertical, horizontal = map(_interpolation, sides, size)
-    maps = ops.einsum("Hh,bhwc->bHwc", vertical, ops.cast(maps, "float32"))
-    return ops.einsum("Ww,bhwc->bhWc", horizontal, maps)
-
-
-def _interpolation(count, new_count):
-    """`(new_count, count)` weights of linear interpolation with aligned corners."""
-    last, new_last = (ops.cast(side - 1, "float32") for side in (count, new_count))
-    positions = ops.cast(ops.arange(new_count), "float32") * (last / ops.maximum(new_last, 1.0))
-    distance = ops.abs(positions[:, None] - ops.cast(ops.arange(count), "float32"))
-    return ops.maximum(0.0, 1.0 - distance)
 
 
 class DilatedHead(layers.Layer):

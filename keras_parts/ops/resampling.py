@@ -56,6 +56,30 @@ def _products(size_in, size_out):
     return nodes, _scatter(size_out, cells, left, 2 * offset * (1 - offset))
 
 
+def interpolation_matrix(positions: Any, count: Any) -> Any:
+    """Weights of `count` values at fractional positions between them, as tensors.
+
+    The same as `keras_parts.ops.interpolation.linear_weights`, which is in NumPy, for graphs that
+    leave numbers open.
+
+    Args:
+        positions: `(n,)` float32 in 0 to `count - 1`, where value i lies at position i.
+        count: number of values, an integer or a tensor.
+
+    Returns:
+        `(n, count)` float32; every row sums to 1.
+    """
+    distance = ops.abs(positions[:, None] - ops.cast(ops.arange(count), "float32"))
+    return ops.maximum(0.0, 1.0 - distance)
+
+
+def _open_interpolation(size_in, size_out):
+    """`_interpolation` for sizes of which at least one is a tensor."""
+    last_in, last_out = (ops.cast(size - 1, "float32") for size in (size_in, size_out))
+    positions = ops.cast(ops.arange(size_out), "float32")
+    return interpolation_matrix(positions * (last_in / ops.maximum(last_out, 1.0)), size_in)
+
+
 def _separable(maps, vertical, horizontal):
     """Apply `(out, in)` matrices to the rows and columns of `(batch, height, width, channels)`."""
     maps = ops.einsum("Hh,bhwc->bHwc", ops.convert_to_tensor(vertical), maps)
@@ -66,8 +90,8 @@ def resize_aligned(maps: Any, size: tuple[int, int]) -> Any:
     """Bilinear resizing with aligned corners (no antialiasing: see `downsample_aligned`).
 
     Args:
-        maps: `(batch, h, w, channels)`.
-        size: `(height, width)` of the result.
+        maps: `(batch, h, w, channels)`; a TensorFlow graph may leave h and w open.
+        size: `(height, width)` of the result, integers or, in a graph, tensors.
 
     Returns:
         float32 `(batch, height, width, channels)`.
@@ -79,10 +103,12 @@ def resize_aligned(maps: Any, size: tuple[int, int]) -> Any:
         (1, 33, 33, 4)
     """
     maps = ops.cast(maps, "float32")
-    height, width = maps.shape[1:3]
-    if (height, width) == tuple(size):
+    sides = ops.shape(maps)[1:3]
+    if any(map(ops.is_tensor, (*sides, *size))):
+        return _separable(maps, *map(_open_interpolation, sides, size))
+    if tuple(sides) == tuple(size):
         return maps
-    return _separable(maps, _interpolation(height, size[0]), _interpolation(width, size[1]))
+    return _separable(maps, *map(_interpolation, sides, size))
 
 
 def resize_aligned_transpose(maps: Any, size: tuple[int, int]) -> Any:

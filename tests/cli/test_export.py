@@ -25,8 +25,8 @@ def test_export_of_a_model_of_the_zoo(tmp_path, monkeypatch):
     assert values["path"] == "toy_saved_model" and values["difference"] < 1e-3
     from keras_parts.exports import read_metadata
 
-    about = read_metadata("saved_model", "toy_saved_model")
-    assert about["name"] == "toy" and about["licence"]
+    metadata = read_metadata("saved_model", "toy_saved_model")
+    assert metadata["name"] == "toy" and metadata["licence"]
 
 
 def test_wrong_usage(tmp_path):

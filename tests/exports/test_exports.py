@@ -1,4 +1,4 @@
-"""Each format against the Keras model, by its own runtime."""
+"""Each format, run in its own runtime, compared with the Keras model."""
 
 import re
 import shutil
@@ -31,27 +31,28 @@ def segmenter():
 
 
 @pytest.fixture(scope="module")
-def network(segmenter):
+def predictor(segmenter):
     return create_predictor(segmenter, batch_size=1)
 
 
 @pytest.fixture(scope="module")
 def exported(segmenter, tmp_path_factory):
-    """`exported(format)`: the segmenter in that format, written once, as an `Export`."""
+    """`exported(format)` returns the `Export` of the segmenter; each format is written once."""
     written = {}
 
     def exported(format):
         require(format)
         if format not in written:
             path = tmp_path_factory.mktemp(format) / f"toy{FORMATS[format].suffix}"
-            options = {"name": "birds", "licence": "CC0-1.0", "images": pictures((90, 70))}
+            options = {"name": "birds", "licence": "CC0-1.0", "images": smooth_images((90, 70))}
             written[format] = export(segmenter, format, path, **options)
         return written[format]
 
     return exported
 
 
-def pictures(*sizes):
+def smooth_images(*sizes):
+    """Uint8 RGB images of these sizes (height, width), upsampled from a few random pixels."""
     rng = np.random.default_rng(0)
     coarse = [rng.integers(0, 256, (4, 5, 3), np.uint8) for _ in sizes]
     return [
@@ -61,7 +62,7 @@ def pictures(*sizes):
 
 
 def require(format):
-    """Skip unless what writes and runs a format is here, and this process runs on TensorFlow."""
+    """Skip the test if a package of the format is missing, or the backend is not TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("written in a process on TensorFlow: tested once, with saved_model")
     for package in FORMATS[format].packages:
@@ -70,19 +71,19 @@ def require(format):
 
 @pytest.mark.backend("jax", "torch")  # every other test is on TensorFlow
 def test_exports_from_other_backends(segmenter, tmp_path):
-    options = {"name": "birds", "images": pictures((90, 70), (40, 130))}
+    options = {"name": "birds", "images": smooth_images((90, 70), (40, 130))}
     result = export(segmenter, "saved_model", tmp_path / "model", **options)
     assert result.difference < 1e-3 and result.disagreement < 0.01
     assert list(tmp_path.iterdir()) == [tmp_path / "model"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_export_equals_the_keras_model(network, exported, name):
+def test_export_equals_the_keras_model(predictor, exported, name):
     result = exported(name)
     run = load(name, result.path)
-    images = pictures((65, 65), (201, 100), (7, 300), (1, 1))
+    images = smooth_images((65, 65), (201, 100), (7, 300), (1, 1))
     for image in images:
-        parts, found = network.segment(image), run(image[None])
+        parts, found = predictor.segment(image), run(image[None])
         assert found["labels"].dtype == np.uint8
         assert found["labels"].shape == (1, *image.shape[:2])
         tolerance = conversion.TOLERANCE[FORMATS[name].exact]
@@ -94,68 +95,77 @@ def test_export_equals_the_keras_model(network, exported, name):
         both["probabilities"][:1], run(images[0][None])["probabilities"], atol=1e-5
     )
     assert len(np.unique(both["labels"])) > 2
-    about = read_metadata(name, result.path)
-    assert [part["name"] for part in about["parts"]] == list(NAMES)
-    assert about["parts"][0]["colour"] == "#0072b2"
-    assert (about["name"], about["licence"]) == ("birds", "CC0-1.0")
-    assert len(about["model_sha256"]) == 64
+    metadata = read_metadata(name, result.path)
+    assert [part["name"] for part in metadata["parts"]] == list(NAMES)
+    assert metadata["parts"][0]["colour"] == "#0072b2"
+    assert (metadata["name"], metadata["licence"]) == ("birds", "CC0-1.0")
+    assert len(metadata["model_sha256"]) == 64
 
 
-def test_onnx_on_real_birds(network, exported, test_data):
+def test_onnx_on_real_birds(predictor, exported, test_data):
     files = sorted((test_data / "CUB_200_2011/images").glob("*/*.jpg"))
     if not files:
         pytest.skip("no birds among the test data")
     run = load("onnx", exported("onnx").path)
     for file in files[:: -(-len(files) // 3)]:
         bird = read_image(file)
-        parts, found = network.segment(bird), run(bird[None])
+        parts, found = predictor.segment(bird), run(bird[None])
         np.testing.assert_allclose(found["probabilities"][0], parts.probabilities, atol=1e-3)
         assert found["labels"].any() and (found["labels"][0] != parts.labels).mean() < 1e-3
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].quantized])
 def test_quantised_exports_are_smaller(segmenter, exported, tmp_path, name):
-    plain, images = exported(name), pictures((90, 70))
+    plain, images = exported(name), smooth_images((90, 70))
     path = tmp_path / f"small{FORMATS[name].suffix}"
     small = export(segmenter, name, path, quantize=True, images=images)
     assert small.quantized and small.share < 0.75 and small.size < 0.75 * plain.size
     assert small.disagreement < 0.05
 
 
-def test_what_does_not_shrink_is_not_written(segmenter, tmp_path, monkeypatch):
+def test_a_quantised_export_that_is_no_smaller_is_not_written(segmenter, tmp_path, monkeypatch):
     require("litert")
     monkeypatch.setattr(conversion, "_MAX_QUANTIZED_SHARE", 0.01)
     with pytest.raises(KerasPartsError, match="nothing was written; leave out --quantize"):
-        images = pictures((90, 70))
+        images = smooth_images((90, 70))
         export(segmenter, "litert", tmp_path / "toy.tflite", quantize=True, images=images)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_formats_that_cannot_be_quantised_say_so(segmenter, tmp_path):
-    with pytest.raises(ConfigError, match="saved_model keeps its weights"):
+def test_errors_about_settings(segmenter, tmp_path):
+    with pytest.raises(ConfigError, match="saved_model cannot be quantised: leave out --quantize"):
         export(segmenter, "saved_model", tmp_path / "m", quantize=True)
-    with pytest.raises(ConfigError, match="format is 'caffe', expected one of saved_model, onnx"):
-        export(segmenter, "caffe", tmp_path / "m")
+    for refused in (
+        lambda: export(segmenter, "caffe", tmp_path / "m"),
+        lambda: load("caffe", tmp_path / "m"),
+        lambda: read_metadata("caffe", tmp_path / "m"),
+    ):
+        with pytest.raises(ConfigError, match="format is 'caffe', expected one of saved_model, on"):
+            refused()
+    with pytest.raises(ConfigError, match="images is empty, expected at least one"):
+        export(segmenter, "saved_model", tmp_path / "m", images=[])
 
 
-def test_an_export_that_differs_is_not_left_there(segmenter, tmp_path, monkeypatch):
+def test_an_export_that_differs_is_not_written(segmenter, tmp_path, monkeypatch):
     require("saved_model")
     monkeypatch.setattr(conversion, "_compare", lambda *args: (0.5, 0.5))
     (tmp_path / "model").mkdir()
     (tmp_path / "model/older").touch()
-    with pytest.raises(KerasPartsError, match="differs from the Keras model by up to 0.5"):
+    with pytest.raises(KerasPartsError, match="differ from the Keras model's by up to 0.5"):
         export(segmenter, "saved_model", tmp_path / "model")
     assert list(tmp_path.rglob("*")) == [tmp_path / "model", tmp_path / "model/older"]
 
 
-def test_a_missing_package_is_named(segmenter, tmp_path, monkeypatch):
+def test_an_error_names_the_missing_package(segmenter, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"openvino needs openvino: pip install.*\[openvino\]"):
+    with pytest.raises(
+        ConfigError, match=r"openvino needs openvino, not .*: pip install.*\[openvino\]"
+    ):
         export(segmenter, "openvino", tmp_path / "m.xml")
 
 
 @pytest.mark.parametrize("mode", RESIZE_MODES)
-def test_the_networks_input_is_pillows_to_the_last_bit(mode):
+def test_the_networks_input_equals_pillows_result(mode):
     require("saved_model")
     import tensorflow as tf
 
@@ -163,25 +173,25 @@ def test_the_networks_input_is_pillows_to_the_last_bit(mode):
 
     config = SegmenterConfig(2, "small", image_size=65, resize_mode=mode)
     graph = ImageToParts(PartSegmenter(config))
-    for image in pictures((40, 60), (333, 97), (65, 65), (1, 1), (5, 400), (130, 130)):
+    for image in smooth_images((40, 60), (333, 97), (65, 65), (1, 1), (5, 400), (130, 130)):
         sides = tuple(map(tf.constant, image.shape[:2]))
         axes = [graph._axis(side, sides) for side in sides]
         found = _resized(tf.constant(image[None]), *axes, tf.float64)[0]
         np.testing.assert_array_equal(found, resize_image(image, 65, mode)[0])
 
 
-def test_the_papers_network_is_exported_too(tmp_path):
-    """Its input grows with the image, and its logits do not align with the corners."""
+def test_export_of_the_papers_network(tmp_path):
+    """Its input grows with the image, and its corners are not aligned."""
     require("saved_model")
     keras.utils.set_random_seed(0)
     segmenter = PartSegmenter(SegmenterConfig(2, "resnet50", 16, image_size=64))
-    images = pictures((90, 70), (40, 130), (20, 320))
+    images = smooth_images((90, 70), (40, 130), (20, 320))
     result = export(segmenter, "saved_model", tmp_path / "model", images=images)
     assert result.difference < 1e-3
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_example_in_the_documents(exported, tmp_path, name, monkeypatch):
+def test_example_of_the_documentation(exported, tmp_path, name, monkeypatch):
     for made in Path(exported(name).path).parent.iterdir():
         (shutil.copytree if made.is_dir() else shutil.copy)(made, tmp_path / made.name)
     monkeypatch.chdir(tmp_path)
@@ -190,10 +200,10 @@ def test_example_in_the_documents(exported, tmp_path, name, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", text.partition("## ")[0], re.DOTALL)
     blocks += re.findall(rf"## {title}\n.*?```python\n(.*?)```", text, re.DOTALL)
     assert len(blocks) == 2
-    Image.fromarray(pictures((80, 120))[0]).save("photo.jpg", quality=95)
+    Image.fromarray(smooth_images((80, 120))[0]).save("photo.jpg", quality=95)
     variables = {}
     exec("\n".join(blocks), variables)
     assert variables["labels"].shape == (1, 80, 120)
     assert variables["probabilities"].shape == (1, 80, 120, 1 + len(NAMES))
     if name != "litert":
-        assert variables["about"]["parts"][1]["name"] == NAMES[1]
+        assert variables["metadata"]["parts"][1]["name"] == NAMES[1]
