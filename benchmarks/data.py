@@ -27,6 +27,7 @@ from keras_parts.data.features import FeatureCache
 from keras_parts.data.prefetch import computed_ahead
 
 POSITIONS, CHANNELS = 21, 432  # side and channels of the default teacher's features
+JITTERED, FIXED = CropSettings(), CropSettings(jitter=0.0)
 
 
 def write_images(folder, number, size):
@@ -42,53 +43,60 @@ def write_images(folder, number, size):
     )
 
 
-def stages(dataset, options):
-    """`{name: function that processes a given number of samples}`."""
-    size, batch_size = options.size, options.batch
-    jittered, fixed = CropSettings(), CropSettings(jitter=0.0)
-    rng = np.random.default_rng(0)
+def cached_features(dataset, size):
+    """Features of zeros for each sample, as a teacher would compute them."""
+
+    def teacher(images):
+        return np.zeros((len(images), POSITIONS, POSITIONS, CHANNELS), np.float32)
+
+    return FeatureCache(
+        dataset,
+        FIXED,
+        image_size=size,
+        teacher=teacher,
+        fingerprint="zeros",
+        symmetric=True,
+        folder=tempfile.mkdtemp(),
+        progress=False,
+    )
+
+
+def batch_sources(dataset, options):
+    """Batches without a cache, from decoded images, from crops, and from crops with features."""
 
     def batches(crops, features=None, cache_bytes=2**31):
         return Batches(
             dataset,
             crops,
-            batch_size=batch_size,
-            image_size=size,
+            batch_size=options.batch,
+            image_size=options.size,
             features=features,
             cache_bytes=cache_bytes,
             workers=options.workers,
         )
 
-    def teacher(images):
-        return np.zeros((len(images), POSITIONS, POSITIONS, CHANNELS), np.float32)
-
-    folder = tempfile.mkdtemp()
-    features = FeatureCache(
-        dataset,
-        fixed,
-        image_size=size,
-        teacher=teacher,
-        fingerprint="zeros",
-        symmetric=True,
-        folder=folder,
-        progress=False,
-    )
-    uncached, decoded = batches(jittered, cache_bytes=0), batches(jittered)
-    cropped, with_features = batches(fixed), batches(fixed, features)
-    for source in (decoded, cropped, with_features):
-        for step in range(len(dataset) // batch_size + 1):
+    features = cached_features(dataset, options.size)
+    cached = batches(JITTERED), batches(FIXED), batches(FIXED, features)
+    for source in cached:
+        for step in range(len(dataset) // options.batch + 1):
             source.batch(step)  # fills the cache
-    steps = count()
+    return batches(JITTERED, cache_bytes=0), *cached
+
+
+def stages(dataset, options):
+    """`{name: function that processes a given number of samples}`."""
+    uncached, decoded, cropped, with_features = batch_sources(dataset, options)
+    rng, steps = np.random.default_rng(0), count()
 
     def by_sample(function):
         return lambda number: [function(i % len(dataset)) for i in range(number)]
 
     def by_batch(source):
-        return lambda number: [source.batch(next(steps)) for _ in range(number // batch_size)]
+        return lambda number: [source.batch(next(steps)) for _ in range(number // options.batch)]
 
     def ahead(source):
         def run(number):
-            chosen = islice(steps, number // batch_size)
+            chosen = islice(steps, number // options.batch)
             for _ in computed_ahead(source.batch, chosen, options.workers):
                 pass
 
@@ -96,7 +104,7 @@ def stages(dataset, options):
 
     return {
         "decode": by_sample(lambda i: dataset[i]),
-        "decode, crop": by_sample(lambda i: object_crop(dataset[i], jittered, size, rng)),
+        "decode, crop": by_sample(lambda i: object_crop(dataset[i], JITTERED, options.size, rng)),
         "batch: decode, random crop": by_batch(uncached),
         "batch: decoded in memory, random crop": by_batch(decoded),
         "batch: crops in memory": by_batch(cropped),
