@@ -142,7 +142,7 @@ def _load(
 
 
 def _datasets(load: Any, split: str, protocols: Sequence[str]) -> dict[str, Any]:
-    """The data sets for the metrics, with the train split if a protocol fits landmarks on it."""
+    """The data sets for the metrics, with the train split if a protocol needs it."""
     from keras_parts.metrics import needs_train_split
 
     datasets = {"test": load(split)}

@@ -10,7 +10,8 @@ _MAX_HALF = float(np.finfo(np.float16).max)
 
 
 def write_compact(source: str | PathLike[str], destination: str | PathLike[str]) -> None:
-    """Copy a weights file, with arrays of two and more dimensions as float16 if they fit.
+    """Copy a weights file, with arrays of two and more dimensions as float16 if its range
+    contains their values.
 
     One-dimensional arrays (biases, statistics of batch normalisation) keep their precision: they
     are small, and a variance close to 0 would become inaccurate.

@@ -97,7 +97,7 @@ def open_output(path: str | PathLike[str], owner: str) -> Output:
         path: created with the first file.
         owner: a name that no other process writing to the folder has.
     """
-    return RemoteOutput(path, owner) if is_address(path) else LocalOutput(path, owner)
+    return RemoteOutput(path) if is_address(path) else LocalOutput(path, owner)
 
 
 class LocalOutput:
@@ -261,7 +261,7 @@ class LocalLog:
 class RemoteOutput:
     """An output folder at an address; see `Output`. Object storage itself writes atomically."""
 
-    def __init__(self, path: str, owner: str) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path.rstrip("/")
         self._system, self._root = file_system(self.path)
         self._has_folders = self.path.partition("://")[0] not in _WITHOUT_FOLDERS
