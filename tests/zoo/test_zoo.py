@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 import warnings
+from types import SimpleNamespace
 
 import h5py
 import keras
@@ -23,7 +24,7 @@ from keras_parts.errors import (
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run_folder import RunFolder
-from keras_parts.zoo import descriptions, registry
+from keras_parts.zoo import descriptions, packing, registry
 from keras_parts.zoo.cards import (
     CARD_FILE,
     CONFIG_FILE,
@@ -189,6 +190,13 @@ def test_errors_of_packing(run_and_segmenter, tmp_path):
     with pytest.raises(DataError, match="differ in num_parts"):
         zoo.pack(run_and_segmenter[0], other, output=output, validation=[])
     assert not output.exists()
+
+
+def test_choosing_by_a_metric_that_was_not_measured():
+    report = SimpleNamespace(values={"pixels-foreground": {"FG-NMI": 1.0, "FG-ARI": 2.0}})
+    message = "choose_by is pixels:nmi, expected one of pixels-foreground:FG-NMI, pixels-foreg"
+    with pytest.raises(ConfigError, match=message):
+        packing._best([], [report], ("pixels", "nmi"))
 
 
 def test_photographs_of_others_are_not_in_the_picture(run_and_segmenter, samples, tmp_path):
