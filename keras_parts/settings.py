@@ -1,4 +1,4 @@
-"""Checked fields of frozen dataclasses: the range of a field stands beside its default.
+"""Frozen dataclasses with checked fields: the valid values of a field stand beside its default.
 
 @dataclass(frozen=True)
 class Jitter(Settings):
@@ -7,6 +7,7 @@ class Jitter(Settings):
 Jitter(hue=0.7)  # ConfigError: hue is 0.7, expected 0 to 0.5
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import field, fields
@@ -20,13 +21,15 @@ _CHECK = "check"
 class Settings:
     """Base of a frozen dataclass whose fields are checked when an instance is made.
 
-    Fields are declared with `number`, `whole`, `choice`, `flag`, `text`, `texts` and `numbers`.
+    Checked fields are declared with `number`, `integer`, `choice`, `flag`, `string`, `strings` and
+    `numbers`.
 
     Attributes:
         prefix: text before the name of a field in error messages.
 
     Raises:
-        ConfigError: a field is outside its range.
+        ConfigError: a value is not valid for its field; the message names field, value and valid
+            values.
 
     Example:
         >>> from dataclasses import dataclass
@@ -52,7 +55,7 @@ class Settings:
             value = getattr(self, each.name)
             try:
                 object.__setattr__(self, each.name, check(value))
-            except _Unexpected as error:
+            except _InvalidValueError as error:
                 raise ConfigError(
                     f"{self.prefix}{each.name} is {value!r}, expected {error}"
                 ) from None
@@ -77,48 +80,52 @@ def number(
     maximum: float,
     *,
     optional: bool = False,
-    above: bool = False,
-    below: bool = False,
+    exclude_minimum: bool = False,
+    exclude_maximum: bool = False,
 ) -> Any:
     """A field that holds a number from `minimum` to `maximum`.
 
     Args:
-        default: value of the field unless it is given.
+        default: default value of the field.
         minimum, maximum: the range.
-        optional: None is allowed as well.
-        above: `minimum` itself is not allowed.
-        below: `maximum` itself is not allowed.
+        optional: None is valid as well.
+        exclude_minimum: `minimum` itself is not valid.
+        exclude_maximum: `maximum` itself is not valid.
     """
     expected = f"{minimum:g} to {maximum:g}"
-    if above:
+    if exclude_minimum:
         expected = f"more than {minimum:g}, at most {maximum:g}"
-    if below:
-        expected = f"more than {minimum:g}" if above else f"{minimum:g} or more"
+    if exclude_maximum:
+        expected = f"more than {minimum:g}" if exclude_minimum else f"{minimum:g} or more"
         expected += f", less than {maximum:g}"
 
     def check(value: Any) -> Any:
         if value is None and optional:
             return value
         _check_is_number(value)
-        inside = minimum <= value <= maximum
-        if not inside or (above and value == minimum) or (below and value == maximum):
-            raise _Unexpected(expected)
+        above_minimum = minimum < value or (minimum == value and not exclude_minimum)
+        below_maximum = value < maximum or (maximum == value and not exclude_maximum)
+        if not (above_minimum and below_maximum):
+            raise _InvalidValueError(expected)
         return value
 
     return field(default=default, metadata={_CHECK: check})
 
 
-def whole(default: int | None, minimum: int, maximum: int, *, optional: bool = False) -> Any:
-    """A field that holds a whole number from `minimum` to `maximum`, or None where `optional`."""
+def integer(default: int | None, minimum: int, maximum: int, *, optional: bool = False) -> Any:
+    """A field that holds an integer from `minimum` to `maximum`, or None if `optional`.
+
+    A float without a fraction is converted: JSON and the command line may give 4.0.
+    """
 
     def check(value: Any) -> int | None:
         if value is None and optional:
             return None
         _check_is_number(value)
-        if value != value or value in (float("inf"), float("-inf")) or value != int(value):
-            raise _Unexpected("a whole number")
+        if not math.isfinite(value) or value != int(value):
+            raise _InvalidValueError("a whole number")
         if not minimum <= value <= maximum:
-            raise _Unexpected(f"{minimum:g} to {maximum:g}")
+            raise _InvalidValueError(f"{minimum:g} to {maximum:g}")
         return int(value)
 
     return field(default=default, metadata={_CHECK: check})
@@ -129,9 +136,9 @@ def choice(default: Any, choices: Iterable[Any]) -> Any:
     allowed = tuple(choices)
 
     def check(value: Any) -> Any:
-        # 1 equals True: types are compared as well.
+        # Types are compared as well, because 1 equals True.
         if not any(value == each and isinstance(value, type(each)) for each in allowed):
-            raise _Unexpected(f"one of {', '.join(map(str, allowed))}")
+            raise _InvalidValueError(f"one of {', '.join(map(str, allowed))}")
         return value
 
     return field(default=default, metadata={_CHECK: check})
@@ -142,30 +149,30 @@ def flag(default: bool) -> Any:
 
     def check(value: Any) -> bool:
         if not isinstance(value, bool):
-            raise _Unexpected("true or false")
+            raise _InvalidValueError("true or false")
         return value
 
     return field(default=default, metadata={_CHECK: check})
 
 
-def text(default: str | None, *, optional: bool = False) -> Any:
-    """A field that holds a text (paths are converted), or None where `optional`."""
+def string(default: str | None, *, optional: bool = False) -> Any:
+    """A field that holds a string that is not empty, or None if `optional`; paths are converted."""
 
     def check(value: Any) -> str | None:
         value = os.fspath(value) if isinstance(value, os.PathLike) else value
         if not (isinstance(value, str) and value or (value is None and optional)):
-            raise _Unexpected("a text or null" if optional else "a text")
+            raise _InvalidValueError("a string or null" if optional else "a string")
         return value
 
     return field(default=default, metadata={_CHECK: check})
 
 
-def texts(default: tuple[str, ...]) -> Any:
-    """A field that holds a tuple of texts; any sequence of them is converted."""
+def strings(default: tuple[str, ...]) -> Any:
+    """A field that holds a tuple of strings; a list of strings is converted."""
 
     def check(value: Any) -> tuple[str, ...]:
         if isinstance(value, str) or not _is_sequence(value, str):
-            raise _Unexpected("a list of texts")
+            raise _InvalidValueError("a list of strings")
         return tuple(value)
 
     return field(default=default, metadata={_CHECK: check})
@@ -174,31 +181,31 @@ def texts(default: tuple[str, ...]) -> Any:
 def numbers(
     default: tuple[float, ...], expected: str, is_valid: Callable[[tuple[float, ...]], bool]
 ) -> Any:
-    """A field that holds a tuple of numbers; any sequence of them is converted.
+    """A field that holds a tuple of numbers, as many as the default has; a list is converted.
 
     Args:
-        default: value of the field unless it is given.
+        default: default value of the field.
         expected: description of the valid values, for error messages.
-        is_valid: whether a tuple of as many numbers as the default has is valid.
+        is_valid: returns whether a tuple of this length is valid.
     """
 
     def check(value: Any) -> tuple[float, ...]:
         if not _is_sequence(value, (int, float)) or len(value) != len(default):
-            raise _Unexpected(expected)
+            raise _InvalidValueError(expected)
         if not is_valid(tuple(value)):
-            raise _Unexpected(expected)
+            raise _InvalidValueError(expected)
         return tuple(value)
 
     return field(default=default, metadata={_CHECK: check})
 
 
-class _Unexpected(ValueError):
-    """A value outside its range; its message describes the range."""
+class _InvalidValueError(ValueError):
+    """A value is not valid; the message describes the valid values."""
 
 
 def _check_is_number(value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _Unexpected("a number")
+        raise _InvalidValueError("a number")
 
 
 def _is_sequence(value: Any, of: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Checked fields: the range stands beside the default."""
+"""Fields of settings are checked and converted."""
 
 from dataclasses import FrozenInstanceError, dataclass
 from pathlib import Path
@@ -7,21 +7,21 @@ from typing import ClassVar
 import pytest
 
 from keras_parts.errors import ConfigError
-from keras_parts.settings import Settings, choice, flag, number, numbers, text, texts, whole
+from keras_parts.settings import Settings, choice, flag, integer, number, numbers, string, strings
 
 
 @dataclass(frozen=True)
 class Example(Settings):
     prefix: ClassVar[str] = "example: "
 
-    rate: float = number(0.5, 0, 1, above=True)
-    share: float | None = number(0.5, 0, 1, optional=True, below=True)
-    count: int = whole(3, 1, 10)
-    size: int | None = whole(None, 1, 10, optional=True)
+    rate: float = number(0.5, 0, 1, exclude_minimum=True)
+    share: float | None = number(0.5, 0, 1, optional=True, exclude_maximum=True)
+    count: int = integer(3, 1, 10)
+    size: int | None = integer(None, 1, 10, optional=True)
     mode: bool | None = choice(None, (None, True, False))
     on: bool = flag(True)
-    path: str | None = text(None, optional=True)
-    names: tuple[str, ...] = texts(("a",))
+    path: str | None = string(None, optional=True)
+    names: tuple[str, ...] = strings(("a",))
     pair: tuple[float, float] = numbers((0.0, 1.0), "two rising numbers", lambda v: v[0] < v[1])
     free: object = None
 
@@ -53,9 +53,9 @@ def test_defaults_and_conversions():
         ("size", 0, "1 to 10"),
         ("mode", 1, "one of None, True, False"),
         ("on", "yes", "true or false"),
-        ("path", "", "a text or null"),
-        ("names", "ab", "a list of texts"),
-        ("names", (1,), "a list of texts"),
+        ("path", "", "a string or null"),
+        ("names", "ab", "a list of strings"),
+        ("names", (1,), "a list of strings"),
         ("pair", (1,), "two rising numbers"),
         ("pair", (2, 1), "two rising numbers"),
         ("pair", "ab", "two rising numbers"),

@@ -15,7 +15,7 @@ from keras_parts.data.dataset import DatasetInfo
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.settings import Settings, number, whole
+from keras_parts.settings import Settings, integer, number
 
 WHITE = 255
 _FILTER_RADIUS = 2  # of the bicubic filter, in pixels of the coarser grid
@@ -259,10 +259,10 @@ class CropSettings(Settings):
 
     prefix: ClassVar[str] = "crops."
 
-    padding: float = number(0.05, -0.5, 10, above=True, below=True)
-    jitter: float = number(0.05, 0, 0.5, below=True)
+    padding: float = number(0.05, -0.5, 10, exclude_minimum=True, exclude_maximum=True)
+    jitter: float = number(0.05, 0, 0.5, exclude_maximum=True)
     mirror: float = number(0.5, 0, 1)
-    erode: int = whole(0, 0, 4096)
+    erode: int = integer(0, 0, 4096)
 
 
 def object_crop(

@@ -1,4 +1,4 @@
-"""`PartDiscovery`: losses, views, clusters, teachers, and the training step of each backend."""
+"""Part discovery: the model `PartDiscovery`, its losses, views, clusters, teachers and steps."""
 
 import lazy_loader
 

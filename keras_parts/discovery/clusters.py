@@ -1,5 +1,6 @@
-"""Clusters of teacher features, by which parts can be initialised."""
+"""Clusters of teacher features, which initialise the parts."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,10 +11,11 @@ from keras_parts.errors import DataError
 from keras_parts.ops import downsample_aligned, part_means, prominence
 from keras_parts.ops.kmeans import kmeans
 
-_POSITIONS = 60_000
-"""Number of positions that are clustered, of all images together."""
-_INSIDE = 0.7
-"""Foreground of a cell that counts as a position of the object, if the image has such a cell."""
+_MAX_POSITIONS = 60_000
+"""Maximum number of positions that are clustered, in all images together."""
+_MIN_FOREGROUND = 0.7
+"""Minimum share of foreground in a position of the object. In an image of smaller shares, the
+positions with the largest share are taken."""
 _RESTARTS = 10
 
 
@@ -26,21 +28,21 @@ def find_clusters(
     centre_features: bool = True,
     seed: int = 0,
 ) -> np.ndarray:
-    """k-means of the directions in which positions of objects differ from their image's mean.
+    """Cluster the features of objects with k-means.
 
-    The best of several restarts is taken, so that the result hardly depends on the seed.
+    Features are taken relative to the mean feature of their image's foreground, and normalised to
+    length 1. The best of several restarts is taken, so that the result hardly depends on the seed.
 
     Args:
-        crops: features `(batch, h, w, channels)` and foregrounds `(batch, height, width, 1)` in
-            [0, 1], not smaller than the features.
+        crops: batches of features `(batch, h, w, channels)` and foregrounds
+            `(batch, height, width, 1)` in [0, 1], not smaller than the features.
         num_clusters: number of clusters.
-        num_images: expected number of images in `crops`; it decides how many positions of each
-            are used.
-        prominence_exponent: exponent of `keras_parts.ops.prominence`, by which each position is
-            weighted.
-        centre_features: False clusters the features themselves, for parts that differ by what the
-            features of a whole image have in common.
-        seed: of the choice of positions and of the initial centres.
+        num_images: expected number of images in `crops`; the more there are, the fewer positions
+            of each are used.
+        prominence_exponent: exponent of `keras_parts.ops.prominence`, which weights the positions.
+        centre_features: False does not subtract the mean feature: clusters may then differ in what
+            all positions of an image have in common.
+        seed: seed of the choice of positions and of the initial centres.
 
     Returns:
         float32 `(num_clusters, channels)`, vectors of length 1.
@@ -57,20 +59,20 @@ def find_clusters(
         (3, 8)
     """
     rng = np.random.default_rng(seed)
-    per_image = -(-_POSITIONS // num_images)
+    max_per_image = math.ceil(_MAX_POSITIONS / num_images)
     chosen = [
         pair
         for features, foreground in crops
         for pair in _directions(
-            features, foreground, prominence_exponent, centre_features, per_image, rng
+            features, foreground, prominence_exponent, centre_features, max_per_image, rng
         )
     ]
     directions, weights = (np.concatenate(arrays) for arrays in zip(*chosen, strict=True))
     if len(directions) < num_clusters:
         raise DataError(
             f"clusters: there are only {len(directions)} positions of objects for {num_clusters} "
-            "parts: are the masks empty? Give more images, or initialise the parts at random: "
-            "loss_weights.clusters=0"
+            "parts: are the masks empty? Give more images, or set loss_weights.clusters to 0, "
+            "which initialises the parts at random"
         )
     found = kmeans(
         directions,
@@ -79,7 +81,7 @@ def find_clusters(
         seed=seed,
         weights=weights,
         max_iterations=60,
-        max_threads=1,  # a resumed run must find the same clusters
+        max_threads=1,  # a run that is resumed must find the same clusters
     )
     return _normalised(found.centres)
 
@@ -89,10 +91,13 @@ def _directions(
     foreground: Any,
     prominence_exponent: float,
     centre_features: bool,
-    per_image: int,
+    max_per_image: int,
     rng: np.random.Generator,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Directions `(positions, channels)` and weights `(positions,)` of some positions an image."""
+    """For each image, directions `(positions, channels)` and weights `(positions,)`.
+
+    Up to `max_per_image` positions of the object are drawn at random.
+    """
     features, foreground = ops.cast(features, "float32"), ops.cast(foreground, "float32")
     size = features.shape[1:3]
     weights = downsample_aligned(prominence(features, foreground), size) ** prominence_exponent
@@ -102,8 +107,8 @@ def _directions(
         features = features - part_means(foreground, features)[:, None]
     features = ops.convert_to_numpy(features)
     for image in range(len(features)):
-        minimum = np.clip(inside[image].max(), 1e-6, _INSIDE)
-        chosen = rng.permutation(np.flatnonzero(inside[image] >= minimum))[:per_image]
+        minimum = np.clip(inside[image].max(), 1e-6, _MIN_FOREGROUND)
+        chosen = rng.permutation(np.flatnonzero(inside[image] >= minimum))[:max_per_image]
         rows = features[image].reshape(-1, features.shape[-1])[chosen]
         yield _normalised(rows), weights[image].reshape(-1)[chosen]
 

@@ -1,7 +1,8 @@
 """The losses by name, each with its own settings.
 
-Recipes read the settings without Keras: `keras_parts.objectives` is imported by its first use.
 To add a loss, write a class here, add it to `LOSSES`, and give it a weight in a recipe.
+Recipes import this module without Keras: `keras_parts.objectives` is first imported when a loss is
+computed.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras_parts
 from keras_parts.errors import ConfigError
-from keras_parts.settings import Settings, choice, number, whole
+from keras_parts.settings import Settings, choice, integer, number
 
 if TYPE_CHECKING:
     from keras_parts.discovery.views import Views
@@ -23,10 +24,10 @@ WeightedLosses = Mapping[str, tuple[Callable[["Views"], Tensor], float]]
 
 @dataclass(frozen=True)
 class Loss(Settings):
-    """Base of a loss: a frozen dataclass of its settings, called with `Views`.
+    """Base of a loss: a frozen dataclass with the settings of the loss, called with `Views`.
 
     Attributes:
-        name: of the loss in recipes, logs and `LOSSES`.
+        name: name of the loss in recipes, logs and `LOSSES`.
 
     Example:
         >>> from dataclasses import dataclass
@@ -58,12 +59,13 @@ class Loss(Settings):
 
 @dataclass(frozen=True)
 class FeatureConsistency(Loss):
-    """See `keras_parts.objectives.feature_consistency`; positions are weighted by prominence."""
+    """See `keras_parts.objectives.feature_consistency`; prominence weights the positions."""
 
     name: ClassVar[str] = "feature_consistency"
 
     def __call__(self, views: "Views") -> Tensor:
-        # Squared distances add up over the channels: each map is upsampled separately.
+        # A squared distance is a sum over channels: the losses of the maps add up to the loss of
+        # all channels, and each map is upsampled only once, from its own resolution.
         return sum(
             keras_parts.objectives.feature_consistency(
                 views.logits, views.weighted_foreground, features, reduction="mean"
@@ -74,7 +76,7 @@ class FeatureConsistency(Loss):
 
 @dataclass(frozen=True)
 class VisualConsistency(Loss):
-    """See `keras_parts.objectives.visual_consistency`, of the image in CIE Lab."""
+    """See `keras_parts.objectives.visual_consistency`; the image is in CIE Lab."""
 
     name: ClassVar[str] = "visual_consistency"
 
@@ -87,7 +89,7 @@ class Contrastive(Loss):
     """See `keras_parts.objectives.contrastive`.
 
     Attributes:
-        temperature: divides the cosine of two descriptors.
+        temperature: divisor of the cosine of two descriptors.
         positives: "all" averages over all positives of an anchor, "one" draws one at random.
     """
 
@@ -115,7 +117,7 @@ class Equivariance(Loss):
 
 @dataclass(frozen=True)
 class Foreground(Loss):
-    """See `keras_parts.objectives.foreground_cross_entropy`, the mean of both views."""
+    """The mean of `keras_parts.objectives.foreground_cross_entropy` over both views."""
 
     name: ClassVar[str] = "foreground"
 
@@ -141,16 +143,17 @@ class Balance(Loss):
 
 @dataclass(frozen=True)
 class Clusters(Loss):
-    """See `keras_parts.objectives.cluster_cross_entropy`; decays to 0 in the first steps.
+    """See `keras_parts.objectives.cluster_cross_entropy`; it decays, as it only initialises parts.
 
     Attributes:
-        decay_steps: number of training steps in which the factor of the loss falls from 1 to 0.
-        centres: `(parts, channels)` of `keras_parts.discovery.find_clusters`; without them the
-            loss is 0.
+        decay_steps: number of training steps in which the factor of the loss falls linearly from 1
+            to 0.
+        centres: float32 `(parts, channels)`, from `keras_parts.discovery.find_clusters`; with None
+            the loss is 0.
     """
 
     name: ClassVar[str] = "clusters"
-    decay_steps: int = whole(80, 1, 10**8)
+    decay_steps: int = integer(80, 1, 10**8)
     centres: Any = field(default=None, repr=False, compare=False)
 
     def __call__(self, views: "Views") -> Tensor:
@@ -186,7 +189,7 @@ def create_losses(
 
     Args:
         weights: `{name: weight}`.
-        settings: `{name: {setting: value}}`; settings that are not given keep their defaults.
+        settings: `{name: {setting: value}}`; the other settings have their default values.
 
     Returns:
         `{name: (loss, weight)}`.
@@ -208,6 +211,10 @@ def create_losses(
 
 def create_loss(name: str, settings: Mapping[str, Any]) -> Loss:
     """A loss of `LOSSES` with its settings.
+
+    Args:
+        name: name in `LOSSES`.
+        settings: `{setting: value}`; the other settings have their default values.
 
     Raises:
         ConfigError: there is no such loss or setting, or a value is outside its range.

@@ -1,4 +1,4 @@
-"""PartDiscovery: a segmenter learns parts from a frozen teacher and from two views of an image."""
+"""`PartDiscovery` trains a segmenter with a frozen teacher and two views of each image."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +12,7 @@ from keras_parts.discovery.steps import TrainStep
 from keras_parts.discovery.teachers import Teacher
 from keras_parts.discovery.transforms import ViewTransforms
 from keras_parts.discovery.views import Tensor, Views
+from keras_parts.errors import ConfigError
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.ops import (
     colour_jitter,
@@ -29,23 +30,25 @@ from keras_parts.ops import (
 class PartDiscovery(TrainStep, keras.Model):
     """Trains a segmenter to find parts, without part labels.
 
-    Batches are dicts: "image" `(batch, size, size, 3)` RGB in [0, 1], "foreground"
-    `(batch, size, size, 1)`, 0 or 1, and, where they are cached, teacher features "features"
-    `(batch, h, w, channels)`.
+    Batches are dicts with "image" `(batch, size, size, 3)`, RGB in [0, 1]; "foreground"
+    `(batch, size, size, 1)`, 0 or 1; and "features" `(batch, h, w, channels)`, the teacher
+    features, if they are cached.
 
     Args:
         segmenter: the `PartSegmenter` to train.
         losses: `{name: (function, weight)}`; a function takes `Views` and returns a scalar.
-            `create_losses` makes those of `LOSSES`. A loss of weight 0 is reported, not trained on.
-        teacher: a `Teacher`, for batches without "features". The maps of its layers keep their
-            resolutions, unless a standardiser or the prominence needs all channels at a position.
+            `create_losses` makes those of `LOSSES`. A loss of weight 0 is reported, but has no
+            effect on the training.
+        teacher: a `Teacher`, for batches without "features". Its layers stay maps of their own
+            resolution, unless a standardiser or the prominence needs all channels of a position.
         standardiser: a `Standardiser` for the teacher features, or None.
-        loss_size: side in pixels at which losses are computed; None takes that of the input.
+        loss_size: side in pixels of the maps from which losses are computed; None takes the side
+            of the input.
         view_transforms: the random transforms between the views; None takes the paper's.
         centre_features: see `Views`.
-        prominence_exponent: exponent of `keras_parts.ops.prominence`, by which each position is
-            weighted in the feature consistency; 0 weights all positions alike (the paper).
-        seed: of all random draws.
+        prominence_exponent: exponent of `keras_parts.ops.prominence`, which weights the positions
+            in the feature consistency; 0 gives all positions the same weight (the paper).
+        seed: seed of all random draws.
 
     Example:
         >>> import numpy as np
@@ -84,6 +87,9 @@ class PartDiscovery(TrainStep, keras.Model):
         self.standardiser = standardiser
         self.loss_size = loss_size
         self.view_transforms = view_transforms or ViewTransforms()
+        # Settings of the model and not of one loss, because they must be the same in several
+        # places: the contrastive and the cluster loss share `centre_features`, the feature
+        # consistency has `prominence_exponent`, and `find_clusters` takes both.
         self.centre_features = centre_features
         self.prominence_exponent = prominence_exponent
         # A weight of the model: on JAX the losses are computed without access to the optimizer.
@@ -100,7 +106,18 @@ class PartDiscovery(TrainStep, keras.Model):
     def compute_losses(
         self, batch: Mapping[str, Tensor], training: bool = True
     ) -> dict[str, Tensor]:
-        """Every loss of a batch: `{name: float32 scalar}`, unweighted."""
+        """Every loss of a batch, before it is weighted.
+
+        Args:
+            batch: see the class.
+            training: as in Keras; training steps are counted in `steps_made`.
+
+        Returns:
+            `{name: float32 scalar}`.
+
+        Raises:
+            ConfigError: the batch has no "features" and there is no teacher.
+        """
         views = self.make_views(batch, training)
         losses = {name: loss(views) for name, loss in self.loss_functions.items()}
         if training:
@@ -108,7 +125,7 @@ class PartDiscovery(TrainStep, keras.Model):
         return losses
 
     def make_views(self, batch: Mapping[str, Tensor], training: bool = True) -> Views:
-        """Two views of a batch and the logits of both."""
+        """The two views of a batch, with the logits of both; arguments as in `compute_losses`."""
         image = ops.cast(batch["image"], "float32")
         size = self.loss_size or image.shape[1]
         points = self._source_points(ops.shape(image)[0])
@@ -127,7 +144,7 @@ class PartDiscovery(TrainStep, keras.Model):
         return Views(
             logits=parts,
             foreground=foreground,
-            weighted_foreground=self._weighted(foreground, features),
+            weighted_foreground=self._weighted_by_prominence(foreground, features),
             foreground_logits=foreground_logits,
             lab=rgb_to_lab(downsample_aligned(image, (size, size))),
             feature_maps=features,
@@ -141,9 +158,10 @@ class PartDiscovery(TrainStep, keras.Model):
         )
 
     def segment_views(self, first: Tensor, second: Tensor, training: bool) -> tuple[Tensor, Tensor]:
-        """Logits of both views.
+        """Logits of both views, `(batch, height, width, 1 + parts)` each.
 
-        One pass of the network computes both, unless batch normalisation would average over them.
+        The network runs once on both, but twice where batch normalisation uses batch statistics:
+        the statistics of one view must not depend on the other.
         """
         if self.segmenter.updates_statistics:
             return self.segmenter(first, training=training), self.segmenter(
@@ -178,7 +196,7 @@ class PartDiscovery(TrainStep, keras.Model):
             mirror=transforms.mirror,
         )
 
-    def _weighted(self, foreground: Tensor, feature_maps: list[Tensor]) -> Tensor:
+    def _weighted_by_prominence(self, foreground: Tensor, feature_maps: list[Tensor]) -> Tensor:
         if not self.prominence_exponent:
             return foreground
         (features,) = feature_maps
@@ -192,10 +210,14 @@ class PartDiscovery(TrainStep, keras.Model):
         return list(map(self.standardiser.apply, maps)) if self.standardiser else maps
 
     def _teacher_features(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
-        """One map of all channels, or one for each resolution where no step needs them joined."""
+        """One map with all channels, or a map for each resolution if nothing needs them joined."""
         if "features" in batch:
             return [batch["features"]]
-        assert self.teacher is not None, 'batches without "features" need a teacher'
+        if self.teacher is None:
+            raise ConfigError(
+                f"the batch has {sorted(batch)} and no 'features': add teacher features to the "
+                "batches, or give PartDiscovery a teacher"
+            )
         if self.standardiser or self.prominence_exponent:
             return [self.teacher(batch["image"])]
         return self.teacher.maps(ops.cast(batch["image"], "float32"))

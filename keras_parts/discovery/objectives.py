@@ -1,17 +1,20 @@
-"""The losses of part discovery, one pure function each.
+"""The losses of part discovery, a pure function each.
 
-Notation: image n of N, part k of K, pixel u of U; p = softmax over the K part logits, F the
-foreground, m_k(u) = p_k(u) F(u); phi the teacher features. Tensors are channels last. All sums are
-float32, whatever the precision policy: the consistency losses subtract large numbers.
-Where replicas share a batch, a loss is the mean over the replicas; the contrastive loss and the
-balance use the rows of all replicas.
-Source: Choudhury et al., NeurIPS 2021, in the form of its public code where the two differ.
+Notation: image n of N, part k of K, pixel u of U; p = softmax over the K part logits; F the
+foreground; m_k(u) = p_k(u) F(u); mu_k the mean of part k, weighted by m_k; x the image; phi the
+teacher features. Tensors are channels last.
+All sums are float32, whatever the precision policy, because the consistency losses subtract large
+numbers.
+If replicas share a batch, a loss is the mean over the replicas; the contrastive loss and the
+balance use the images of all replicas.
+Source: Choudhury et al., NeurIPS 2021; where its public code differs, the code.
 """
 
 from typing import Any
 
 from keras import ops
 
+from keras_parts.errors import ConfigError
 from keras_parts.ops.pooling import l2_normalise, part_masks, part_sums
 from keras_parts.ops.replicas import gather_rows, own_rows, sum_over_replicas, uniform_rows
 from keras_parts.ops.resampling import resize_aligned, resized_squared_norm
@@ -29,6 +32,7 @@ Tensor = Any
 """A tensor of the running backend, or a NumPy array."""
 
 _REDUCTIONS = {"sum": ops.sum, "mean": ops.mean, "none": lambda values: values}
+"""Name -> function from the loss of each image, `(batch,)`, to the loss of the batch."""
 
 
 def visual_consistency(
@@ -41,11 +45,14 @@ def visual_consistency(
     Args:
         logits: `(batch, height, width, parts)`.
         foreground: `(batch, height, width, 1)`, 0 or 1.
-        image: `(batch, height, width, channels)`; the paper takes CIE Lab, L in 0..100.
-        reduction: "mean" over the batch (the paper's), "sum" or "none".
+        image: `(batch, height, width, channels)`; the paper takes CIE Lab, L from 0 to 100.
+        reduction: "mean" over the batch (the paper), "sum" or "none".
 
     Returns:
         float32 scalar, in squared units of the image; `(batch,)` for "none".
+
+    Raises:
+        ConfigError: there is no such reduction.
 
     Example:
         >>> import numpy as np
@@ -56,7 +63,7 @@ def visual_consistency(
         >>> float(visual_consistency(logits, foreground, image[:, :, :1])) < 1e-3
         True
     """
-    return _REDUCTIONS[reduction](_within_part_variance(logits, foreground, image))
+    return _reduce(_within_part_variance(logits, foreground, image), reduction)
 
 
 def feature_consistency(
@@ -69,12 +76,15 @@ def feature_consistency(
     Args:
         logits: `(batch, height, width, parts)`.
         foreground: `(batch, height, width, 1)`, 0 or 1.
-        features: `(batch, h, w, channels)`, of lower resolution: phi is their bilinear upsampling
-            with aligned corners, which is never computed.
-        reduction: "sum" over the batch (the paper's), "mean" or "none".
+        features: `(batch, h, w, channels)`, of lower resolution. phi is their bilinear upsampling
+            with aligned corners; the sums are computed without it, to save memory.
+        reduction: "sum" over the batch (the paper), "mean" or "none".
 
     Returns:
-        float32 scalar; `(batch,)` for "none".
+        float32 scalar, in squared units of the features; `(batch,)` for "none".
+
+    Raises:
+        ConfigError: there is no such reduction.
 
     Example:
         >>> import numpy as np
@@ -83,7 +93,7 @@ def feature_consistency(
         >>> float(feature_consistency(logits, foreground, np.ones((2, 3, 3, 8), "float32")))
         0.0
     """
-    return _REDUCTIONS[reduction](_within_part_variance(logits, foreground, features))
+    return _reduce(_within_part_variance(logits, foreground, features), reduction)
 
 
 def contrastive(
@@ -93,16 +103,19 @@ def contrastive(
 
     For anchor (n, k) and positive (j, k), j != n, with s = cosine / temperature:
     L = -s+ + log(exp s+ + sum over all parts q != k in all images i of exp s(i, q)),
-    averaged over positives, then over the N K anchors. The gradient flows to both sides.
+    averaged over positives, then over the N K anchors. Gradients flow into anchors and positives.
 
     Args:
         descriptors: `(batch, parts, channels)`, not normalised.
-        temperature: divides the cosine.
-        positives: "all" averages over all positives of an anchor; "one" draws one, with `seed`.
+        temperature: divisor of the cosine.
+        positives: "all" averages over all positives of an anchor; "one" draws one at random.
         seed: a `keras.random.SeedGenerator`, for "one".
 
     Returns:
         float32 scalar; 0 for a batch of one image, which has no positives.
+
+    Raises:
+        ConfigError: `positives` is neither "all" nor "one".
 
     Example:
         >>> import numpy as np
@@ -127,8 +140,8 @@ def contrastive(
         draw = weights * uniform_rows((batch, parts, ops.shape(images)[0]), 0.0, 1.0, seed)
         weights = weights * ops.cast(draw == ops.max(draw, axis=-1, keepdims=True), "float32")
     elif positives != "all":
-        raise ValueError(f'positives={positives!r} is neither "all" nor "one"')
-    # The constant is for a batch of one image, which has no positives and no loss.
+        raise ConfigError(f"positives is {positives!r}, expected 'all' or 'one'")
+    # The constant keeps a batch of one image, which has no positives, from dividing 0 by 0.
     weights = weights / (ops.sum(weights, axis=-1, keepdims=True) + 1e-12)
     return ops.mean(ops.sum(weights * cross_entropy, axis=-1))
 
@@ -136,19 +149,21 @@ def contrastive(
 def equivariance(
     target_logits: Tensor, logits: Tensor, foreground: Tensor, symmetric: bool = False
 ) -> Tensor:
-    """Parts move with the image: KL(softmax(T logits(x1)), softmax(logits(T x2))).
+    """Parts should move with the image: KL(softmax(T logits(x1)), softmax(logits(T x2))).
 
-    Averaged over the warped foreground of each image, then over the batch.
+    T is the warp, x1 and x2 are the two views before it. Averaged over the warped foreground of
+    each image, then over the batch.
 
     Args:
-        target_logits: `(batch, height, width, parts)`, warped; no gradient flows into them.
-        logits: `(batch, height, width, parts)` of the warped image.
-        foreground: `(batch, height, width, 1)`, warped.
-        symmetric: the mean of both directions (the paper's text) instead of the one above (its
-            public code).
+        target_logits: `(batch, height, width, parts)`, the warped logits of the image; no gradient
+            flows into them.
+        logits: `(batch, height, width, parts)`, the logits of the warped image.
+        foreground: `(batch, height, width, 1)`, warped, 0 or 1.
+        symmetric: the mean of both directions of the divergence (the paper's text) instead of the
+            one above (its public code).
 
     Returns:
-        float32 scalar.
+        float32 scalar, 0 or more.
 
     Example:
         >>> import numpy as np
@@ -167,10 +182,10 @@ def equivariance(
 
 
 def balance(logits: Tensor, foreground: Tensor) -> Tensor:
-    """All parts should cover equal areas: log K + sum_k a_k log a_k, a the shares of the area.
+    """Parts should cover equal areas: log K + sum_k a_k log a_k, a_k the share of part k.
 
-    Zero when all parts cover the same area over the batch, log K when one part covers everything.
-    Not in the paper; it keeps parts from vanishing.
+    It is 0 if all parts cover the same area over the batch, and log K if one part covers the whole
+    foreground. It is not in the paper; it keeps parts from becoming empty.
 
     Args:
         logits: `(batch, height, width, parts)`.
@@ -190,7 +205,7 @@ def balance(logits: Tensor, foreground: Tensor) -> Tensor:
     total = ops.sum(areas)
     shares = areas / (total + 1e-7)
     entropy = -ops.sum(shares * ops.log(shares + 1e-7))
-    # A batch without foreground has no shares and no loss.
+    # A batch without foreground has no shares; its loss is 0.
     return ops.where(total > 0, ops.log(float(logits.shape[-1])) - entropy, 0.0)
 
 
@@ -199,18 +214,19 @@ def cluster_cross_entropy(
 ) -> Tensor:
     """Parts should be clusters of the features: cross-entropy with the nearest cluster.
 
-    Averaged over the foreground of each image, then over the batch. Not in the paper; it
+    Averaged over the foreground of each image, then over the batch. It is not in the paper; it
     initialises the parts, which are random otherwise.
 
     Args:
         logits: `(batch, height, width, parts)`.
         foreground: `(batch, height, width, 1)`, 0 or 1.
-        features: `(batch, h, w, channels)`, upsampled implicitly with aligned corners; relative to
-            their image's mean if the centres are.
-        centres: `(parts, channels)` of length 1; the nearest has the largest inner product.
+        features: `(batch, h, w, channels)`; their inner products with the centres are upsampled
+            with aligned corners. Subtract the mean of the image if the centres were found so.
+        centres: `(parts, channels)`, vectors of length 1; the nearest centre has the largest inner
+            product.
 
     Returns:
-        float32 scalar.
+        float32 scalar, 0 or more.
 
     Example:
         >>> import numpy as np
@@ -229,7 +245,7 @@ def cluster_cross_entropy(
 
 
 def foreground_cross_entropy(foreground_logits: Tensor, foreground: Tensor) -> Tensor:
-    """Binary cross-entropy of the predicted foreground, mean over pixels.
+    """Binary cross-entropy of the predicted foreground, averaged over all pixels.
 
     Args:
         foreground_logits: `(batch, height, width, 1)`.
@@ -249,12 +265,21 @@ def foreground_cross_entropy(foreground_logits: Tensor, foreground: Tensor) -> T
     return ops.mean(ops.softplus(logits) - target * logits)
 
 
+def _reduce(values: Tensor, reduction: str) -> Tensor:
+    if reduction not in _REDUCTIONS:
+        raise ConfigError(
+            f"reduction is {reduction!r}, expected one of {', '.join(map(repr, _REDUCTIONS))}"
+        )
+    return _REDUCTIONS[reduction](values)
+
+
 def _within_part_variance(logits: Tensor, foreground: Tensor, features: Tensor) -> Tensor:
     """Per image: sum_k sum_u m_k(u) |phi(u) - mu_k|^2 / (sum_u F(u) + 1e-5).
 
-    Expanded as sum_u F |phi|^2 - sum_k (2 mu_k . s_k - |mu_k|^2 S_k), so that no tensor has a part
-    and a channel axis at pixel resolution. The features are centred first: the value is the same
-    (upsampling keeps constants), and the subtraction loses less precision.
+    Expanded as sum_u F |phi|^2 - sum_k (2 mu_k . s_k - |mu_k|^2 S_k), with s_k = sum_u m_k phi and
+    S_k = sum_u m_k, so that no tensor has a part and a channel axis at pixel resolution. The
+    features are centred first, so that the subtraction loses less precision; the value is the
+    same, because upsampling keeps constants.
     """
     masks = part_masks(logits, foreground)
     foreground = ops.cast(foreground, "float32")[..., 0]

@@ -1,4 +1,4 @@
-"""The standardiser: transforms the features of any teacher to a common scale."""
+"""The standardiser transforms the features of any teacher to a common scale."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from keras_parts.ops import downsample_aligned
 
 @dataclass(frozen=True, eq=False)
 class Standardiser:
-    """Transforms the features of a teacher to a common scale: `(features - mean) @ matrix`.
+    """Transforms teacher features to a common scale: `(features - mean) @ matrix`.
 
-    After `fit_standardiser`, the variance of the features within the foreground of an image,
-    summed over the channels, is 1 on average: the feature consistency of a single part is 1, and
-    loss weights can be used with another teacher.
+    With the standardiser of `fit_standardiser`, the variance of the features within the foreground
+    of an image, summed over the channels, is 1 on average. The feature consistency of a single
+    part is then 1, so that loss weights can be used with another teacher.
 
     Attributes:
         mean: `(channels,)` float32.
@@ -67,22 +67,22 @@ def fit_standardiser(
     noise: np.ndarray | None = None,
     noise_floor: float = 10.0,
 ) -> Standardiser:
-    """The `Standardiser` of a training set, in one pass over it and in double precision.
+    """The `Standardiser` of a training set, computed in one pass and in double precision.
 
-    Every channel gets the same variance. If the noise of the features is known, the noisier
-    directions are then scaled down, to `(noise + floor) ** -1/2` (this whitens the noise, not the
-    features): how features of one position change with the view does not tell parts apart.
+    Every channel gets the same variance. If the noise of the features is given, noisy directions
+    are then scaled down by `(noise + floor) ** -1/2`. This whitens the noise, not the features:
+    noise is how the features of a position change with the view, and does not tell parts apart.
 
-    All images have equal weight; within an image, positions are weighted by their foreground.
+    All images have the same weight; within an image, the foreground weights the positions.
 
     Args:
-        crops: features `(batch, h, w, channels)` and foregrounds `(batch, height, width, 1)` in
-            [0, 1], not smaller than the features.
+        crops: batches of features `(batch, h, w, channels)` and foregrounds
+            `(batch, height, width, 1)` in [0, 1], not smaller than the features.
         noise: `(channels, channels)` covariance of the noise, see `mirror_noise`; or None.
         noise_floor: the floor, in multiples of the mean noise of a channel.
 
     Raises:
-        DataError: there is no foreground, or the features do not vary within it.
+        DataError: there is no foreground, or the features are constant within it.
 
     Example:
         >>> import numpy as np
@@ -95,33 +95,35 @@ def fit_standardiser(
     for features, foreground in crops:
         moments.add(ops.convert_to_numpy(features), foreground)
     mean, covariance = moments.mean, moments.covariance
-    variance = np.diag(covariance) if moments.images else np.zeros(1)
+    variance = np.diag(covariance) if moments.num_images else np.zeros(1)
     total = variance.sum()
-    # The factor covers rounding errors of constant features.
-    if not moments.images or not np.isfinite(total) or total <= 1e-12 * np.square(mean).sum():
+    # Rounding errors give constant features a variance of up to this share of their squared mean.
+    rounding = 1e-12 * np.square(mean).sum()
+    if not moments.num_images or not np.isfinite(total) or total <= rounding:
         raise DataError(
             "standardiser: the features do not vary within the foreground of "
-            f"{moments.images} images; are the masks empty?"
+            f"{moments.num_images} images: are the masks empty? Check them with "
+            "`keras-parts data check`"
         )
-    # A channel that hardly varies is noise, and is not scaled up to the variance of the others.
-    alive = variance > 1e-6 * total / len(variance)
-    matrix = np.diag(np.where(alive, variance, total) ** -0.5)
+    # A channel that hardly varies is noise: it must not get the variance of the others.
+    varies = variance > 1e-6 * total / len(variance)
+    matrix = np.diag(np.where(varies, variance, total) ** -0.5)
     if noise is not None:
         matrix = matrix @ _noise_whitening(matrix @ noise @ matrix, noise_floor)
     return Standardiser(mean, matrix / np.sqrt(np.trace(matrix.T @ covariance @ matrix)))
 
 
 def mirror_noise(teacher: Any, crops: Iterable[tuple[Tensor, Tensor]]) -> np.ndarray:
-    """Covariance of the difference between features of objects and of their mirror images.
+    """Covariance of the noise: how much features of objects and of their mirror images differ.
 
     Args:
         teacher: a `Teacher`.
-        crops: images `(batch, height, width, 3)`, RGB in [0, 1], and foregrounds
+        crops: batches of images `(batch, height, width, 3)`, RGB in [0, 1], and foregrounds
             `(batch, height, width, 1)` in [0, 1].
 
     Returns:
-        `(channels, channels)` float64: the covariance of half the difference within the foreground
-        of an image, averaged over images. It is the noise of the mean of both.
+        float64 `(channels, channels)`: the covariance of half the difference within the foreground
+        of an image, averaged over images. This is the noise of the mean of both features.
     """
     moments = _Moments()
     for images, foreground in crops:
@@ -140,10 +142,13 @@ def _noise_whitening(noise: np.ndarray, floor: float) -> np.ndarray:
 
 
 class _Moments:
-    """Running mean `(channels,)` over images, and covariance within their foreground."""
+    """Running means over images: of their mean `(channels,)`, and of their covariance.
+
+    Both are those within the foreground. Images without foreground are left out.
+    """
 
     def __init__(self) -> None:
-        self.images = 0
+        self.num_images = 0
         self.mean: Any = 0.0
         self.covariance: Any = 0.0
 
@@ -157,8 +162,8 @@ class _Moments:
             values = image.reshape(-1, image.shape[-1]).astype("float64")
             mean = (weight * values).sum(0)
             centred = np.sqrt(weight) * (values - mean)
-            self.images += 1
-            self.mean = self.mean + (mean - self.mean) / self.images
+            self.num_images += 1
+            self.mean = self.mean + (mean - self.mean) / self.num_images
             self.covariance = (
-                self.covariance + (centred.T @ centred - self.covariance) / self.images
+                self.covariance + (centred.T @ centred - self.covariance) / self.num_images
             )

@@ -30,28 +30,29 @@ class Teacher(keras.Model):
     """A frozen network from images to features.
 
     `teacher(images)` takes `(batch, height, width, 3)`, RGB in [0, 1], and returns float32
-    `(batch, h, w, channels)`: the named layers, each times its scale, side by side along the
-    channels. Coarser layers are upsampled, with aligned corners, to the finest one;
-    `teacher.maps(images)` returns each at its own resolution. The network is not trained, and no
-    gradient flows through it.
+    `(batch, h, w, channels)`: the outputs of the layers, each multiplied by its scale, upsampled
+    to the finest one with aligned corners, and concatenated along the channels.
+    `teacher.maps(images)` returns them at their own resolutions. The network is not trained, and
+    no gradient flows through it.
 
     Args:
         network: a `Backbone`; its preprocessing is applied to the images.
-        layers: names of its outputs, in order; by default all of them.
+        layers: names of outputs of the network, in order; by default all of them.
         scales: one factor for each layer; by default 1.
-        resize: `images -> images`, resizes them to a size that the network takes; or None.
-        turns: weights of the features of the image rotated by 0, 90, 180 and 270 degrees; they are
-            rotated back and averaged, so that features depend less on the direction of up. By
-            default only the upright image is used. Other weights need square images.
-        mirror: average the features with those of the mirrored image, mirrored back: the features
-            of a mirrored image are then the mirrored features, whatever the network.
+        resize: function that resizes a batch of images to a size that the network takes; or None.
+        turns: weights of the image rotated by 0, 90, 180 and 270 degrees. The features of the
+            rotated images are rotated back and averaged, so that they depend less on which way is
+            up. By default only the upright image is used. Other weights need square images.
+        mirror: average the features with those of the mirrored image, mirrored back. The features
+            of a mirrored image are then the mirrored features of the image.
 
     Attributes:
         channels: number of channels of the features.
         layer_names, scales: as given.
 
     Raises:
-        ConfigError: a layer does not exist, or scales and layers do not match.
+        ConfigError: there is no such layer, the number of scales is not that of the layers, or a
+            scale or weight is outside its range.
 
     Example:
         >>> import numpy as np
@@ -106,15 +107,15 @@ class Teacher(keras.Model):
     def maps(self, images: Tensor) -> list[Tensor]:
         """The same features, each layer at its own resolution.
 
-        To upsample features further, start from these, as the paper does: bilinear upsampling in
-        two steps gives another result than in one.
+        To compare features with pixels, upsample these maps, as the paper does. Upsampling the
+        joined map upsamples coarse layers twice, which gives other values.
 
         Args:
             images: `(batch, height, width, 3)`, RGB in [0, 1].
 
         Returns:
-            float32 `[(batch, h, w, channels)]`; successive layers of one resolution are one map,
-            side by side along the channels.
+            list of float32 maps `(batch, h, w, channels)`; successive layers of the same
+            resolution are concatenated to one map.
         """
         upright = self._averaged_turns(images)
         if not self.mirror:
@@ -123,9 +124,15 @@ class Teacher(keras.Model):
         return [0.5 * (one + _mirrored(two)) for one, two in zip(upright, mirrored, strict=True)]
 
     def mirrored_pair(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of the upright images, and of their mirror images, mirrored back.
+        """Features of images, and of their mirror images, mirrored back.
 
-        They differ only because of the direction that the object faces.
+        They differ only because the objects face the other way.
+
+        Args:
+            images: `(batch, height, width, 3)`, RGB in [0, 1].
+
+        Returns:
+            Two float32 tensors `(batch, h, w, channels)`.
         """
         upright, mirrored = (
             join_maps(self._layer_features(each)) for each in (images, _mirrored(images))
@@ -145,7 +152,7 @@ class Teacher(keras.Model):
         return [sum(maps) for maps in zip(*turned, strict=True)]
 
     def _layer_features(self, images: Tensor) -> list[Tensor]:
-        """The scaled layers of images; successive layers of one resolution are joined."""
+        """The scaled outputs of the layers; successive ones of one resolution are concatenated."""
         if self._resize:
             images = self._resize(images)
         outputs = self.network(self.network.preprocessing.apply(images), training=False)
@@ -161,9 +168,9 @@ class Teacher(keras.Model):
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal digest of architecture, layers, scales, preprocessing and weights.
+        """Hexadecimal digest of everything that the features depend on: the key of cached features.
 
-        It is the key of cached features.
+        That is the network, its weights and preprocessing, layers, scales, turns and mirroring.
         """
         if self._fingerprint is None:
             settings = {
@@ -199,12 +206,12 @@ def _mirrored(maps: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a teacher is made.
+    """A kind of teacher.
 
     Attributes:
-        build: `(layers, weights, **options) -> (Backbone, resize)`.
-        layers: the default layers; none for the last output.
-        scales: of the default layers.
+        build: function `(layers, weights, **options) -> (Backbone, resize)`.
+        layers: the default layers; an empty tuple takes the last output.
+        scales: scales of the default layers.
     """
 
     build: Callable
@@ -238,13 +245,15 @@ def _build_dinov2(layers, weights, patches=16):
 
 def _build_segmenter(layers, weights):
     if weights is None:
-        raise ConfigError("teacher: a segmenter needs its folder as the teacher's weights")
+        raise ConfigError("teacher segmenter: weights is None, expected the folder of a segmenter")
     return PartSegmenter.from_preset(weights).backbone, None
 
 
 def _build_keras_hub(layers, weights, size=None):
     if weights is None:
-        raise ConfigError("teacher: keras_hub takes the name or folder of a preset as weights")
+        raise ConfigError(
+            "teacher keras_hub: weights is None, expected the name or folder of a KerasHub preset"
+        )
     options: dict[str, Any] = {} if size is None else {"image_shape": (size, size, 3)}
     network = from_keras_hub(weights, layers or None, **options)
     side, patch = network.inputs[0].shape[1], network.output_stride
@@ -257,15 +266,15 @@ def _build_keras_applications(layers, weights, output_stride=16):
     create = getattr(keras.applications, str(weights), None)
     if not inspect.isfunction(create):
         raise ConfigError(
-            f"teacher: keras.applications has no {weights!r}: name a network such as "
-            "MobileNetV2 as weights"
+            f"teacher keras_applications: weights is {weights!r}, expected the name of a network "
+            "of keras.applications, such as 'MobileNetV2'"
         )
     model = create(include_top=False, weights="imagenet")
     return atrous(model, output_stride, layers or None), None
 
 
 def _to_multiple_of_16(images):
-    """VGG's poolings drop the last row of odd sizes: 257 x 257 is resized to 256 x 256."""
+    """Resize images to multiples of 16, because VGG's poolings drop the last row of odd sizes."""
     height, width = (max(16, round(side / 16) * 16) for side in images.shape[1:3])
     return resize_aligned(images, (height, width))
 
@@ -293,14 +302,14 @@ def create_teacher(
 ) -> Teacher:
     """A pretrained teacher.
 
-    | kind | default layers | weights | sizes of images | options |
+    | kind | default layers | weights | sides of images in pixels | options |
     |---|---|---|---|---|
-    | "efficientnet_lite0" | "block_14" | file or folder | 16 n + 1 a side | `output_stride` (16) |
-    | "small" | "stage4" | "toy", in the package | 16 n + 1 a side | `output_stride` (16) |
+    | "efficientnet_lite0" | "block_14" | file or folder | 16 n + 1 | `output_stride` (16) |
+    | "small" | "stage4" | "toy", in the package | 16 n + 1 | `output_stride` (16) |
     | "vgg19" | "relu3_2" x 0.33, "relu5_4" (the paper's) | torchvision's: file, or KerasHub's "vgg_19_imagenet" | the paper's is 256; others are resized to a multiple of 16 | |
-    | "dinov2" | "block_7" | KerasHub preset or folder | any, square | `patches` a side (16) |
+    | "dinov2" | "block_7" | KerasHub preset or folder | any, square | `patches` per side (16) |
     | "keras_hub" | the last map or tokens, see `from_keras_hub` | any KerasHub preset or folder | the network's; any square for transformers | `size` of a transformer's input |
-    | "keras_applications" | the last map, see `atrous` | name of a network, which Keras downloads | 16 n + 1 a side for most | `output_stride` (16) |
+    | "keras_applications" | the last map, see `atrous` | name of a network, which Keras downloads | 16 n + 1 for most | `output_stride` (16) |
     | "segmenter" | its backbone's last output | a segmenter's folder, such as `keras_parts.zoo.path(name)` | as the segmenter's | |
 
     Images for DINOv2 are resampled so that the centres of its patches span the image from corner
@@ -308,17 +317,16 @@ def create_teacher(
 
     Args:
         kind: a name in the table.
-        layers: names of the network's outputs.
-        weights: location of the pretrained weights; by default the weights folder, or KerasHub.
-        scales: one factor for each layer; by default the paper's for VGG19's default layers, else
-            1.
+        layers: names of outputs of the network; by default as in the table.
+        weights: as in the table; by default the weights folder, or KerasHub.
+        scales: one factor for each layer; by default the paper's for VGG19's default layers,
+            else 1.
         turns, mirror: see `Teacher`.
         options: as in the table.
 
     Raises:
         ConfigError: an argument is unknown or outside its range, or KerasHub is not installed.
-        DataError: the weights are missing or belong to another network; the message says what to
-            do.
+        DataError: the weights are missing or belong to another network.
 
     Example:
         >>> from keras_parts.discovery import create_teacher
@@ -331,9 +339,8 @@ def create_teacher(
     accepted = list(inspect.signature(known.build).parameters)[2:]
     unknown = [name for name in options if name not in accepted]
     if unknown:
-        raise ConfigError(
-            f"teacher: {kind} has no option {unknown[0]!r}; it takes {accepted or 'none'}"
-        )
+        known_options = f"there are {', '.join(accepted)}" if accepted else "there are none"
+        raise ConfigError(f"teacher: {kind} has no option {unknown[0]!r}; {known_options}")
     layers = (layers,) if isinstance(layers, str) else tuple(layers or known.layers)
     if scales is None and layers == known.layers:
         scales = known.scales

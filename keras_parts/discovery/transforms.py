@@ -1,4 +1,4 @@
-"""Settings of the random transforms between the two views of an image; needs no Keras."""
+"""Settings of the random transforms between the two views of an image; imports no Keras."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,10 +14,10 @@ class ViewTransforms(Settings):
         jitter_first: whether the colours of the first view are jittered as well.
         brightness, contrast, saturation, hue, jitter_probability, grey_probability: see
             `keras_parts.ops.colour_jitter`.
-        rotation: maximum, in degrees.
-        scale: minimum and maximum factor of the source coordinates; below 1 the object becomes
-            larger.
-        shift, bend: maximum, in half image sides; see `keras_parts.ops.random_source_points`.
+        rotation: maximum in degrees, to both sides.
+        scale: minimum and maximum factor of the source coordinates; a factor below 1 makes the
+            object larger.
+        shift, bend: maximum in half image sides; see `keras_parts.ops.random_source_points`.
         mirror: probability that the second view is mirrored.
 
     Raises:

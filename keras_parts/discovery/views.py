@@ -1,4 +1,4 @@
-"""`Views`: the tensors of a training step, as the losses see them."""
+"""`Views`: the tensors of a training step from which the losses are computed."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,25 +15,26 @@ Tensor = Any
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """The two views of a batch, at the resolution of the losses; the features at their own.
+    """Two views of a batch: the images, and the same images warped.
 
-    All tensors are float32. The second view is the first one, warped.
+    All tensors are float32. Maps are at the resolution of the losses, `(height, width)`; teacher
+    features keep their own, `(h, w)`.
 
     Attributes:
         logits: `(batch, height, width, parts)` of the first view.
         foreground: `(batch, height, width, 1)`, 0 or 1.
-        weighted_foreground: the foreground times the prominence of each position.
+        weighted_foreground: the foreground times the weight of each position.
         foreground_logits: `(batch, height, width, 1)` of the first view.
-        lab: `(batch, height, width, 3)`, the image without jitter in CIE Lab.
-        feature_maps: teacher features `(batch, h, w, channels)` of the image without jitter: one
-            map, or one for each resolution; their channels follow each other.
-        target_logits: the logits of the first view, warped.
+        lab: `(batch, height, width, 3)`, the image without colour jitter in CIE Lab.
+        feature_maps: teacher features of the image without colour jitter: a list of one map
+            `(batch, h, w, channels)`, or of a map for each resolution with a part of the channels.
+        target_logits: the logits of the first view, warped like the second view.
         warped_logits: the logits of the second view.
         warped_foreground: the foreground of the second view.
         warped_foreground_logits: the foreground logits of the second view.
         centre_features: whether `descriptors` and `compared_features` are relative to the mean
             feature of the foreground of their image.
-        seed: `keras.random.SeedGenerator` for losses that draw random numbers.
+        seed: a `keras.random.SeedGenerator`, for losses that draw random numbers.
         step: scalar, number of training steps made so far.
 
     Example:
@@ -67,7 +68,7 @@ class Views:
     step: Tensor
 
     @cached_property
-    def mean(self) -> Tensor:
+    def mean_feature(self) -> Tensor:
         """Mean feature of the foreground of each image, `(batch, 1, channels)`."""
         return _concatenated(part_means(self.foreground, each) for each in self.feature_maps)
 
@@ -75,26 +76,33 @@ class Views:
     def descriptors(self) -> Tensor:
         """Mean feature of each part, `(batch, parts, channels)`.
 
-        With `centre_features` the mean of the foreground is subtracted: the species of an animal
-        and the light of a photograph are in the features of all parts and describe none of them.
+        With `centre_features` the mean feature of the foreground is subtracted: the species of an
+        animal and the light of a photograph influence the features of all parts alike, and do not
+        tell parts apart.
         """
         descriptors = _concatenated(
             part_descriptors(self.logits, self.foreground, each) for each in self.feature_maps
         )
-        return descriptors - self.mean if self.centre_features else descriptors
+        return descriptors - self.mean_feature if self.centre_features else descriptors
 
     @cached_property
     def compared_features(self) -> Tensor:
-        """One map of all channels, `(batch, h, w, channels)`, centred with `centre_features`."""
+        """One map with all channels, `(batch, h, w, channels)`.
+
+        With `centre_features` the mean feature of the foreground is subtracted.
+        """
         features = join_maps(self.feature_maps)
-        return features - self.mean[:, None] if self.centre_features else features
+        return features - self.mean_feature[:, None] if self.centre_features else features
 
 
 def join_maps(maps: Sequence[Tensor]) -> Tensor:
-    """Maps side by side along the channels, upsampled to the finest one with aligned corners.
+    """Upsample maps to the finest one, with aligned corners, and concatenate their channels.
 
     Args:
-        maps: `(batch, h, w, channels)` each.
+        maps: maps `(batch, h, w, channels)`, each with its own `h`, `w` and `channels`.
+
+    Returns:
+        `(batch, h, w, channels)`, with `h` and `w` of the finest map and all channels.
     """
     size = max(tuple(features.shape[1:3]) for features in maps)
     return _concatenated(resize_aligned(features, size) for features in maps)

@@ -1,4 +1,4 @@
-"""Recipes: all settings of a training, as checked, frozen values. Importing them needs no Keras."""
+"""Recipes: frozen dataclasses of all settings of a training, checked. Imports no Keras."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from keras_parts.data.crops import CropSettings
 from keras_parts.discovery.losses import LOSSES, Loss, create_loss, create_losses
 from keras_parts.discovery.transforms import ViewTransforms
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.settings import Settings, choice, flag, number, numbers, text, texts, whole
+from keras_parts.settings import Settings, choice, flag, integer, number, numbers, string, strings
 from keras_parts.training.choices import OPTIMIZERS, SCHEDULES
 
 BATCH_NORM = ("frozen", "statistics", "trained")
@@ -21,9 +21,9 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 _LOG = logging.getLogger(__name__)
 _ZOO = "zoo:"
-_WARMUP, _DECAY = 4, 3
-"""Maximum share of a short run in which the learning rate rises, and in which the cluster loss
-decays: a quarter and a third."""
+_WARMUP_DIVISOR, _DECAY_DIVISOR = 4, 3
+"""In a short run the learning rate rises in a quarter of the steps at most, and the cluster loss
+decays in a third."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Recipe(Settings):
     """All settings of a training.
 
     Attributes:
-        name: of the recipe that this one is a variant of.
+        name: name of the recipe of which this one is a variant.
         num_parts: number of parts K.
-        architecture, output_stride, image_size: of the segmenter, see
+        architecture, output_stride, image_size: settings of the segmenter, see
             `keras_parts.models.SegmenterConfig`.
         backbone_weights: "pretrained", "random", or the path of a weights file.
         init_from: folder of a segmenter of the same architecture, such as
-            `keras_parts.zoo.path(name)`. The training starts with its weights, those of the head
-            included, instead of `backbone_weights`. With the same `num_parts` the parts are kept.
+            `keras_parts.zoo.path(name)`. Its weights, those of the head included, are the initial
+            ones instead of `backbone_weights`. If `num_parts` is the same, its parts are kept.
         batch_norm: "frozen" keeps the pretrained statistics; "statistics" updates them and
             freezes scale and offset (the paper); "trained" trains scale and offset as well.
         train_from: name of the first backbone output that is trained. All layers before it stay
@@ -49,35 +49,36 @@ class Recipe(Settings):
         standardise: centre the teacher features and scale them to unit variance over the
             foreground, so that loss weights can be used with another teacher.
         noise_floor: scale down the directions of the standardised features in which an object and
-            its mirror image differ, see `keras_parts.discovery.fit_standardiser`; None is off.
-        centre_features: compare part descriptors with each other, and features with clusters,
-            relative to the mean feature of their image's foreground.
-        prominence_exponent: exponent of `keras_parts.ops.prominence`, by which positions are
-            weighted in the feature consistency and in the clusters; 0 weights all alike.
+            its mirror image differ, see `keras_parts.discovery.fit_standardiser`; None does not.
+        centre_features: subtract the mean feature of an image's foreground before part descriptors
+            are compared with each other, and features with clusters.
+        prominence_exponent: exponent of `keras_parts.ops.prominence`, which weights the positions
+            in the feature consistency and in the clusters; 0 gives all the same weight.
         loss_weights: `{loss name: weight}`, names of `keras_parts.discovery.LOSSES`.
-        loss_settings: `{loss name: {setting: value}}`; settings that are not given have the
-            defaults of the loss.
-        loss_size: side in pixels at which losses are computed; None takes `image_size`.
+        loss_settings: `{loss name: {setting: value}}`; the other settings have the default values
+            of the loss.
+        loss_size: side in pixels of the maps from which losses are computed; None takes
+            `image_size`.
         view_transforms: the random transforms between the two views.
-        crops: how objects are cropped. With `crops.jitter` the teacher runs in every step.
-        batch_size: images in each step.
+        crops: how objects are cropped. If `crops.jitter` is not 0, the teacher runs in every step.
+        batch_size: number of images in each step.
         steps: number of training steps.
         optimizer: "adam", "adamw" or "sgd".
         learning_rate: maximum of the schedule.
         schedule: "cosine", "polynomial" or "constant".
-        warmup_steps: steps in which the learning rate rises, fewer than `steps`.
-        weight_decay: decoupled from the gradient; not with "adam".
-        clip_norm: maximum norm of all gradients together; None is off.
+        warmup_steps: number of steps in which the learning rate rises, fewer than `steps`.
+        weight_decay: decoupled from the gradient; must be 0 with "adam".
+        clip_norm: maximum norm of all gradients together; None does not clip.
         head_multiplier: factor on the learning rate of the head.
-        ema_momentum: momentum of the averaged weights that are kept in the end; None is off.
+        ema_momentum: momentum of the averaged weights, which are the result; None does not average.
         precision: a Keras dtype policy.
         jit_compile: whether XLA compiles the step; None lets Keras decide.
         steps_per_execution: number of steps that the backend makes in one call; the result is the
             same. It must divide the log interval, a fortieth of the steps, and be 1 on PyTorch.
-        seed: of weights, data order and random draws.
+        seed: seed of weights, data order and random draws.
 
     Raises:
-        ConfigError: a field is outside its range.
+        ConfigError: a setting is outside its range, or settings contradict each other.
 
     Example:
         >>> from keras_parts.training import recipe
@@ -88,19 +89,19 @@ class Recipe(Settings):
 
     prefix: ClassVar[str] = "recipe: "
 
-    name: str = text("default")
-    num_parts: int = whole(4, 2, 64)
-    architecture: str = text("efficientnet_lite0")
-    output_stride: int = whole(16, 1, 64)
-    image_size: int = whole(257, 33, 4097)
-    backbone_weights: str = text("pretrained")
-    init_from: str | None = text(None, optional=True)
+    name: str = string("default")
+    num_parts: int = integer(4, 2, 64)
+    architecture: str = string("efficientnet_lite0")
+    output_stride: int = integer(16, 1, 64)
+    image_size: int = integer(257, 33, 4097)
+    backbone_weights: str = string("pretrained")
+    init_from: str | None = string(None, optional=True)
     batch_norm: str = choice("frozen", BATCH_NORM)
-    train_from: str | None = text("block_11", optional=True)
-    teacher: str = text("efficientnet_lite0")
-    teacher_layers: tuple[str, ...] = texts(("block_10", "block_14"))
-    teacher_weights: str | None = text(None, optional=True)
-    teacher_size: int | None = whole(321, 33, 4097, optional=True)
+    train_from: str | None = string("block_11", optional=True)
+    teacher: str = string("efficientnet_lite0")
+    teacher_layers: tuple[str, ...] = strings(("block_10", "block_14"))
+    teacher_weights: str | None = string(None, optional=True)
+    teacher_size: int | None = integer(321, 33, 4097, optional=True)
     teacher_turns: tuple[float, float, float, float] = numbers(
         (1.0, 0.35, 0.35, 0.35),
         "four weights of 0 or more, not all 0",
@@ -114,7 +115,7 @@ class Recipe(Settings):
     loss_weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "feature_consistency": 5.0,
-            # Lab differs within a bird by about 300 squared units, the teacher's features by 1.
+            # Within a bird, Lab colours vary by about 300 squared units, the teacher features by 1.
             "visual_consistency": 0.0033,
             "contrastive": 0.75,
             "equivariance": 6.0,
@@ -124,27 +125,29 @@ class Recipe(Settings):
         }
     )
     loss_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    loss_size: int | None = whole(33, 9, 4097, optional=True)
+    loss_size: int | None = integer(33, 9, 4097, optional=True)
     view_transforms: ViewTransforms = field(
         default_factory=lambda: ViewTransforms(
             rotation=45.0, scale=(0.6, 1.4), bend=0.05, mirror=0.5
         )
     )
     crops: CropSettings = field(default_factory=lambda: CropSettings(jitter=0.0))
-    batch_size: int = whole(12, 1, 65536)
-    steps: int = whole(240, 1, 10**8)
+    batch_size: int = integer(12, 1, 65536)
+    steps: int = integer(240, 1, 10**8)
     optimizer: str = choice("adam", OPTIMIZERS)
-    learning_rate: float = number(5e-5, 0, 100, above=True)
+    learning_rate: float = number(5e-5, 0, 100, exclude_minimum=True)
     schedule: str = choice("cosine", SCHEDULES)
-    warmup_steps: int = whole(20, 0, 10**8)
+    warmup_steps: int = integer(20, 0, 10**8)
     weight_decay: float = number(0.0, 0, 1)
-    clip_norm: float | None = number(5.0, 0, 1e6, optional=True, above=True)
-    head_multiplier: float = number(20.0, 0, 1e4, above=True)
-    ema_momentum: float | None = number(None, 0, 1, optional=True, above=True, below=True)
+    clip_norm: float | None = number(5.0, 0, 1e6, optional=True, exclude_minimum=True)
+    head_multiplier: float = number(20.0, 0, 1e4, exclude_minimum=True)
+    ema_momentum: float | None = number(
+        None, 0, 1, optional=True, exclude_minimum=True, exclude_maximum=True
+    )
     precision: str = choice("float32", PRECISIONS)
     jit_compile: bool | None = choice(None, (None, True, False))
-    steps_per_execution: int = whole(1, 1, 10**6)
-    seed: int = whole(0, 0, 2**31 - 1)
+    steps_per_execution: int = integer(1, 1, 10**6)
+    seed: int = integer(0, 0, 2**31 - 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -190,9 +193,9 @@ class Recipe(Settings):
 
     @property
     def teacher_views(self) -> tuple[str, ...]:
-        """What the teacher sees besides the upright image, in words: "turned", "mirrored"."""
-        seen = {"turned": any(self.teacher_turns[1:]), "mirrored": self.teacher_mirror}
-        return tuple(word for word, is_seen in seen.items() if is_seen)
+        """The views that the teacher averages with the upright image: "turned", "mirrored"."""
+        views = {"turned": any(self.teacher_turns[1:]), "mirrored": self.teacher_mirror}
+        return tuple(view for view, is_used in views.items() if is_used)
 
     def create_losses(self) -> dict[str, tuple[Loss, float]]:
         """The losses and their weights, as `keras_parts.discovery.PartDiscovery` takes them."""
@@ -201,13 +204,13 @@ class Recipe(Settings):
     def with_settings(self, settings: Mapping[str, Any]) -> "Recipe":
         """A copy with some settings changed.
 
-        Fewer `steps` shorten the warm-up to a quarter of them and the decay of the cluster loss to
-        a third, unless `settings` contain those as well.
+        If `settings` has few `steps`, the warm-up is shortened to a quarter of them, and the decay
+        of the cluster loss to a third, unless `settings` has these as well.
 
         Args:
-            settings: `{name: value}`. A name is a field, or one level inside of a field:
-                "loss_weights.NAME", "view_transforms.NAME", "crops.NAME", or "LOSS.SETTING" for
-                the settings of a loss, such as "contrastive.temperature".
+            settings: `{name: value}`. A name is that of a field; "loss_weights.NAME",
+                "view_transforms.NAME" or "crops.NAME" for a value inside a field; or
+                "LOSS.SETTING" for a setting of a loss, such as "contrastive.temperature".
 
         Raises:
             ConfigError: there is no such setting, or a value is outside its range.
@@ -246,9 +249,9 @@ class Recipe(Settings):
         weights: Mapping[str, float],
         losses: dict[str, dict[str, Any]],
     ) -> dict[str, Any]:
-        """Changes that let warm-up and decay of the cluster loss fit into the steps of a short run.
+        """Changes that shorten the warm-up and the decay of the cluster loss in a short run.
 
-        The decay is changed in `losses`. What `settings` set stays as it is.
+        The decay is changed in `losses`. Values in `settings` are kept.
         """
         steps = settings.get("steps")
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
@@ -256,18 +259,18 @@ class Recipe(Settings):
         decay = "clusters.decay_steps"
         given = decay in settings or "loss_settings" in settings
         if weights.get("clusters") and not given:
-            maximum = max(1, steps // _DECAY)
+            maximum = max(1, steps // _DECAY_DIVISOR)
             if losses["clusters"]["decay_steps"] > maximum:
                 losses["clusters"]["decay_steps"] = maximum
                 _LOG.info("%s is %d, because the run has only %d steps", decay, maximum, steps)
-        maximum = steps // _WARMUP
+        maximum = steps // _WARMUP_DIVISOR
         if "warmup_steps" in settings or self.warmup_steps <= maximum:
             return {}
         _LOG.info("warmup_steps is %d, because the run has only %d steps", maximum, steps)
         return {"warmup_steps": maximum}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, for `from_json`."""
+        """The settings as plain JSON values, which `from_json` reads."""
         values: dict[str, Any] = {}
         own = super().to_json()
         for name in _field_names():
@@ -281,7 +284,7 @@ class Recipe(Settings):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Recipe":
-        """The inverse of `to_json`; reads settings of older versions as well.
+        """The inverse of `to_json`. It also reads settings of older versions.
 
         Raises:
             ConfigError: there is no such setting, or a value is outside its range.
@@ -318,14 +321,14 @@ _RENAMED = {
     "box_jitter": "crops.jitter",
     "mirror": "crops.mirror",
 }
-"""Settings of the first run folders and cards -> today's names."""
+"""Every setting of version 0.1.0 that was renamed since -> its name now."""
 
 
 def translate_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a run folder or card of any version, under today's names.
+    """Settings of a run folder or card of any version, with the names of this version.
 
     Args:
-        settings: what `Recipe.to_json` gave, or some of it.
+        settings: as `Recipe.to_json` returned them, in any version; some may be missing.
 
     Example:
         >>> from keras_parts.training.recipes import translate_settings
@@ -356,7 +359,7 @@ def _configurable() -> dict[str, type[Loss]]:
 def _unknown(name: str) -> str:
     """The error message for a setting that does not exist."""
     group, dot, inner = name.partition(".")
-    if group in _RENAMED:
+    if group in _RENAMED:  # `inner` is that of "weights.NAME" or "views.NAME"
         return f"recipe: the setting {name!r} is now called {_RENAMED[group] + dot + inner!r}"
     listed = [each for each in _field_names() if each not in ("loss_settings", *_GROUPS)]
     listed += [
@@ -419,13 +422,13 @@ PAPER = Recipe(
     centre_features=False,
     prominence_exponent=0.0,
     loss_weights={
-        # 5 on the sum over a batch of 6 in the paper.
+        # The paper: 5, on the sum over a batch of 6.
         "feature_consistency": 30.0,
         "visual_consistency": 30.0,
         "contrastive": 2300.0,
         "equivariance": 5700.0,
-        # The paper takes the foreground from a mask. The gradient of this loss does not change the
-        # division into parts, and is as large as those of the other losses.
+        # Not in the paper, which takes the foreground from a mask. Its gradient does not change
+        # the division into parts; with this weight it is as large as those of the other losses.
         "foreground": 1000.0,
     },
     loss_size=None,
@@ -438,11 +441,11 @@ PAPER = Recipe(
     head_multiplier=10.0,
     schedule="polynomial",
     warmup_steps=0,
-    # 5e-4 in the gradient, as in PyTorch; the momentum makes it ten times as much.
+    # In PyTorch: 5e-4, which is added to the gradient; the momentum makes it ten times as much.
     weight_decay=5e-3,
 )
-"""The paper, as its public code trains. There the polynomial decay runs over 100,000 steps, and the
-released CUB weights are those after 60,000; here it runs over `steps`."""
+"""The settings of the paper's public code. There the learning rate decays over 100,000 steps, and
+the released CUB weights are those after 60,000; here it decays over `steps`."""
 
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER, TOY)}
 
@@ -451,8 +454,8 @@ def recipe(name: str = "default", **settings: Any) -> Recipe:
     """A recipe by name, with settings changed.
 
     Args:
-        name: of `RECIPES`.
-        settings: see `Recipe.with_settings`; names with dots are given as `**{"crops.jitter": 0}`.
+        name: name in `RECIPES`.
+        settings: see `Recipe.with_settings`; write names with dots as `**{"crops.jitter": 0}`.
 
     Raises:
         ConfigError: there is no such recipe or setting, or a value is outside its range.
@@ -465,7 +468,7 @@ def recipe(name: str = "default", **settings: Any) -> Recipe:
         1
     """
     if name not in RECIPES:
-        raise ConfigError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
+        raise ConfigError(f"recipe: there is no recipe {name!r}; there are {', '.join(RECIPES)}")
     return RECIPES[name].with_settings(settings)
 
 
@@ -479,18 +482,19 @@ def recipe_for(
     find_model: Callable[[str], str | os.PathLike] = Path,
     settings: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """The recipe for a data set, completed by what a segmenter or teacher brings with it.
+    """The recipe for a data set, changed for an initial segmenter and for another teacher.
 
     Args:
         dataset: name of the data set.
-        name: of the recipe; None takes that of the data set if there is one, else "default".
-        init_from: segmenter to start from: architecture, image size and number of parts become
-            its own, unless `settings` change them.
-        teacher: name of the teacher, with its own layers; "zoo:MODEL" is the backbone of a
-            segmenter.
+        name: name of the recipe; None takes the recipe of the data set if there is one, else
+            "default".
+        init_from: segmenter whose weights are the initial ones. Architecture, output stride, image
+            size and number of parts become those of this segmenter, unless `settings` has them.
+        teacher: name of the teacher, which is used with its default layers; "zoo:MODEL" is the
+            backbone of a segmenter.
         teacher_weights: weights of the teacher.
-        find_model: returns the folder of a segmenter that `init_from` or "zoo:MODEL" names, such
-            as `keras_parts.zoo.path`. By default they name folders.
+        find_model: function from the name in `init_from` or "zoo:MODEL" to the folder of the
+            segmenter, such as `keras_parts.zoo.path`. By default the names are folders.
         settings: changes to the recipe, see `Recipe.with_settings`.
 
     Raises:
@@ -523,11 +527,11 @@ def teacher_settings(
     *,
     find_model: Callable[[str], str | os.PathLike] = Path,
 ) -> dict[str, Any]:
-    """Changes to a recipe that name another teacher, whose layers are its own.
+    """Changes to a recipe that choose another teacher, with its default layers.
 
     Args:
-        teacher: a name of `keras_parts.discovery.TEACHERS`, or "zoo:MODEL".
-        weights: of the teacher.
+        teacher: a name in `keras_parts.discovery.TEACHERS`, or "zoo:MODEL"; None keeps the teacher.
+        weights: weights of the teacher; None keeps those of the recipe.
         find_model: see `recipe_for`.
 
     Raises:
@@ -535,7 +539,10 @@ def teacher_settings(
     """
     if teacher and teacher.startswith(_ZOO):
         if weights:
-            raise ConfigError(f"the teacher {teacher} has weights already: leave out its weights")
+            raise ConfigError(
+                f"teacher_weights is {os.fspath(weights)!r}, but the teacher {teacher} has weights "
+                "already: leave out one of the two"
+            )
         folder = Path(find_model(teacher.removeprefix(_ZOO))).resolve()
         teacher, weights = "segmenter", folder
     changes: dict[str, Any] = {"teacher": teacher, "teacher_layers": ()} if teacher else {}
@@ -543,7 +550,7 @@ def teacher_settings(
 
 
 def _settings_of_segmenter(folder: str | os.PathLike, architecture: str) -> dict[str, Any]:
-    """Changes to a recipe of an architecture that let it start from a segmenter."""
+    """Changes with which a recipe of an architecture takes its initial weights from a segmenter."""
     folder = Path(folder).resolve()
     path = folder / "segmenter.json"
     try:
@@ -554,12 +561,12 @@ def _settings_of_segmenter(folder: str | os.PathLike, architecture: str) -> dict
         raise DataError(
             f"{path}: cannot be read: {error!r}; is this a segmenter's folder?"
         ) from None
-    # The layers of another architecture have other names: all of it is trained.
+    # `train_from` names a layer of the recipe's own architecture: another one is trained whole.
     return changes if config["architecture"] == architecture else changes | {"train_from": None}
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """A setting of the command line; values are JSON, or plain words.
+    """Name and value of a setting of the command line. A value that is not JSON is a string.
 
     Raises:
         ConfigError: the text is not of the form name=value.

@@ -9,7 +9,7 @@ SIZE, CELLS, CHANNELS = 33, 9, 6
 
 
 def crops(images=12, noise=0.05):
-    """Three bands of the foreground, each along its own axis from the image's mean."""
+    """Three horizontal bands; each differs from the mean of its image along its own axis."""
     rng = np.random.default_rng(0)
     foreground = np.zeros((images, SIZE, SIZE, 1), "float32")
     foreground[:, :, 4:29] = 1
@@ -26,7 +26,7 @@ def test_planted_directions_are_found_relative_to_the_mean_of_an_image():
     found = find_clusters(crops(), 3, num_images=12)
     assert found.shape == (3, CHANNELS) and found.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
-    # Relative to the mean of the image a band is its own axis less a third of each.
+    # Relative to the mean of the image, a band is its own axis minus a third of all three.
     bands = np.eye(3, CHANNELS) - (np.arange(CHANNELS) < 3) / 3
     bands /= np.linalg.norm(bands, axis=1, keepdims=True)
     nearest = (found @ bands.T).argmax(1)
@@ -34,22 +34,22 @@ def test_planted_directions_are_found_relative_to_the_mean_of_an_image():
     assert (found * bands[nearest]).sum(1).min() > 0.98
 
 
-def test_features_as_they_are_tell_images_apart():
-    """The means of images differ by far more than the bands of one image."""
+def test_clusters_of_features_that_are_not_centred_are_the_images():
+    """The means of the images differ far more than the bands of an image."""
     (features, foreground), *_ = crops(images=8)
-    own = features.mean((1, 2))
-    own /= np.linalg.norm(own, axis=1, keepdims=True)
+    means = features.mean((1, 2))
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
     found = find_clusters([(features, foreground)], 4, num_images=4, centre_features=False)
-    assert sorted((own @ found.T).argmax(1)) == [0, 1, 2, 3]
-    assert (own @ found.T).max(1).min() > 0.98
+    assert sorted((means @ found.T).argmax(1)) == [0, 1, 2, 3]
+    assert (means @ found.T).max(1).min() > 0.98
 
 
-def test_the_same_seed_finds_the_same():
-    once, again = (
+def test_the_same_seed_finds_the_same_clusters():
+    first, second = (
         find_clusters(crops(noise=1.0), 4, num_images=12, prominence_exponent=2.0, seed=3)
         for _ in range(2)
     )
-    np.testing.assert_array_equal(once, again)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_too_few_positions():
@@ -57,7 +57,7 @@ def test_too_few_positions():
         find_clusters(crops(images=2), 200, num_images=2)
 
 
-def test_an_object_smaller_than_a_cell_still_has_a_position():
+def test_an_object_smaller_than_a_position_is_clustered():
     features, foreground = next(iter(crops(images=8)))
     small = np.zeros_like(foreground)
     small[:, 16:18, 16:18] = 1

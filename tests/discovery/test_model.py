@@ -52,7 +52,7 @@ def discovery(weights=None, losses=None, **options):
     return PartDiscovery(segmenter, losses, **options)
 
 
-def test_every_loss_is_a_finite_scalar_with_a_gradient_into_the_segmenter():
+def test_every_loss_is_a_finite_scalar():
     model = discovery()
     losses = model.compute_losses(batch())
     assert set(losses) == set(LOSSES)
@@ -70,6 +70,12 @@ def test_only_weighted_losses_are_computed():
         create_losses({"balance": 1.0}, {"balance": {"heat": 1}})
     with pytest.raises(ConfigError, match="contrastive.temperature is 0, expected 0.001 to 100"):
         create_losses({"contrastive": 1.0}, {"contrastive": {"temperature": 0}})
+
+
+def test_a_batch_without_features_needs_a_teacher():
+    without = {name: each for name, each in batch().items() if name != "features"}
+    with pytest.raises(ConfigError, match="no 'features': .* give PartDiscovery a teacher"):
+        discovery().compute_losses(without)
 
 
 def test_a_function_of_the_views_is_a_loss():
@@ -115,8 +121,8 @@ def test_centred_descriptors_do_not_depend_on_the_mean_of_an_image():
 
 
 def test_prominent_positions_have_larger_weights():
-    alike = discovery(view_transforms=STILL).make_views(batch())
-    assert alike.weighted_foreground is alike.foreground
+    unweighted = discovery(view_transforms=STILL).make_views(batch())
+    assert unweighted.weighted_foreground is unweighted.foreground
     views = discovery(view_transforms=STILL, prominence_exponent=2.0).make_views(batch())
     weights, foreground = map(ops.convert_to_numpy, (views.weighted_foreground, views.foreground))
     assert np.all(weights[foreground == 0] == 0)
@@ -126,25 +132,24 @@ def test_prominent_positions_have_larger_weights():
 
 
 def test_each_layer_of_the_teacher_is_upsampled_directly():
-    """3 x 3 and 10 x 10 cells: upsampling twice would give other values."""
+    """The layers have 3 x 3 and 10 x 10 positions: upsampling twice would give other values."""
     network = small(16, ("stage2", "stage4"))
     teacher = Teacher(network, resize=lambda images: resize_aligned(images, (40, 40)))
     weights = {"feature_consistency": 1.0, "contrastive": 1.0}
     model = discovery(weights, teacher=teacher, centre_features=True, view_transforms=STILL)
-    alone = batch()
-    del alone["features"]
-    maps = teacher.maps(alone["image"])
+    without = {name: each for name, each in batch().items() if name != "features"}
+    maps = teacher.maps(without["image"])
     assert [tuple(each.shape[1:3]) for each in maps] == [(10, 10), (3, 3)]
-    enlarged = ops.concatenate([resize_aligned(each, (SIZE, SIZE)) for each in maps], axis=-1)
-    found = model.compute_losses(alone, training=False)
-    expected = model.compute_losses(alone | {"features": enlarged}, training=False)
+    upsampled = ops.concatenate([resize_aligned(each, (SIZE, SIZE)) for each in maps], axis=-1)
+    found = model.compute_losses(without, training=False)
+    expected = model.compute_losses(without | {"features": upsampled}, training=False)
     for name in weights:
         assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4), name
 
 
-def test_prominence_and_clusters_see_all_channels_of_a_position():
+def test_prominence_and_clusters_take_all_channels_of_a_position():
     teacher = Teacher(small(16, ("stage2", "stage4")))
-    image = {name: each for name, each in batch().items() if name != "features"}
+    without = {name: each for name, each in batch().items() if name != "features"}
     losses = losses_of({"clusters": 1.0}, np.eye(3, teacher.channels))
     for exponent, count in ((1.0, 1), (0.0, 2)):
         model = discovery(
@@ -153,13 +158,13 @@ def test_prominence_and_clusters_see_all_channels_of_a_position():
             view_transforms=STILL,
             prominence_exponent=exponent,
         )
-        views = model.make_views(image)
+        views = model.make_views(without)
         assert len(views.feature_maps) == count
         assert tuple(views.compared_features.shape) == (4, 9, 9, teacher.channels)
-        assert np.isfinite(float(model.compute_losses(image)["clusters"]))
+        assert np.isfinite(float(model.compute_losses(without)["clusters"]))
 
 
-def test_one_pass_of_both_views_is_two_where_the_statistics_are_frozen():
+def test_both_views_in_one_pass_have_the_logits_of_two_passes():
     model = discovery()
     first, second = np.random.default_rng(0).random((2, 3, SIZE, SIZE, 3), "float32")
     model.segmenter.updates_statistics = False
@@ -194,7 +199,7 @@ def test_training_lowers_the_loss(jit_compile):
     assert sum(history["skipped_steps"]) == 0
 
 
-def test_a_shift_of_all_features_changes_no_cluster_where_they_are_centred():
+def test_the_cluster_loss_of_centred_features_does_not_depend_on_their_mean():
     losses = {}
     for centre in (True, False):
         model = discovery({"clusters": 1.0}, view_transforms=STILL, centre_features=centre)
@@ -207,11 +212,11 @@ def test_a_shift_of_all_features_changes_no_cluster_where_they_are_centred():
 
 def test_the_cluster_loss_decays_with_training_steps_only():
     model = discovery(losses=losses_of({"clusters": 1.0}, decay_steps=4), view_transforms=STILL)
-    whole = float(model.compute_losses(batch(), training=False)["clusters"])
-    faded = [float(model.compute_losses(batch())["clusters"]) for _ in range(6)]
-    assert whole > 0
-    np.testing.assert_allclose(faded, whole * np.array([1, 0.75, 0.5, 0.25, 0, 0]), rtol=1e-4)
-    again = float(model.compute_losses(batch(), training=False)["clusters"])
-    assert again == 0 and float(model.steps_made) == 6
-    without = discovery(losses=losses_of({"clusters": 1.0}, centres=None))
-    assert float(without.compute_losses(batch())["clusters"]) == 0
+    first = float(model.compute_losses(batch(), training=False)["clusters"])
+    trained = [float(model.compute_losses(batch())["clusters"]) for _ in range(6)]
+    assert first > 0
+    np.testing.assert_allclose(trained, first * np.array([1, 0.75, 0.5, 0.25, 0, 0]), rtol=1e-4)
+    last = float(model.compute_losses(batch(), training=False)["clusters"])
+    assert last == 0 and float(model.steps_made) == 6
+    no_centres = discovery(losses=losses_of({"clusters": 1.0}, centres=None))
+    assert float(no_centres.compute_losses(batch())["clusters"]) == 0

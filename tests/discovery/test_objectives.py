@@ -1,4 +1,4 @@
-"""Properties of the losses that the reference values do not show."""
+"""Properties of the losses that the reference values do not test."""
 
 import keras
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_parts.discovery import objectives
+from keras_parts.errors import ConfigError
 from keras_parts.ops import join_background, part_descriptors, resize_aligned, split_background
 
 pytestmark = pytest.mark.backend
@@ -19,21 +20,29 @@ def value(loss):
     return float(ops.convert_to_numpy(loss))
 
 
-def test_feature_loss_equals_the_materialised_form():
+def test_feature_consistency_equals_its_formula_on_upsampled_features():
     logits, features = random(2, 17, 17, 4), random(2, 5, 5, 8, seed=1) + 3
     foreground = np.ones((2, 17, 17, 1), "float32")
     foreground[:, :4] = 0
     masks = ops.convert_to_numpy(ops.softmax(logits)).astype("float64") * foreground
-    enlarged = ops.convert_to_numpy(resize_aligned(features, (17, 17))).astype("float64")
-    sums = np.einsum("bhwk,bhwc->bkc", masks, enlarged)
+    upsampled = ops.convert_to_numpy(resize_aligned(features, (17, 17))).astype("float64")
+    sums = np.einsum("bhwk,bhwc->bkc", masks, upsampled)
     means = sums / (masks.sum((1, 2))[..., None] + 1e-5)
-    distances = (enlarged[:, :, :, None] - means[:, None, None]) ** 2
+    distances = (upsampled[:, :, :, None] - means[:, None, None]) ** 2
     expected = (masks[..., None] * distances).sum((1, 2, 3, 4)) / foreground.sum((1, 2, 3))
     loss = objectives.feature_consistency(logits, foreground, features, reduction="none")
     np.testing.assert_allclose(ops.convert_to_numpy(loss), expected, rtol=1e-4)
 
 
-EDGES = {
+def test_wrong_options():
+    logits, foreground = random(1, 9, 9, 3), np.ones((1, 9, 9, 1), "float32")
+    with pytest.raises(ConfigError, match="reduction is 'max', expected one of 'sum', 'mean'"):
+        objectives.visual_consistency(logits, foreground, random(1, 9, 9, 3), reduction="max")
+    with pytest.raises(ConfigError, match="positives is 'two', expected 'all' or 'one'"):
+        objectives.contrastive(random(2, 3, 5), positives="two")
+
+
+EDGE_CASES = {
     "empty mask": dict(foreground=np.zeros((2, 9, 9, 1), "float32")),
     "empty part": dict(logits=np.broadcast_to(np.array([60, -60, -60], "float32"), (2, 9, 9, 3))),
     "constant image": dict(image=np.full((2, 9, 9, 3), 77.0, "float32")),
@@ -43,16 +52,16 @@ EDGES = {
 }
 
 
-@pytest.mark.parametrize("edge", EDGES)
-def test_finite_values_and_gradients_at_the_edges(edge):
+@pytest.mark.parametrize("case", EDGE_CASES)
+def test_values_and_gradients_are_finite_in_edge_cases(case):
     inputs = dict(
         logits=random(2, 9, 9, 3),
         foreground=np.ones((2, 9, 9, 1), "float32"),
         image=random(2, 9, 9, 3, seed=1) * 50,
         features=random(2, 3, 3, 5, seed=2),
     )
-    inputs.update(EDGES[edge])
-    if edge == "one image":
+    inputs.update(EDGE_CASES[case])
+    if case == "one image":
         inputs = {name: array[:1] for name, array in inputs.items()}
     foreground, image, features = (inputs[name] for name in ("foreground", "image", "features"))
 
@@ -92,7 +101,7 @@ def value_and_gradient(function, array):
     return float(loss.detach()), x.grad.numpy()
 
 
-def test_equivariance_stops_the_targets_gradient_and_is_zero_for_equals():
+def test_equivariance_has_no_gradient_into_its_target_and_is_zero_for_equal_logits():
     foreground = np.ones((1, 5, 5, 1), "float32")
     fixed = random(1, 5, 5, 3)
     _, gradient = value_and_gradient(
@@ -102,10 +111,10 @@ def test_equivariance_stops_the_targets_gradient_and_is_zero_for_equals():
     assert np.all(gradient == 0)
     assert value(objectives.equivariance(fixed, fixed, foreground)) == pytest.approx(0, abs=1e-6)
     other = random(1, 5, 5, 3, seed=2)
-    forth = value(objectives.equivariance(fixed, other, foreground))
-    back = value(objectives.equivariance(other, fixed, foreground))
-    both = value(objectives.equivariance(fixed, other, foreground, symmetric=True))
-    assert both == pytest.approx((forth + back) / 2, rel=1e-5)
+    forward = value(objectives.equivariance(fixed, other, foreground))
+    backward = value(objectives.equivariance(other, fixed, foreground))
+    symmetric = value(objectives.equivariance(fixed, other, foreground, symmetric=True))
+    assert symmetric == pytest.approx((forward + backward) / 2, rel=1e-5)
 
 
 def test_balance_is_zero_for_equal_shares_and_log_k_for_one_part():
@@ -119,25 +128,25 @@ def test_balance_is_zero_for_equal_shares_and_log_k_for_one_part():
 def test_background_joins_and_splits_exactly():
     parts, foreground = random(2, 3, 3, 5), random(2, 3, 3, 1, seed=1)
     logits = join_background(parts, foreground)
-    again, own = split_background(logits)
-    np.testing.assert_allclose(ops.convert_to_numpy(again), parts, atol=1e-6)
-    np.testing.assert_allclose(ops.convert_to_numpy(own), foreground, atol=1e-5)
-    joint = ops.convert_to_numpy(ops.softmax(logits, axis=-1))
+    split_parts, split_foreground = map(ops.convert_to_numpy, split_background(logits))
+    np.testing.assert_allclose(split_parts, parts, atol=1e-6)
+    np.testing.assert_allclose(split_foreground, foreground, atol=1e-5)
+    probabilities = ops.convert_to_numpy(ops.softmax(logits, axis=-1))
     inside = 1 / (1 + np.exp(-foreground))
-    np.testing.assert_allclose(joint[..., :1], 1 - inside, atol=1e-6)
+    np.testing.assert_allclose(probabilities[..., :1], 1 - inside, atol=1e-6)
     expected = inside * ops.convert_to_numpy(ops.softmax(parts, axis=-1))
-    np.testing.assert_allclose(joint[..., 1:], expected, atol=1e-6)
+    np.testing.assert_allclose(probabilities[..., 1:], expected, atol=1e-6)
 
 
-def test_the_loss_of_clusters_is_the_cross_entropy_with_the_nearest_one():
+def test_the_cluster_loss_is_the_cross_entropy_with_the_nearest_cluster():
     logits, features = random(2, 9, 9, 3), random(2, 5, 5, 4, seed=1)
     foreground = np.zeros((2, 9, 9, 1), "float32")
     foreground[0, 2:8, 1:7] = foreground[1, :, 4:] = 1
     centres = np.linalg.qr(random(4, 4, seed=2))[0][:3]
-    enlarged = ops.convert_to_numpy(resize_aligned(features, (9, 9)))
-    nearest = (enlarged @ centres.T).argmax(-1)
-    chances = ops.convert_to_numpy(ops.softmax(logits)).astype("float64")
-    surprise = -np.log(np.take_along_axis(chances, nearest[..., None], -1)) * foreground
-    expected = np.mean([s.sum() / f.sum() for s, f in zip(surprise, foreground, strict=True)])
+    upsampled = ops.convert_to_numpy(resize_aligned(features, (9, 9)))
+    nearest = (upsampled @ centres.T).argmax(-1)[..., None]
+    probabilities = ops.convert_to_numpy(ops.softmax(logits)).astype("float64")
+    entropies = -np.log(np.take_along_axis(probabilities, nearest, -1)) * foreground
+    expected = np.mean(entropies.sum((1, 2, 3)) / foreground.sum((1, 2, 3)))
     loss = objectives.cluster_cross_entropy(logits, foreground, features, centres)
     assert value(loss) == pytest.approx(expected, rel=1e-5)

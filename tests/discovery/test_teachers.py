@@ -21,7 +21,7 @@ def as_array(tensor):
 
 
 def check_teacher(teacher, images):
-    """What every teacher promises."""
+    """Check what every teacher must do; returns its features."""
     features = as_array(teacher(images))
     assert features.dtype == "float32" and np.isfinite(features).all() and features.std() > 0
     assert features.shape == (len(images), *teacher.map_size(*images.shape[1:3]), teacher.channels)
@@ -43,17 +43,17 @@ def test_layers_are_scaled_upsampled_and_joined():
     assert [tuple(m.shape[1:3]) for m in teacher.maps(IMAGES)] == [(3, 3), (9, 9)]
 
 
-def test_running_statistics_stay_as_they_are_in_training():
+def test_training_mode_changes_neither_features_nor_statistics():
     network = efficientnet_lite0(16, ("block_2",))
     teacher = Teacher(network)
     before = network.get_weights()
     expected = as_array(teacher(IMAGES))
     np.testing.assert_array_equal(as_array(teacher(IMAGES, training=True)), expected)
-    for one, other in zip(before, network.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for previous, current in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(previous, current)
 
 
-def test_fingerprint_follows_everything_that_changes_the_features():
+def test_fingerprint_changes_with_the_features():
     keras.utils.set_random_seed(0)
     network = efficientnet_lite0(16, ("block_1", "block_3"))
     base = Teacher(network, ("block_1",)).fingerprint
@@ -100,11 +100,11 @@ def test_the_backbone_of_a_segmenter(tmp_path):
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(teacher(images)), keras.ops.convert_to_numpy(expected), atol=1e-5
     )
-    with pytest.raises(ConfigError, match="a segmenter needs its folder"):
+    with pytest.raises(ConfigError, match="is None, expected the folder of a segmenter"):
         create_teacher("segmenter")
 
 
-def test_small_needs_no_file():
+def test_small_needs_no_weights_file():
     teacher = create_teacher("small")
     assert teacher.layer_names == ("stage4",)
     check_teacher(teacher, IMAGES)
@@ -116,7 +116,7 @@ def test_vgg19_has_the_papers_layers_and_scales(tmp_path):
     assert teacher.layer_names == ("relu3_2", "relu5_4") and teacher.scales == (0.33, 1.0)
     assert teacher.map_size(256, 256) == (64, 64)
     features = check_teacher(teacher, IMAGES)
-    # 33 pixels are brought to 32; the paper's own sizes stay
+    # 33 pixels are resized to 32; the paper's size is not resized.
     assert features.shape == (2, 8, 8, 768)
     even = IMAGES[:, :32, :32]
     maps = teacher.network((even - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225])
@@ -130,20 +130,21 @@ def test_dinov2_folder(test_data, test_weights):
     folder = test_weights / "vit_s14_dinov2_saliency"
     teacher = create_teacher("dinov2", ("block_6", "block_7"), folder, patches=8)
     path = sorted((test_data / "CUB_200_2011" / "images").glob("014*/*.jpg"))[0]
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB").resize((113, 113)))
+    with Image.open(path) as photograph:
+        pixels = np.asarray(photograph.convert("RGB").resize((113, 113)))
     image = pixels[None].astype("float32") / 255
     features = check_teacher(teacher, image)
     assert features.shape == (1, 8, 8, 2 * 384)
-    # trained weights see the same things in a mirror, elsewhere
+    # With trained weights the features of a mirrored image are about the mirrored features.
     mirrored = as_array(teacher(image[:, :, ::-1]))
     assert similarity(features, mirrored[:, :, ::-1]) > similarity(features, mirrored) + 0.1
     assert similarity(features, mirrored[:, :, ::-1]) > 0.6
 
 
-def similarity(one, other):
-    norms = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
-    return float(((one * other).sum(-1) / norms).mean())
+def similarity(first, second):
+    """Mean cosine over all positions."""
+    norms = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
+    return float(((first * second).sum(-1) / norms).mean())
 
 
 @pytest.mark.parametrize(
@@ -159,11 +160,13 @@ def test_unknown_names(arguments, message):
 
 
 def test_unknown_option():
-    with pytest.raises(ConfigError, match="vgg19 has no option 'patches'"):
+    with pytest.raises(ConfigError, match="vgg19 has no option 'patches'; there are none"):
         create_teacher("vgg19", patches=8)
+    with pytest.raises(ConfigError, match="dinov2 has no option 'stride'; there are patches"):
+        create_teacher("dinov2", stride=8)
 
 
-def test_missing_weights_name_the_way_out(tmp_path):
+def test_the_error_for_missing_weights_names_the_weights_folder(tmp_path):
     with pytest.raises(DataError, match="KERAS_PARTS_WEIGHTS"):
         create_teacher("efficientnet_lite0", weights=tmp_path)
 
@@ -181,45 +184,46 @@ def within_image_variance(features, foreground):
     return (weights * (features - mean) ** 2).sum((1, 2)).mean(0), mean.mean((0, 1, 2))
 
 
-def fitted(features, foregrounds, **options):
+def standardiser_of(features, foregrounds, **options):
     return fit_standardiser(zip(features, foregrounds, strict=True), **options)
 
 
 def test_standardised_features_have_total_variance_one():
-    standardiser = fitted([FEATURES[:4], FEATURES[4:]], [FOREGROUND[:4], FOREGROUND[4:]])
+    standardiser = standardiser_of([FEATURES[:4], FEATURES[4:]], [FOREGROUND[:4], FOREGROUND[4:]])
     variance, mean = within_image_variance(as_array(standardiser.apply(FEATURES)), FOREGROUND)
     np.testing.assert_allclose(variance, 0.25, atol=1e-4)
     np.testing.assert_allclose(mean, 0, atol=1e-4)
 
 
-def test_batches_do_not_matter():
-    whole = fitted([FEATURES], [FOREGROUND])
-    single = fitted(FEATURES[:, None], FOREGROUND[:, None])
-    np.testing.assert_allclose(whole.mean, single.mean, rtol=1e-6)
-    np.testing.assert_allclose(whole.matrix, single.matrix, rtol=1e-6)
+def test_the_batch_size_does_not_matter():
+    large = standardiser_of([FEATURES], [FOREGROUND])
+    single = standardiser_of(FEATURES[:, None], FOREGROUND[:, None])
+    np.testing.assert_allclose(large.mean, single.mean, rtol=1e-6)
+    np.testing.assert_allclose(large.matrix, single.matrix, rtol=1e-6)
 
 
-def test_images_without_foreground_and_dead_channels():
-    dead = FEATURES * [1, 1, 1, 0]
-    empty = FOREGROUND.copy()
-    empty[0] = 0
-    standardiser = fitted([dead], [empty])
-    variance, _ = within_image_variance(as_array(standardiser.apply(dead[1:])), empty[1:])
+def test_images_without_foreground_and_constant_channels():
+    features = FEATURES * [1, 1, 1, 0]
+    foreground = FOREGROUND.copy()
+    foreground[0] = 0
+    standardiser = standardiser_of([features], [foreground])
+    found = as_array(standardiser.apply(features[1:]))
+    variance, _ = within_image_variance(found, foreground[1:])
     np.testing.assert_allclose(variance, [1 / 3, 1 / 3, 1 / 3, 0], atol=1e-4)
 
 
-def test_directions_of_noise_are_shrunk():
+def test_noisy_directions_are_scaled_down():
     direction = np.array([3.0, 0.0, 0.0, 4.0]) / 5
-    noise = 100 * np.outer(direction, direction)  # one direction has all of it
+    noise = 100 * np.outer(direction, direction)  # all noise is in this direction
     scale = np.sqrt(np.diag(within_covariance(FEATURES)))
-    standardiser = fitted(
+    standardiser = standardiser_of(
         [FEATURES], [FOREGROUND], noise=noise * np.outer(scale, scale), noise_floor=0.01
     )
     found = as_array(standardiser.apply(FEATURES))
     variance, _ = within_image_variance(found, FOREGROUND)
     assert variance.sum() == pytest.approx(1, abs=1e-4)
     along, across = found @ direction, found @ np.array([4.0, 0.0, 0.0, -3.0]) / 5
-    # sqrt((mean + floor) / floor) with a mean of a quarter of the noise: 100 + 0.25 to 0.25
+    # sqrt((noise + floor) / floor): the floor is 0.01 of the mean noise of the four channels, 25.
     ratio = np.sqrt(within_variance(across) / within_variance(along))
     assert ratio == pytest.approx(np.sqrt((100 + 0.25) / 0.25), rel=0.1)
 
@@ -238,25 +242,25 @@ def test_a_symmetric_teacher_and_the_noise_of_mirroring():
     network = efficientnet_lite0(16, ("block_1",))
     plain, symmetric = Teacher(network), Teacher(network, mirror=True)
     assert plain.fingerprint != symmetric.fingerprint
-    own, mirrored = (as_array(maps) for maps in plain.mirrored_pair(IMAGES))
-    np.testing.assert_allclose(own, as_array(plain(IMAGES)), atol=1e-6)
+    upright, mirrored = (as_array(maps) for maps in plain.mirrored_pair(IMAGES))
+    np.testing.assert_allclose(upright, as_array(plain(IMAGES)), atol=1e-6)
     np.testing.assert_allclose(mirrored[:, :, ::-1], as_array(plain(IMAGES[:, :, ::-1])), atol=1e-6)
     features = check_teacher(symmetric, IMAGES)
-    np.testing.assert_allclose(features, 0.5 * (own + mirrored), atol=1e-5)
+    np.testing.assert_allclose(features, 0.5 * (upright + mirrored), atol=1e-5)
     found = as_array(symmetric(IMAGES[:, :, ::-1]))
     np.testing.assert_allclose(found[:, :, ::-1], features, atol=1e-5)
 
     everywhere = np.ones((2, 33, 33, 1), "float32")
     noise = mirror_noise(plain, [(IMAGES[:1], everywhere[:1]), (IMAGES[1:], everywhere[1:])])
-    expected, _ = within_image_variance(0.5 * (own - mirrored), everywhere)
+    expected, _ = within_image_variance(0.5 * (upright - mirrored), everywhere)
     np.testing.assert_allclose(np.diag(noise), expected, rtol=1e-4, atol=1e-9)
 
 
 def test_no_foreground_at_all():
     with pytest.raises(DataError, match="0 images"):
-        fitted([FEATURES], [np.zeros_like(FOREGROUND)])
+        standardiser_of([FEATURES], [np.zeros_like(FOREGROUND)])
     with pytest.raises(DataError, match="do not vary"):
-        fitted([np.ones_like(FEATURES)], [FOREGROUND])
+        standardiser_of([np.ones_like(FEATURES)], [FOREGROUND])
 
 
 @pytest.mark.parametrize(

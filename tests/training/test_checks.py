@@ -1,4 +1,4 @@
-"""Wrong settings and data are refused before anything is computed or written."""
+"""Wrong settings and data raise an error before anything is computed or written."""
 
 import json
 from dataclasses import replace
@@ -18,20 +18,20 @@ pytestmark = pytest.mark.backend
 SMALL = {"num_parts": 2, "steps": 5, "batch_size": 2, "image_size": 33, "loss_size": 9}
 
 
-def drawn(count=3):
+def toy_samples(count=3):
     return data.load("toy", "train", count=count, size=33)
 
 
 class WithoutMasks(Subset):
-    """Samples of which only the first `masks` have a foreground."""
+    """Three samples, of which only the first `num_masks` have a foreground."""
 
-    def __init__(self, masks):
-        super().__init__(drawn(), range(3))
-        self.masks = masks
+    def __init__(self, num_masks):
+        super().__init__(toy_samples(), range(3))
+        self.num_masks = num_masks
 
     def read(self, index):
         sample = super().read(index)
-        if index < self.masks:
+        if index < self.num_masks:
             return sample
         return replace(sample, foreground=None, part_labels=None, keypoints=None, visible=None)
 
@@ -56,21 +56,25 @@ def no_features(monkeypatch):
         ({"teacher": "smal"}, ConfigError, "teacher is 'smal', .*did you mean 'small'"),
         ({"teacher_layers": ("stage9",)}, ConfigError, "no output named 'stage9'"),
         ({"teacher_weights": "none.h5"}, ConfigError, "none.h5"),
-        ({"teacher": "segmenter"}, ConfigError, "a segmenter needs its folder"),
+        ({"teacher": "segmenter"}, ConfigError, "is None, expected the folder of a segmenter"),
         ({"steps": 80, "steps_per_execution": 3}, ConfigError, "does not divide the 2 steps"),
     ],
 )
 def test_wrong_settings(settings, error, message, no_features, tmp_path):
     with pytest.raises(error, match=message):
-        train(recipe("toy", **SMALL | settings), drawn(), tmp_path / "run", progress=False)
+        train(recipe("toy", **SMALL | settings), toy_samples(), tmp_path / "run", progress=False)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("dataset", "error", "message"),
     [
-        (WithoutMasks(0), DataError, "sample .* has no foreground: training needs masks"),
-        (Subset(drawn(), ()), DataError, "there are no samples to train on"),
+        (
+            WithoutMasks(0),
+            DataError,
+            "sample .* has no foreground: training needs a mask .*--masks",
+        ),
+        (Subset(toy_samples(), ()), DataError, "there are no samples to train on"),
     ],
     ids=["no masks", "no samples"],
 )
@@ -80,9 +84,9 @@ def test_wrong_data(dataset, error, message, no_features, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_more_devices_than_there_are(no_features, tmp_path):
+def test_more_devices_than_the_machine_has(no_features, tmp_path):
     with pytest.raises(ConfigError, match="device"):
-        train(recipe("toy", **SMALL), drawn(), tmp_path / "run", devices=99, progress=False)
+        train(recipe("toy", **SMALL), toy_samples(), tmp_path / "run", devices=99, progress=False)
     assert not list(tmp_path.iterdir())
 
 
@@ -90,10 +94,10 @@ def test_a_folder_with_a_run_is_refused_before_networks_are_built(monkeypatch, t
     monkeypatch.setattr(build, "PartSegmenter", None)
     RunFolder.create(tmp_path / "run").write_config({}, seed=0)
     with pytest.raises(ConfigError, match="holds a run"):
-        train(recipe("toy", **SMALL), drawn(), tmp_path / "run", progress=False)
+        train(recipe("toy", **SMALL), toy_samples(), tmp_path / "run", progress=False)
 
 
-def test_data_that_fail_later_leave_no_folder(tmp_path):
+def test_no_folder_is_left_if_a_later_sample_is_wrong(tmp_path):
     with pytest.raises(DataError, match="has no foreground"):
         train(recipe("toy", **SMALL), WithoutMasks(1), tmp_path / "made/run", progress=False)
     assert not list(tmp_path.iterdir())
@@ -106,24 +110,24 @@ def test_a_run_that_fails_before_its_first_log_line_leaves_no_folder(monkeypatch
 
     monkeypatch.setattr(Devices, "fit", fail)
     with pytest.raises(MemoryError):
-        train(recipe("toy", **SMALL), drawn(), tmp_path / "made/run", progress=False)
+        train(recipe("toy", **SMALL), toy_samples(), tmp_path / "made/run", progress=False)
     assert not list(tmp_path.iterdir())
     (tmp_path / "made/run").mkdir(parents=True)
     (tmp_path / "made/run/notes.txt").write_text("mine")
     with pytest.raises(MemoryError):
-        train(recipe("toy", **SMALL), drawn(), tmp_path / "made/run", progress=False)
+        train(recipe("toy", **SMALL), toy_samples(), tmp_path / "made/run", progress=False)
     assert [path.name for path in (tmp_path / "made/run").iterdir()] == ["notes.txt"]
 
 
 def test_teacher_size_without_effect_is_reported(caplog, no_features, tmp_path):
     settings = SMALL | {"crops.jitter": 0.05, "teacher_size": 65, "teacher_layers": ("stage9",)}
     with pytest.raises(ConfigError, match="stage9"):
-        train(recipe("toy", **settings), drawn(), tmp_path / "run", progress=False)
-    assert "teacher_size is 65, but with crops.jitter" in caplog.text
+        train(recipe("toy", **settings), toy_samples(), tmp_path / "run", progress=False)
+    assert "teacher_size is 65, but has no effect: with crops.jitter" in caplog.text
 
 
-def first_version(settings):
-    """Settings as the first version wrote them to config.json."""
+def settings_of_version_0_1(settings):
+    """Settings as version 0.1.0 wrote them to config.json."""
     settings = dict(settings)
     renamed = {
         "parts": "num_parts", "size": "image_size", "weights": "loss_weights",
@@ -138,9 +142,9 @@ def first_version(settings):
 
 
 @pytest.mark.parametrize("name", ["toy", "default", "paper"])
-def test_the_settings_of_a_run_of_the_first_version_are_compared_by_todays_names(name, tmp_path):
+def test_settings_of_a_run_of_version_0_1_are_compared_by_their_current_names(name, tmp_path):
     folder = RunFolder.create(tmp_path / "run")
-    settings = first_version(recipe(name, batch_size=2).to_json())
+    settings = settings_of_version_0_1(recipe(name, batch_size=2).to_json())
     folder.config_file.write_text(json.dumps({"settings": settings, "seed": 0}))
     with pytest.raises(ConfigError, match="other settings: num_parts was [45], is 3$"):
-        train(recipe(name, batch_size=2, num_parts=3), drawn(), folder.path, resume=True)
+        train(recipe(name, batch_size=2, num_parts=3), toy_samples(), folder.path, resume=True)

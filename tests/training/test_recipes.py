@@ -20,7 +20,7 @@ def test_json_round_trip(name):
     assert Recipe.from_json(json.loads(json.dumps(chosen.to_json()))) == chosen
 
 
-def test_settings_reach_inside_and_leave_the_rest():
+def test_settings_inside_a_field_leave_the_others():
     chosen = recipe(
         "paper",
         num_parts=8,
@@ -40,7 +40,7 @@ def test_settings_reach_inside_and_leave_the_rest():
     assert (loss.temperature, weight) == (0.2, 2300)
 
 
-def test_a_mapping_and_a_value_inside_of_it():
+def test_a_field_and_a_value_inside_it_are_set_together():
     chosen = recipe("default", loss_weights={"balance": 1.0}, **{"loss_weights.contrastive": 2.0})
     assert chosen.loss_weights == {"balance": 1.0, "contrastive": 2.0}
     settings = {"loss_settings": {"contrastive": {"positives": "one"}}, "clusters.decay_steps": 7}
@@ -49,7 +49,7 @@ def test_a_mapping_and_a_value_inside_of_it():
     assert chosen.loss_settings["clusters"] == {"decay_steps": 7}
 
 
-def test_the_papers_optimisation():
+def test_the_optimisation_of_the_paper():
     paper = recipe("paper")
     assert (paper.optimizer, paper.learning_rate, paper.head_multiplier) == ("sgd", 1e-5, 10)
     assert (paper.schedule, paper.clip_norm, paper.warmup_steps) == ("polynomial", 5, 0)
@@ -72,7 +72,10 @@ def test_the_papers_optimisation():
         ({"balance.heat": 1}, "no setting balance.heat: the loss has no settings"),
         ({"crops.jitter": 0.5}, "crops.jitter is 0.5, expected 0 or more, less than 0.5"),
         ({"standardise": "yes"}, "standardise is 'yes', expected true or false"),
-        ({"teacher_layers": "block_14"}, "teacher_layers is 'block_14', expected a list of texts"),
+        (
+            {"teacher_layers": "block_14"},
+            "teacher_layers is 'block_14', expected a list of strings",
+        ),
         ({"teacher_turns": (1, 0)}, "teacher_turns is .*expected four weights"),
         ({"jit_compile": 1}, "jit_compile is 1, expected one of None, True, False"),
         ({"learning_rate": 0}, "learning_rate is 0, expected more than 0"),
@@ -87,12 +90,12 @@ def test_the_papers_optimisation():
         ({"views.hue": 0}, "'views.hue' is now called 'view_transforms.hue'"),
     ],
 )
-def test_bad_settings_are_named(settings, message):
+def test_wrong_settings(settings, message):
     with pytest.raises(ConfigError, match=message):
         recipe(**settings)
 
 
-def test_unknown_recipes_are_named():
+def test_unknown_recipes():
     with pytest.raises(ConfigError, match="no recipe 'papr'; there are default, paper, toy"):
         recipe("papr")
 
@@ -105,40 +108,64 @@ def test_settings_of_the_command_line():
         parse_setting("balance")
 
 
-FIRST = {
-    "name": "default", "parts": 8, "size": 161, "weights": {"balance": 0.5, "clusters": 2.0},
-    "centre": False, "prominence": 1.0, "start_steps": 40, "temperature": 0.2, "positives": "one",
-    "views": {"rotation": 30.0, "scale": [0.5, 2.0]}, "padding": 0.1, "box_jitter": 0.01,
-    "mirror": 0.25, "warmup": 5, "ema": 0.9, "teacher_layers": ["block_14"], "steps": 120,
+VERSION_0_1 = {
+    "name": "default", "parts": 8, "architecture": "small", "output_stride": 8, "size": 161,
+    "backbone_weights": "random", "init_from": None, "batch_norm": "trained", "train_from": None,
+    "teacher": "small", "teacher_layers": ["stage4"], "teacher_weights": None,
+    "teacher_size": None, "teacher_turns": [1.0, 0.5, 0.0, 0.0], "teacher_mirror": False,
+    "standardise": False, "noise_floor": None, "centre": False, "prominence": 1.0,
+    "start_steps": 40, "weights": {"balance": 0.5, "clusters": 2.0}, "loss_size": 41,
+    "temperature": 0.2, "positives": "one", "views": {"rotation": 30.0, "scale": [0.5, 2.0]},
+    "padding": 0.1, "box_jitter": 0.01, "mirror": 0.25, "batch_size": 4, "steps": 120,
+    "optimizer": "adamw", "learning_rate": 0.001, "schedule": "constant", "warmup": 5,
+    "weight_decay": 0.1, "clip_norm": None, "head_multiplier": 2.0, "ema": 0.9,
+    "precision": "mixed_float16", "jit_compile": False, "steps_per_execution": 3, "seed": 7,
 }  # fmt: skip
-"""Settings as the first version wrote them."""
+"""All settings of version 0.1.0 as it wrote them, with other values than the defaults."""
+
+RENAMED = {
+    "parts": "num_parts", "size": "image_size", "centre": "centre_features",
+    "prominence": "prominence_exponent", "weights": "loss_weights", "warmup": "warmup_steps",
+    "ema": "ema_momentum",
+}  # fmt: skip
 
 
-def test_settings_of_the_first_version_are_read():
-    old = Recipe.from_json(FIRST)
-    assert (old.num_parts, old.image_size, old.steps) == (8, 161, 120)
-    assert old.loss_weights == {"balance": 0.5, "clusters": 2.0}
-    assert old.loss_settings["contrastive"] == {"temperature": 0.2, "positives": "one"}
-    assert old.loss_settings["clusters"] == {"decay_steps": 40}
-    assert (old.crops.padding, old.crops.jitter, old.crops.mirror) == (0.1, 0.01, 0.25)
-    assert (old.view_transforms.rotation, old.view_transforms.scale) == (30.0, (0.5, 2.0))
-    assert (old.warmup_steps, old.ema_momentum, old.centre_features) == (5, 0.9, False)
-    assert (old.prominence_exponent, old.teacher_layers) == (1.0, ("block_14",))
-    assert translate_settings(old.to_json()) == old.to_json()
+def test_every_setting_of_version_0_1_is_read():
+    found = Recipe.from_json(VERSION_0_1).to_json()
+    moved = {
+        "start_steps": found["loss_settings"]["clusters"]["decay_steps"],
+        "temperature": found["loss_settings"]["contrastive"]["temperature"],
+        "positives": found["loss_settings"]["contrastive"]["positives"],
+        "padding": found["crops"]["padding"],
+        "box_jitter": found["crops"]["jitter"],
+        "mirror": found["crops"]["mirror"],
+        "views": {name: found["view_transforms"][name] for name in VERSION_0_1["views"]},
+    }
+    for name, value in VERSION_0_1.items():
+        assert (moved[name] if name in moved else found[RENAMED.get(name, name)]) == value, name
+    assert translate_settings(found) == found
     with pytest.raises(ConfigError, match="no setting 'colour'"):
-        Recipe.from_json(FIRST | {"colour": 1})
+        Recipe.from_json(VERSION_0_1 | {"colour": 1})
+
+
+@pytest.mark.parametrize("name", sorted(VERSION_0_1))
+def test_the_error_for_a_renamed_setting_has_its_current_name(name):
+    if name in Recipe.setting_names():
+        return
+    with pytest.raises(ConfigError, match=f"setting '{name}' is now called '"):
+        recipe(**{name: VERSION_0_1[name]})
 
 
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("steps", [1, 2, 5, 40])
-def test_short_runs_have_a_short_warm_up_and_decay(name, steps):
+def test_short_runs_have_a_short_warmup_and_decay(name, steps):
     short = recipe(name, steps=steps)
     assert short.warmup_steps <= steps / 4
     if short.loss_weights.get("clusters"):
         assert short.loss_settings["clusters"]["decay_steps"] <= max(1, steps / 3)
 
 
-def test_only_short_runs_change_the_warm_up_and_only_where_it_is_not_given():
+def test_long_runs_and_given_values_keep_warmup_and_decay():
     assert recipe("default", steps=240) == RECIPES["default"]
     assert recipe("toy", steps=1000).warmup_steps == RECIPES["toy"].warmup_steps
     given = recipe("default", steps=8, warmup_steps=7, **{"clusters.decay_steps": 6})
@@ -160,7 +187,7 @@ def segmenter_folder(tmp_path):
     return tmp_path
 
 
-def test_a_recipe_that_starts_from_a_segmenter(segmenter_folder):
+def test_a_recipe_with_initial_weights_of_a_segmenter(segmenter_folder):
     chosen = recipe_for("toy", init_from=segmenter_folder)
     assert chosen.init_from == str(segmenter_folder)
     assert (chosen.num_parts, chosen.output_stride, chosen.image_size) == (6, 16, 97)
@@ -182,6 +209,6 @@ def test_a_recipe_with_another_teacher(segmenter_folder):
 
 
 def test_a_short_run_without_the_cluster_loss_keeps_its_settings():
-    """So that run folders of versions that never shortened the decay can be resumed."""
+    """Version 0.1.0 did not shorten the decay: its run folders can be resumed."""
     assert recipe("toy", steps=40).loss_settings["clusters"]["decay_steps"] == 80
     assert recipe("default", steps=40).loss_settings["clusters"]["decay_steps"] == 13
