@@ -17,26 +17,27 @@ from keras_parts.cli.runtime import import_keras
     "--recipe",
     "recipe_name",
     metavar="NAME",
-    help="default, paper or toy [default: that of the data set, if there is one].",
+    help="default, paper or toy [default: the recipe of the data set if there is one].",
 )
-@click.option("--output", "-o", metavar="DIR", help="Folder of the run [default: runs/DATASET].")
-@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
-@click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
+@click.option("--output", "-o", metavar="DIR", help="Run folder [default: runs/DATASET].")
+@click.option("--resume", is_flag=True, help="Continue the run in the run folder.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in the run folder.")
 @click.option("--parts", "-k", "num_parts", type=int, metavar="K", help="Number of parts.")
-@click.option("--steps", type=int, metavar="N", help="Training steps.")
-@click.option("--batch-size", type=int, metavar="N", help="Images in each step.")
+@click.option("--steps", type=int, metavar="N", help="Number of training steps.")
+@click.option("--batch-size", type=int, metavar="N", help="Number of images in each step.")
 @click.option("--image-size", type=int, metavar="PIXELS", help="Side of the network's input.")
 @click.option("--precision", metavar="POLICY", help="float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--backbone-weights", metavar="PATH", help="pretrained, random, or a weights file.")
 @click.option(
     "--init-from",
     metavar="MODEL",
-    help="Segmenter to start from, with its K: a name of `zoo list`, or the folder of a run.",
+    help="Segmenter whose weights and number of parts the training starts with: a name of "
+    "`zoo list`, or a run folder.",
 )
 @click.option(
     "--teacher",
     metavar="NAME",
-    help="Network whose features the parts must explain; zoo:MODEL is the backbone of a model.",
+    help="Network whose features the parts must explain; zoo:MODEL is the backbone of a zoo model.",
 )
 @click.option("--teacher-weights", metavar="PATH", help="Weights of the teacher.")
 @click.option(
@@ -54,7 +55,7 @@ from keras_parts.cli.runtime import import_keras
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Any setting of the recipe, repeatable, such as loss_weights.balance=1.",
+    help="A setting of the recipe, such as loss_weights.balance=1; can be repeated.",
 )
 @common_options
 def train(
@@ -76,10 +77,10 @@ def train(
 ) -> CommandResult:
     """Discover the parts of the objects in images.
 
-    A recipe holds all settings; options change some of them. Training needs no part labels, but a
-    mask of the object in each image.
+    All settings are those of a recipe; options change some of them. Training needs no part labels,
+    but a mask of the object in each image.
 
-    Several devices or hosts share each batch; the result is that of one device.
+    Several devices or hosts share each batch; the result is that of a single device.
     """
     from keras_parts import zoo
     from keras_parts.training.hosts import Hosts
@@ -115,7 +116,7 @@ def train(
 
 def _sentence(summary: Mapping[str, Any]) -> str:
     if "steps" not in summary:
-        return f"Trained with the other hosts; the first host has written {summary['output']}"
+        return f"Trained together with other hosts; the first host has written {summary['output']}"
     described = (
         "output", "segmenter", "devices", "steps", "seconds", "images_per_second",
         "skipped_steps",

@@ -1,4 +1,4 @@
-"""From a recipe to what trains it: segmenter, teacher, batches and the compiled model."""
+"""Builds all that a recipe's training needs: segmenter, teacher, batches and compiled model."""
 
 import logging
 import warnings
@@ -32,20 +32,21 @@ from keras_parts.training.optimisers import Schedule, create_optimizer
 from keras_parts.training.recipes import Recipe
 
 _LOG = logging.getLogger(__name__)
-_MEASURED = 2000
-"""Number of crops of which the statistics and clusters of the teacher features are computed."""
-_COMPARED, _COMPARED_BATCH = 256, 8
-"""Number of crops that the teacher compares with their mirror images, and of them in a batch."""
+_MAX_CROPS = 2000
+"""Maximum number of crops from which the standardiser and the clusters are computed."""
+_MAX_NOISE_CROPS, _NOISE_BATCH_SIZE = 256, 8
+"""Maximum number of crops from which the noise of the features is computed, and the batch size."""
 
 
 def build_teacher(recipe: Recipe) -> Teacher:
     """The teacher of a recipe.
 
-    Where its features are cached it computes in float32, whatever the precision of the recipe:
-    runs of every precision share the cache. Where it runs in every step it has the recipe's.
+    If its features are cached, it computes in float32, whatever the precision of the recipe, so
+    that runs of every precision share the cache. If it runs in every step, it has the precision of
+    the recipe.
 
     Raises:
-        ConfigError: the teacher or one of its layers does not exist.
+        ConfigError: there is no such teacher or layer.
         DataError: its weights are missing or belong to another network.
 
     Example:
@@ -65,7 +66,7 @@ def build_teacher(recipe: Recipe) -> Teacher:
 
 
 def build_segmenter(recipe: Recipe) -> PartSegmenter:
-    """The segmenter of a recipe, with its backbone's weights or those of another segmenter.
+    """The segmenter of a recipe, with pretrained weights or those of another segmenter.
 
     Raises:
         ConfigError: a setting of the segmenter is outside its range for the architecture.
@@ -104,21 +105,21 @@ def segmenter_config(recipe: Recipe) -> SegmenterConfig:
 def prepare_batches(
     recipe: Recipe, dataset: Dataset, teacher: Teacher, *, progress: bool = True
 ) -> tuple[Batches, Teacher | None, Standardiser | None]:
-    """Training batches, with the teacher features where crops never change.
+    """Training batches, with cached teacher features if crops are not jittered.
 
     Args:
         recipe: the recipe.
-        dataset: training samples with a foreground each.
-        teacher: of `build_teacher`.
+        dataset: training samples, each with a foreground.
+        teacher: from `build_teacher`.
         progress: show a progress bar while the features are computed.
 
     Returns:
-        The batches; the teacher, or None where the batches have its features; the standardiser of
-        its features, or None.
+        The batches; the teacher, or None if the batches have its features; the standardiser of its
+        features, or None if the recipe has none.
 
     Raises:
-        FeaturesTooLarge: there is no room for the features, and the teacher cannot run in every
-            step.
+        FeaturesTooLarge: the features exceed the limit of the cache, and the teacher cannot run in
+            every step because `teacher_size` is not `image_size`.
         DataError: a sample has no foreground or cannot be read.
     """
     features = None
@@ -139,7 +140,7 @@ def prepare_batches(
 def _cached_features(
     recipe: Recipe, dataset: Dataset, teacher: Teacher, progress: bool
 ) -> FeatureCache | None:
-    """The teacher features of all crops; None, with a warning, if there is no room for them."""
+    """The teacher features of all crops; None, with a warning, if they exceed the cache limit."""
     try:
         return FeatureCache(
             dataset,
@@ -155,7 +156,7 @@ def _cached_features(
     except FeaturesTooLarge as error:
         message = f"{error}. Raise {FEATURES_VARIABLE}, or name another folder in {HOME_VARIABLE}"
         if recipe.teacher_size not in (None, recipe.image_size):
-            # In a step the teacher would see images of another size: the result would differ.
+            # In a training step the teacher gets images of `image_size`: the result would differ.
             raise FeaturesTooLarge(message) from None
         warnings.warn(
             f"{message}; until then the teacher runs in every step, which takes longer",
@@ -167,11 +168,18 @@ def _cached_features(
 def find_initial_clusters(
     recipe: Recipe, batches: Batches, teacher: Teacher | None, standardiser: Standardiser | None
 ) -> np.ndarray | None:
-    """Centres of clusters of the teacher features, with which the parts are initialised.
+    """Centres of clusters of the teacher features, which initialise the parts.
+
+    Args:
+        recipe: the recipe.
+        batches, teacher, standardiser: from `prepare_batches`.
 
     Returns:
-        float32 `(parts, channels)`; None where the recipe has no weight for the loss "clusters",
-        or keeps the parts of another segmenter.
+        float32 `(parts, channels)`; None if the recipe has no weight for the loss "clusters", or
+        keeps the parts of another segmenter.
+
+    Raises:
+        DataError: the masks have fewer positions than there are parts.
     """
     if not recipe.loss_weights.get("clusters") or _keeps_parts(recipe):
         return None
@@ -182,7 +190,7 @@ def find_initial_clusters(
     return find_clusters(
         crops,
         recipe.num_parts,
-        num_images=min(_MEASURED, len(batches.dataset)),
+        num_images=min(_MAX_CROPS, len(batches.dataset)),
         prominence_exponent=recipe.prominence_exponent,
         centre_features=recipe.centre_features,
         seed=recipe.seed,
@@ -202,11 +210,11 @@ def build_discovery(
 
     Args:
         recipe: the recipe.
-        segmenter: of `build_segmenter`.
-        teacher: of `prepare_batches`.
-        standardiser: of `prepare_batches`.
-        steps: number of training steps, over which the schedule runs.
-        clusters: of `find_initial_clusters`.
+        segmenter: from `build_segmenter`.
+        teacher: from `prepare_batches`.
+        standardiser: from `prepare_batches`.
+        steps: number of training steps, the length of the learning-rate schedule.
+        clusters: from `find_initial_clusters`.
     """
     losses: dict[str, Any] = recipe.create_losses()
     if clusters is not None:
@@ -242,7 +250,7 @@ def build_discovery(
 
 @contextmanager
 def precision_policy(policy: str) -> Iterator[None]:
-    """Inside the block, layers are made with this Keras dtype policy."""
+    """Set the dtype policy of Keras, with which layers are made, for the length of the block."""
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -257,18 +265,21 @@ def _load_backbone(segmenter: PartSegmenter, weights: str) -> None:
     load = architecture_of(name).load
     if load is None:
         raise ConfigError(
-            f"backbone_weights is {weights!r}, but {name} was registered without `load`, which "
-            "loads them: register it with one, or set backbone_weights to 'random'"
+            f"recipe: backbone_weights is {weights!r}, but the architecture {name} was registered "
+            "without a function `load`: register it with one, or set backbone_weights to 'random'"
         )
     load(segmenter.backbone, None if weights == "pretrained" else weights)
 
 
 def _copy_weights(source: PartSegmenter, target: PartSegmenter) -> None:
-    """Copy all weights of equal name and shape: with another K, all but those of the logits."""
+    """Copy all weights of the same path and shape.
+
+    If the numbers of parts differ, these are all weights but those of the logits.
+    """
     if source.config.architecture != target.config.architecture:
         raise ConfigError(
-            f"init_from is a segmenter of architecture {source.config.architecture!r}, the "
-            f"recipe's is {target.config.architecture!r}: set architecture to the same"
+            f"recipe: init_from is a segmenter of architecture {source.config.architecture!r}, the "
+            f"recipe's is {target.config.architecture!r}: set architecture to that of init_from"
         )
     found = {variable.path: variable for variable in source.variables}
     for variable in target.variables:
@@ -278,7 +289,7 @@ def _copy_weights(source: PartSegmenter, target: PartSegmenter) -> None:
 
 
 def _keeps_parts(recipe: Recipe) -> bool:
-    """Whether the parts of another segmenter, with the same K, are kept."""
+    """Whether the training keeps the parts of `init_from`, because it has as many."""
     initial = recipe.init_from
     return initial is not None and PartSegmenter.from_preset(initial).num_parts == recipe.num_parts
 
@@ -286,8 +297,8 @@ def _keeps_parts(recipe: Recipe) -> bool:
 def _features_and_foregrounds(
     batches: Batches, teacher: Teacher | None
 ) -> Iterator[tuple[Any, np.ndarray]]:
-    """Teacher features and foregrounds of some crops, batch by batch."""
-    for batch in _first_batches(batches, _MEASURED):
+    """Batches of teacher features and foregrounds of up to `_MAX_CROPS` crops."""
+    for batch in _first_batches(batches, _MAX_CROPS):
         features: Any = batch.get("features")
         if features is None:
             assert teacher is not None
@@ -296,25 +307,23 @@ def _features_and_foregrounds(
 
 
 def _fit_standardiser(recipe: Recipe, batches: Batches, teacher: Teacher) -> Standardiser:
-    measured = _features_and_foregrounds(batches, teacher)
+    crops = _features_and_foregrounds(batches, teacher)
     if recipe.noise_floor is None:
-        return fit_standardiser(measured)
+        return fit_standardiser(crops)
     size = recipe.teacher_size or recipe.image_size
     images = Batches(
         batches.dataset,
         batches.crops,
-        batch_size=_COMPARED_BATCH,
+        batch_size=_NOISE_BATCH_SIZE,
         image_size=size,
         seed=recipe.seed,
     )
-    noise = mirror_noise(
-        teacher,
-        ((batch["image"], batch["foreground"]) for batch in _first_batches(images, _COMPARED)),
-    )
-    return fit_standardiser(measured, noise=noise, noise_floor=recipe.noise_floor)
+    compared = _first_batches(images, _MAX_NOISE_CROPS)
+    noise = mirror_noise(teacher, ((batch["image"], batch["foreground"]) for batch in compared))
+    return fit_standardiser(crops, noise=noise, noise_floor=recipe.noise_floor)
 
 
 def _first_batches(batches: Batches, count: int) -> Iterable[dict[str, np.ndarray]]:
-    """Batches with `count` crops or a few more, or with as many as there are samples."""
+    """The first batches, as few as have `count` crops, or all crops if there are fewer."""
     count = min(count, len(batches.dataset))
     return map(batches.batch, range(-(-count // batches.batch_size)))

@@ -1,4 +1,4 @@
-"""Checks of a training that come before anything is computed or written."""
+"""Checks that are made before a training computes or writes anything."""
 
 import difflib
 import logging
@@ -15,9 +15,9 @@ _LOG = logging.getLogger(__name__)
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Check the settings whose ranges depend on what is registered in this process.
+    """Check the settings whose valid values depend on the registered architectures and teachers.
 
-    Names of backbone outputs and weights files are checked when the networks are built.
+    Layer names and weights files are checked later, when the networks are built.
 
     Raises:
         ConfigError: a setting is outside its range for the architecture, or there is no such
@@ -32,15 +32,15 @@ def check_recipe(recipe: Recipe) -> None:
         )
     if recipe.crops.jitter and recipe.teacher_size not in (None, recipe.image_size):
         _LOG.warning(
-            "teacher_size is %s, but with crops.jitter the teacher runs in every step, on images "
-            "of %s pixels",
+            "teacher_size is %s, but has no effect: with crops.jitter the teacher runs in every "
+            "step, on the images of %s pixels. Set it to null",
             recipe.teacher_size,
             recipe.image_size,
         )
 
 
 def check_dataset(dataset: Dataset) -> None:
-    """Check that there are samples and that the first one can be trained on.
+    """Check that there are samples, and that the first one can be read and has a foreground.
 
     Raises:
         DataError: there are no samples, or the first has no foreground or cannot be read.
@@ -51,25 +51,25 @@ def check_dataset(dataset: Dataset) -> None:
     sample = dataset[0]
     if sample.foreground is None:
         raise DataError(
-            f"{name}: sample {sample.id!r} has no foreground: training needs masks (see the "
-            "option `masks` of the data set)"
+            f"{name}: sample {sample.id!r} has no foreground: training needs a mask of each "
+            "object, see --masks (in Python: the option masks of the data set)"
         )
 
 
-def check_execution(steps: int, interval: int) -> None:
-    """Check that Keras can make `steps` steps in one call, within log intervals of `interval`.
+def check_steps_per_execution(steps_per_execution: int, interval: int) -> None:
+    """Check `steps_per_execution` for log intervals of `interval` steps and for the backend.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: it does not divide the interval, or it is not 1 on PyTorch.
     """
-    if interval % steps:
-        fitting = [str(number) for number in range(1, interval + 1) if not interval % number]
+    if interval % steps_per_execution:
+        divisors = [str(number) for number in range(1, interval + 1) if not interval % number]
         raise ConfigError(
-            f"recipe: steps_per_execution is {steps}, which does not divide the {interval} steps "
-            f"of a log interval: take {' or '.join(fitting)}"
+            f"recipe: steps_per_execution is {steps_per_execution}, which does not divide the "
+            f"{interval} steps of a log interval: set it to {' or '.join(divisors)}"
         )
-    if steps > 1 and keras.config.backend() == "torch":
+    if steps_per_execution > 1 and keras.config.backend() == "torch":
         raise ConfigError(
-            f"recipe: steps_per_execution is {steps}, but on PyTorch Keras makes one step at a "
-            "time: set it to 1, or take --backend tensorflow or jax"
+            f"recipe: steps_per_execution is {steps_per_execution}, but on PyTorch Keras makes one "
+            "step at a time: set it to 1, or choose --backend tensorflow or jax"
         )

@@ -1,4 +1,4 @@
-"""The optimisers and learning-rate schedules by name. Imports no Keras, so that recipes can."""
+"""Optimisers and learning-rate schedules by name. Recipes import this: it imports no Keras."""
 
 import math
 from collections.abc import Callable
@@ -12,5 +12,7 @@ SCHEDULES: dict[str, Callable[[Any, Any, float], Any]] = {
     "polynomial": lambda ops, t, power: ops.power(1 - t, power),
     "constant": lambda ops, t, power: ops.ones_like(t),
 }
-"""Name -> decay from 1 to 0, a function of `keras.ops` (or numpy), of the share of steps after the
-warm-up that have been made, 0 to 1, and of the polynomial's power."""
+"""Name -> function `(ops, t, power)` that is the factor of the learning rate, from 1 at t = 0 on.
+
+`ops` is `keras.ops` or `numpy`; `t` is the share of the steps after the warm-up that have been
+made, 0 to 1; `power` is the exponent of "polynomial"."""

@@ -1,4 +1,4 @@
-"""A training run: from a recipe and a data set to a run folder with a segmenter."""
+"""A training run: it trains a recipe on a data set, and writes a run folder with the segmenter."""
 
 import math
 import time
@@ -35,7 +35,7 @@ from keras_parts.training.callbacks import (
     SampleSheet,
 )
 from keras_parts.training.checkpoints import Checkpoints, variable_to_numpy
-from keras_parts.training.checks import check_dataset, check_execution, check_recipe
+from keras_parts.training.checks import check_dataset, check_recipe, check_steps_per_execution
 from keras_parts.training.devices import Devices, find_devices
 from keras_parts.training.hosts import Hosts
 from keras_parts.training.optimisers import averaged_weights, weight_averages
@@ -46,8 +46,8 @@ _INTERVALS = 40
 """Maximum number of log intervals of a run."""
 _SHEETS = 4
 """Number of sample sheets, and of checkpoints, of a run."""
-_SHOWN = 16
-"""Number of images on a sample sheet."""
+_SHEET_IMAGES = 16
+"""Maximum number of images on a sample sheet."""
 
 
 def train(
@@ -64,33 +64,34 @@ def train(
 ) -> dict[str, Any]:
     """Train a segmenter and write a run folder (see `keras_parts.training.RunFolder`).
 
-    The steps are rounded up to a whole number of log intervals, a fortieth of them each. Settings,
-    weights and data are checked before anything is computed or written. A run that fails before
-    its first log interval leaves nothing behind.
+    A run has up to 40 log intervals of equal length; the number of steps is rounded up to fill the
+    last one. Settings, weights and the first sample are checked before anything is computed or
+    written. A run that fails in its first log interval leaves nothing behind.
 
     Args:
         recipe: a `Recipe`.
-        dataset: training samples with a foreground each.
+        dataset: training samples, each with a foreground.
         output: the run folder.
         resume: continue from the newest checkpoint in the folder; the result equals that of an
             uninterrupted run.
         overwrite: replace the run in the folder.
         progress: show progress bars on stderr.
-        split: name of the split, for the config.json of the run.
-        devices, hosts: see `keras_parts.training.devices.find_devices`. `batch_size` is that of
-            all devices together, and the result is that of one device; a run can be resumed on
-            other devices. With several hosts each calls this function with the same arguments.
-            The first one writes the folder; all must be able to read it to resume a run.
+        split: name of the split, which is written to config.json.
+        devices, hosts: see `keras_parts.training.devices.find_devices`. `batch_size` is the number
+            of images on all devices together, so that the result is that of one device. A run can
+            be resumed on other devices. If there are several hosts, each calls this function with
+            the same arguments. The first one writes the folder; to resume a run, all must be able
+            to read it.
 
     Returns:
-        dict: "output", "segmenter" (its folder), "devices", "seconds" (of this call's training),
-        "images_per_second"; on the first host also "steps", "skipped_steps" and the losses of the
-        last interval.
+        dict of "output", "segmenter" (its folder), "devices" (their number), "seconds" (duration
+        of the training in this call) and "images_per_second"; on the first host also of "steps",
+        "skipped_steps" and the losses of the last interval.
 
     Raises:
-        ConfigError: the folder holds a run and neither flag is given, or settings contradict each
-            other.
-        DataError: a sample cannot be used, or weights are missing.
+        ConfigError: the folder holds a run and neither `resume` nor `overwrite` is set, or a
+            setting is not valid.
+        DataError: a sample cannot be read or has no foreground, or weights are missing.
 
     Example:
         >>> from keras_parts import data
@@ -147,7 +148,7 @@ class LogIntervals:
     """The log intervals of a run.
 
     Attributes:
-        length: steps in each.
+        length: number of steps in an interval.
         count: number of intervals.
 
     Example:
@@ -161,13 +162,13 @@ class LogIntervals:
 
     @classmethod
     def of(cls, steps: int) -> "LogIntervals":
-        """Those of a run of at least `steps` steps."""
+        """The intervals of a run of at least `steps` steps."""
         length = math.ceil(steps / _INTERVALS)
         return cls(length, math.ceil(steps / length))
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run."""
+        """Number of steps of the run."""
         return self.length * self.count
 
 
@@ -183,19 +184,22 @@ def _check(
 ) -> None:
     """All checks that need neither a network nor the teacher features."""
     devices.check_batch(recipe.batch_size)
-    check_execution(recipe.steps_per_execution, intervals.length)
+    check_steps_per_execution(recipe.steps_per_execution, intervals.length)
     check_recipe(recipe)
     check_dataset(dataset)
     if resume or devices.is_leader:
         folder.check_available(overwrite=overwrite, resume=resume)
     if resume:
-        folder.check_settings(recipe.to_json(), complete=_completed)
+        folder.check_settings(recipe.to_json(), complete=_with_defaults)
 
 
 def _prepare(
     recipe: Recipe, dataset: Dataset, devices: Devices, steps: int, progress: bool
 ) -> tuple[PartDiscovery, Batches]:
-    """The compiled model and its batches; weights are loaded before features are computed."""
+    """The compiled model and its batches.
+
+    Weights are loaded before features are computed, so that a wrong file is reported at once.
+    """
     with devices.scope():
         segmenter = build_segmenter(recipe)
     batches, teacher, standardiser = prepare_batches(
@@ -204,7 +208,7 @@ def _prepare(
     clusters = find_initial_clusters(recipe, batches, teacher, standardiser)
     with devices.scope():
         if teacher and devices.num_devices > 1:
-            teacher = build_teacher(recipe)  # the one above is on one device
+            teacher = build_teacher(recipe)  # the first one is on a single device
         discovery = build_discovery(
             recipe,
             segmenter,
@@ -217,17 +221,17 @@ def _prepare(
     return discovery, batches
 
 
-def _completed(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a run of any version, with the defaults of those that did not exist yet."""
+def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a run of any version; those that did not exist then have their defaults."""
     return Recipe.from_json(settings).to_json()
 
 
 @contextmanager
 def trained_segmenter(discovery: PartDiscovery, devices: Devices) -> Iterator[PartSegmenter]:
-    """The segmenter as it would be saved now, with the averaged weights where there are any.
+    """The segmenter with the weights that are saved: the averaged ones, if there are any.
 
-    With several devices it is a copy on one of them: the others take no part in what is computed
-    with it, and may be on another host.
+    If there are several devices, it is a copy on one of them, because the others may be on another
+    host, and do not take part in what the copy computes.
     """
     if devices.num_devices == 1:
         with averaged_weights(discovery):
@@ -237,7 +241,7 @@ def trained_segmenter(discovery: PartDiscovery, devices: Devices) -> Iterator[Pa
     averages = {id(variable): average for variable, average in weight_averages(discovery)}
     with devices.single_device():
         copy = PartSegmenter(discovery.segmenter.config)
-        # Values of this host, without a computation that all hosts would have to join.
+        # Read from this host: a computation would need all hosts.
         for target, source in zip(copy.weights, discovery.segmenter.weights, strict=True):
             target.assign(variable_to_numpy(averages.get(id(source), source)))
         yield copy
@@ -256,13 +260,13 @@ def _description(dataset: Dataset, split: str) -> dict[str, Any]:
 
 
 def _restore(
-    checkpoints: Checkpoints, discovery: PartDiscovery, folder: RunFolder, leads: bool
+    checkpoints: Checkpoints, discovery: PartDiscovery, folder: RunFolder, is_leader: bool
 ) -> int:
-    """Set model and folder to the newest checkpoint; returns the number of steps made."""
+    """Set model and folder to the newest checkpoint, and return its number of steps."""
     step = 0
     if checkpoints.latest() is not None:
         step, _ = checkpoints.restore(discovery)
-    if leads:
+    if is_leader:
         folder.rewind(step)
         folder.samples.mkdir(exist_ok=True)
     return step
@@ -282,21 +286,23 @@ def _callbacks(
     callbacks = [
         MetricsLog(folder, recipe.batch_size),
         LossCurves(folder, every),
-        SampleSheet(folder, _shown(dataset, recipe), _drawing(discovery, devices), every),
+        SampleSheet(folder, _sheet_images(dataset, recipe), _sheet_of(discovery, devices), every),
         CheckpointCallback(checkpoints, every),
     ]
     return [ProgressBar(), *callbacks] if progress else callbacks
 
 
-def _shown(dataset: Dataset, recipe: Recipe) -> list[np.ndarray]:
-    """Crops at regular distances in the data set, without jitter."""
-    chosen = np.linspace(0, len(dataset) - 1, min(_SHOWN, len(dataset))).astype(int)
+def _sheet_images(dataset: Dataset, recipe: Recipe) -> list[np.ndarray]:
+    """Crops of samples at regular distances in the data set, without jitter."""
+    chosen = np.linspace(0, len(dataset) - 1, min(_SHEET_IMAGES, len(dataset))).astype(int)
     return [object_crop(dataset[int(i)], recipe.crops, recipe.image_size).image for i in chosen]
 
 
-def _drawing(
+def _sheet_of(
     discovery: PartDiscovery, devices: Devices
 ) -> Callable[[Sequence[np.ndarray]], Image.Image]:
+    """A function that draws the parts of images as the model finds them now."""
+
     def draw(images: Sequence[np.ndarray]) -> Image.Image:
         with trained_segmenter(discovery, devices) as segmenter:
             return contact_sheet([parts.overlay() for parts in segmenter.segment(tuple(images))])
@@ -307,7 +313,7 @@ def _drawing(
 def _summary(
     folder: RunFolder, recipe: Recipe, devices: Devices, seconds: float, steps: int
 ) -> dict[str, Any]:
-    trained = {
+    summary = {
         "output": str(folder.path),
         "segmenter": str(folder.segmenter),
         "devices": devices.num_devices,
@@ -315,10 +321,10 @@ def _summary(
         "images_per_second": round(steps * recipe.batch_size / seconds, 2),
     }
     if not devices.is_leader:  # the folder may be on another host
-        return trained
+        return summary
     records = folder.metrics()
     skip = ("step", "epoch", "learning_rate", "images_per_second", "skipped_steps")
-    return trained | {
+    return summary | {
         "steps": records[-1]["step"],
         "skipped_steps": sum(record["skipped_steps"] for record in records),
         **{name: value for name, value in records[-1].items() if name not in skip},

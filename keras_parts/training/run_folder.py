@@ -3,8 +3,8 @@
 config.json       settings, seed, versions
 metrics.jsonl     one line per log interval: step, losses, learning rate, images/s, skipped steps
 curves.png        the losses over the steps
-samples/          sample sheets: segmented images, several times in a run
-checkpoints/      to resume from
+samples/          sample sheets: pictures of the parts at several steps of the run
+checkpoints/      the newest checkpoints, from which the run can be resumed
 segmenter/        the trained segmenter
 """
 
@@ -26,13 +26,13 @@ from keras_parts.files import atomic_write
 from keras_parts.training.recipes import translate_settings
 
 FORMAT = 2
-"""Of config.json. Format 1 had no field "format", and other names of settings."""
+"""Format of config.json. Format 1 has no field "format", and the setting names of version 0.1.0."""
 
 _DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",)}
 
 
 class RunFolder:
-    """Paths and files of one run. `create` makes a folder; the constructor opens one.
+    """The files of a run. `create` makes the folder of a new run; the constructor only names one.
 
     Args:
         path: the folder.
@@ -61,10 +61,11 @@ class RunFolder:
 
         Args:
             path: the folder; it is made with its parents where they are missing.
-            overwrite: remove the run in the folder.
+            overwrite: remove the run in the folder first.
 
         Raises:
-            ConfigError: the folder holds a run and `overwrite` is not set, or the path is a file.
+            ConfigError: the folder holds a run and `overwrite` is not set, the path is a file, or
+                the folder cannot be written to.
         """
         run = cls(path)
         run.check_available(overwrite=overwrite)
@@ -74,11 +75,15 @@ class RunFolder:
         return run
 
     def check_available(self, *, overwrite: bool = False, resume: bool = False) -> None:
-        """Check that a new run can be written to the folder, or the run there can be resumed.
+        """Check that a new run can be written to the folder, or that its run can be resumed.
+
+        Args:
+            overwrite: the new run replaces the run in the folder.
+            resume: the run in the folder is resumed.
 
         Raises:
-            ConfigError: it holds a run and neither flag is set, both are set, there is no run to
-                resume, the path is a file, or the folder cannot be written to.
+            ConfigError: the folder holds a run and neither flag is set, both flags are set, there
+                is no run to resume, the path is a file, or the folder cannot be written to.
         """
         if overwrite and resume:
             raise ConfigError("--resume continues a run, --overwrite removes it: give one of them")
@@ -99,9 +104,9 @@ class RunFolder:
 
     @contextmanager
     def removed_if_empty(self) -> Iterator[None]:
-        """If the block fails before the first log line, remove what was written of the run.
+        """Remove the files of the run if the block fails before the first log line.
 
-        The folder and its parents are removed as well where `create` made them.
+        If `create` made the folder or its parents, they are removed as well.
         """
         try:
             yield
@@ -112,7 +117,7 @@ class RunFolder:
                 for folder in (self.checkpoints, self.segmenter):
                     shutil.rmtree(folder, ignore_errors=True)
                 for folder in self._created:
-                    with suppress(OSError):  # it holds files that are not part of the run
+                    with suppress(OSError):  # not empty: it has files that are not part of the run
                         folder.rmdir()
             raise
 
@@ -128,11 +133,11 @@ class RunFolder:
     ) -> None:
         """Write the settings, the seed and `environment()` to config.json.
 
-        The home folder of the user is written as "~": the run folder may be passed on.
+        The home folder of the user is written as "~", because run folders may be published.
 
         Args:
-            settings: of the recipe, JSON values.
-            seed: of all random draws.
+            settings: settings of the recipe, JSON values.
+            seed: seed of all random draws.
             data: description of the training data; not compared when the run is resumed.
         """
         config = {
@@ -143,26 +148,26 @@ class RunFolder:
             **environment(),
         }
         with atomic_write(self.config_file, "w") as file:
-            json.dump(_storable(config), file, indent=2, allow_nan=False)
+            json.dump(_to_json(config), file, indent=2, allow_nan=False)
             file.write("\n")
 
     def read_config(self) -> dict[str, Any]:
-        """The content of config.json. Settings of older versions get today's names.
+        """The content of config.json, with the setting names of this version.
 
         Raises:
-            DataError: the file is missing, is not JSON, or was written by a later version.
+            DataError: the file is missing, is not JSON, or has the format of a newer version.
         """
         try:
             config = json.loads(self.config_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"{self.config_file} cannot be read: {error}") from None
-        written = config.get("format", 1)
-        if written > FORMAT:
+        file_format = config.get("format", 1)
+        if file_format > FORMAT:
             raise DataError(
-                f"{self.config_file} is of format {written}, this version reads up to {FORMAT}: "
-                "update keras-parts"
+                f"{self.config_file} is of format {file_format}, but this version reads formats up "
+                f"to {FORMAT}: update keras-parts"
             )
-        if written < 2 and "settings" in config:
+        if file_format < 2 and "settings" in config:
             config["settings"] = translate_settings(config["settings"])
         return config
 
@@ -172,38 +177,40 @@ class RunFolder:
         *,
         complete: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ) -> None:
-        """Refuse to resume a run with other settings than it began with.
+        """Check that the run in the folder has these settings, so that it can be resumed.
 
         Args:
-            settings: of the run now.
-            complete: adds to the stored settings those that did not exist when the run began.
+            settings: settings with which the run is to be resumed.
+            complete: function that adds the settings that did not exist when the run was written.
 
         Raises:
-            ConfigError: settings differ; the message lists them, with both values.
+            ConfigError: settings differ; the message lists them with both values.
+            DataError: config.json cannot be read.
         """
-        began = _flat(_storable(complete(self.read_config()["settings"])))
-        now = _flat(_storable(dict(settings)))
+        stored = _flat(_to_json(complete(self.read_config()["settings"])))
+        current = _flat(_to_json(dict(settings)))
         changed = [
-            f"{name} was {began.get(name)!r}, is {now.get(name)!r}"
-            for name in sorted(began.keys() | now.keys())
-            if began.get(name) != now.get(name)
+            f"{name} was {stored.get(name)!r}, is {current.get(name)!r}"
+            for name in sorted(stored.keys() | current.keys())
+            if stored.get(name) != current.get(name)
         ]
         if changed:
             raise ConfigError(
-                f"{self.path} cannot be resumed with other settings: {'; '.join(changed)}"
+                f"{self.path} cannot be resumed with other settings: {'; '.join(changed)}. Repeat "
+                "the command of the run with --resume, or choose another --output"
             )
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append one line to metrics.jsonl; a number that is not finite becomes null."""
-        line = json.dumps(_storable(dict(record)), allow_nan=False)
+        """Append a line to metrics.jsonl. Numbers that are not finite are written as null."""
+        line = json.dumps(_to_json(dict(record)), allow_nan=False)
         with open(self.metrics_file, "a", encoding="utf-8", newline="\n") as file:
             file.write(f"{line}\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; an incomplete last line is left out.
+        """The lines of metrics.jsonl, without an incomplete last one.
 
         Raises:
-            DataError: another line is not JSON.
+            DataError: a line is not JSON.
         """
         if not self.metrics_file.exists():
             return []
@@ -213,14 +220,14 @@ class RunFolder:
             try:
                 records += [json.loads(line)] if line else []
             except ValueError:
-                if number < len(lines):  # a complete line ends with a line feed
+                if number < len(lines):  # the last one may be incomplete: the run was killed
                     raise DataError(
                         f"{self.metrics_file}: line {number} is not JSON: remove it"
                     ) from None
         return records
 
     def rewind(self, step: int) -> None:
-        """Remove the lines after `step`: resuming from its checkpoint writes them again."""
+        """Remove the lines after `step`. A run that resumes from there writes them again."""
         kept = [record for record in self.metrics() if record["step"] <= step]
         with atomic_write(self.metrics_file, "w") as file:
             file.writelines(f"{json.dumps(record)}\n" for record in kept)
@@ -238,10 +245,11 @@ class RunFolder:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and kind of machine that a run depends on; no names of hosts, users or folders.
+    """Versions and kind of machine, for config.json; no names of hosts, users or folders.
 
-    "commit" is that of the source tree if the package runs from one, else None; "+changes" is
-    added if files differ from it.
+    Returns:
+        dict of "versions" (`{name: version}`), "platform", and "commit": the Git commit of the
+        source tree that the package runs from, with "+changes" if files differ from it, or None.
     """
     import keras
     import numpy as np
@@ -300,12 +308,15 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _storable(value: Any) -> Any:
-    """A value for JSON: paths as text, numbers of NumPy as plain ones, not finite ones as None."""
+def _to_json(value: Any) -> Any:
+    """A value as plain JSON: paths become strings, and numbers that are not finite None.
+
+    The home folder at the beginning of a path becomes "~".
+    """
     if isinstance(value, Mapping):
-        return {str(name): _storable(each) for name, each in value.items()}
+        return {str(name): _to_json(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_storable(each) for each in value]
+        return [_to_json(each) for each in value]
     if isinstance(value, str | Path):
         home = str(Path.home())
         text = str(value)

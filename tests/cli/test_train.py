@@ -27,7 +27,7 @@ SUMMARY = {
 
 @pytest.fixture
 def train(monkeypatch):
-    """Run `keras-parts train` on a small toy set; gives what the library was called with."""
+    """Runs `keras-parts train` on a small toy set; returns result and arguments of the library."""
     calls = []
 
     def fake(
@@ -51,7 +51,7 @@ def train(monkeypatch):
     return run
 
 
-def test_nothing_given_is_the_recipe_as_it_is(train):
+def test_without_options_the_recipe_is_unchanged(train):
     result, call = train()
     assert result.exit_code == 0, result.stderr
     assert call.recipe == RECIPES["toy"]
@@ -70,11 +70,12 @@ def test_devices_and_hosts(train):
     assert "--host-index" in result.stderr
 
 
-def test_a_host_that_does_not_write_names_the_one_that_does(train, monkeypatch):
+def test_only_the_first_host_reports_losses(train, monkeypatch):
     for name in ("steps", "skipped_steps", "loss"):
         monkeypatch.delitem(SUMMARY, name)
     result, _ = train()
-    assert result.stdout == "Trained with the other hosts; the first host has written runs/x\n"
+    message = "Trained together with other hosts; the first host has written runs/x\n"
+    assert result.stdout == message
 
 
 def test_recipe_by_name(train):
@@ -116,7 +117,7 @@ def test_options_change_fields_of_the_recipe(train):
     assert (call.output, call.resume, call.progress) == ("runs/y", True, False)
 
 
-def test_another_teacher_brings_its_own_layers(train):
+def test_another_teacher_has_its_default_layers(train):
     _, call = train("--teacher", "dinov2", "--teacher-weights", "there")
     assert call.recipe.teacher == "dinov2"
     assert call.recipe.teacher_layers == ()
@@ -135,7 +136,7 @@ def test_a_segmenter_of_the_zoo_as_teacher(train):
     assert result.exit_code == 4 and "did you mean 'toy'" in result.stderr
 
 
-def test_a_segmenter_of_the_zoo_to_start_from(train):
+def test_initial_weights_of_a_segmenter_of_the_zoo(train):
     card = zoo.info("toy")
     _, call = train("--init-from", "toy")
     assert call.recipe.init_from == str(zoo.path("toy"))
@@ -150,7 +151,7 @@ def test_another_split(train):
     assert train()[1].split == "train"
 
 
-def test_every_option_for_the_recipe_is_one_of_its_fields_and_has_no_default_of_its_own():
+def test_options_that_change_the_recipe_are_fields_without_own_defaults():
     others = {
         *("dataset", "data_dir", "masks", "skip_bad", "data_settings", "recipe_name", "output"),
         *("split", "resume", "overwrite", "settings", "backend", "device", "as_json", "quiet"),
@@ -207,7 +208,7 @@ def test_missing_data(train, tmp_path):
 
 
 @pytest.mark.backend
-def test_a_run_that_exists_is_kept(tmp_path):
+def test_a_run_in_the_folder_is_not_overwritten(tmp_path):
     from keras_parts.training.run_folder import RunFolder
 
     RunFolder.create(tmp_path).write_config({}, 0)

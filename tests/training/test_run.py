@@ -1,4 +1,4 @@
-"""A run as a user makes it: small, on drawn animals, with everything it leaves behind."""
+"""Whole training runs, small and on drawn animals: their files, resuming, initial weights."""
 
 import json
 import os
@@ -48,21 +48,21 @@ class Killed(callbacks.CheckpointCallback):
 
 from keras_parts.training import run
 run.CheckpointCallback = Killed
-from tests.training.test_run import chosen, drawn
-run.train(chosen(), drawn(), sys.argv[1], progress=False)
+from tests.training.test_run import tiny_recipe, toy_samples
+run.train(tiny_recipe(), toy_samples(), sys.argv[1], progress=False)
 """
 
 
-def chosen(**settings):
+def tiny_recipe(**settings):
     return recipe("toy", **SETTINGS | settings)
 
 
-def drawn():
+def toy_samples():
     return data.load("toy", "train", count=7, size=97)
 
 
 class Counted(PartDiscovery):
-    """Counts how often Python computes the losses: once a trace, or once a step without one."""
+    """Counts calls of `compute_losses` in Python: one per trace, or one per step if not traced."""
 
     counts = []
 
@@ -73,14 +73,14 @@ class Counted(PartDiscovery):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "whole"
+    folder = tmp_path_factory.mktemp("runs") / "finished"
     Counted.counts.append(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "PartDiscovery", Counted)
-        return folder, train(chosen(), drawn(), folder, progress=False)
+        return folder, train(tiny_recipe(), toy_samples(), folder, progress=False)
 
 
-def test_a_run_leaves_all_its_files(finished):
+def test_a_run_writes_all_its_files(finished):
     folder, summary = finished
     for name in ("config.json", "metrics.jsonl", "curves.png", "segmenter/segmenter.json"):
         assert (folder / name).is_file(), name
@@ -105,100 +105,102 @@ def test_a_run_leaves_no_threads(finished):
 
 @pytest.mark.backend("tensorflow", "jax")  # PyTorch compiles nothing here
 def test_a_step_is_compiled_once(finished):
-    """In eight epochs of `fit`, over a data set that is no whole number of batches."""
+    """In eight epochs of `fit`, although the last batch of the data set is incomplete."""
     assert Counted.counts[0] == 1
 
 
 @pytest.mark.backend("tensorflow", "jax")  # on PyTorch Keras makes one step at a time
-def test_several_steps_an_execution_are_the_same_steps(finished, tmp_path, monkeypatch):
+def test_several_steps_per_execution_have_the_same_result(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_INTERVALS", 4)  # of two steps each
-    monkeypatch.setattr(run, "_SHEETS", 2)  # pictures and checkpoints every four
-    path, settings = tmp_path / "run", chosen(steps_per_execution=2)
-    train(settings, drawn(), path, progress=False)
-    whole, single = stored_weights(path), stored_weights(finished[0])
+    monkeypatch.setattr(run, "_SHEETS", 2)  # sample sheets and checkpoints every four steps
+    path, settings = tmp_path / "run", tiny_recipe(steps_per_execution=2)
+    train(settings, toy_samples(), path, progress=False)
+    double, single = stored_weights(path), stored_weights(finished[0])
     for name, value in single.items():
-        np.testing.assert_allclose(whole[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(double[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
     records, singles = (RunFolder(folder).metrics() for folder in (path, finished[0]))
     assert [record["step"] for record in records] == [2, 4, 6, 8]
-    for record, two in zip(records, zip(singles[::2], singles[1::2], strict=True), strict=True):
+    for record, first, second in zip(records, singles[::2], singles[1::2], strict=True):
         assert record["skipped_steps"] == 0
-        assert record["loss"] == pytest.approx((two[0]["loss"] + two[1]["loss"]) / 2, rel=1e-4)
+        assert record["loss"] == pytest.approx((first["loss"] + second["loss"]) / 2, rel=1e-4)
 
     shutil.rmtree(path / "checkpoints" / "step-00000008")
     (path / "checkpoints" / "latest").write_text("step-00000004")
-    train(settings, drawn(), path, resume=True, progress=False)
+    train(settings, toy_samples(), path, resume=True, progress=False)
     for name, value in stored_weights(path).items():
-        np.testing.assert_array_equal(value, whole[name], err_msg=name)
+        np.testing.assert_array_equal(value, double[name], err_msg=name)
 
 
-def test_steps_an_execution_must_divide_the_log_interval(tmp_path):
-    with pytest.raises(ConfigError, match="does not divide the 6 steps .* take 1 or 2 or 3 or 6"):
-        train(chosen(steps=240, steps_per_execution=4), drawn(), tmp_path / "run")
+def test_steps_per_execution_must_divide_the_log_interval(tmp_path):
+    with pytest.raises(ConfigError, match="not divide the 6 steps .* set it to 1 or 2 or 3 or 6"):
+        train(tiny_recipe(steps=240, steps_per_execution=4), toy_samples(), tmp_path / "run")
     if BACKEND == "torch":
         with pytest.raises(ConfigError, match="on PyTorch Keras makes one step at a time"):
-            train(chosen(steps=240, steps_per_execution=3), drawn(), tmp_path / "run")
+            train(tiny_recipe(steps=240, steps_per_execution=3), toy_samples(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_kept_features_are_of_float32_whatever_the_precision(tmp_path, monkeypatch):
-    kept = {}
+def test_cached_features_are_computed_in_float32(tmp_path, monkeypatch):
+    cached = {}
     for precision in ("mixed_bfloat16", "float32"):
         monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / precision))
         with build.precision_policy(precision):
-            settings = chosen(precision=precision)
+            settings = tiny_recipe(precision=precision)
             batches, teacher, _ = prepare_batches(
-                settings, drawn(), build_teacher(settings), progress=False
+                settings, toy_samples(), build_teacher(settings), progress=False
             )
         assert teacher is None
-        kept[precision] = batches.batch(0)["features"]
-    np.testing.assert_array_equal(kept["mixed_bfloat16"], kept["float32"])
-    in_steps = build_teacher(chosen(precision="mixed_bfloat16", **{"crops.jitter": 0.05}))
-    assert in_steps.network.layers[1].compute_dtype == "bfloat16"
+        cached[precision] = batches.batch(0)["features"]
+    np.testing.assert_array_equal(cached["mixed_bfloat16"], cached["float32"])
+    not_cached = build_teacher(tiny_recipe(precision="mixed_bfloat16", **{"crops.jitter": 0.05}))
+    assert not_cached.network.layers[1].compute_dtype == "bfloat16"
 
 
-def test_without_room_for_features_the_teacher_runs_in_every_step(tmp_path, monkeypatch):
+def test_the_teacher_runs_in_every_step_if_its_features_exceed_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
     monkeypatch.setenv(FEATURES_VARIABLE, "1e-9")
-    settings = chosen(standardise=False)
+    settings = tiny_recipe(standardise=False)
     teacher = build_teacher(settings)
     with pytest.warns(UserWarning, match=f"Raise {FEATURES_VARIABLE}, .* the teacher runs in ev"):
-        batches, teacher, _ = prepare_batches(settings, drawn(), teacher, progress=False)
+        batches, teacher, _ = prepare_batches(settings, toy_samples(), teacher, progress=False)
     batch = batches.batch(0)
     assert "features" not in batch
     assert tuple(teacher(batch["image"]).shape[:1]) == (2,)
     with pytest.raises(FeaturesTooLarge, match=FEATURES_VARIABLE):
-        prepare_batches(chosen(teacher_size=97), drawn(), teacher, progress=False)
+        prepare_batches(tiny_recipe(teacher_size=97), toy_samples(), teacher, progress=False)
 
 
 def test_a_run_is_not_overwritten_or_resumed_with_other_settings(finished):
     folder, _ = finished
     with pytest.raises(ConfigError, match="holds a run"):
-        train(chosen(), drawn(), folder, progress=False)
+        train(tiny_recipe(), toy_samples(), folder, progress=False)
     with pytest.raises(ConfigError, match="num_parts was 3, is 4"):
-        train(chosen(num_parts=4), drawn(), folder, resume=True, progress=False)
+        train(tiny_recipe(num_parts=4), toy_samples(), folder, resume=True, progress=False)
 
 
 def values(segmenter):
     return {v.path: keras.ops.convert_to_numpy(v) for v in segmenter.variables}
 
 
-def test_another_segmenter_as_the_start(finished):
-    start = finished[0] / "segmenter"
-    trained = values(PartSegmenter.from_preset(start))
-    same = values(build_segmenter(chosen(init_from=str(start))))
+def test_initial_weights_of_another_segmenter(finished):
+    folder = finished[0] / "segmenter"
+    trained = values(PartSegmenter.from_preset(folder))
+    same = values(build_segmenter(tiny_recipe(init_from=str(folder))))
     assert same.keys() == trained.keys()
     assert all((same[name] == trained[name]).all() for name in trained)
-    other = values(build_segmenter(chosen(init_from=str(start), num_parts=5)))
+    other = values(build_segmenter(tiny_recipe(init_from=str(folder), num_parts=5)))
     different = {name for name in trained if not np.array_equal(other[name], trained[name])}
     assert different and all("/logits/" in name for name in different)
     with pytest.raises(ConfigError, match="'tiny', the recipe's is 'efficientnet_lite0'"):
-        build_segmenter(chosen(init_from=str(start), architecture="efficientnet_lite0"))
+        build_segmenter(tiny_recipe(init_from=str(folder), architecture="efficientnet_lite0"))
 
 
-def test_another_segmenter_as_the_start_and_the_teacher(finished, tmp_path):
-    start = str(finished[0] / "segmenter")
-    settings = dict(teacher="segmenter", teacher_layers=(), teacher_weights=start, steps=3)
-    summary = train(chosen(**settings, init_from=start), drawn(), tmp_path / "run", progress=False)
+def test_a_segmenter_as_teacher_and_initial_weights(finished, tmp_path):
+    folder = str(finished[0] / "segmenter")
+    settings = tiny_recipe(
+        teacher="segmenter", teacher_layers=(), teacher_weights=folder, steps=3, init_from=folder
+    )
+    summary = train(settings, toy_samples(), tmp_path / "run", progress=False)
     assert np.isfinite(summary["loss"])
     assert summary["clusters"] == 0  # the parts of the segmenter are kept
 
@@ -215,9 +217,9 @@ def test_resuming_after_kill_9_gives_the_weights_of_an_uninterrupted_run(finishe
     )
     assert result.returncode == -signal.SIGKILL, result.stderr
     assert not (path / "segmenter").exists()
-    train(chosen(), drawn(), path, resume=True, progress=False)
-    whole, resumed = stored_weights(folder), stored_weights(path)
-    assert whole.keys() == resumed.keys()
-    for name, value in whole.items():
+    train(tiny_recipe(), toy_samples(), path, resume=True, progress=False)
+    expected, resumed = stored_weights(folder), stored_weights(path)
+    assert expected.keys() == resumed.keys()
+    for name, value in expected.items():
         np.testing.assert_array_equal(resumed[name], value, err_msg=name)
     assert [r["step"] for r in RunFolder(path).metrics()] == list(range(1, 9))

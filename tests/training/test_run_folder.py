@@ -1,4 +1,4 @@
-"""The run folder: nothing lost unasked, nothing doubled, nothing told about the machine."""
+"""The run folder overwrites nothing unasked, has no line twice, and names neither user nor host."""
 
 import getpass
 import json
@@ -13,7 +13,7 @@ import keras_parts
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.training.run_folder import RunFolder
 
-pytestmark = pytest.mark.backend  # config.json tells which one it was
+pytestmark = pytest.mark.backend  # config.json names the backend
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def files(run):
     return {path.name: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
 
 
-def test_a_run_is_never_overwritten_unasked(run):
+def test_a_run_is_not_overwritten_by_default(run):
     before = files(run)
     with pytest.raises(ConfigError, match="--resume.*--overwrite.*--output"):
         RunFolder.create(run.path)
@@ -35,13 +35,13 @@ def test_a_run_is_never_overwritten_unasked(run):
 
 
 @pytest.mark.parametrize("part", ["config.json", "metrics.jsonl", "checkpoints", "segmenter"])
-def test_any_part_of_a_run_counts(tmp_path, part):
+def test_any_file_of_a_run_makes_a_folder_a_run(tmp_path, part):
     (tmp_path / part).mkdir()
     with pytest.raises(ConfigError, match="holds a run"):
         RunFolder.create(tmp_path)
 
 
-def test_overwrite_removes_the_run_and_nothing_else(run):
+def test_overwrite_removes_only_the_files_of_the_run(run):
     run.log({"step": 1})
     run.curves_file.write_bytes(b"1")
     for folder in (run.samples, run.checkpoints, run.segmenter):
@@ -64,13 +64,13 @@ def test_resume_needs_a_run(tmp_path, run):
         RunFolder(run.path).check_available(resume=True, overwrite=True)
 
 
-def test_a_file_is_no_folder(tmp_path):
+def test_a_file_instead_of_a_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="is a file"):
         RunFolder.create(tmp_path / "file", overwrite=True)
 
 
-def test_config_tells_what_ran_and_not_where(run):
+def test_config_has_settings_and_versions_but_no_private_names(run):
     run.write_config(
         {"data": Path.home() / "birds", "home": str(Path.home()), "rate": np.float32(0.5)},
         seed=3,
@@ -91,20 +91,20 @@ def test_config_tells_what_ran_and_not_where(run):
     assert getpass.getuser() not in json.dumps(config["platform"])
 
 
-def test_a_resumed_run_has_the_settings_it_began_with(run):
+def test_a_run_is_only_resumed_with_its_own_settings(run):
     run.check_settings({"steps": 5, "weights": {"a": 1.5}, "layers": ["x", "y"]})
     with pytest.raises(ConfigError, match=r"steps was 5, is 6; weights\.a was 1\.5, is 2\.0"):
         run.check_settings({"steps": 6, "weights": {"a": 2.0}, "layers": ["x", "y"]})
     later = {"steps": 5, "weights": {"a": 1.5}, "layers": ["x", "y"], "new": 1}
     run.check_settings(later, complete=lambda settings: {"steps": 9, "new": 1} | settings)
-    with pytest.raises(ConfigError, match="settings: new was 2, is 1"):
+    with pytest.raises(ConfigError, match="settings: new was 2, is 1. Repeat the command"):
         run.check_settings(later, complete=lambda settings: {"new": 2} | settings)
     run.config_file.write_text("{")
     with pytest.raises(DataError, match="config.json"):
         run.check_settings({})
 
 
-def test_metrics_are_lines_of_json(run):
+def test_metrics_are_a_json_object_per_line(run):
     assert run.metrics() == []
     run.log({"step": 1, "loss": 0.5})
     run.log({"step": 2, "loss": float("nan"), "other": np.float32(np.inf)})
@@ -112,7 +112,7 @@ def test_metrics_are_lines_of_json(run):
     assert run.metrics_file.read_bytes().count(b"\n") == 2
 
 
-def test_no_line_is_doubled_after_a_resume(run):
+def test_no_line_is_written_twice_after_a_resume(run):
     for step in (10, 20, 30):
         run.log({"step": step, "loss": 1 / step})
     lines = run.metrics_file.read_bytes().splitlines(keepends=True)
@@ -127,13 +127,13 @@ def test_no_line_is_doubled_after_a_resume(run):
     assert run.metrics() == []
 
 
-def test_a_broken_line_is_named(run):
+def test_the_error_for_a_damaged_line_names_it(run):
     run.metrics_file.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
     with pytest.raises(DataError, match="metrics.jsonl: line 2"):
         run.metrics()
 
 
-def test_config_of_the_first_version_is_read_with_todays_names(run):
+def test_config_of_version_0_1_is_read_with_current_names(run):
     settings = {"parts": 3, "temperature": 0.2, "box_jitter": 0.0}
     run.config_file.write_text(json.dumps({"settings": settings, "seed": 1}))
     assert run.read_config()["settings"] == {
@@ -146,7 +146,7 @@ def test_config_of_the_first_version_is_read_with_todays_names(run):
         run.read_config()
 
 
-def test_a_run_that_logged_nothing_is_removed_with_the_folders_that_it_made(tmp_path):
+def test_a_run_without_log_lines_is_removed_with_the_folders_that_it_made(tmp_path):
     (tmp_path / "mine").mkdir()
     for folder in ("mine", "made/deep"):
         run = RunFolder.create(tmp_path / folder)
@@ -157,7 +157,7 @@ def test_a_run_that_logged_nothing_is_removed_with_the_folders_that_it_made(tmp_
     assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
 
 
-def test_what_was_in_the_folder_is_not_removed(tmp_path):
+def test_other_files_in_the_folder_are_not_removed(tmp_path):
     (tmp_path / "samples").mkdir()
     for name in ("notes.txt", "samples/mine.png"):
         (tmp_path / name).write_text("mine")
