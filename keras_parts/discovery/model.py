@@ -87,9 +87,9 @@ class PartDiscovery(TrainStep, keras.Model):
         self.standardiser = standardiser
         self.loss_size = loss_size
         self.view_transforms = view_transforms or ViewTransforms()
-        # Settings of the model and not of one loss, because they must be the same in several
-        # places: the contrastive and the cluster loss share `centre_features`, the feature
-        # consistency has `prominence_exponent`, and `find_clusters` takes both.
+        # Settings of the model and not of one loss, because they are shared: `centre_features` by
+        # the contrastive loss, the cluster loss and `find_clusters`; `prominence_exponent` by the
+        # feature consistency and `find_clusters`.
         self.centre_features = centre_features
         self.prominence_exponent = prominence_exponent
         # A weight of the model: on JAX the losses are computed without access to the optimizer.

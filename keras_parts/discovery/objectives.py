@@ -151,8 +151,8 @@ def equivariance(
 ) -> Tensor:
     """Parts should move with the image: KL(softmax(T logits(x1)), softmax(logits(T x2))).
 
-    T is the warp, x1 and x2 are the two views before it. Averaged over the warped foreground of
-    each image, then over the batch.
+    T is the warp; x1 and x2 are the image, with separate colour jitter. Averaged over the warped
+    foreground of each image, then over the batch.
 
     Args:
         target_logits: `(batch, height, width, parts)`, the warped logits of the image; no gradient
@@ -221,7 +221,7 @@ def cluster_cross_entropy(
         logits: `(batch, height, width, parts)`.
         foreground: `(batch, height, width, 1)`, 0 or 1.
         features: `(batch, h, w, channels)`; their inner products with the centres are upsampled
-            with aligned corners. Subtract the mean of the image if the centres were found so.
+            with aligned corners. They must be centred as they were for `find_clusters`.
         centres: `(parts, channels)`, vectors of length 1; the nearest centre has the largest inner
             product.
 

@@ -168,7 +168,7 @@ class Teacher(keras.Model):
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal digest of everything that the features depend on: the key of cached features.
+        """Hexadecimal digest of all that decides the features; the key of cached features.
 
         That is the network, its weights and preprocessing, layers, scales, turns and mirroring.
         """

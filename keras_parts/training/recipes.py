@@ -22,8 +22,8 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _LOG = logging.getLogger(__name__)
 _ZOO = "zoo:"
 _WARMUP_DIVISOR, _DECAY_DIVISOR = 4, 3
-"""In a short run the learning rate rises in a quarter of the steps at most, and the cluster loss
-decays in a third."""
+"""In a short run the learning rate rises in at most a quarter of the steps, and the cluster loss
+decays in at most a third."""
 
 
 @dataclass(frozen=True)
@@ -359,7 +359,7 @@ def _configurable() -> dict[str, type[Loss]]:
 def _unknown(name: str) -> str:
     """The error message for a setting that does not exist."""
     group, dot, inner = name.partition(".")
-    if group in _RENAMED:  # `inner` is that of "weights.NAME" or "views.NAME"
+    if group in _RENAMED:  # or "weights.NAME", "views.NAME"
         return f"recipe: the setting {name!r} is now called {_RENAMED[group] + dot + inner!r}"
     listed = [each for each in _field_names() if each not in ("loss_settings", *_GROUPS)]
     listed += [
@@ -441,7 +441,7 @@ PAPER = Recipe(
     head_multiplier=10.0,
     schedule="polynomial",
     warmup_steps=0,
-    # In PyTorch: 5e-4, which is added to the gradient; the momentum makes it ten times as much.
+    # PyTorch adds 5e-4 of each weight to the gradient; the momentum makes that ten times as much.
     weight_decay=5e-3,
 )
 """The settings of the paper's public code. There the learning rate decays over 100,000 steps, and
@@ -561,7 +561,7 @@ def _settings_of_segmenter(folder: str | os.PathLike, architecture: str) -> dict
         raise DataError(
             f"{path}: cannot be read: {error!r}; is this a segmenter's folder?"
         ) from None
-    # `train_from` names a layer of the recipe's own architecture: another one is trained whole.
+    # `train_from` names a layer of the recipe's architecture: another one is trained whole.
     return changes if config["architecture"] == architecture else changes | {"train_from": None}
 
 
