@@ -32,10 +32,11 @@ from keras_parts.training.optimisers import Schedule, create_optimizer
 from keras_parts.training.recipes import Recipe
 
 _LOG = logging.getLogger(__name__)
-_MAX_CROPS = 2000
-"""Maximum number of crops from which the standardiser and the clusters are computed."""
-_MAX_NOISE_CROPS, _NOISE_BATCH_SIZE = 256, 8
-"""Maximum number of crops from which the noise of the features is computed, and the batch size."""
+_MEASURED_CROPS = 2000
+"""Number of crops from which the standardiser and the clusters are computed, if there are as many.
+It is rounded up to whole batches, as is the next number."""
+_NOISE_CROPS, _NOISE_BATCH_SIZE = 256, 8
+"""Number of crops from which the noise of the features is computed, and their batch size."""
 
 
 def build_teacher(recipe: Recipe) -> Teacher:
@@ -190,7 +191,7 @@ def find_initial_clusters(
     return find_clusters(
         crops,
         recipe.num_parts,
-        num_images=min(_MAX_CROPS, len(batches.dataset)),
+        num_images=min(_MEASURED_CROPS, len(batches.dataset)),
         prominence_exponent=recipe.prominence_exponent,
         centre_features=recipe.centre_features,
         seed=recipe.seed,
@@ -297,8 +298,8 @@ def _keeps_parts(recipe: Recipe) -> bool:
 def _features_and_foregrounds(
     batches: Batches, teacher: Teacher | None
 ) -> Iterator[tuple[Any, np.ndarray]]:
-    """Batches of teacher features and foregrounds of up to `_MAX_CROPS` crops."""
-    for batch in _first_batches(batches, _MAX_CROPS):
+    """Batches of teacher features and foregrounds of the first `_MEASURED_CROPS` crops."""
+    for batch in _first_batches(batches, _MEASURED_CROPS):
         features: Any = batch.get("features")
         if features is None:
             assert teacher is not None
@@ -318,7 +319,7 @@ def _fit_standardiser(recipe: Recipe, batches: Batches, teacher: Teacher) -> Sta
         image_size=size,
         seed=recipe.seed,
     )
-    compared = _first_batches(images, _MAX_NOISE_CROPS)
+    compared = _first_batches(images, _NOISE_CROPS)
     noise = mirror_noise(teacher, ((batch["image"], batch["foreground"]) for batch in compared))
     return fit_standardiser(crops, noise=noise, noise_floor=recipe.noise_floor)
 
