@@ -50,7 +50,7 @@ def no_features(monkeypatch):
         ({"architecture": "nosuch"}, ConfigError, "architecture is 'nosuch'.*efficientnet_lite0"),
         ({"output_stride": 5}, ConfigError, "output_stride is 5, expected one of 8, 16"),
         ({"image_size": 66}, ConfigError, "size is 66, .*try 65"),
-        ({"train_from": "block_99"}, ConfigError, "no layer belongs to 'block_99'"),
+        ({"train_from": "block_99"}, ConfigError, "no layer's name starts with 'block_99_'"),
         ({"backbone_weights": "none.h5"}, ConfigError, "none.h5"),
         ({"init_from": "nowhere"}, DataError, "nowhere.*is this a segmenter's folder"),
         ({"teacher": "smal"}, ConfigError, "teacher is 'smal', .*did you mean 'small'"),
