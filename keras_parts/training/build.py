@@ -267,7 +267,7 @@ def _load_backbone(segmenter: PartSegmenter, weights: str) -> None:
     if load is None:
         raise ConfigError(
             f"recipe: backbone_weights is {weights!r}, but the architecture {name} was registered "
-            "without a function `load`: register it with one, or set backbone_weights to 'random'"
+            "without `load`: register it with this function, or set backbone_weights to 'random'"
         )
     load(segmenter.backbone, None if weights == "pretrained" else weights)
 

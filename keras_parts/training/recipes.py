@@ -559,7 +559,7 @@ def _settings_of_segmenter(folder: str | os.PathLike, architecture: str) -> dict
         changes = {"init_from": str(folder), **{name: config[name] for name in same}}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path}: cannot be read: {error!r}; is this a segmenter's folder?"
+            f"{path}: cannot be read: {error!r}; expected a folder that save_preset wrote"
         ) from None
     # `train_from` names a layer of the recipe's architecture: another one is trained whole.
     return changes if config["architecture"] == architecture else changes | {"train_from": None}

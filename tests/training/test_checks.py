@@ -52,7 +52,7 @@ def no_features(monkeypatch):
         ({"image_size": 66}, ConfigError, "size is 66, .*try 65"),
         ({"train_from": "block_99"}, ConfigError, "no layer's name starts with 'block_99_'"),
         ({"backbone_weights": "none.h5"}, ConfigError, "none.h5"),
-        ({"init_from": "nowhere"}, DataError, "nowhere.*is this a segmenter's folder"),
+        ({"init_from": "nowhere"}, DataError, "nowhere.*expected a folder that save_preset wrote"),
         ({"teacher": "smal"}, ConfigError, "teacher is 'smal', .*did you mean 'small'"),
         ({"teacher_layers": ("stage9",)}, ConfigError, "no output named 'stage9'"),
         ({"teacher_weights": "none.h5"}, ConfigError, "none.h5"),
@@ -146,5 +146,5 @@ def test_settings_of_a_run_of_version_0_1_are_compared_by_their_current_names(na
     folder = RunFolder.create(tmp_path / "run")
     settings = settings_of_version_0_1(recipe(name, batch_size=2).to_json())
     folder.config_file.write_text(json.dumps({"settings": settings, "seed": 0}))
-    with pytest.raises(ConfigError, match="other settings: num_parts was [45], is 3$"):
+    with pytest.raises(ConfigError, match="other settings: num_parts was [45], is 3. Repeat"):
         train(recipe(name, batch_size=2, num_parts=3), toy_samples(), folder.path, resume=True)
