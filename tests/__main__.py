@@ -21,8 +21,9 @@ SELECTIONS = {
     "torch": "backend and not integration",
 }
 AT_A_TIME = 2
-QUICK_COMPILATION = {
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+QUICK_JAX = {
+    "XLA_FLAGS": f"{QUICK_COMPILATION} --xla_cpu_use_fusion_emitters=false",
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
 """For XLA: the tests' networks are tiny, and take far longer to compile than to run."""
@@ -34,8 +35,10 @@ def run(backend, arguments, cache):
         arguments = ["-m", SELECTIONS[backend], *arguments]
     command = [sys.executable, "-m", "pytest", *arguments]
     # As on the command line: these processes and their children compute alike.
-    environment = {"TF_ENABLE_ONEDNN_OPTS": "1"} | QUICK_COMPILATION | os.environ
-    environment |= {"JAX_COMPILATION_CACHE_DIR": cache}
+    environment = {"TF_ENABLE_ONEDNN_OPTS": "1", "XLA_FLAGS": QUICK_COMPILATION}
+    if backend == "jax":
+        environment |= QUICK_JAX | {"JAX_COMPILATION_CACHE_DIR": cache}
+    environment |= os.environ
     environment |= {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryFile("w+") as output:
         code = subprocess.run(

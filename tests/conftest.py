@@ -16,6 +16,9 @@ import pytest
 
 from tests.backbones.reference import reference_folder
 
+if os.environ.get("KERAS_BACKEND") == "jax":
+    import tests.quick_initialisers  # noqa: F401
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = {"test_data", "test_weights"}
 MEMORY = 2 * 2**30

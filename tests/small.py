@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
+import tests.quick_initialisers  # noqa: F401
 from keras_parts.backbones.backbone import build_backbone
 from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.models.architectures import register

@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import keras
 import numpy as np
+from keras import ops
 from PIL import Image
 
 from keras_parts.backbones.backbone import Backbone
@@ -176,8 +177,15 @@ class PartSegmenter(keras.Model):
         self.updates_statistics = False
         # Not a dictionary of models: Keras would track them as layers.
         self._compiled_forward = functools.cache(functools.partial(compile_forward, self))
-        # Builds the head; backbones are functional models and already built.
-        self(np.zeros((1, config.image_size, config.image_size, 3), "float32"))
+        self.build((1, config.image_size, config.image_size, 3))
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Build the head on features of zeros; the backbone is functional, so it is built already.
+
+        Calling the model instead would compute the whole backbone once, operation by operation.
+        """
+        features = self.backbone.compute_output_spec(keras.KerasTensor(input_shape))
+        self.head({name: ops.zeros(maps.shape, maps.dtype) for name, maps in features.items()})
 
     def __repr__(self) -> str:
         config = self.config

@@ -47,7 +47,9 @@ def check_backbone(create, channels, tmp_path, strides=None, side=SIDE, mirrors=
 
 def evaluate(model, images):
     """The outputs as arrays."""
-    outputs = model(images, training=False)
+    # One program on JAX, which would compile each operation of an eager call.
+    predict = model.predict_on_batch if keras.config.backend() == "jax" else model
+    outputs = predict(images)
     return {name: keras.ops.convert_to_numpy(maps) for name, maps in outputs.items()}
 
 

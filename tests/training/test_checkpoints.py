@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import tests.quick_initialisers  # noqa: F401
 from keras_parts.discovery.steps import TrainStep
 from keras_parts.errors import ConfigError, IntegrityError
 from keras_parts.training.checkpoints import Checkpoints
