@@ -49,6 +49,12 @@ class NamedFeatures:
     Attributes:
         name: a name such as "efficientnet_lite0 block_14, mirrored".
         extract: function that computes the features.
+
+    Example:
+        >>> from keras_parts.metrics import NamedFeatures
+        >>> brightness = lambda samples: [s.image.mean(-1, keepdims=True) for s in samples]
+        >>> NamedFeatures("brightness", brightness).name
+        'brightness'
     """
 
     name: str
