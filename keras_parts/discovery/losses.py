@@ -1,6 +1,7 @@
 """The losses by name, each with its own settings.
 
-To add a loss, write a class here, add it to `LOSSES`, and give it a weight in a recipe.
+To add a loss, see CONTRIBUTING.md.
+
 Recipes import this module without Keras: `keras_parts.objectives` is first imported when a loss is
 computed.
 """

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -169,6 +169,7 @@ class Recipe(Settings):
             )
 
     def _check_losses(self) -> None:
+        _check_loss_tables(self.loss_weights, self.loss_settings)
         weights = dict(self.loss_weights)
         for name, weight in weights.items():
             if name not in LOSSES:
@@ -216,11 +217,11 @@ class Recipe(Settings):
             ConfigError: there is no such setting, or a value is outside its range.
         """
         changes: dict[str, Any] = {}
-        weights = dict(settings.get("loss_weights", self.loss_weights))
-        losses = {
-            name: dict(values)
-            for name, values in settings.get("loss_settings", self.loss_settings).items()
-        }
+        given_weights = settings.get("loss_weights", self.loss_weights)
+        given_losses = settings.get("loss_settings", self.loss_settings)
+        _check_loss_tables(given_weights, given_losses)
+        weights = dict(given_weights)
+        losses = {name: dict(values) for name, values in given_losses.items()}
         inside: dict[str, dict[str, Any]] = {name: {} for name in _GROUPS}
         for name, value in settings.items():
             group, _, inner = name.partition(".")
@@ -236,6 +237,7 @@ class Recipe(Settings):
                 changes[name] = value
             else:
                 raise ConfigError(_unknown(name))
+        _warn_without_weight(settings, weights)
         changes |= self._shortened(settings, weights, losses)
         changes |= {"loss_weights": weights, "loss_settings": losses}
         for group, values in inside.items():
@@ -347,8 +349,26 @@ def translate_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return translated
 
 
+def _check_loss_tables(weights: Any, settings: Any) -> None:
+    """Raise `ConfigError` unless both are tables, the settings one of tables."""
+    tables = {"loss_weights": weights, "loss_settings": settings}
+    if isinstance(settings, Mapping):
+        tables |= {f"loss_settings.{name}": values for name, values in settings.items()}
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"recipe: {name} is {table!r}, expected a table {{name: value}}")
+
+
+def _warn_without_weight(settings: Mapping[str, Any], weights: Mapping[str, float]) -> None:
+    """Warn of settings "LOSS.SETTING" whose loss has no weight."""
+    for name in settings:
+        loss, _, inner = name.partition(".")
+        if inner and loss in LOSSES and not weights.get(loss):
+            _LOG.warning("%s has no effect: the loss has no weight (loss_weights.%s)", name, loss)
+
+
 def _field_names() -> tuple[str, ...]:
-    return tuple(Recipe.__dataclass_fields__)
+    return tuple(each.name for each in fields(Recipe))
 
 
 def _configurable() -> dict[str, type[Loss]]:

@@ -83,6 +83,10 @@ def test_the_optimisation_of_the_paper():
         ({"view_transforms.scale": (2, 1)}, "view_transforms.scale"),
         ({"steps": 10, "warmup_steps": 10}, "warmup_steps is 10, expected fewer than the 10 steps"),
         ({"steps_per_execution": 0}, "steps_per_execution is 0, expected 1 to"),
+        ({"prefix": "x"}, "no setting 'prefix'; there are architecture, (?!.*prefix)"),
+        ({"loss_weights": 1}, "loss_weights is 1, expected a table"),
+        ({"loss_settings": "x"}, "loss_settings is 'x', expected a table"),
+        ({"loss_settings": {"contrastive": 3}}, "loss_settings.contrastive is 3, expected a table"),
         ({"view_transforms.zoom": 1}, "no setting 'view_transforms.zoom'"),
         ({"parts": 4}, "the setting 'parts' is now called 'num_parts'"),
         ({"weights.balance": 1}, "'weights.balance' is now called 'loss_weights.balance'"),
@@ -93,6 +97,18 @@ def test_the_optimisation_of_the_paper():
 def test_wrong_settings(settings, message):
     with pytest.raises(ConfigError, match=message):
         recipe(**settings)
+
+
+def test_a_setting_of_a_loss_without_weight_is_warned_of(caplog):
+    recipe("toy", **{"contrastive.temperature": 0.3})
+    recipe("toy", **{"clusters.decay_steps": 9, "loss_weights.clusters": 1})
+    assert not caplog.messages
+    recipe("toy", **{"contrastive.temperature": 0.3, "loss_weights.contrastive": 0})
+    recipe("toy", **{"clusters.decay_steps": 9})
+    assert caplog.messages == [
+        "contrastive.temperature has no effect: the loss has no weight (loss_weights.contrastive)",
+        "clusters.decay_steps has no effect: the loss has no weight (loss_weights.clusters)",
+    ]
 
 
 def test_unknown_recipes():
