@@ -25,7 +25,7 @@ from keras_parts.errors import ConfigError, DataError
 from keras_parts.inference.done_log import FOLDER, DoneIndex, Outcome
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
-from keras_parts.inference.writers import FORMATS, Labels, Writer
+from keras_parts.inference.writers import FORMATS, RunInfo, Writer
 from keras_parts.results.palette import part_legend
 
 LABELS_FILE, FAILURES_FILE, RUN_FILE = "labels.json", "failures.jsonl", "run.json"
@@ -125,10 +125,10 @@ class ResultsFolder:
             suffix = f"-{self.shard}" if self.shard else ""
             self._write_failures(f"failures{suffix}.jsonl", done, files)
             return False
-        labels = Labels(tuple(self.configuration["names"]), self.configuration["model"])
+        run = RunInfo(tuple(self.configuration["names"]), self.configuration["model"])
         for writer in writers:
             if writer.merged:
-                writer.merge(_FormatRecords(done, files, writer.name), labels, self.output)
+                writer.merge(_FormatRecords(done, files, writer.name), run, self.output)
         self._write_failures(FAILURES_FILE, done, files)
         for name in self._failures_of_shards():
             self.output.remove(name)

@@ -13,10 +13,10 @@ from PIL import Image
 from keras_parts.errors import ConfigError
 from keras_parts.inference import FORMATS, ImageFile
 from keras_parts.inference.output import LocalOutput
-from keras_parts.inference.writers import Labels, create_writers
+from keras_parts.inference.writers import RunInfo, create_writers
 from keras_parts.results.parts import Parts
 
-LABELS = Labels(("head", "tail & <wing>", "leg"), "birds")
+RUN = RunInfo(("head", "tail & <wing>", "leg"), "birds")
 PER_IMAGE = [name for name, (kind, _) in FORMATS.items() if not kind.merged]
 MERGED = [name for name in FORMATS if name not in PER_IMAGE]
 
@@ -27,14 +27,14 @@ def some_parts(seed=0, size=(33, 21), image=True):
     logits = rng.normal(size=(*size, 4)).astype(np.float32) - [1, 0, 0, 99]
     pixels = rng.integers(0, 255, (*size, 3), np.uint8) if image else None
     descriptors = rng.normal(size=(3, 5)).astype(np.float32)
-    return Parts(logits.astype(np.float32), pixels, LABELS.names, descriptors=descriptors)
+    return Parts(logits.astype(np.float32), pixels, RUN.names, descriptors=descriptors)
 
 
 def no_parts(size=(5, 4)):
     """Parts of an image without an object."""
     logits = np.zeros((*size, 4), np.float32) + np.array([9, 0, 0, 0], np.float32)
     image = np.zeros((*size, 3), np.uint8)
-    return Parts(logits, image, LABELS.names, descriptors=np.zeros((3, 5), np.float32))
+    return Parts(logits, image, RUN.names, descriptors=np.zeros((3, 5), np.float32))
 
 
 def file(name):
@@ -56,10 +56,10 @@ def write(name, output, images):
     for path, parts in images.items():
         for target, content in writer.files(parts, file(path)).items():
             output.write(target, content)
-        # A run stores records as JSON.
-        records.append((file(path), json.loads(json.dumps(writer.record(parts, file(path))))))
+        record = writer.record(parts, file(path))  # stored as JSON, which has no NaN
+        records.append((file(path), json.loads(json.dumps(record, allow_nan=False))))
     if writer.merged:
-        writer.merge(records, LABELS, output)
+        writer.merge(records, RUN, output)
     return {
         path.relative_to(output.path).as_posix(): path.read_bytes()
         for path in output.path.rglob("*")
@@ -98,7 +98,7 @@ def test_contract(name, output):
     assert write(name, output, images) == first
     # A run without images succeeds.
     (writer,) = create_writers([name])
-    writer.merge([], LABELS, output)
+    writer.merge([], RUN, output)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -177,7 +177,7 @@ def test_soft_holds_the_probabilities(output):
     with np.load(io.BytesIO(content)) as arrays:
         assert arrays["probabilities"].dtype == np.float16
         np.testing.assert_allclose(arrays["probabilities"], parts.probabilities, atol=1e-3)
-        assert tuple(arrays["names"]) == LABELS.names
+        assert tuple(arrays["names"]) == RUN.names
 
 
 def test_cutouts_hold_the_parts_pixels(output):
@@ -200,7 +200,7 @@ def test_coco_is_read_back_by_pycocotools(output):
     images = found.loadImgs(found.getImgIds())
     assert [image["file_name"] for image in images] == ["sub/a.png", "empty.png"]
     assert (images[0]["width"], images[0]["height"]) == (21, 33)
-    assert [each["name"] for each in found.loadCats(found.getCatIds())] == [*LABELS.names, "object"]
+    assert [each["name"] for each in found.loadCats(found.getCatIds())] == [*RUN.names, "object"]
     annotations = found.loadAnns(found.getAnnIds(imgIds=[1]))
     assert [each["category_id"] for each in annotations] == [1, 2, 4]
     for annotation in annotations[:2]:
@@ -303,7 +303,7 @@ def test_label_studio_tasks_follow_their_schema(output):
     assert len({region["id"] for region in regions}) == len(regions) == 2
     interface = ElementTree.fromstring(files["label-studio.xml"])
     known = [label.get("value") for label in interface.iter("Label")]
-    assert known == list(LABELS.names)
+    assert known == list(RUN.names)
     assert interface.find("BrushLabels").get("name") == regions[0]["from_name"]
     assert interface.find("Image").get("name") == regions[0]["to_name"]
     for label, region in zip((1, 2), regions, strict=True):
@@ -466,7 +466,7 @@ def test_cvat_masks_decode_to_the_labels(output):
     root = ElementTree.fromstring(content)
     assert root.findtext("version") == "1.1"
     labels = [label.findtext("name") for label in root.iterfind("meta/task/labels/label")]
-    assert labels == list(LABELS.names)
+    assert labels == list(RUN.names)
     first, second = root.iterfind("image")
     assert (first.get("id"), first.get("name")) == ("0", "a.png")
     assert (first.get("width"), first.get("height")) == ("21", "33") and len(second) == 0

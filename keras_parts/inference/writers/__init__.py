@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_parts.errors import ConfigError
-from keras_parts.inference.writers.base import Labels, Writer, valid_text
+from keras_parts.inference.writers.base import RunInfo, Writer, valid_text
 from keras_parts.inference.writers.coco import CocoWriter
 from keras_parts.inference.writers.cutouts import CutoutsWriter
 from keras_parts.inference.writers.cvat import CvatWriter
@@ -15,7 +15,7 @@ from keras_parts.inference.writers.overlay import OverlayWriter
 from keras_parts.inference.writers.soft import SoftWriter
 from keras_parts.inference.writers.table import CsvWriter, ParquetWriter
 
-__all__ = ["FORMATS", "Labels", "Writer", "create_writers", "valid_text"]
+__all__ = ["FORMATS", "RunInfo", "Writer", "create_writers", "valid_text"]
 
 FORMATS: Mapping[str, tuple[type[Writer], Mapping[str, Any]]] = {
     "indexed": (IndexedWriter, {"suffix": ".png"}),

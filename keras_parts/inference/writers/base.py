@@ -13,7 +13,7 @@ from keras_parts.results.parts import Parts
 
 
 @dataclass(frozen=True)
-class Labels:
+class RunInfo:
     """The names of the parts and of the model, the same for all images of a run."""
 
     names: tuple[str, ...]
@@ -69,12 +69,12 @@ class Writer:
         """The image's record for the merged files; JSON values."""
         return None
 
-    def merge(self, records: Records, labels: Labels, output: Output) -> None:
+    def merge(self, records: Records, run: RunInfo, output: Output) -> None:
         """Write the files in `merged`.
 
         Args:
             records: of all images.
-            labels: of the run.
+            run: the names of the run.
             output: the output folder.
         """
 

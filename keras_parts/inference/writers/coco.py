@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
-from keras_parts.inference.writers.base import Labels, Records, Writer, json_list, valid_text
+from keras_parts.inference.writers.base import Records, RunInfo, Writer, json_list, valid_text
 from keras_parts.results.parts import Parts
 
 
@@ -21,11 +21,11 @@ class CocoWriter(Writer):
         width, height = parts.size
         return {"width": width, "height": height, "annotations": parts.coco()}
 
-    def merge(self, records: Records, labels: Labels, output: Output) -> None:
+    def merge(self, records: Records, run: RunInfo, output: Output) -> None:
         head = {
-            "info": {"description": f"parts found by {labels.model or 'keras-parts'}"},
+            "info": {"description": f"parts found by {run.model or 'keras-parts'}"},
             "licenses": [],
-            "categories": _categories(labels.names),
+            "categories": _categories(run.names),
         }
         with output.create(self.merged[0]) as file:
             file.write(json.dumps(head, indent=1).rstrip("\n}").encode())

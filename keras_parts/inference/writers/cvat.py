@@ -7,7 +7,7 @@ from xml.etree import ElementTree as xml
 
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
-from keras_parts.inference.writers.base import Labels, Records, Writer, valid_text
+from keras_parts.inference.writers.base import Records, RunInfo, Writer, valid_text
 from keras_parts.results.palette import part_palette
 from keras_parts.results.parts import Parts
 
@@ -23,11 +23,11 @@ class CvatWriter(Writer):
         width, height = parts.size
         return {"width": width, "height": height, "masks": parts.cvat()}
 
-    def merge(self, records: Records, labels: Labels, output: Output) -> None:
+    def merge(self, records: Records, run: RunInfo, output: Output) -> None:
         with output.create(self.merged[0]) as file:
             file.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
             file.write(b"<version>1.1</version>\n")
-            file.write(_bytes(_meta(labels.names)))
+            file.write(_bytes(_meta(run.names)))
             for number, (image, record) in enumerate(records):
                 file.write(_bytes(_image(number, image, record)))
             file.write(b"</annotations>\n")

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
-from keras_parts.inference.writers.base import Labels, Records, Writer, valid_text
+from keras_parts.inference.writers.base import Records, RunInfo, Writer, valid_text
 from keras_parts.inference.writers.table import write_csv, write_parquet
 from keras_parts.results.parts import Parts
 
@@ -26,7 +26,7 @@ class DescriptorsWriter(Writer):
         text = base64.b64encode(vectors.tobytes()).decode("ascii")
         return {"parts": labels, "channels": vectors.shape[1], "vectors": text}
 
-    def merge(self, records: Records, labels: Labels, output: Output) -> None:
+    def merge(self, records: Records, run: RunInfo, output: Output) -> None:
         import pyarrow as arrow
 
         schema = arrow.schema(
@@ -38,7 +38,7 @@ class DescriptorsWriter(Writer):
             ]
         )
         rows = (
-            {**_row(file, part, labels), "vector": vector}
+            {**_row(file, part, run), "vector": vector}
             for file, record in records
             for part, vector in zip(record["parts"], _vectors(record), strict=True)
         )
@@ -50,7 +50,7 @@ class NumpyDescriptorsWriter(DescriptorsWriter):
     merged = ("descriptors.npy", "descriptors.csv")
     packages = ()
 
-    def merge(self, records: Records, labels: Labels, output: Output) -> None:
+    def merge(self, records: Records, run: RunInfo, output: Output) -> None:
         count, channels = 0, 0
         for _, record in records:
             count, channels = count + len(record["parts"]), record["channels"]
@@ -59,7 +59,7 @@ class NumpyDescriptorsWriter(DescriptorsWriter):
             np.lib.format.write_array_header_1_0(file, header)
             for _, record in records:
                 file.write(base64.b64decode(record["vectors"]))
-        rows = (_row(file, part, labels) for file, record in records for part in record["parts"])
+        rows = (_row(file, part, run) for file, record in records for part in record["parts"])
         write_csv(rows, ("image", "part", "name"), self.merged[1], output)
 
 
@@ -68,5 +68,5 @@ def _vectors(record: Mapping[str, Any]) -> np.ndarray:
     return vectors.reshape(len(record["parts"]), record["channels"])
 
 
-def _row(file: ImageFile, part: int, labels: Labels) -> dict[str, Any]:
-    return {"image": valid_text(file.relative), "part": part, "name": labels.names[part - 1]}
+def _row(file: ImageFile, part: int, run: RunInfo) -> dict[str, Any]:
+    return {"image": valid_text(file.relative), "part": part, "name": run.names[part - 1]}

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
-from keras_parts.inference.writers.base import Labels, Records, Writer, json_list, valid_text
+from keras_parts.inference.writers.base import Records, RunInfo, Writer, json_list, valid_text
 from keras_parts.results.palette import part_palette
 from keras_parts.results.parts import Parts
 
@@ -19,12 +19,12 @@ class LabelStudioWriter(Writer):
     def record(self, parts: Parts, file: ImageFile) -> Any:
         return parts.label_studio()
 
-    def merge(self, records: Records, labels: Labels, output: Output) -> None:
-        output.write(self.merged[1], _interface(labels.names))
+    def merge(self, records: Records, run: RunInfo, output: Output) -> None:
+        output.write(self.merged[1], _interface(run.names))
         tasks = (
             {
                 "data": {"image": valid_text(file.relative)},
-                "predictions": [{"model_version": labels.model, "result": result}],
+                "predictions": [{"model_version": run.model, "result": result}],
             }
             for file, result in records
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
-from keras_parts.inference.writers.base import Labels, Records, Writer, valid_text
+from keras_parts.inference.writers.base import Records, RunInfo, Writer, valid_text
 from keras_parts.results.parts import Parts
 
 COLUMNS = ("image", "part", "name", "x", "y", "area", "x0", "y0", "x1", "y1", "score")
@@ -22,7 +22,7 @@ class CsvWriter(Writer):
     def record(self, parts: Parts, file: ImageFile) -> Any:
         return parts.table()
 
-    def merge(self, records: Records, labels: Labels, output: Output) -> None:
+    def merge(self, records: Records, run: RunInfo, output: Output) -> None:
         write_csv(_rows(records), COLUMNS, self.merged[0], output)
 
 
@@ -31,7 +31,7 @@ class ParquetWriter(CsvWriter):
     merged = ("parts.parquet",)
     packages = ("pyarrow",)
 
-    def merge(self, records: Records, labels: Labels, output: Output) -> None:
+    def merge(self, records: Records, run: RunInfo, output: Output) -> None:
         import pyarrow as arrow
 
         kinds = {"image": arrow.string(), "name": arrow.string(), "part": arrow.int16()}
