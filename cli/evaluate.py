@@ -304,7 +304,7 @@ def _store_names(model, segmenter, meanings):
 
 def _draw(runs, meanings, path):
     from keras_parts.metrics import confusion_picture
-    from keras_parts.metrics.meaning import naming_result
+    from keras_parts.metrics.part_names import naming_result
     from keras_parts.results.pictures import save_picture
 
     result = naming_result(runs)

@@ -17,8 +17,8 @@ from .clustering import ari, nmi
 from .contingency import ContingencyTable
 from .evaluation import Evaluation, evaluate, needs_train_split
 from .landmarks import LandmarkData, landmark_error, soft_centres
-from .meaning import PartMeaning, confusion_picture, part_meanings, report_meanings
 from .part_model import ImageModel, PartModel
+from .part_names import PartMeaning, confusion_picture, part_meanings, report_meanings
 from .protocols import PROTOCOLS, Protocol, Result
 from .published import PUBLISHED, Published, published_values
 from .report import Report, Runs

@@ -1,9 +1,10 @@
 """The benchmark protocols by name; each can be called on its own."""
 
-from keras_parts.metrics.protocols import cub, keypoints, pixels
+from keras_parts.metrics.protocols import cub, keypoints, landmarks, pixels
 from keras_parts.metrics.protocols.base import Protocol, Result, box_crop
-from keras_parts.metrics.protocols.cub import cub_foreground, cub_full, cub_landmarks
+from keras_parts.metrics.protocols.cub import cub_foreground, cub_full
 from keras_parts.metrics.protocols.keypoints import keypoints_foreground, keypoints_full
+from keras_parts.metrics.protocols.landmarks import cub_landmarks
 from keras_parts.metrics.protocols.pixels import pixels_foreground, pixels_full
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -11,7 +12,7 @@ PROTOCOLS: dict[str, Protocol] = {
     for protocol in (
         cub.FOREGROUND,
         *cub.FULL.values(),
-        *cub.LANDMARKS.values(),
+        *landmarks.LANDMARKS.values(),
         keypoints.FOREGROUND,
         *keypoints.FULL.values(),
         pixels.FOREGROUND,
