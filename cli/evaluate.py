@@ -98,7 +98,7 @@ def _explain(context, _, requested):
 @click.option(
     "--flip",
     is_flag=True,
-    help="Average with the predictions of the mirrored image, at twice the cost.",
+    help="Average probabilities with those of the mirrored image, at twice the cost.",
 )
 @click.option(
     "--batch-size", type=click.IntRange(1), metavar="N", help="Maximum number of images in a batch."

@@ -45,7 +45,11 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     help="Number of images in a batch; auto measures which is fastest [default: auto].",
 )
 @click.option("--precision", metavar="POLICY", help="float32, mixed_bfloat16 or mixed_float16.")
-@click.option("--flip", is_flag=True, help="Average with the mirrored image, at twice the cost.")
+@click.option(
+    "--flip",
+    is_flag=True,
+    help="Average probabilities with those of the mirrored image, at twice the cost.",
+)
 @click.option(
     "--tile",
     type=click.IntRange(16),

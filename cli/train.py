@@ -55,7 +55,8 @@ from keras_parts.cli.runtime import import_keras
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A setting of the recipe, such as loss_weights.balance=1; can be repeated.",
+    help="A setting of the recipe or of a loss, such as loss_weights.balance=1 or "
+    "contrastive.temperature=0.3; can be repeated.",
 )
 @common_options
 def train(
