@@ -1,4 +1,4 @@
-"""Every command of the README runs, on few pictures and for two steps.
+"""Every command of the README runs, on few images and for two steps.
 
 Without shared weights and photographs it runs on what the package and the tests have.
 """

@@ -19,7 +19,8 @@ def check_dataset(dataset: Dataset, num_samples: int | None = None, box_slack: f
         num_samples: number of samples to read, evenly spread; None for all.
         box_slack: distance in pixels by which a mask may exceed the sample's box.
     """
-    assert isinstance(dataset, Dataset) and len(dataset) > 0
+    assert isinstance(dataset, Dataset)
+    assert len(dataset) > 0, f"{dataset!r} is empty: draw more samples"
     _check_info(dataset.info)
     _check_sequence(dataset)
     count = len(dataset) if num_samples is None else min(num_samples, len(dataset))

@@ -74,7 +74,7 @@ class Writer:
 
         Args:
             records: of all images.
-            run: the names of the run.
+            run: names of the parts and of the model.
             output: the output folder.
         """
 
