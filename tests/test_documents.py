@@ -1,6 +1,7 @@
 """What the documents show works: every command parses, and those that need no network run."""
 
 import importlib.util
+import json
 import re
 import textwrap
 from types import SimpleNamespace
@@ -11,6 +12,8 @@ from PIL import Image
 
 import keras_parts
 from keras_parts import data
+from keras_parts.errors import DataError
+from keras_parts.inference.writers import RunInfo
 from tests.data import drawn
 from tests.documents import ROOT, blocks, commands, parse, run
 
@@ -29,7 +32,7 @@ PAGES = (
 ROOMS = re.findall(r"^\| `(\w+)` \|", (ROOT / "ARCHITECTURE.md").read_text("utf-8"), re.MULTILINE)
 SUFFIXES = {"csv", "json", "jsonl", "md", "npy", "npz", "parquet", "png", "py", "xml", "yml"}
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-MADE_UP = ("NAME", "areas", "birdlets", "mine", "part_entropy")
+MADE_UP = ("NAME", "areas", "birdlets", "kites", "mine", "part_entropy")
 """Words in names of files that documents make up."""
 EXAMPLES = ("discover_parts.py", "fine_tune.py", "search_by_part.py")
 ALL_COMMANDS = {command: path.name for path in DOCUMENTS for block in blocks(path)
@@ -220,7 +223,7 @@ class TestRecipesOfContributing:
         return names
 
     def test_every_block_is_tested(self):
-        assert len(self.BLOCKS) == 5
+        assert len(self.BLOCKS) == 7
 
     def test_loss(self, monkeypatch):
         objectives = "keras_parts.discovery.objectives"
@@ -231,8 +234,8 @@ class TestRecipesOfContributing:
         monkeypatch.setattr(keras_parts.objectives, "part_entropy", loss, raising=False)
         create = self.names("class PartEntropy", "keras_parts.discovery.losses")["PartEntropy"]
         views = SimpleNamespace(logits=logits, foreground=foreground)
-        assert create.name == "part_entropy"
-        assert float(create()(views)) == pytest.approx(np.log(2), abs=1e-5)
+        assert create.name == "part_entropy" and create.setting_names() == ("temperature",)
+        assert float(create(temperature=3)(views)) == pytest.approx(np.log(2), abs=1e-5)
 
     def test_reader(self, tmp_path):
         from tests.data.contract import check_dataset
@@ -245,6 +248,30 @@ class TestRecipesOfContributing:
         assert sizes["train"] + sizes["test"] == sizes["all"] == 20
         for split in ("train", "test", "fit", "validation", "all"):
             check_dataset(load(split, tmp_path))
+
+    def test_reader_of_keypoints(self, tmp_path):
+        from tests.data.contract import check_dataset
+
+        root = tmp_path / "kites"
+        for number in range(20):
+            drawn.save(root / "images" / f"{number}.jpg", drawn.photograph(number))
+            drawn.save(root / "masks" / f"{number}.png", drawn.labels(number, 1) * 255)
+        lines = [f"{number} 12 7.5 1 0 0 0 20 9 1\n" for number in range(20)]
+        (root / "points.txt").write_text("".join(lines))
+        load = self.names("load_kites")["load_kites"]
+        for split in ("train", "test", "fit", "validation", "all"):
+            check_dataset(load(split, tmp_path))
+        sample = load("all", tmp_path)[0]
+        assert sample.visible.tolist() == [True, False, True] and sample.box is not None
+        (root / "points.txt").write_text("".join([*lines, "20 12 7.5\n"]))
+        with pytest.raises(DataError, match="points.txt has '20 12 7.5' in line 21, expected a na"):
+            load("all", tmp_path)
+        (root / "points.txt").write_text("".join([*lines, lines[0]]))
+        with pytest.raises(DataError, match="points.txt has 0 twice, the second time in line 21"):
+            load("all", tmp_path)
+        (root / "points.txt").write_text("0 60 7.5 1 0 0 0 20 9 1\n")
+        (problem,) = load("all", tmp_path).problems(0)
+        assert problem.startswith("kites: points.txt: nose of 0 is at x=60, y=7.5, outside the")
 
     def test_protocol(self):
         protocol = self.names("grid-foreground")["FOREGROUND"]
@@ -265,6 +292,34 @@ class TestRecipesOfContributing:
         parts = keras_parts.Parts(np.eye(3, dtype="float32")[[[1, 1, 2], [0, 0, 2]]])
         written = create("areas", suffix=".txt").files(parts, ImageFile("/photos", "a.jpg", "a"))
         assert written == {"areas/a.txt": b"part 1 2\npart 2 2\n"}
+
+    def test_merged_writer(self, tmp_path):
+        from keras_parts.inference import ImageFile
+        from keras_parts.inference.output import LocalOutput
+
+        writer = self.names("class LargestWriter")["LargestWriter"]("largest")
+        found = keras_parts.Parts(np.eye(3, dtype="float32")[[[1, 1, 2], [0, 1, 2]]])
+        empty = keras_parts.Parts(np.eye(3, dtype="float32")[[[0, 0], [0, 0]]])
+        records = []
+        for name, parts in (("a.jpg", found), ("caf\udce9.jpg", empty)):
+            file = ImageFile("/photos", name, name)
+            records.append((file, json.loads(json.dumps(writer.record(parts, file)))))
+        output = LocalOutput(tmp_path / "out", "test")
+        output.prepare()
+        writer.merge(records, RunInfo(found.names), output)
+        output.close()
+        text = (tmp_path / "out" / "largest.json").read_text(encoding="utf-8")
+        one, other = json.loads(text, parse_constant=pytest.fail)
+        assert one["image"] == "a.jpg" and one["part"]["part"] == 1 and one["part"]["area"] == 3
+        assert other == {"image": "caf\\xe9.jpg", "part": None}
+
+
+def test_data_sets_are_in_the_table_of_the_benchmarks():
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    table = text.partition("| name | annotations |")[2].partition("\n\n")[0]
+    first_cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    names = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(names) == sorted(data.catalogue.DATASETS)
 
 
 def test_messages_that_are_explained_exist():
