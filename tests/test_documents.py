@@ -213,7 +213,7 @@ class TestRecipesOfContributing:
     Nothing of the package is changed: the blocks run in a copy of the module's names.
     """
 
-    BLOCKS = re.findall(r" {4}```python\n(.*?) {4}```", CONTRIBUTING, re.DOTALL)
+    BLOCKS = re.findall(r"```python\n(.*?)^ *```", CONTRIBUTING, re.DOTALL | re.MULTILINE)
 
     def names(self, text, module=None):
         """The names that the block with this text defines."""
