@@ -34,7 +34,7 @@ def test_importing_the_package_and_listing_the_zoo_needs_no_keras():
 
 
 PACKAGES = ("keras_parts", "zoo", "cli")
-FOLDERS = (*PACKAGES, "tests", "benchmarks", "docs", "examples", "scripts", ".ci")
+FOLDERS = (*PACKAGES, "tests", "benchmarks", "docs", "examples", "scripts", ".ci", ".github")
 BUILD = """
 import sys
 from setuptools import build_meta
@@ -97,7 +97,7 @@ def test_the_source_distribution_has_the_tests_and_the_documentation(built):
     with tarfile.open(path) as archive:
         shipped = {member.name.partition("/")[2] for member in archive if member.isfile()}
     assert files(*FOLDERS) <= shipped
-    assert {"README.md", "mkdocs.yml", "pyproject.toml"} <= shipped
+    assert {"README.md", "mkdocs.yml", "pyproject.toml", ".pre-commit-config.yaml"} <= shipped
 
 
 def test_dir_shows_the_public_names():
