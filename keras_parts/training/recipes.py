@@ -381,6 +381,8 @@ def _unknown(name: str) -> str:
     group, dot, inner = name.partition(".")
     if group in _RENAMED:  # or "weights.NAME", "views.NAME"
         return f"recipe: the setting {name!r} is now called {_RENAMED[group] + dot + inner!r}"
+    if group == "loss_settings":
+        return f"recipe: there is no setting {name!r}: a setting of a loss is called LOSS.SETTING"
     listed = [each for each in _field_names() if each not in ("loss_settings", *_GROUPS)]
     listed += [
         f"{loss}.{each}" for loss, kind in _configurable().items() for each in kind.setting_names()

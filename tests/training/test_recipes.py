@@ -90,6 +90,7 @@ def test_the_optimisation_of_the_paper():
         ({"view_transforms.zoom": 1}, "no setting 'view_transforms.zoom'"),
         ({"parts": 4}, "the setting 'parts' is now called 'num_parts'"),
         ({"weights.balance": 1}, "'weights.balance' is now called 'loss_weights.balance'"),
+        ({"loss_settings.contrastive.heat": 1}, "a setting of a loss is called LOSS.SETTING"),
         ({"start_steps": 1}, "'start_steps' is now called 'clusters.decay_steps'"),
         ({"views.hue": 0}, "'views.hue' is now called 'view_transforms.hue'"),
     ],
