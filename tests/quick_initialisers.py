@@ -11,36 +11,41 @@ import keras
 import numpy as np
 
 
-def _generator(seed):
-    """A NumPy generator for what Keras' initialisers take as a seed."""
+def _numpy_draws(random):
+    """The draws of Keras' initialisers with NumPy, outside of JAX's traces."""
+    import jax
     from keras.src.random.seed_generator import draw_seed
 
-    return np.random.default_rng(np.asarray(draw_seed(seed)).astype(np.uint32))
+    def drawn(draw, original):
+        def replaced(shape, dtype=None, seed=None, **options):
+            key = draw_seed(seed)
+            if isinstance(key, jax.core.Tracer):
+                return original(shape, dtype=dtype, seed=key, **options)
+            generator = np.random.default_rng(np.asarray(key).astype(np.uint32))
+            values = draw(generator, shape, **options).astype(np.float32)
+            return keras.ops.convert_to_tensor(values, dtype or keras.config.floatx())
 
+        return replaced
 
-def _tensor(values, dtype):
-    return keras.ops.convert_to_tensor(values.astype(np.float32), dtype or keras.config.floatx())
+    def normal(generator, shape, mean=0.0, stddev=1.0):
+        return generator.normal(mean, stddev, shape)
 
+    def uniform(generator, shape, minval=0.0, maxval=1.0):
+        return generator.uniform(minval, maxval, shape)
 
-def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
-    return _tensor(_generator(seed).normal(mean, stddev, shape), dtype)
+    def truncated_normal(generator, shape, mean=0.0, stddev=1.0):
+        """Within two standard deviations; values outside are drawn again."""
+        values = generator.standard_normal(shape)
+        while (outside := np.abs(values) > 2).any():
+            values[outside] = generator.standard_normal(outside.sum())
+        return mean + stddev * values
 
-
-def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
-    return _tensor(_generator(seed).uniform(minval, maxval, shape), dtype)
-
-
-def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
-    """Within two standard deviations; values outside are drawn again."""
-    generator = _generator(seed)
-    values = generator.standard_normal(shape)
-    while (outside := np.abs(values) > 2).any():
-        values[outside] = generator.standard_normal(outside.sum())
-    return _tensor(mean + stddev * values, dtype)
+    draws = (normal, uniform, truncated_normal)
+    return {draw.__name__: drawn(draw, getattr(random, draw.__name__)) for draw in draws}
 
 
 if keras.config.backend() == "jax":
     from keras.src.initializers import random_initializers
 
-    draws = {"normal": normal, "uniform": uniform, "truncated_normal": truncated_normal}
-    random_initializers.random = SimpleNamespace(**vars(random_initializers.random) | draws)
+    originals = random_initializers.random
+    random_initializers.random = SimpleNamespace(**vars(originals) | _numpy_draws(originals))

@@ -88,7 +88,8 @@ def state(model):
 
 
 OPTIMIZERS = {
-    "adam": lambda: keras.optimizers.Adam(0.01),
+    # With the default epsilon, a gradient that is only rounding makes a step as large as others.
+    "adam": lambda: keras.optimizers.Adam(0.01, epsilon=1e-3),
     "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9, global_clipnorm=1.0),
 }
 
