@@ -11,7 +11,7 @@ from keras_parts.cli.runtime import import_keras
 @click.option("--output", "-o", required=True, metavar="DIR", help="Folder for the segmenter.")
 @common_options
 def convert(checkpoint, output, seed, quiet):
-    """Convert a checkpoint that was released with the paper to a segmenter.
+    """Convert a checkpoint released with the paper to a segmenter.
 
     CHECKPOINT is a .pth file of the paper's public code. Pass the folder DIR as --model to the
     other commands. The segmenter predicts no background: evaluate it with protocols that take the

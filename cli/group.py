@@ -17,7 +17,7 @@ COMMANDS = {
     "evaluate": "Measure a segmenter, or baselines, by the protocols of a data set.",
     "segment": "Segment image files into parts.",
     "convert": "Convert a checkpoint released with the paper to a segmenter.",
-    "export": "Write a segmenter for ONNX, LiteRT, OpenVINO or as a SavedModel.",
+    "export": "Export a segmenter to ONNX, LiteRT, OpenVINO or a SavedModel.",
     "demo": "Serve a page that shows the parts of a photo dropped on it.",
     "data": "List, prepare, check and show data sets.",
     "zoo": "Trained segmenters: list, download, verify, pack and publish them.",

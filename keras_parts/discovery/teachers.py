@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from os import PathLike
 from typing import Any
 
@@ -160,7 +161,9 @@ class Teacher(keras.Model):
             scale * ops.cast(ops.stop_gradient(outputs[name]), "float32")
             for name, scale in zip(self.layer_names, self.scales, strict=True)
         ]
-        return [ops.concatenate(list(maps), axis=-1) for _, maps in groupby(scaled, _size)]
+        strides = (self.network.strides[name] for name in self.layer_names)
+        pairs = groupby(zip(strides, scaled, strict=True), key=itemgetter(0))
+        return [ops.concatenate([maps for _, maps in group], axis=-1) for _, group in pairs]
 
     def map_size(self, height: int, width: int) -> tuple[int, int]:
         """`(h, w)` of the features of images of `height` x `width` pixels."""
@@ -189,10 +192,6 @@ class Teacher(keras.Model):
                 digest.update(repr(values.shape).encode() + values.astype("<f4").tobytes())
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
-
-
-def _size(maps: Tensor) -> tuple[int, ...]:
-    return tuple(maps.shape[1:3])
 
 
 def _turned(maps: Tensor, quarters: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_parts.ops import part_descriptors, part_means, resize_aligned
+from keras_parts.ops import finest_size, part_descriptors, part_means, resize_aligned
 
 Tensor = Any
 """A tensor of the running backend."""
@@ -104,7 +104,9 @@ def join_maps(maps: Sequence[Tensor]) -> Tensor:
     Returns:
         `(batch, h, w, channels)`, with `h` and `w` of the finest map and all channels.
     """
-    size = max(tuple(features.shape[1:3]) for features in maps)
+    if len(maps) == 1:
+        return ops.cast(maps[0], "float32")
+    size = finest_size(maps)
     return _concatenated(resize_aligned(features, size) for features in maps)
 
 

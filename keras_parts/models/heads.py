@@ -6,7 +6,7 @@ from typing import Any
 from keras import layers, ops
 
 from keras_parts.backbones.resnet50 import deeplab_head
-from keras_parts.ops import resize_aligned
+from keras_parts.ops import finest_size, resize_aligned
 
 
 class FusionHead(layers.Layer):
@@ -55,24 +55,15 @@ class FusionHead(layers.Layer):
             layer.build((*shape[:-1], self.width))
 
     def call(self, features: Mapping[str, Any]) -> Any:
-        height, width = (
-            _largest([ops.shape(maps)[axis] for maps in features.values()]) for axis in (1, 2)
-        )
+        size = finest_size(features.values())
         projected = (
-            resize_aligned(self.projections[name](maps), (height, width))
+            resize_aligned(self.projections[name](maps), size)
             for name, maps in sorted(features.items())
         )
         x = ops.relu(ops.cast(sum(projected), self.compute_dtype))
         for spatial, pointwise in zip(self.spatial, self.pointwise, strict=True):
             x = ops.relu(x + pointwise(ops.relu(spatial(x))))
         return self.logits(x)
-
-
-def _largest(sides):
-    """The maximum of the sides of maps: an integer, or a tensor if the graph leaves one open, as
-    TensorFlow does after a few shapes and in exports."""
-    is_known = all(isinstance(side, int) for side in sides)
-    return max(sides) if is_known else ops.max(ops.stack(sides))
 
 
 class DilatedHead(layers.Layer):

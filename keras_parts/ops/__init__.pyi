@@ -4,6 +4,7 @@ from .pooling import l2_normalise, part_descriptors, part_means, part_sums, prom
 from .replicas import gather_rows, own_rows, replica_count, sum_over_replicas, uniform_rows
 from .resampling import (
     downsample_aligned,
+    finest_size,
     resize_aligned,
     resize_aligned_transpose,
     resized_squared_norm,
@@ -14,6 +15,7 @@ __all__ = [
     "CONTROL_POINTS",
     "colour_jitter",
     "downsample_aligned",
+    "finest_size",
     "gather_rows",
     "greyscale",
     "grid_sample",

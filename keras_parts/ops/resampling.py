@@ -6,6 +6,7 @@ separable, so its transpose and the squared norm of its result can be computed o
 features with many channels never have to be upsampled.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -109,6 +110,33 @@ def resize_aligned(maps: Any, size: tuple[int, int]) -> Any:
     if tuple(sides) == tuple(size):
         return maps
     return _separable(maps, *map(_interpolation, sides, size))
+
+
+def finest_size(maps: Iterable[Any]) -> tuple[Any, Any]:
+    """The maximum height and width of maps.
+
+    TensorFlow leaves sides open after a few shapes, and in exports.
+
+    Args:
+        maps: maps `(batch, h, w, channels)`.
+
+    Returns:
+        `(height, width)`: integers, or tensors where a graph leaves a side open.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import finest_size
+        >>> finest_size([np.ones((1, 9, 9, 4)), np.ones((1, 5, 5, 8))])
+        (9, 9)
+    """
+    sides = [ops.shape(each)[1:3] for each in maps]
+    height, width = (_maximum(list(along)) for along in zip(*sides, strict=True))
+    return height, width
+
+
+def _maximum(sides):
+    is_known = all(isinstance(side, int) for side in sides)
+    return max(sides) if is_known else ops.max(ops.stack(sides))
 
 
 def resize_aligned_transpose(maps: Any, size: tuple[int, int]) -> Any:

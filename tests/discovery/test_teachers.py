@@ -274,3 +274,15 @@ def test_no_foreground_at_all():
 def test_wrong_standardisers(mean, matrix, message):
     with pytest.raises(ConfigError, match=message):
         Standardiser(mean, matrix)
+
+
+def test_images_of_many_sizes():
+    """After a few shapes, a graph of TensorFlow leaves the sides of images open."""
+    teacher = create_teacher("small", layers=("stage3", "stage4"))
+    for side in (33, 49, 65, 81):
+        images = np.random.default_rng(side).uniform(size=(1, side, side, 3)).astype("float32")
+        found = teacher.predict_on_batch(images)
+        assert found.shape[1:3] == teacher.map_size(side, side)
+        np.testing.assert_allclose(
+            found, keras.ops.convert_to_numpy(teacher(images)), rtol=1e-4, atol=1e-4
+        )
