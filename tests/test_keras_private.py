@@ -87,7 +87,7 @@ def test_a_loss_scaling_optimizer_has_an_inner_one():
     assert private.inner_optimizer(keras.optimizers.LossScaleOptimizer(plain)) is plain
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute")
+@pytest.mark.backend("tensorflow")  # tf.distribute
 def test_optimizers_on_tensorflow_sum_gradients_in_a_method(monkeypatch):
     optimizer, seen = keras.optimizers.SGD(1.0), []
     method = type(optimizer)._all_reduce_sum_gradients
@@ -148,7 +148,7 @@ def test_the_base_class_has_what_is_overridden():
         assert inspect.signature(keras.Model._maybe_symbolic_build) == expected
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow's trainer builds so")
+@pytest.mark.backend("tensorflow")
 def test_fit_calls_the_build_before_tracing():
     calls = []
 
