@@ -31,8 +31,8 @@ from keras_parts.cli.runtime import import_keras
 @click.option(
     "--init-from",
     metavar="MODEL",
-    help="Segmenter whose weights and number of parts the training starts with: a name of "
-    "`zoo list`, or a run folder.",
+    help="Segmenter whose weights and, without --parts, number of parts the training starts with: "
+    "a name of `zoo list`, or a run folder.",
 )
 @click.option(
     "--teacher",
