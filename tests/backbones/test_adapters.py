@@ -280,7 +280,7 @@ def test_teachers_from_presets(hub, tmp_path):
     teacher = create_teacher("keras_hub", weights=str(tmp_path))
     images = np.random.default_rng(0).random((1, 65, 65, 3)).astype("float32")
     assert teacher(images).shape == (1, 4, 4, 8) and teacher.layer_names == ("tokens",)
-    with pytest.raises(ConfigError, match="name or folder of a preset"):
+    with pytest.raises(ConfigError, match="name or folder of a KerasHub preset"):
         create_teacher("keras_hub")
 
 
@@ -295,5 +295,5 @@ def test_teachers_of_keras_applications(monkeypatch):
     teacher = create_teacher("keras_applications", "block_5_add", "MobileNetV2")
     images = np.random.default_rng(0).random((1, 33, 33, 3)).astype("float32")
     assert teacher(images).shape == (1, 5, 5, 16)
-    with pytest.raises(ConfigError, match="has no 'nosuch'"):
+    with pytest.raises(ConfigError, match="weights is 'nosuch', expected the name of a network"):
         create_teacher("keras_applications", weights="nosuch")
