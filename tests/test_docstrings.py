@@ -62,6 +62,7 @@ def definition(package, name):
 PUBLIC = [pytest.param(*names, id=".".join(names)) for names in public_names()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", list(examples()), ids=lambda example: example.name)
 def test_example_runs(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

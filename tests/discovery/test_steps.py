@@ -229,6 +229,7 @@ def test_losses_must_be_the_declared_scalars(losses, message):
         fit(model, batches(1))
 
 
+@pytest.mark.slow
 @pytest.mark.backend("tensorflow")  # tf.distribute
 def test_two_replicas_take_the_step_of_one():
     """In a process of its own: devices are fixed once TensorFlow is initialised."""

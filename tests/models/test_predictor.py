@@ -62,6 +62,7 @@ def decided_segmenter(config, image):
     return segmenter
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_path_gives_the_same_labels(name, strips):
     segmenter = decided_segmenter(CONFIGS[name], strips[3])
@@ -79,7 +80,9 @@ def test_every_path_gives_the_same_labels(name, strips):
             np.testing.assert_array_equal(graph(image[None])["labels"][0].numpy(), labels)
 
 
-@pytest.mark.parametrize("architecture", ["small", "resnet50"])
+@pytest.mark.parametrize(
+    "architecture", ["small", pytest.param("resnet50", marks=pytest.mark.slow)]
+)
 def test_inputs_of_many_shapes(architecture):
     """Outputs for inputs of several shapes equal those of the uncompiled segmenter."""
     keras.utils.set_random_seed(0)
