@@ -48,5 +48,6 @@ def tiny(output_stride=16, outputs=("eighth", "sixteenth")):
 def register_tiny():
     """Register `tiny` as the architecture "tiny" in this process; returns this name."""
     head = functools.partial(FusionHead, width=8, units=1)
-    register("tiny", tiny, {8: (16, ("eighth", "sixteenth"))}, 65, head=head)
+    layers_by_stride = {8: (16, ("eighth", "sixteenth")), 16: (16, ("sixteenth",))}
+    register("tiny", tiny, layers_by_stride, 65, head=head)
     return "tiny"
