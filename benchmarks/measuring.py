@@ -175,8 +175,8 @@ def is_out_of_memory(error):
 def workers_in_turns(workers, repeats):
     """`{name: [results]}` of `{name: Worker}`; a first request to each, to warm up, is not counted.
 
-    A worker that fails in the first request has None in place of the list; one that fails later has
-    None in the list.
+    If a worker fails in its first request, its value is None. If it fails later, the result of that
+    request is None.
     """
     running = {name: worker for name, worker in workers.items() if worker.request() is not None}
     results = {name: [] if name in running else None for name in workers}

@@ -1,4 +1,4 @@
-"""Everything that depends on private or undocumented parts of Keras, in one place.
+"""All uses of private or undocumented parts of Keras.
 
 Each docstring gives the reason. `tests/test_keras_private.py` checks each assumption on the
 installed Keras: if a test fails after an update, change this module. Raise the upper bound of

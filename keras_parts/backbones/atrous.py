@@ -412,7 +412,7 @@ def _window_padding(layer, size, stride, sampling):
 
 
 def _symmetric(before, after):
-    """Symmetric padding in place of padding for even sizes, which has one more at the end."""
+    """Pad both sides by `after`, if `after` is one more than `before` as for even sizes."""
     return (after, after) if after == before + 1 else (before, after)
 
 

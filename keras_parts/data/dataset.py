@@ -16,6 +16,9 @@ from keras_parts.errors import ConfigError
 
 _LICENCE_WIDTH = 60  # characters of the licence in a representation
 
+FIT_AND_VALIDATION = ("fit", "validation")
+"""The two parts of "train" for choosing settings, see `hold_out`."""
+
 
 @dataclass(frozen=True, repr=False)
 class DatasetInfo:
@@ -278,9 +281,10 @@ def hold_out(dataset: Dataset, every: int = 5) -> tuple[Subset, Subset]:
     )
 
 
-def split_of(train: Dataset, split: str) -> Dataset:
-    """The split "train", "fit" or "validation" of training data, see `hold_out`."""
-    if split == "train":
-        return train
-    fit, validation = hold_out(train)
+def split_of(dataset: Dataset, split: str) -> Dataset:
+    """The split "fit" or "validation" of training data, see `hold_out`; for other splits, all of
+    the data set."""
+    if split not in FIT_AND_VALIDATION:
+        return dataset
+    fit, validation = hold_out(dataset)
     return fit if split == "fit" else validation

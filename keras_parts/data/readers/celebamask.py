@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
+from keras_parts.data.dataset import FIT_AND_VALIDATION, Dataset, DatasetInfo, split_of
 from keras_parts.data.problems import attempt, is_collecting, report
 from keras_parts.data.readers.label_maps import LabelledImage, LabelMaps, in_fixed_test
-from keras_parts.data.readers.sources import FIT_AND_VALIDATION, DatasetSource, read_lines
+from keras_parts.data.readers.sources import DatasetSource, read_lines
 from keras_parts.errors import DataError
 from keras_parts.files import atomic_path
 from keras_parts.images.decoding import read_labels, read_mask
@@ -132,7 +132,7 @@ def load_celebamask(split: str, data_dir: str | PathLike | None = None) -> Datas
         wanted = FIT_AND_VALIDATION if split == "train" else (split,)
         return dataset([image for image in images if official.get(image.id) in wanted])
     chosen = [image for image in images if in_fixed_test(image.id) == (split == "test")]
-    return dataset(chosen) if split == "test" else split_of(dataset(chosen), split)
+    return split_of(dataset(chosen), split)
 
 
 def write_label_maps(

@@ -86,7 +86,7 @@ def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None)
     if split != "all":
         images = [image for image in images if in_fixed_test(image.id) == (split == "test")]
     dataset = ClothingCoParsing(info, images, root)
-    return dataset if split in ("all", "test") else split_of(dataset, split)
+    return split_of(dataset, split)
 
 
 def _labelled_images(root):

@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 
 from keras_parts.data.crops import image_box
-from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
+from keras_parts.data.dataset import FIT_AND_VALIDATION, Dataset, DatasetInfo, split_of
 from keras_parts.data.problems import attempt, is_collecting, report
 from keras_parts.data.readers.keypoints import visible_inside
 from keras_parts.data.readers.matlab import as_list, read_mat
 from keras_parts.data.readers.sources import (
-    FIT_AND_VALIDATION,
     DatasetSource,
     read_image_and_size,
 )
@@ -247,7 +246,7 @@ def load_cub(
     root = SOURCE.find(None) if data_dir is None else Path(data_dir)
     read = "train" if split in FIT_AND_VALIDATION else split
     dataset = CUB(root, read, classes=classes, masks=masks, subset=subset)
-    return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
+    return split_of(dataset, split)
 
 
 def check_subset(name: str, subset: str | None) -> None:

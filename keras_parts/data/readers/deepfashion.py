@@ -11,10 +11,10 @@ from os.path import splitext
 
 import numpy as np
 
-from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
+from keras_parts.data.dataset import FIT_AND_VALIDATION, Dataset, DatasetInfo, split_of
 from keras_parts.data.problems import attempt, report
 from keras_parts.data.readers.label_maps import LabelledImage, LabelMaps
-from keras_parts.data.readers.sources import FIT_AND_VALIDATION, DatasetSource
+from keras_parts.data.readers.sources import DatasetSource
 from keras_parts.errors import DataError
 from keras_parts.images.decoding import read_image
 
@@ -88,7 +88,7 @@ def load_deepfashion(split: str, data_dir: str | PathLike | None = None) -> Data
     names = [name for list_name in lists for name in attempt(_file_names, root, list_name) or ()]
     images = [_labelled_image(root, name, listed) for name, listed in names]
     dataset = DeepFashion(INFO, images, root)
-    return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
+    return split_of(dataset, split)
 
 
 def _file_names(root, list_name):

@@ -24,7 +24,6 @@ from keras_parts.data.readers.keypoints import visible_inside
 from keras_parts.data.readers.mask_sources import Item, MaskSource, mask_source, sizes_differ
 from keras_parts.data.readers.matching_files import MatchingFiles, existing_folder, find_images
 from keras_parts.data.readers.sources import (
-    FIT_AND_VALIDATION,
     DatasetSource,
     read_image_and_size,
 )
@@ -339,7 +338,7 @@ def load_folder(
         part_names=part_names,
         keypoints=keypoints,
     )
-    return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
+    return split_of(dataset, split)
 
 
 def _problem(check, item):

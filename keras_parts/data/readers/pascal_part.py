@@ -19,7 +19,7 @@ from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
 from keras_parts.data.problems import attempt, report
 from keras_parts.data.readers.label_maps import LabelledImage, LabelMaps
 from keras_parts.data.readers.matlab import as_list, read_mat
-from keras_parts.data.readers.sources import FIT_AND_VALIDATION, DatasetSource, read_lines
+from keras_parts.data.readers.sources import DatasetSource, read_lines
 from keras_parts.data.sides import without_side
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.decoding import read_image
@@ -144,7 +144,7 @@ def load_pascal_part(
     read = {"all": ("train", "test"), "test": ("test",)}.get(split, ("train",))
     objects = [found for one in read for found in _labelled_objects(root, one, category)]
     dataset = PascalPart(_info(category), objects, root, category)
-    return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
+    return split_of(dataset, split)
 
 
 def _info(category):

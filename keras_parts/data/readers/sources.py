@@ -7,13 +7,11 @@ from typing import IO
 
 import numpy as np
 
+from keras_parts.data.dataset import FIT_AND_VALIDATION
 from keras_parts.data.problems import attempt, collect_problems
 from keras_parts.environment import DATA_VARIABLE, data_folder
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.decoding import read_image, read_size
-
-FIT_AND_VALIDATION = ("fit", "validation")
-"""The two parts of "train" for choosing settings, see `keras_parts.data.hold_out`."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_parts.data.crops import mask_box
-from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
-from keras_parts.data.readers.sources import FIT_AND_VALIDATION, DatasetSource
+from keras_parts.data.dataset import FIT_AND_VALIDATION, Dataset, DatasetInfo, split_of
+from keras_parts.data.readers.sources import DatasetSource
 from keras_parts.data.sample import Sample
 from keras_parts.data.toy import animals, painting, poses
 from keras_parts.errors import ConfigError
@@ -62,7 +62,7 @@ def load_toy(
     SOURCE.check_split(split)
     drawn = "test" if split == "test" else "train"
     dataset = ToyDataset(drawn, size=size, count=count, seed=seed, species=species)
-    return dataset if split == "test" else split_of(dataset, split)
+    return split_of(dataset, split)
 
 
 class ToyDataset(Dataset):

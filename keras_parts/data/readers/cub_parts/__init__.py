@@ -27,7 +27,6 @@ from keras_parts.data.readers.cub import (
 from keras_parts.data.readers.cub import SOURCE as CUB_SOURCE
 from keras_parts.data.readers.keypoints import visible_inside
 from keras_parts.data.readers.sources import (
-    FIT_AND_VALIDATION,
     DatasetSource,
     read_image_and_size,
 )
@@ -204,7 +203,7 @@ def load_cub_parts(
         raise DataError(f"cub_parts: {builder.data_dir} is not prepared. {SOURCE.how_to_obtain}")
     read = {"test": ("test",), "all": ("train", "test")}.get(split, ("train",))
     dataset = _chosen(_read(builder, read), builder, split, classes, subset)
-    return split_of(dataset, split) if split in FIT_AND_VALIDATION else dataset
+    return split_of(dataset, split)
 
 
 def _read(builder: Any, splits: Iterable[str]) -> Dataset:
