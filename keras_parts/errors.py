@@ -1,7 +1,7 @@
 """The errors that the package raises.
 
 Each message names what is wrong, where, and what to do about it. Details that a program may need,
-such as the file, are attributes.
+such as the file, are attributes. No message and no attribute contains the password of an address.
 
     KerasPartsError
         DataError
@@ -13,8 +13,29 @@ such as the file, are attributes.
             DownloadError
 """
 
+import re
 from collections.abc import Sequence
 from os import PathLike, fspath
+
+_USER = re.compile(r"(?<=://)[^/\s?#]+(?=@)")
+_SECRET = re.compile(
+    r"([?&][^\s=&#]*(?:token|key|sig|secret|passw|credential|auth)[^\s=&#]*=)[^\s&#'\"]*[^\s&#'\":;,.)]",
+    re.IGNORECASE,
+)
+
+
+def hide_secrets(text: str) -> str:
+    """A text in which the user, password, keys and signatures of addresses are replaced by ***.
+
+    Everything that is printed, logged or written to a file and may contain an address passes
+    through it; the errors below pass their messages through it themselves.
+
+    Example:
+        >>> from keras_parts.errors import hide_secrets
+        >>> hide_secrets("https://me:secret@example.org/a.png?token=123: HTTP 404")
+        'https://***@example.org/a.png?token=***: HTTP 404'
+    """
+    return _SECRET.sub(r"\1***", _USER.sub("***", text)) if "://" in text else text
 
 
 class KerasPartsError(Exception):
@@ -37,8 +58,8 @@ class KerasPartsError(Exception):
     """
 
     def __init__(self, message: str = "", *, path: str | PathLike[str] | None = None) -> None:
-        super().__init__(message)
-        self.path = None if path is None else fspath(path)
+        super().__init__(hide_secrets(message))
+        self.path = None if path is None else hide_secrets(fspath(path))
 
 
 class DataError(KerasPartsError):
@@ -62,7 +83,8 @@ class ConfigError(KerasPartsError, ValueError):
         path: str | PathLike[str] | None = None,
     ) -> None:
         super().__init__(message, path=path)
-        self.setting, self.value = setting, value
+        self.setting = setting
+        self.value = hide_secrets(value) if isinstance(value, str) else value
 
 
 class IntegrityError(KerasPartsError):
@@ -101,7 +123,8 @@ class UnknownModelError(ZooError):
         self, message: str = "", *, model: str | None = None, similar: Sequence[str] = ()
     ) -> None:
         super().__init__(message)
-        self.model, self.similar = model, tuple(similar)
+        self.model = None if model is None else hide_secrets(model)
+        self.similar = tuple(similar)
 
 
 class UntrustedAddressError(ZooError):
@@ -113,7 +136,7 @@ class UntrustedAddressError(ZooError):
 
     def __init__(self, message: str = "", *, address: str | None = None) -> None:
         super().__init__(message)
-        self.address = address
+        self.address = None if address is None else hide_secrets(address)
 
 
 class DownloadError(ZooError):
@@ -131,4 +154,4 @@ class DownloadError(ZooError):
         path: str | PathLike[str] | None = None,
     ) -> None:
         super().__init__(message, path=path)
-        self.url = url
+        self.url = None if url is None else hide_secrets(url)

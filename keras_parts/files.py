@@ -1,12 +1,16 @@
-"""Atomic writes: an interrupted write leaves the previous file unchanged."""
+"""Atomic writes: an interrupted write leaves the previous file unchanged. And reading of files that
+somebody else made: regular files only, up to a limit."""
 
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
+
+from keras_parts.errors import DataError
 
 
 @contextmanager
@@ -54,6 +58,54 @@ def atomic_write(path: str | PathLike[str], mode: str = "wb") -> Iterator[IO[Any
     encoding = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     with atomic_path(path) as unfinished, open(unfinished, mode, **encoding) as file:  # type: ignore[call-overload]
         yield file
+
+
+def check_regular(path: str | PathLike[str]) -> int:
+    """The size of a regular file in bytes.
+
+    Opening a named pipe waits for ever, and a device may have no end: files that somebody else made
+    are opened only after this check.
+
+    Raises:
+        DataError: it is missing, or not a regular file.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.files import check_regular
+        >>> _ = Path("notes.txt").write_text("complete")
+        >>> check_regular("notes.txt")
+        8
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read: {reason}", path=path) from None
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
+        raise DataError(f"{path}: is {kind}, expected a regular file", path=path)
+    return status.st_size
+
+
+def read_limited(path: str | PathLike[str], max_bytes: int) -> bytes:
+    """The first `max_bytes` + 1 bytes of a regular file, so that a larger file is noticed.
+
+    Raises:
+        DataError: it is missing, not a regular file or cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.files import read_limited
+        >>> _ = Path("notes.txt").write_text("complete")
+        >>> read_limited("notes.txt", 3)
+        b'comp'
+    """
+    check_regular(path)
+    try:
+        with open(path, "rb") as file:
+            return file.read(max_bytes + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}", path=path) from None
 
 
 def _flush_folder(path: Path) -> None:

@@ -1,0 +1,30 @@
+"""Only regular files are opened, and no more of them is read than the caller allows."""
+
+import os
+
+import pytest
+
+from keras_parts.errors import DataError
+from keras_parts.files import check_regular, read_limited
+
+
+def test_sizes_and_contents(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"hello")
+    assert check_regular(path) == 5
+    assert read_limited(path, 9) == b"hello" and read_limited(path, 2) == b"hel"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_devices_and_folders_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in (tmp_path / "pipe", tmp_path / "link", tmp_path, "/dev/zero"):
+        with pytest.raises(DataError, match="expected a regular file"):
+            read_limited(name, 10)
+
+
+@pytest.mark.parametrize("name", ["missing", "a\0b", "x" * 5000])
+def test_names_without_a_file(tmp_path, name):
+    with pytest.raises(DataError, match="cannot be read"):
+        read_limited(tmp_path / name, 10)
