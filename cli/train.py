@@ -123,7 +123,9 @@ def _sentence(summary: Mapping[str, Any]) -> str:
         "skipped_steps",
     )  # fmt: skip
     losses = ", ".join(
-        f"{name} {value:.4g}" for name, value in summary.items() if name not in described
+        f"{name} {'not finite' if value is None else format(value, '.4g')}"
+        for name, value in summary.items()
+        if name not in described
     )
     return (
         f"Trained {summary['steps']} steps in {summary['seconds']:.0f} s "

@@ -7,6 +7,7 @@ such as the file, are attributes. No message and no attribute contains the passw
         DataError
         ConfigError                 also a ValueError
         IntegrityError
+        DivergenceError
         ZooError
             UnknownModelError
             UntrustedAddressError
@@ -105,6 +106,24 @@ class IntegrityError(KerasPartsError):
     ) -> None:
         super().__init__(message, path=path)
         self.expected, self.found = expected, found
+
+
+class DivergenceError(KerasPartsError):
+    """A training was ended, because its losses or gradients were not finite any more.
+
+    Attributes:
+        step: number of steps after which the training ended, the skipped ones included.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        path: str | PathLike[str] | None = None,
+        step: int | None = None,
+    ) -> None:
+        super().__init__(message, path=path)
+        self.step = step
 
 
 class ZooError(KerasPartsError):

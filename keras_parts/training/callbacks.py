@@ -72,7 +72,7 @@ class IntervalCallback(keras.callbacks.Callback):
 class MetricsLog(keras.callbacks.Callback):
     """Writes one line to metrics.jsonl per epoch.
 
-    A line has step, epoch (from 0), every loss (null if all steps of the epoch were skipped),
+    A line has step, epoch (from 0), every loss (null if it was finite in no step of the epoch),
     learning_rate (of the next step), images_per_second and skipped_steps. Pass this callback first:
     the speed then does not include the time of the others.
 
@@ -106,8 +106,6 @@ class MetricsLog(keras.callbacks.Callback):
         seconds = time.perf_counter() - self._start_time
         losses = dict(logs or {})
         skipped = round(losses.pop("skipped_steps", 0))
-        if skipped == steps:
-            losses = dict.fromkeys(losses)
         self.run.log(
             {
                 "step": (epoch + 1) * steps,
@@ -118,6 +116,67 @@ class MetricsLog(keras.callbacks.Callback):
                 "skipped_steps": skipped,
             }
         )
+
+
+class DivergenceStop(keras.callbacks.Callback):
+    """Ends a training in which every step is skipped, because its losses are not finite.
+
+    Only epochs without any finite step count. Pass this callback before those that act at the end
+    of the training.
+
+    Args:
+        max_skipped: number of steps, skipped one after the other, that end the training. The
+            default is more than a loss scale needs to come down. A shorter training has diverged
+            if all its steps were skipped.
+
+    Attributes:
+        step: number of steps until now, skipped ones included.
+        skipped_steps: number of steps skipped one after the other until now.
+        diverged: whether the training was ended, or made no step.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_parts.discovery.steps import TrainStep
+        >>> from keras_parts.training.callbacks import DivergenceStop
+        >>> class Broken(TrainStep, keras.Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.dense = keras.layers.Dense(1)
+        ...         self.dense.build((None, 3))
+        ...         self.track_losses({"error": 1.0})
+        ...         self.built = True
+        ...
+        ...     def compute_losses(self, batch, training):
+        ...         return {"error": keras.ops.mean(self.dense(batch["x"])) * float("nan")}
+        >>> model = Broken()
+        >>> model.compile("sgd")
+        >>> stop = DivergenceStop(max_skipped=2)
+        >>> batches = (({"x": np.ones((4, 3), "float32")},) for _ in range(9))
+        >>> history = model.fit(batches, steps_per_epoch=1, epochs=9, verbose=0, callbacks=[stop])
+        >>> stop.diverged, stop.skipped_steps, history.history["loss"]
+        (True, 2, [nan, nan])
+    """
+
+    def __init__(self, max_skipped: int = 20):
+        super().__init__()
+        self.max_skipped = max_skipped
+        self.step = self.skipped_steps = 0
+        self.diverged = False
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.skipped_steps, self.diverged = 0, False
+        self._any_step = False
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.step = (epoch + 1) * self.params["steps"]
+        skipped = round((logs or {}).get("skipped_steps", 0))
+        if skipped < self.params["steps"]:
+            self.skipped_steps, self._any_step = 0, True
+            return
+        self.skipped_steps += skipped
+        last = epoch + 1 == self.params["epochs"]
+        if self.skipped_steps >= self.max_skipped or (last and not self._any_step):
+            self.diverged = self.model.stop_training = True
 
 
 class LossCurves(IntervalCallback):

@@ -16,6 +16,7 @@ from keras_parts.data.batches import Batches
 from keras_parts.data.crops import object_crop
 from keras_parts.data.dataset import Dataset
 from keras_parts.discovery.model import PartDiscovery
+from keras_parts.errors import DivergenceError
 from keras_parts.keras_private import sync_variables
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.results.pictures import contact_sheet
@@ -29,6 +30,7 @@ from keras_parts.training.build import (
 )
 from keras_parts.training.callbacks import (
     CheckpointCallback,
+    DivergenceStop,
     LossCurves,
     MetricsLog,
     ProgressBar,
@@ -92,6 +94,8 @@ def train(
         ConfigError: the folder holds a run and neither `resume` nor `overwrite` is set, or a
             setting is not valid.
         DataError: a sample cannot be read or has no foreground, or weights are missing.
+        DivergenceError: 20 steps or more, one after the other, were not finite. The log and the
+            checkpoints are kept.
 
     Example:
         >>> from keras_parts import data
@@ -122,6 +126,7 @@ def train(
             done = _restore(checkpoints, discovery, folder, placement.is_leader) if resume else 0
         started = time.perf_counter()
         if done < intervals.steps:
+            stop = DivergenceStop()
             callbacks = _callbacks(
                 folder, recipe, discovery, placement, dataset, checkpoints, intervals, progress
             )
@@ -134,8 +139,11 @@ def train(
                 epochs=intervals.count,
                 shuffle=False,
                 verbose=0,
-                callbacks=callbacks if placement.is_leader else [],
+                # All hosts stop together: they see the same losses.
+                callbacks=[stop, *callbacks] if placement.is_leader else [stop],
             )
+            if stop.diverged:
+                raise _divergence(folder, recipe, stop)
         seconds = time.perf_counter() - started
         if placement.is_leader:
             with trained_segmenter(discovery, placement) as segmenter:
@@ -290,6 +298,18 @@ def _callbacks(
         CheckpointCallback(checkpoints, every),
     ]
     return [ProgressBar(), *callbacks] if progress else callbacks
+
+
+def _divergence(folder: RunFolder, recipe: Recipe, stop: DivergenceStop) -> DivergenceError:
+    precision = "" if recipe.precision == "float32" else " or --precision float32"
+    return DivergenceError(
+        f"{folder.path}: the training diverged: the last {stop.skipped_steps} steps, up to step "
+        f"{stop.step}, were skipped, because losses or gradients were not finite. Start it again "
+        f"(--overwrite) with a smaller learning rate than {recipe.learning_rate:g} "
+        f"(--set learning_rate=...){precision}",
+        path=folder.path,
+        step=stop.step,
+    )
 
 
 def _sheet_images(dataset: Dataset, recipe: Recipe) -> list[np.ndarray]:

@@ -69,10 +69,10 @@ def batches(steps=STEPS, batch_size=5):
         }
 
 
-def fit(model, data, **options):
+def fit(model, data, steps=None, **options):
     data = list(data)
     return model.fit(
-        ((batch,) for batch in data), steps_per_epoch=len(data), verbose=0, **options
+        ((batch,) for batch in data), steps_per_epoch=steps or len(data), verbose=0, **options
     ).history
 
 
@@ -185,6 +185,7 @@ def test_an_overflow_halves_the_loss_scale(how):
     fit(model, data[:1])
     before, scale = state(model), float(optimizer.dynamic_scale)
     history = fit(model, [spoil(data[1], how)])
+    assert np.isnan(history["loss"]).all()
     assert (scale, float(optimizer.dynamic_scale)) == (1024.0, 512.0)
     assert history["skipped_steps"] == [1]
     after = state(model)
@@ -201,9 +202,31 @@ def test_a_too_large_loss_scale_is_lowered_until_training_works():
         keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.01), initial_scale=2.0**30)
     )
     data = list(batches(1)) * 30
+    skipped = fit(model, data[:1])
+    assert skipped["skipped_steps"] == [1] and np.isfinite(skipped["loss"]).all()
     history = fit(model, data)
     assert 0 < history["skipped_steps"][0] < 20
     assert all(np.isfinite(value).all() for value in state(model))
+
+
+def test_the_mean_of_no_finite_loss_is_nan(tmp_path):
+    """As `TerminateOnNaN` and `ModelCheckpoint` expect it; Keras' own mean of nothing is 0."""
+    model = Regression(network())
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=XLA)
+    good, bad = next(batches(1)), spoil(next(batches(1)), "input")
+    best = keras.callbacks.ModelCheckpoint(
+        tmp_path / "best.weights.h5", "loss", save_best_only=True, save_weights_only=True
+    )
+    # Three epochs of two steps: one has a finite loss, two have none.
+    history = fit(
+        model, [good, bad, bad, bad, bad, bad],
+        steps=2, epochs=3, callbacks=[best, keras.callbacks.TerminateOnNaN()],
+    )  # fmt: skip
+    assert np.isnan(history["loss"]).tolist() == [False, True]
+    assert np.isnan(history["error"]).tolist() == [False, True]
+    assert best.best == history["loss"][0] > 0
+    evaluated = model.evaluate(((bad,) for _ in range(1)), steps=1, verbose=0, return_dict=True)
+    assert np.isnan([evaluated["loss"], evaluated["error"]]).all()
 
 
 def test_evaluate_averages_and_changes_nothing():

@@ -14,6 +14,7 @@ from keras_parts.discovery.steps import TrainStep
 from keras_parts.errors import ConfigError
 from keras_parts.training.callbacks import (
     CheckpointCallback,
+    DivergenceStop,
     LossCurves,
     MetricsLog,
     ProgressBar,
@@ -157,6 +158,27 @@ def test_a_skipped_step_is_counted_but_not_averaged(run, steps_per_execution):
     assert one["near"] > 0 and none["near"] > 0
     assert all_skipped["near"] is all_skipped["loss"] is None
     assert run.curves_file.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("skipped", "diverged", "epochs"),
+    [
+        ([0, 3, 3, 3, 3], True, 3),  # six in a row
+        ([0, 3, 2, 3], False, 4),  # a step between them
+        ([3], True, 1),  # all of a short training
+        ([1, 3], False, 2),
+    ],
+)
+def test_a_training_without_finite_steps_is_stopped(skipped, diverged, epochs):
+    stop, made = DivergenceStop(max_skipped=6), 0
+    stop.set_model(Tiny())
+    stop.set_params({"epochs": len(skipped), "steps": STEPS})
+    stop.model.stop_training = False
+    stop.on_train_begin()
+    while made < len(skipped) and not stop.model.stop_training:
+        stop.on_epoch_end(made, {"skipped_steps": float(skipped[made])})
+        made += 1
+    assert (stop.diverged, made, stop.step) == (diverged, epochs, epochs * STEPS)
 
 
 def test_curves_have_a_panel_for_each_quantity(tmp_path, monkeypatch):

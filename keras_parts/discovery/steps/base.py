@@ -1,5 +1,6 @@
 """The common part of all backends' training steps: named losses, their total and averages."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ class NamedLosses(Model):
 
     Attributes:
         loss_weights: {name: weight}.
-        loss_metrics: {name: keras.metrics.Mean}, averages of the unweighted losses.
+        loss_metrics: {name: keras.metrics.Mean}, averages of the unweighted losses over the steps
+            that were finite; they are reported as NaN if no step was.
         skipped_steps: keras.metrics.Sum, number of steps skipped in the epoch.
     """
 
@@ -49,6 +51,17 @@ class NamedLosses(Model):
         updates.apply_if(finite)
         self._update_metrics(losses, total, finite, batch)
         return self.get_metrics_result()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The averages so far, as in Keras; NaN for a loss of which no finite value was seen.
+
+        Keras' own mean of nothing is 0, the best of all losses. `TerminateOnNaN`, `EarlyStopping`
+        and `ModelCheckpoint` recognise NaN.
+        """
+        results = super().get_metrics_result()
+        trackers = [loss_tracker(self), *self.loss_metrics.values()]
+        means = {each.name: ops.where(each.count > 0, each.result(), math.nan) for each in trackers}
+        return {**results, **means}
 
     def _run_losses(self, batch, training, state=None):
         """The losses, their weighted total, and the deferred assignments to variables."""
@@ -75,12 +88,17 @@ class NamedLosses(Model):
         return total + sum(ops.cast(ops.sum(extra), "float32") for extra in self.losses)
 
     def _update_metrics(self, losses, total, finite, batch):
-        """Average the losses over samples, as Keras does, but leave out skipped steps."""
+        """Average the losses over samples, as Keras does, but leave out skipped steps.
+
+        Where the loss is scaled, a step may be skipped only because its scale is too large: its
+        losses are those of the model, and count.
+        """
+        counts = ops.isfinite(total) if self._scales_loss else finite
         batch_size = ops.shape(keras.tree.flatten(batch)[0])[0]
-        samples = ops.cast(finite, "float32") * ops.cast(batch_size, "float32")
+        samples = ops.cast(counts, "float32") * ops.cast(batch_size, "float32")
         trackers = {"loss": loss_tracker(self), **self.loss_metrics}
         for name, value in {"loss": total, **losses}.items():
-            trackers[name].update_state(ops.where(finite, value, 0.0), sample_weight=samples)
+            trackers[name].update_state(ops.where(counts, value, 0.0), sample_weight=samples)
         self.skipped_steps.update_state((1.0 - ops.cast(finite, "float32")) / self._replicas)
 
     _replicas = 1  # number of replicas over which metrics and gradients are summed
