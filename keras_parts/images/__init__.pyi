@@ -1,5 +1,4 @@
 from .decoding import (
-    IMAGE_SUFFIXES,
     DecodedImage,
     decode_image,
     has_alpha,
@@ -10,10 +9,12 @@ from .decoding import (
     read_size,
     to_rgb,
 )
+from .formats import IMAGE_FORMATS, IMAGE_SUFFIXES
 from .geometry import RESIZE_MODES, ResizeGeometry, resize_geometry, resize_image
 from .upsampling import Patch, UpsampledLogits
 
 __all__ = [
+    "IMAGE_FORMATS",
     "IMAGE_SUFFIXES",
     "Patch",
     "DecodedImage",

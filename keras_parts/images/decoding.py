@@ -17,11 +17,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from keras_parts.errors import DataError
+from keras_parts.images.formats import readable_formats
 
-IMAGE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm"}
-    | {".ppm", ".tga", ".tif", ".tiff", ".webp"}
-)
 Source = str | PathLike[str] | IO[bytes]
 """Path of a file, or a file opened for reading bytes."""
 MAX_PIXELS = 178_956_970
@@ -336,7 +333,7 @@ def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
     source."""
     name = _name(source)
     try:
-        with _file(source) as file, Image.open(file) as image:
+        with _file(source) as file, Image.open(file, formats=readable_formats()) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise DataError(f"{width} x {height} pixels exceed the limit of {max_pixels}")
@@ -350,7 +347,9 @@ def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
     except PermissionError:
         raise DataError(f"{name}: no permission to read this file") from None
     except UnidentifiedImageError:
-        raise DataError(f"{name}: not an image, or of an unknown format") from None
+        raise DataError(
+            f"{name}: not an image of a format that is read: {', '.join(readable_formats())}"
+        ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name}: too many pixels: {error}") from None
     except MemoryError:

@@ -19,6 +19,7 @@ from keras_parts.images.decoding import (
     read_size,
     to_rgb,
 )
+from keras_parts.images.formats import IMAGE_FORMATS, IMAGE_SUFFIXES
 
 
 @pytest.fixture
@@ -256,6 +257,18 @@ def test_each_damage_has_an_error_that_names_the_file(image, tmp_path, damage, r
     with pytest.raises(DataError, match=words) as raised:
         read(path)
     assert str(raised.value).startswith(str(path)) and str(raised.value).count("bird.png") <= 2
+
+
+@pytest.mark.parametrize("other", ["EPS", "PDF", "ICO", "PCX"])
+def test_only_the_formats_of_the_table_are_opened(image, tmp_path, other):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(image).save(path, other)
+    for read in (read_image, read_mask, read_size):
+        with pytest.raises(
+            DataError, match=r"a\.jpg: not an image of a format that is read: .*PNG"
+        ):
+            read(path)
+    assert {suffix for suffixes in IMAGE_FORMATS.values() for suffix in suffixes} == IMAGE_SUFFIXES
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "tif", "bmp"])

@@ -30,7 +30,8 @@ from keras_parts.data.readers.sources import (
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images.decoding import IMAGE_SUFFIXES, read_labels, read_size
+from keras_parts.images.decoding import read_labels, read_size
+from keras_parts.images.formats import IMAGE_SUFFIXES
 
 SOURCE = DatasetSource(
     name="folder",

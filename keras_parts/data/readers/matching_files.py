@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keras_parts.data.problems import report
 from keras_parts.errors import DataError
-from keras_parts.images.decoding import IMAGE_SUFFIXES
+from keras_parts.images.formats import IMAGE_SUFFIXES
 
 
 class MatchingFiles:
