@@ -11,16 +11,19 @@ from .decoding import (
 )
 from .formats import IMAGE_FORMATS, IMAGE_SUFFIXES
 from .geometry import RESIZE_MODES, ResizeGeometry, resize_geometry, resize_image
+from .inputs import ImageLike, as_image
 from .upsampling import Patch, UpsampledLogits
 
 __all__ = [
     "IMAGE_FORMATS",
     "IMAGE_SUFFIXES",
+    "ImageLike",
     "Patch",
     "DecodedImage",
     "RESIZE_MODES",
     "ResizeGeometry",
     "UpsampledLogits",
+    "as_image",
     "decode_image",
     "has_alpha",
     "read_alpha",

@@ -5,15 +5,17 @@ a batch of inputs of one shape, and `combine` turns the outputs for one image in
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from keras_parts.errors import ConfigError
 from keras_parts.images.geometry import ResizeGeometry, resize_geometry
+from keras_parts.images.inputs import ImageLike, as_batch, as_images, is_array, is_image, path_of
 from keras_parts.images.upsampling import Patch, UpsampledLogits
 from keras_parts.results.parts import Parts, numbered_names
 
@@ -290,6 +292,28 @@ def create_predictor(
             "flip": flip,
         },
     )
+
+
+def segment_inputs(
+    predictor: Predictor, images: ImageLike | Iterable[ImageLike]
+) -> Parts | list[Parts] | Iterator[Parts]:
+    """The parts of one image, of several, or of a stream; see `PartSegmenter.segment`."""
+    if isinstance(images, list | tuple):
+        return list(_stream(predictor, images))
+    if is_array(images) and len(images.shape) == 4:
+        return list(_stream(predictor, as_batch(images)))
+    if is_image(images) or isinstance(images, Mapping) or not isinstance(images, Iterable):
+        return next(_stream(predictor, [images]))
+    return _stream(predictor, images)
+
+
+def _stream(predictor: Predictor, images: Iterable[Any]) -> Iterator[Parts]:
+    """The parts of images and batches, as many at once as the predictor takes."""
+    found = ((path_of(image), pixels) for image in images for pixels in as_images(image))
+    while chosen := list(islice(found, predictor.batch_size)):
+        segmented = predictor.segment_all([pixels for _, pixels in chosen])
+        for (path, _), parts in zip(chosen, segmented, strict=True):
+            yield replace(parts, path=path)
 
 
 def fastest_batch_size(forward: Callable[[np.ndarray], Outputs], image_size: int) -> int:

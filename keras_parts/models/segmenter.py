@@ -2,11 +2,11 @@
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, overload
+from typing import IO, Any, overload
 
 import keras
 import numpy as np
@@ -17,11 +17,11 @@ from keras_parts.backbones.backbone import Backbone
 from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_path, atomic_write
-from keras_parts.images.decoding import read_image, to_rgb
 from keras_parts.images.geometry import RESIZE_MODES, STRIDE
+from keras_parts.images.inputs import ImageLike
 from keras_parts.models.architectures import architecture_of
 from keras_parts.models.forward import compile_forward
-from keras_parts.models.predictor import create_predictor
+from keras_parts.models.predictor import create_predictor, segment_inputs
 from keras_parts.models.saved_config import (
     CONFIG_FILE,
     FORMAT,
@@ -33,8 +33,6 @@ from keras_parts.ops import join_background
 from keras_parts.results.parts import Parts
 
 _BATCH_SIZE = 16
-ImageLike = str | PathLike | Image.Image | np.ndarray
-"""A path, a `PIL.Image`, or a `(height, width, 3)` uint8 RGB array."""
 
 
 @dataclass(frozen=True)
@@ -239,37 +237,83 @@ class PartSegmenter(keras.Model):
         return [np.asarray(parts.logits) for parts in predictor.segment_all(images)]
 
     @overload
-    def segment(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> list[Parts]: ...
+    def segment(
+        self,
+        images: list[Any] | tuple[Any, ...],
+        *,
+        flip: bool = ...,
+        tile: int | None = ...,
+        descriptors: bool = ...,
+        batch_size: int = ...,
+    ) -> list[Parts]: ...
 
     @overload
-    def segment(self, images: ImageLike) -> Parts: ...
+    def segment(
+        self,
+        images: bytes | IO[bytes] | Image.Image,
+        *,
+        flip: bool = ...,
+        tile: int | None = ...,
+        descriptors: bool = ...,
+        batch_size: int = ...,
+    ) -> Parts: ...
+
+    @overload
+    def segment(
+        self,
+        images: Any,
+        *,
+        flip: bool = ...,
+        tile: int | None = ...,
+        descriptors: bool = ...,
+        batch_size: int = ...,
+    ) -> Any: ...
 
     def segment(
-        self, images: ImageLike | list[ImageLike] | tuple[ImageLike, ...]
-    ) -> Parts | list[Parts]:
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        flip: bool = False,
+        tile: int | None = None,
+        descriptors: bool = False,
+        batch_size: int = _BATCH_SIZE,
+    ) -> Any:
         """The parts of images.
 
         Args:
-            images: a path, a `PIL.Image`, a `(height, width, 3)` uint8 RGB array, or a list of
-                such.
+            images: an image: a path, the bytes of an image file, an open file, a `PIL.Image`, or an
+                array or tensor `(height, width, 3)`, RGB in 0 to 255. Or several: a list or tuple
+                of images, a batch `(batch, height, width, 3)`, or any other iterable of images and
+                batches, such as a generator or a `tf.data.Dataset`.
+            flip: average the probabilities with those of the mirrored image, at twice the cost.
+            tile: side in pixels of the overlapping tiles that larger images are cut into, for
+                objects that are small in them; None leaves every image whole.
+            descriptors: also compute the mean of the network's features over each part.
+            batch_size: maximum number of images that the network takes at once.
 
         Returns:
-            A `Parts`, or a list of them for a list.
+            A `Parts` for an image; a list of them for a list, tuple or batch; an iterator of them
+            for another iterable, which is read as the iterator is: at most `batch_size` images are
+            in memory.
 
         Raises:
             DataError: a file is missing, damaged or not an image; an array has another shape or
-                dtype.
+                range.
+            ConfigError: `batch_size` is below 1, or `tile` below 16.
 
         Example:
             >>> from keras_parts import data, zoo
-            >>> image = data.load("toy", "test", count=1)[0].image
-            >>> zoo.load("toy").segment(image).names
+            >>> images = [sample.image for sample in data.load("toy", "test", count=3)]
+            >>> segmenter = zoo.load("toy")
+            >>> segmenter.segment(images[0]).names
             ('head', 'back', 'tail', 'belly and upper legs', 'feet')
+            >>> len(segmenter.segment(images))
+            3
+            >>> next(segmenter.segment(image for image in images)).size
+            (161, 161)
         """
-        if not isinstance(images, list | tuple):
-            return self.segment([images])[0]
-        predictor = create_predictor(self, _BATCH_SIZE)
-        return predictor.segment_all([_pixels(image) for image in images])
+        options: dict[str, Any] = {"flip": flip, "tile": tile, "descriptors": descriptors}
+        return segment_inputs(create_predictor(self, batch_size, **options), images)
 
     def compiled_forward(
         self, *, flip: bool = False, descriptors: bool = False
@@ -323,15 +367,3 @@ def _create_backbone(config, output_stride, outputs):
             "architecture"
         )
     return backbone
-
-
-def _pixels(image):
-    """`(height, width, 3)` uint8 RGB of an `ImageLike`."""
-    if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
-            raise DataError(
-                f"an array of dtype {image.dtype} and shape {image.shape} is not an image: "
-                "expected uint8 (height, width, 3), RGB in 0 to 255"
-            )
-        return image
-    return to_rgb(image) if isinstance(image, Image.Image) else read_image(image)

@@ -1,10 +1,12 @@
 from .legend import with_legend
 from .palette import part_palette
+from .part import Part
 from .parts import Parts
 from .pictures import contact_sheet, save_picture
 from .rle import coco_rle
 
 __all__ = [
+    "Part",
     "Parts",
     "coco_rle",
     "contact_sheet",

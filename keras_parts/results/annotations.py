@@ -1,9 +1,10 @@
-"""Annotations of `Parts` for other tools: a table, COCO, Label Studio and CVAT."""
+"""Annotations of `Parts` for other tools: a table, COCO, Label Studio, CVAT and supervision."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_parts.errors import ConfigError
 from keras_parts.results.rle import coco_rle, cvat_rle, label_studio_rle
 
 if TYPE_CHECKING:
@@ -99,3 +100,23 @@ def cvat_masks(parts: "Parts") -> list[dict[str, Any]]:
         assert runs is not None  # the part has pixels
         masks.append({"label": parts.names[label - 1], **runs})
     return masks
+
+
+def supervision_detections(parts: "Parts") -> Any:
+    """See `Parts.to_supervision`."""
+    try:
+        import supervision
+    except ImportError:
+        raise ConfigError(
+            "to_supervision needs supervision, which is not installed: pip install supervision"
+        ) from None
+    labels = np.array(parts.present, int)
+    if not labels.size:
+        return supervision.Detections.empty()
+    return supervision.Detections(
+        xyxy=parts.boxes[labels - 1] + 0.5,
+        mask=parts.labels == labels[:, None, None],
+        confidence=parts.scores[labels - 1],
+        class_id=labels,
+        data={"class_name": np.array(parts.names)[labels - 1]},
+    )

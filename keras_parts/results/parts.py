@@ -1,5 +1,6 @@
 """`Parts`: the result of segmenting one image, with its pictures and annotations."""
 
+import operator
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,21 +18,30 @@ from keras_parts.results.annotations import (
     coco_annotations,
     cvat_masks,
     label_studio_regions,
+    supervision_detections,
     table_rows,
 )
 from keras_parts.results.legend import with_legend
+from keras_parts.results.notebook import html_summary, plot, shown_picture
 from keras_parts.results.overlay import draw_overlay
 from keras_parts.results.palette import MAX_PARTS, part_palette
+from keras_parts.results.part import Part
 from keras_parts.results.pictures import save_picture
 
 _BAND = 2**15
 """Number of pixels that are labelled at a time: so few that their logits stay in the processor's
 cache."""
+_MAX_SHOWN = 4
+"""Maximum number of parts that `repr` names."""
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
     """The parts of one image, at the image's own resolution.
+
+    `parts["head"]` and `parts[1]` give a part by its name or label; a loop gives all of them, with
+    those that the image does not show. `len(parts)` is their number, and `numpy.asarray(parts)`
+    their `labels`.
 
     A pixel belongs to the foreground if the sum of the parts' probabilities is greater than the
     background's, and then to the most probable part. Points are x and y in pixels; (0, 0) is the
@@ -45,6 +55,7 @@ class Parts:
         palette: `(parts, 3)` uint8 RGB, a colour for each part; by default `part_palette(parts)`.
         descriptors: `(parts, channels)` float32, the mean of the network's features over each
             part; None if they were not requested.
+        path: path or address of the image's file; None if there is none.
 
     Raises:
         ConfigError: the arguments' shapes, dtypes or numbers of parts do not match.
@@ -60,6 +71,8 @@ class Parts:
         <Parts 30x20, K=2: head (100 pixels), body (100 pixels)>
         >>> parts.centroids.tolist()
         [[9.5, 9.5], [19.5, 9.5]]
+        >>> parts["body"].area, len(parts), [part.name for part in parts]
+        (100, 2, ['head', 'body'])
         >>> parts.table()[0]["name"]
         'head'
     """
@@ -69,6 +82,7 @@ class Parts:
     names: tuple[str, ...] = ()
     palette: np.ndarray = None  # type: ignore[assignment]  # filled in below
     descriptors: np.ndarray | None = None
+    path: str | None = None
 
     def __post_init__(self):
         if self.logits.ndim != 3 or not 2 <= self.logits.shape[-1] <= MAX_PARTS + 1:
@@ -100,11 +114,45 @@ class Parts:
 
     def __repr__(self) -> str:
         width, height = self.size
-        present = [f"{self.names[k - 1]} ({self.areas[k - 1]} pixels)" for k in self.present]
-        return (
-            f"<{type(self).__name__} {width}x{height}, K={len(self.names)}: "
-            f"{', '.join(present) or 'no foreground'}>"
-        )
+        present = self.present
+        listed = [f"{self[label].name} ({self[label].area} pixels)" for label in present]
+        shown = ", ".join(listed[:_MAX_SHOWN]) or "no foreground"
+        more = f" and {len(listed) - _MAX_SHOWN} more" if len(listed) > _MAX_SHOWN else ""
+        return f"<{type(self).__name__} {width}x{height}, K={len(self)}: {shown}{more}>"
+
+    def _repr_html_(self) -> str:
+        return html_summary(self)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Part]:
+        return (Part(self, label) for label in range(1, 1 + len(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __getitem__(self, part: int | str) -> Part:
+        """A part by its label, from 1, or by its name.
+
+        Raises:
+            KeyError: no part has this name.
+            IndexError: no part has this label.
+        """
+        if isinstance(part, str):
+            if part not in self.names:
+                raise KeyError(f"no part is called {part!r}; there are {', '.join(self.names)}")
+            return Part(self, 1 + self.names.index(part))
+        label = operator.index(part)
+        if not 1 <= label <= len(self):
+            raise IndexError(
+                f"no part has the label {label}: labels are 1 to {len(self)}, and 0 is the "
+                "background"
+            )
+        return Part(self, label)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.labels, dtype, copy=copy)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -232,6 +280,23 @@ class Parts:
             picture = with_legend(picture, self.names, self.palette)
         return picture
 
+    def plot(self, axes: Any = None, **options: Any) -> Any:
+        """Draw the overlay with matplotlib; where there is no image, the labels in their colours.
+
+        Args:
+            axes: `matplotlib.axes.Axes`; the current ones if None.
+            options: see `overlay`.
+
+        Returns:
+            The axes, on which pixels have the coordinates of `centroids`.
+        """
+        return plot(self, axes, **options)
+
+    def show(self, **options: Any) -> None:
+        """Show the overlay in a window, or below the cell of a notebook; options as of
+        `overlay`."""
+        shown_picture(self, **options).show()
+
     def indexed(self) -> Image.Image:
         """The labels as a `PIL.Image`, mode P: index 0 is black, index k has part k's colour."""
         picture = Image.fromarray(self.labels)
@@ -264,6 +329,32 @@ class Parts:
             "x0", "y0", "x1", "y1": box in pixels, "score": 0 to 1}`.
         """
         return table_rows(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The parts as JSON values, without pixels.
+
+        Returns:
+            `{"path", "width", "height", "names", "parts": table()}`.
+        """
+        width, height = self.size
+        return {
+            "path": self.path,
+            "width": width,
+            "height": height,
+            "names": list(self.names),
+            "parts": self.table(),
+        }
+
+    def to_supervision(self) -> Any:
+        """The parts in the image as `supervision.Detections`: masks, boxes, labels and scores.
+
+        Boxes are in pixels from the image's top-left corner, half a pixel more than those of
+        `Parts`. "class_name" in `data` has the names.
+
+        Raises:
+            ConfigError: supervision is not installed.
+        """
+        return supervision_detections(self)
 
     def coco(self) -> list[dict[str, Any]]:
         """Annotations in COCO's format, without ids.

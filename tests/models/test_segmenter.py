@@ -69,10 +69,34 @@ def test_segment_takes_paths_pillow_images_arrays_and_lists(segmenter, tmp_path)
     for result in (*results, segmenter.segment(str(tmp_path / "a.png"))):
         np.testing.assert_array_equal(result.labels, results[0].labels)
         assert result.labels.shape == (50, 40)
+        assert result.path in (None, str(tmp_path / "a.png"))
     with pytest.raises(DataError, match="missing.jpg"):
         segmenter.segment(tmp_path / "missing.jpg")
-    with pytest.raises(DataError, match="float64"):
-        segmenter.segment(image.astype(float))
+    with pytest.raises(DataError, match="multiply it by 255"):
+        segmenter.segment(image / 255)
+
+
+def test_segment_takes_tensors_and_batches(segmenter):
+    images = random_images((50, 40), (50, 40))
+    wanted = [parts.labels for parts in segmenter.segment(images)]
+    batch = ops.convert_to_tensor(np.stack(images), "float32")
+    for parts, labels in zip(segmenter.segment(batch), wanted, strict=True):
+        np.testing.assert_array_equal(parts.labels, labels)
+    np.testing.assert_array_equal(segmenter.segment(batch[1]).labels, wanted[1])
+
+
+def test_segment_reads_a_stream_as_its_results_are_taken(segmenter):
+    read = []
+
+    def stream():
+        for image in random_images(*[(30, 40)] * 5):
+            read.append(image)
+            yield image
+
+    results = segmenter.segment(stream(), batch_size=2)
+    assert not read
+    assert next(results).size == (40, 30) and len(read) == 2
+    assert len(list(results)) == 4 and len(read) == 5
 
 
 def test_preset_round_trip(segmenter, tmp_path):

@@ -1,5 +1,13 @@
+import base64
+import io
+import json
+import re
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from keras_parts.errors import ConfigError
@@ -283,6 +291,78 @@ def test_repr_is_short_and_names_the_parts_in_the_image():
     assert parts.present == [2]
     assert repr(parts) == "<Parts 40x30, K=3: wing (100 pixels)>"
     assert repr(Parts(logits_of(0 * labels, 3))) == "<Parts 40x30, K=3: no foreground>"
+
+
+def test_repr_names_few_parts():
+    parts = Parts(logits_of(np.arange(1, 8)[None], 7))
+    assert repr(parts).endswith("K=7: part 1 (1 pixels), part 2 (1 pixels), part 3 (1 pixels), "
+                                "part 4 (1 pixels) and 3 more>")  # fmt: skip
+
+
+def test_parts_are_a_collection_by_label_and_name():
+    labels = np.zeros((6, 8), int)
+    labels[1:3, 2:5] = 1
+    parts = Parts(logits_of(labels, 2), names=("head", "wing"), descriptors=np.eye(2))
+    assert len(parts) == 2 and "wing" in parts and "tail" not in parts
+    head, wing = parts
+    assert (head.name, head.label, head.area, wing.area) == ("head", 1, 6, 0)
+    assert parts["head"].label == parts[1].label == parts[np.int64(1)].label == 1
+    np.testing.assert_array_equal(head.mask, labels == 1)
+    np.testing.assert_array_equal(head.centroid, [3, 1.5])
+    np.testing.assert_array_equal(head.box, [1.5, 0.5, 4.5, 2.5])
+    np.testing.assert_array_equal(head.descriptor, [1, 0])
+    assert head.score == pytest.approx(head.probability[head.mask].mean(), rel=1e-5)
+    assert np.isnan(wing.score) and Parts(parts.logits)[1].descriptor is None
+    np.testing.assert_array_equal(np.asarray(parts), labels)
+    with pytest.raises(KeyError, match="no part is called 'tail'; there are head, wing"):
+        parts["tail"]
+    for label in (0, 3, -1):
+        with pytest.raises(IndexError, match=f"no part has the label {label}: labels are 1 to 2"):
+            parts[label]
+
+
+def test_parts_as_json_values(two_parts):
+    values = json.loads(json.dumps(two_parts[0].to_dict()))
+    assert (values["width"], values["height"]) == (8, 6)
+    assert values["path"] is None and [row["part"] for row in values["parts"]] == [1, 2]
+
+
+def test_a_notebook_shows_a_picture_and_a_table():
+    parts = named_halves(600, 800, ("<script>", "wing"))
+    text = parts._repr_html_()
+    picture = base64.b64decode(re.search(r"base64,([^\"]+)", text)[1])
+    with Image.open(io.BytesIO(picture)) as shown:
+        assert shown.size == (480, 360)
+    assert "<td>&lt;script&gt;</td><td>120000</td>" in text and "2 of 2 parts" in text
+    many = Parts(logits_of(np.arange(1, 21)[None], 20))  # without an image
+    assert "and 4 more" in many._repr_html_()
+
+
+def test_plot_draws_on_the_axes_at_the_coordinates_of_pixels(two_parts):
+    figure = Figure()
+    axes = two_parts[0].plot(figure.add_subplot(), legend=False)
+    assert axes.images[0].get_extent() == [-0.5, 7.5, 5.5, -0.5]
+
+
+def test_show_opens_the_overlay(two_parts, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Image.Image, "show", lambda image: shown.append(image.size))
+    two_parts[0].show(alpha=0.3)
+    assert shown == [(8, 6)]
+
+
+def test_detections_of_supervision(two_parts, monkeypatch):
+    parts, labels = two_parts
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(ConfigError, match="pip install supervision"):
+        parts.to_supervision()
+    supervision = SimpleNamespace(Detections=SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "supervision", supervision)
+    found = parts.to_supervision()
+    assert found.xyxy.tolist() == [[2, 1, 5, 3], [7, 5, 8, 6]]
+    assert found.class_id.tolist() == [1, 2]
+    assert found.data["class_name"].tolist() == ["part 1", "part 2"]
+    np.testing.assert_array_equal(found.mask, [labels == 1, labels == 2])
 
 
 def test_contact_sheet_places_images_in_rows():

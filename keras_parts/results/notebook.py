@@ -1,0 +1,60 @@
+"""How `Parts` looks in a notebook, and on the axes of matplotlib."""
+
+import base64
+import html
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from keras_parts.results.pictures import picture_bytes
+
+if TYPE_CHECKING:
+    from keras_parts.results.parts import Parts
+
+_MAX_SIDE = 480
+"""Maximum side in pixels of the picture in a notebook, which stores every picture that it shows."""
+_MAX_ROWS = 16
+"""Maximum number of parts in the table beside the picture."""
+
+
+def html_summary(parts: "Parts") -> str:
+    """A small picture of the parts, and a table of them, as HTML without scripts or links."""
+    picture = shown_picture(parts, legend=False).convert("RGB")
+    picture.thumbnail((_MAX_SIDE, _MAX_SIDE))
+    content = base64.b64encode(picture_bytes(picture, ".jpg")).decode("ascii")
+    rows = [_row(parts, label) for label in parts.present[:_MAX_ROWS]]
+    left_out = len(parts.present) - len(rows)
+    note = f"<p>and {left_out} more</p>" if left_out else ""
+    width, height = parts.size
+    caption = f"{width} x {height} pixels, {len(parts.present)} of {len(parts)} parts"
+    return (
+        f'<div style="display:flex;gap:1em"><img alt="parts of the image" '
+        f'src="data:image/jpeg;base64,{content}"/><div><table><caption>{caption}</caption>'
+        "<tr><th></th><th>part</th><th>pixels</th><th>score</th></tr>"
+        f"{''.join(rows)}</table>{note}</div></div>"
+    )
+
+
+def _row(parts: "Parts", label: int) -> str:
+    part = parts[label]
+    colour = "rgb({},{},{})".format(*parts.palette[label - 1].tolist())
+    return (
+        f'<tr><td style="background:{colour}">&emsp;</td><td>{html.escape(part.name)}</td>'
+        f"<td>{part.area}</td><td>{part.score:.2f}</td></tr>"
+    )
+
+
+def shown_picture(parts: "Parts", **options: Any) -> Image.Image:
+    """The overlay, or the labels in their colours where there is no image to draw on."""
+    return parts.indexed().convert("RGB") if parts.image is None else parts.overlay(**options)
+
+
+def plot(parts: "Parts", axes: Any, **options: Any) -> Any:
+    """See `Parts.plot`."""
+    if axes is None:
+        from matplotlib import pyplot
+
+        axes = pyplot.gca()
+    axes.imshow(shown_picture(parts, **options))
+    axes.set_axis_off()
+    return axes
