@@ -1,5 +1,5 @@
-"""Atomic writes: an interrupted write leaves the previous file unchanged. And reading of files that
-somebody else made: regular files only, up to a limit."""
+"""Atomic writes: an interrupted write leaves the previous file unchanged. Reading of files that
+somebody else made: regular files only, up to a limit. And locks against other processes."""
 
 import os
 import stat
@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from keras_parts.errors import DataError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 @contextmanager
@@ -106,6 +109,38 @@ def read_limited(path: str | PathLike[str], max_bytes: int) -> bytes:
             return file.read(max_bytes + 1)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}", path=path) from None
+
+
+def try_lock(path: str | PathLike[str]) -> "BaseFileLock | None":
+    """The lock with a file of this name, or None if another process has it.
+
+    The system releases the lock of a process that was killed, and the file that it leaves behind
+    blocks nobody.
+
+    Example:
+        >>> from keras_parts.files import try_lock, unlock
+        >>> lock = try_lock("results.lock")
+        >>> try_lock("results.lock") is None
+        True
+        >>> unlock(lock)
+    """
+    from filelock import FileLock, Timeout
+
+    if os.path.islink(path):  # earlier versions of filelock empty the file that it points to
+        os.unlink(path)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
+
+
+def unlock(lock: "BaseFileLock") -> None:
+    """Release a lock of `try_lock`, and remove its file."""
+    with suppress(OSError):  # Windows removes no open file
+        os.unlink(lock.lock_file)
+    lock.release()
 
 
 def _flush_folder(path: Path) -> None:

@@ -1,11 +1,11 @@
-"""Only regular files are opened, and no more of them is read than the caller allows."""
+"""Only regular files are opened, and no more of them is read than the caller allows; locks."""
 
 import os
 
 import pytest
 
 from keras_parts.errors import DataError
-from keras_parts.files import check_regular, read_limited
+from keras_parts.files import check_regular, read_limited, try_lock, unlock
 
 
 def test_sizes_and_contents(tmp_path):
@@ -28,3 +28,21 @@ def test_pipes_devices_and_folders_are_not_opened(tmp_path):
 def test_names_without_a_file(tmp_path, name):
     with pytest.raises(DataError, match="cannot be read"):
         read_limited(tmp_path / name, 10)
+
+
+def test_a_lock_excludes_others_until_it_is_released(tmp_path):
+    path = tmp_path / "run.lock"
+    lock = try_lock(path)
+    assert lock is not None and try_lock(path) is None
+    unlock(lock)
+    assert not path.exists()
+    unlock(try_lock(path))
+    path.touch()  # as a killed process leaves it behind
+    unlock(try_lock(path))
+
+
+def test_a_lock_empties_no_file_behind_a_link(tmp_path):
+    (tmp_path / "mine").write_text("text")
+    (tmp_path / "run.lock").symlink_to(tmp_path / "mine")
+    unlock(try_lock(tmp_path / "run.lock"))
+    assert (tmp_path / "mine").read_text() == "text"

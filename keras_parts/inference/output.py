@@ -12,6 +12,7 @@ from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from keras_parts.errors import KerasPartsError
+from keras_parts.files import try_lock, unlock
 from keras_parts.inference.addresses import file_system, is_address
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class LocalOutput:
         self._open_files.clear()
         if self._lock:
             self._clear()
-            _unlock(self._unfinished, self._lock)
+            unlock(self._lock)
             self._lock = None
             with suppress(OSError):  # not empty: another process is writing
                 self._unfinished.parent.rmdir()
@@ -144,7 +145,7 @@ class LocalOutput:
         for folder in self._unfinished.parent.iterdir():
             if folder.is_dir() and (lock := _try_lock(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
-                _unlock(folder, lock)
+                unlock(lock)
 
     def write(self, name: str, content: bytes) -> None:
         with self.create(name) as file:
@@ -221,19 +222,7 @@ def _below(folder: str, name: str) -> str:
 
 def _try_lock(folder: Path) -> "BaseFileLock | None":
     """The lock on a folder of unfinished files, or None if another process has it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(f"{folder}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return None
-    return lock
-
-
-def _unlock(folder: Path, lock: "BaseFileLock") -> None:
-    Path(f"{folder}.lock").unlink(missing_ok=True)
-    lock.release()
+    return try_lock(f"{folder}.lock")
 
 
 class LocalLog:
