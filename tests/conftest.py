@@ -82,6 +82,16 @@ def _resident():
 
 
 @pytest.fixture
+def eager():
+    """TensorFlow without graphs: tracing a training step takes longer than making it."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def unprivileged():
     """A folder for tests of file permissions: they run as an ordinary user, as permissions do not
     apply to the superuser."""

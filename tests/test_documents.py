@@ -91,16 +91,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def eager():
-    """TensorFlow without graphs: tracing a training step takes longer than making it."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """An untrained segmenter of 65 pixels: what it takes is quick."""

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHORT = "--steps 2 --batch-size 2"
-SMALL = " --recipe toy --set image_size=97 --set loss_size=25"
+SMALL = " --recipe toy --image-size 97 --set loss_size=25"
 COMMANDS = [
     command
     for block in documents.blocks(ROOT / "README.md")
@@ -71,8 +71,10 @@ def shortened(command, desk):
     weights = shared_folder("KERAS_PARTS_TEST_WEIGHTS", "weights")
     if "--dataset cub" in command:
         command = command.replace(CUB, str(birds(desk))) + " --data-option classes=[1]"
-    if "--dataset cub" in command or ("--dataset folder" in command and not weights):
-        command += "" if "--init-from" in command else SMALL
+    if "--init-from" in command or ("--dataset folder" in command and weights):
+        command += " --image-size 97 --set teacher_size=129"
+    elif "--dataset toy" not in command:
+        command += SMALL
     if "--dataset toy" in command:
         command += " --data-option count=12"
     return command
@@ -89,7 +91,7 @@ def birds(desk):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command(command, desk, monkeypatch):
+def test_command(command, desk, monkeypatch, eager):
     weights = shared_folder("KERAS_PARTS_TEST_WEIGHTS", "weights")
     monkeypatch.setenv("KERAS_PARTS_WEIGHTS", str(weights or desk / "no weights"))
     monkeypatch.chdir(desk)
