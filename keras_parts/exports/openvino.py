@@ -23,7 +23,8 @@ class OpenVino(Format):
         with tempfile.TemporaryDirectory() as folder:
             definition = frozen(graph).graph.as_graph_def()
             Path(folder, "frozen.pb").write_bytes(definition.SerializeToString())
-            model = openvino.convert_model(str(Path(folder, "frozen.pb")))
+            # Not `openvino.convert_model`, which reports each conversion to its makers.
+            model = openvino.Core().read_model(str(Path(folder, "frozen.pb")))
             for port in model.outputs:
                 name = "labels" if len(port.get_partial_shape()) == 3 else "probabilities"
                 port.get_tensor().set_names({name})
