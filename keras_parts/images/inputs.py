@@ -9,12 +9,13 @@ from typing import IO, Any, TypeGuard, cast
 import numpy as np
 from PIL import Image
 
+from keras_parts.addresses import is_address, read_address
 from keras_parts.errors import DataError
-from keras_parts.images.decoding import read_image, to_rgb
+from keras_parts.images.decoding import decode_image, read_image, to_rgb
 
 ImageLike = str | PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray | Any
-"""A path; the content of an image file, or a file opened for reading bytes; a `PIL.Image`; an array
-or tensor `(height, width, 3)`, RGB from 0 to 255."""
+"""A path or an address, such as "s3://bucket/a.jpg"; the content of an image file, or a file opened
+for reading bytes; a `PIL.Image`; an array or tensor `(height, width, 3)`, RGB from 0 to 255."""
 
 
 def as_image(image: ImageLike) -> np.ndarray:
@@ -34,6 +35,8 @@ def as_image(image: ImageLike) -> np.ndarray:
         >>> bool((as_image(picture) == as_image(np.full((30, 40, 3), 99.0))).all())
         True
     """
+    if is_address(image):
+        return decode_image(read_address(image), image).image
     if isinstance(image, str | PathLike):
         return read_image(image)
     if isinstance(image, bytes | bytearray | memoryview):

@@ -14,9 +14,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from keras_parts.addresses import is_address
 from keras_parts.environment import worker_variables
 from keras_parts.errors import ConfigError, KerasPartsError
-from keras_parts.inference.addresses import is_address
 from keras_parts.inference.done_log import Outcome
 from keras_parts.inference.engine import Engine, EngineFactory, OnOutcome
 from keras_parts.inference.inputs import ImageFile

@@ -13,9 +13,9 @@ from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
 
+from keras_parts.addresses import file_system, is_address, read_address, version_of
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.formats import IMAGE_SUFFIXES
-from keras_parts.inference.addresses import file_system, is_address, read_address, version_of
 
 _MAGIC = re.compile(r"[*?[]")
 _HIDDEN = re.compile(r"(^|/)\.")

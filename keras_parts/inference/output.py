@@ -11,9 +11,9 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from keras_parts.addresses import file_system, is_address
 from keras_parts.errors import KerasPartsError
 from keras_parts.files import try_lock, unlock
-from keras_parts.inference.addresses import file_system, is_address
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -281,10 +281,10 @@ class PartSegmenter(keras.Model):
         """The parts of images.
 
         Args:
-            images: an image: a path, the bytes of an image file, an open file, a `PIL.Image`, or an
-                array or tensor `(height, width, 3)`, RGB in 0 to 255. Or several: a list or tuple
-                of images, a batch `(batch, height, width, 3)`, or any other iterable of images and
-                batches, such as a generator or a `tf.data.Dataset`.
+            images: an image: a path or an address, the bytes of an image file, an open file, a
+                `PIL.Image`, or an array or tensor `(height, width, 3)`, RGB in 0 to 255. Or
+                several: a list or tuple of images, a batch `(batch, height, width, 3)`, or any
+                other iterable of images and batches, such as a generator or a `tf.data.Dataset`.
             flip: average the probabilities with those of the mirrored image, at twice the cost.
             tile: side in pixels of the overlapping tiles that larger images are cut into, for
                 objects that are small in them; None leaves every image whole.

@@ -22,7 +22,7 @@ def forms(folder):
     path.write_bytes(png())
     numbers = (np.uint8, np.int64, np.float16, np.float32, np.float64)
     return [
-        path, str(path), path.read_bytes(), bytearray(png()), io.BytesIO(png()),
+        path, str(path), path.as_uri(), path.read_bytes(), bytearray(png()), io.BytesIO(png()),
         Image.fromarray(PIXELS), *(PIXELS.astype(number) for number in numbers),
     ]  # fmt: skip
 
