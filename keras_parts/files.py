@@ -1,6 +1,7 @@
 """Atomic writes: an interrupted write leaves the previous file unchanged. Reading of files that
 somebody else made: regular files only, up to a limit. And locks against other processes."""
 
+import codecs
 import os
 import stat
 import uuid
@@ -14,6 +15,17 @@ from keras_parts.errors import DataError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
+
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order mark -> the encoding. UTF-32 comes first: its mark begins with that of UTF-16."""
+
+MAX_FILE_BYTES = 2**31
+"""Default maximum of bytes that are read of a file."""
 
 
 @contextmanager
@@ -109,6 +121,51 @@ def read_limited(path: str | PathLike[str], max_bytes: int) -> bytes:
             return file.read(max_bytes + 1)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}", path=path) from None
+
+
+def read_file(path: str | PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """All bytes of a regular file; its size is checked before it is read.
+
+    Raises:
+        DataError: it is missing, not a regular file, larger than `max_bytes` or cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.files import read_file
+        >>> _ = Path("notes.txt").write_text("complete")
+        >>> read_file("notes.txt")
+        b'complete'
+    """
+    if not os.path.exists(path):
+        raise DataError(f"{path}: there is no such file", path=path)
+    size = check_regular(path)
+    content = read_limited(path, max_bytes) if size <= max_bytes else b""
+    if (size := max(size, len(content))) > max_bytes:
+        raise DataError(f"{path}: {size:,} bytes exceed the limit of {max_bytes:,}", path=path)
+    return content
+
+
+def decode_text(content: bytes, *, errors: str = "strict") -> str:
+    """The text in the bytes of a file: UTF-8, or UTF-16 and UTF-32 with a byte order mark.
+
+    Editors and shells of Windows write these marks; they are not part of the text.
+
+    Args:
+        content: all bytes of the file.
+        errors: as for `bytes.decode`; "surrogateescape" keeps file names that are not UTF-8.
+
+    Raises:
+        UnicodeDecodeError: the bytes are not text, with `errors="strict"`.
+
+    Example:
+        >>> from keras_parts.files import decode_text
+        >>> decode_text("größer".encode("utf-16"))
+        'größer'
+    """
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark) and len(content) > len(mark):
+            return content.decode(encoding, errors)
+    return content.decode("utf-8-sig", errors)
 
 
 def try_lock(path: str | PathLike[str]) -> "BaseFileLock | None":

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from keras_parts.errors import DataError
-from keras_parts.files import check_regular, read_limited, try_lock, unlock
+from keras_parts.files import check_regular, decode_text, read_file, read_limited, try_lock, unlock
 
 
 def test_sizes_and_contents(tmp_path):
@@ -46,3 +46,30 @@ def test_a_lock_empties_no_file_behind_a_link(tmp_path):
     (tmp_path / "run.lock").symlink_to(tmp_path / "mine")
     unlock(try_lock(tmp_path / "run.lock"))
     assert (tmp_path / "mine").read_text() == "text"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_encodings(encoding):
+    assert decode_text("größer\r\n鳥".encode(encoding)) == "größer\r\n鳥"
+
+
+def test_bytes_that_are_no_text():
+    for content in (b"\xff", b"\xff\xfe", b"\xff\xfe\x00"):
+        with pytest.raises(UnicodeDecodeError):
+            decode_text(content)
+    assert os.fsencode(decode_text(b"\xff.jpg", errors="surrogateescape")) == b"\xff.jpg"
+
+
+def test_only_plain_files_within_the_limit_are_read(tmp_path):
+    path = tmp_path / "big"
+    with open(path, "wb") as file:
+        file.truncate(3 * 2**30)  # takes no room on the disk
+    with pytest.raises(DataError, match="big: 3,221,225,472 bytes exceed the limit of 2,147"):
+        read_file(path)
+    for name, message in (
+        ("none", "none: there is no such file"),
+        (".", "is a folder, expected a regular file"),
+        ("a\0b", "there is no such file"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_file(f"{tmp_path}/{name}")

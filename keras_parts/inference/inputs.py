@@ -1,6 +1,8 @@
 """Find the images to segment, and name the results of each."""
 
 import csv
+import io
+import logging
 import os
 import re
 import stat
@@ -12,14 +14,22 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
+from unicodedata import decimal
 
 from keras_parts.addresses import file_system, is_address, read_address, version_of
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.files import decode_text, read_file
+from keras_parts.images.decoding import read_size
 from keras_parts.images.formats import IMAGE_SUFFIXES
 
+_LOG = logging.getLogger(__name__)
 _MAGIC = re.compile(r"[*?[]")
 _HIDDEN = re.compile(r"(^|/)\.")
 _MANIFESTS = (".csv", ".parquet")
+_LARGE_FILE = 2**26
+"""Bytes from which on the header of an image file is checked before all of it is read."""
+_DELIMITERS = ",;\t|"
+_AS_OTHERS_WRITE = re.compile(r"^[\s\"'#]|[\s\"']$|\\")
 _COLUMNS = ("image", "path", "file", "file_name", "filename", "filepath", "uri", "url")
 """Names of a manifest's column of images; the first one that it has is read."""
 
@@ -55,21 +65,14 @@ class ImageFile:
         """The content of the file.
 
         Raises:
-            DataError: it is missing, unreadable or not a file.
+            DataError: it is missing, unreadable, too large or not a plain file.
         """
         if is_address(self.root):
             return read_address(self.path)
-        try:
-            with open(self.path, "rb") as file:
-                return file.read()
-        except IsADirectoryError:
-            raise DataError(
-                f"{self.path}: this is a folder, expected an image file", path=self.path
-            ) from None
-        except OSError as error:
-            raise DataError(
-                f"{self.path}: cannot be read: {error.strerror}", path=self.path
-            ) from None
+        if os.path.isfile(self.path) and os.path.getsize(self.path) > _LARGE_FILE:
+            # The header tells whether it is an image at all, before it fills the memory.
+            read_size(self.path, max_pixels=sys.maxsize)
+        return read_file(self.path)
 
     def version(self) -> str:
         """A text that changes when the file does, from its size and date.
@@ -131,9 +134,13 @@ def find_images(
 
     `@list.txt` is a list of images, one in each line (or each terminated by a zero byte, as
     `find -print0` writes them), and "-" is such a list on standard input; its relative paths begin
-    at the working folder. A CSV or Parquet file is a manifest: its column image, path, file,
-    file_name, filename, filepath, uri or url has the images; its relative paths begin at the
-    folder of the manifest. Whether the files of a list or manifest exist is not checked here.
+    at the working folder. Where no file has the name as it is written, quotes and spaces around it
+    and backslashes in it are understood, and a line that begins with "#" is a comment.
+
+    A CSV file (with commas, semicolons, tabs or bars) or a Parquet file is a manifest: its column
+    image, path, file, file_name, filename, filepath, uri or url has the images; its relative paths
+    begin at the folder of the manifest. Lists and CSV files are UTF-8, or begin with a byte order
+    mark. Whether their files exist is not checked here.
 
     Files, folders, patterns and manifests may be addresses that fsspec supports, such as
     s3://bucket/photos.
@@ -193,9 +200,31 @@ def _expand(path: str, seen: set[tuple[int, int]], exclude: Sequence[str]) -> li
 
 def _expand_list(content: bytes, folder: str) -> list[_Found]:
     """The images of a list whose relative paths begin at `folder`."""
-    separator = b"\0" if b"\0" in content else b"\n"
-    lines = [os.fsdecode(line.rstrip(b"\r")) for line in content.split(separator)]
-    return [_named_file(line, folder) for line in lines if line.strip()]
+    text = decode_text(content, errors="surrogateescape")
+    if "\0" in text:
+        return [_named_file(line, folder) for line in text.split("\0") if line.strip()]
+    lines = [_as_meant(line.rstrip("\r"), folder) for line in text.split("\n") if line.strip()]
+    paths = [line for line in lines if line is not None]
+    if comments := len(lines) - len(paths):
+        _LOG.warning("comments left out of a list: %d (lines that begin with #)", comments)
+    return [_named_file(path, folder) for path in paths]
+
+
+def _as_meant(line: str, folder: str) -> str | None:
+    """The path in a line of a list; None for a comment.
+
+    Other tools quote paths, use backslashes or leave spaces at the ends. A path that exists as it
+    is written is taken as it is.
+    """
+    if not _AS_OTHERS_WRITE.search(line) or os.path.lexists(os.path.join(folder, line)):
+        return line
+    plain = line.strip()
+    if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'":
+        plain = plain[1:-1]
+    for path in (plain, plain.replace("\\", "/")):
+        if is_address(path) or os.path.lexists(os.path.join(folder, path)):
+            return path
+    return None if line.startswith("#") else line
 
 
 def _named_file(path: str, folder: str) -> _Found:
@@ -210,9 +239,10 @@ def _read_list(path: str) -> bytes:
     if is_address(path):
         return read_address(path)
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: the list cannot be read: {error.strerror}", path=path) from error
+        return Path(path).read_bytes()  # it may be a pipe: @<(find ...)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: the list cannot be read: {reason}", path=path) from error
 
 
 def _expand_manifest(path: str) -> list[_Found]:
@@ -223,21 +253,40 @@ def _expand_manifest(path: str) -> list[_Found]:
 
 
 def _row_file(row: str, folder: str) -> _Found:
-    if is_address(folder) and not is_address(row):
-        row = f"{folder}/{row}"
-    return _named_file(row, folder)
+    if is_address(row):
+        return _named_file(row, folder)
+    if is_address(folder):
+        return _named_file(f"{folder}/{row}", folder)
+    return _named_file(_as_meant(row, folder) or row, folder)
 
 
 def _csv_column(path: str) -> list[str]:
-    text = _read_list(path).decode("utf-8-sig", "surrogateescape")
-    rows = csv.DictReader(text.splitlines(keepends=True))
+    text = decode_text(_read_list(path), errors="surrogateescape")
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
     column = _column(rows.fieldnames or [], path)
     paths = []
     for row in rows:
-        if not row[column]:
+        if row[column]:
+            paths.append(row[column])
+        elif any(row.values()):  # spreadsheets leave empty rows at the end
             raise DataError(f"{path}: line {rows.line_num} has no {column}", path=path)
-        paths.append(row[column])
     return paths
+
+
+def _delimiter(text: str) -> str:
+    """The character between the columns of a CSV file, according to its first line."""
+    header = text.partition("\n")[0]
+    return next((each for each in _DELIMITERS if _names_images(header.split(each))), ",")
+
+
+def _names_images(names: Sequence[str]) -> bool:
+    """Whether a manifest with these columns has one of images."""
+    return any(_plain(name) in _COLUMNS for name in names)
+
+
+def _plain(name: str) -> str:
+    """The name of a column without quotes, spaces and capitals."""
+    return name.strip().strip('"').strip().casefold()
 
 
 def _parquet_column(path: str) -> list[str]:
@@ -260,7 +309,8 @@ def _parquet_column(path: str) -> list[str]:
 
 
 def _column(names: Sequence[str], path: str) -> str:
-    column = next((name for name in _COLUMNS if name in names), None)
+    plain = {_plain(name): name for name in reversed(names)}
+    column = next((plain[name] for name in _COLUMNS if name in plain), None)
     if column is None:
         raise DataError(
             f"{path}: no column of images among {', '.join(names) or 'none'}; "
@@ -418,8 +468,9 @@ def _natural(path: str) -> str:
 
 
 def _by_value(digits: re.Match[str]) -> str:
-    number = str(int(digits[0]))
-    return f"0{len(number):04d}{number}"
+    # Not `int`: it refuses numbers of thousands of digits.
+    number = "".join(str(decimal(digit)) for digit in digits[0]).lstrip("0") or "0"
+    return f"0{len(number):09d}{number}"
 
 
 def _result_names(relative: Sequence[str]) -> list[str]:

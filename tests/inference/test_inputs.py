@@ -1,3 +1,4 @@
+import codecs
 import os
 from pathlib import Path
 
@@ -167,6 +168,45 @@ def test_lists_of_paths(tree, monkeypatch):
     assert relative(find_images(["@odd.jpg"])) == ["@odd.jpg"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        codecs.BOM_UTF8 + b"in/1.jpg\r\nin/2.jpg\r\n",
+        "in/1.jpg\r\nin/2.jpg".encode("utf-16"),
+        codecs.BOM_UTF16_BE + "in/1.jpg\nin/2.jpg\n".encode("utf-16-be"),
+        b"in\\1.jpg\r\nin\\2.jpg\r\n",
+        b"\"in/1.jpg\"\n'in\\2.jpg'\n",
+        b"in/1.jpg \n\tin/2.jpg\n",
+        b"# my list\nin/1.jpg\n#\nin/2.jpg\n",
+    ],
+)
+def test_lists_of_other_tools(tree, content):
+    (tree("in/1.jpg", "in/2.jpg") / "x.txt").write_bytes(content)
+    assert relative(find_images(["@x.txt"])) == ["1.jpg", "2.jpg"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names that Windows does not allow")
+def test_lists_take_a_name_as_it_is_written_if_there_is_such_a_file(tree, caplog):
+    names = ["#1.jpg", '"2.jpg"', "3.jpg ", "a\\4.jpg"]
+    (tree(*names, "a/4.jpg", "2.jpg", "3.jpg") / "x.txt").write_text("\n".join([*names, "# none"]))
+    assert sorted(relative(find_images(["@x.txt"]))) == sorted(names)
+    assert caplog.messages == ["comments left out of a list: 1 (lines that begin with #)"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "image;label\r\nin/1.jpg;bird\r\nin/2.jpg;bird\r\n".encode("utf-8-sig"),
+        "image,label\r\nin/1.jpg,bird\r\nin/2.jpg,bird\r\n".encode("utf-16"),
+        b'label\t"Path"\nbird\tin/1.jpg\nbird\tin\\2.jpg\n',
+        b"Image,label\nin/1.jpg,bird\nin/2.jpg,bird\n\n,\n",
+    ],
+)
+def test_manifests_of_other_tools(tree, content):
+    (tree("in/1.jpg", "in/2.jpg") / "m.csv").write_bytes(content)
+    assert relative(find_images(["m.csv"])) == ["1.jpg", "2.jpg"]
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_manifests(tree, kind):
     root = tree("set/images/1.jpg", "set/images/2.jpg", "set/no.jpg")
@@ -245,3 +285,19 @@ def test_addresses_of_unknown_kinds():
     pytest.importorskip("fsspec")
     with pytest.raises(ConfigError, match="nosuch"):
         find_images(["nosuch://a/b.jpg"])
+
+
+def test_a_large_file_that_is_no_image_is_refused_before_it_is_read(tree, monkeypatch):
+    root = tree()
+    with open(root / "big.jpg", "wb") as file:
+        file.truncate(2**27)
+    monkeypatch.setattr("keras_parts.inference.inputs.read_file", None)
+    with pytest.raises(DataError, match="big.jpg: not an image"):
+        find_images(["big.jpg"])[0].read()
+
+
+def test_numbers_of_thousands_of_digits_are_ordered_by_value(tree):
+    names = ["9" * 5000, "1" + "0" * 5000]
+    tree()
+    Path("x.txt").write_text("\n".join(reversed(names)))
+    assert relative(find_images(["@x.txt"])) == names

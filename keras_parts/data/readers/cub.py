@@ -24,6 +24,7 @@ from keras_parts.data.readers.matlab import as_list, read_mat
 from keras_parts.data.readers.sources import (
     DatasetSource,
     read_image_and_size,
+    read_lines,
 )
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
@@ -62,6 +63,7 @@ SUBSETS = {
 CMR = "cmr"
 """The subset of images that CMR (Kanazawa et al., ECCV 2018) cleaned: 5,964 training images and
 5,771 others."""
+_MAX_DIGITS = 18  # of a number in a table
 _CMR_FILES = {"train": ("train",), "test": ("val", "test"), "all": ("train", "val", "test")}
 
 
@@ -367,8 +369,10 @@ def _read_names(root, table, what):
     names: dict[int, str] = {}
     first: dict[str, int] = {}  # number or name -> its first line
     for line, (number, name) in _read_table(root, table, 2, numeric_columns=1).items():
-        if not number.isdecimal():
-            report(f"cub: {table} has {number!r} in line {line}, expected a whole number")
+        if not number.isdecimal() or len(number) > _MAX_DIGITS:
+            report(
+                f"cub: {table} has {number[:_MAX_DIGITS]!r} in line {line}, expected a whole number"
+            )
             continue
         for entry in (f"{what} {int(number)}", name):
             if entry in first:
@@ -457,12 +461,13 @@ def _read_table(root, name, columns, numeric_columns):
 
 
 def _table_lines(root, name):
+    path = root / name
+    if not path.exists():
+        raise DataError(f"cub: {name} is missing in {root}: {SOURCE.how_to_obtain}")
     try:
-        lines = (root / name).read_text(encoding="utf-8").rstrip().splitlines()
-    except FileNotFoundError:
-        raise DataError(f"cub: {name} is missing in {root}: {SOURCE.how_to_obtain}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cub: {name} cannot be read as text: {error}") from None
+        lines = read_lines(path)
+    except DataError as error:
+        raise DataError(f"cub: {name} {str(error).removeprefix(f'{path}: ')}") from None
     if not lines:
         raise DataError(f"cub: {name} is empty: unpack it again")
     return lines
@@ -480,7 +485,9 @@ def _read_numbers(root, name, columns):
     for line, row in list(rows.items()):
         invalid = [word for word in row if not _is_finite(word)]
         if invalid:
-            report(f"cub: {name} has {invalid[0]!r} in line {line}, expected a number")
+            report(
+                f"cub: {name} has {invalid[0][:_MAX_DIGITS]!r} in line {line}, expected a number"
+            )
             del rows[line]
     numbers = np.array(list(rows.values()), np.float64).reshape(-1, columns)
     return np.array(list(rows), np.int64), numbers

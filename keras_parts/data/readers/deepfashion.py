@@ -5,7 +5,6 @@ Rich Annotations*, CVPR 2016. The splits are JSON lists of images; the colours o
 are the labels of `NAME.jpg`.
 """
 
-import json
 from os import PathLike
 from os.path import splitext
 
@@ -14,7 +13,7 @@ import numpy as np
 from keras_parts.data.dataset import FIT_AND_VALIDATION, Dataset, DatasetInfo, split_of
 from keras_parts.data.problems import attempt, report
 from keras_parts.data.readers.label_maps import LabelledImage, LabelMaps
-from keras_parts.data.readers.sources import DatasetSource
+from keras_parts.data.readers.sources import DatasetSource, read_json
 from keras_parts.errors import DataError
 from keras_parts.images.decoding import read_image
 
@@ -94,14 +93,12 @@ def load_deepfashion(split: str, data_dir: str | PathLike | None = None) -> Data
 def _file_names(root, list_name):
     """[(file name, entry of the list)]."""
     path = root / "Anno" / "segmentation" / f"DeepFashion_segmentation_{list_name}.json"
-    try:
-        images = json.loads(path.read_text(encoding="utf-8"))["images"]
-        if not isinstance(images, list):
-            raise ValueError("images is not a list")
-    except FileNotFoundError:
-        raise SOURCE.missing(f"{path} is missing") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"deepfashion: {path} is not JSON with a list of images: {error}") from None
+    if not path.exists():
+        raise SOURCE.missing(f"{path} is missing")
+    content = read_json(path)
+    images = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(images, list):
+        raise DataError(f"deepfashion: {path} is not JSON with a list of images")
     names = []
     for number, image in enumerate(images):
         name = image.get("file_name") if isinstance(image, dict) else None

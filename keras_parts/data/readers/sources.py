@@ -1,9 +1,11 @@
 """`DatasetSource`, and functions that read the text files and images of a data set."""
 
+import json
+import re
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from keras_parts.data.dataset import FIT_AND_VALIDATION
 from keras_parts.data.problems import attempt, collect_problems
 from keras_parts.environment import DATA_VARIABLE, data_folder
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.files import decode_text, read_file
 from keras_parts.images.decoding import read_image, read_size
 
 
@@ -78,17 +81,40 @@ class DatasetSource:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file.
+    """The lines of a text file, see `keras_parts.files.decode_text` for its encodings.
 
     Raises:
-        DataError: the file is missing or is not UTF-8 text.
+        DataError: the file is missing, unreadable or not text.
+    """
+    text = read_text(path).rstrip()
+    # Not `splitlines`: it also splits at characters that names may contain.
+    return re.split("\r\n|\r|\n", text) if text else []
+
+
+def read_text(path: Path) -> str:
+    """The content of a text file, see `keras_parts.files.decode_text` for its encodings.
+
+    Raises:
+        DataError: the file is missing, unreadable or not text.
     """
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_text(read_file(path))
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read as text: {error}") from None
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DataError: the file is missing, unreadable or not JSON, or is nested too deeply.
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError:
+        raise DataError(f"{path}: not JSON of this kind: it is nested too deeply") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
 
 
 def read_image_and_size(
