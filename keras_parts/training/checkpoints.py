@@ -5,11 +5,14 @@
       step-00000300/
         state.json           step, versions, names of the variables, the caller's extra values
         state.npz            weights, optimiser state and seeds, in the model's order
+        SHA256SUMS           checksums of both files, as `sha256sum --check` reads them
 
-A checkpoint has all state on which a step depends, including the seeds, which Keras' own files
+The checksums are compared before anything is read. Checkpoints of version 0.1.0 have none. A
+checkpoint has all state on which a step depends, including the seeds, which Keras' own files
 leave out.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -17,23 +20,23 @@ import shutil
 import uuid
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import keras
 import numpy as np
 
 from keras_parts.errors import ConfigError, IntegrityError
-from keras_parts.files import atomic_write
+from keras_parts.files import atomic_write, check_regular, read_limited
 from keras_parts.keras_private import is_seed, sync_variables
 
-FORMAT = 1
+FORMAT = 2
+"""Format of a checkpoint. Format 1, of version 0.1.0, has no checksums."""
+_RECORD, _ARRAYS, _CHECKSUMS = "state.json", "state.npz", "SHA256SUMS"
 _FOLDER = "step-{:08d}"
 _UNFINISHED = ".unfinished-"
-# Errors that reading a damaged checkpoint raises.
-_DAMAGE = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile
-)  # fmt: skip
 
 
 class Checkpoints:
@@ -97,12 +100,12 @@ class Checkpoints:
         self._delete_unfinished()
         unfinished = self.folder / f"{_UNFINISHED}{uuid.uuid4().hex[:12]}"
         unfinished.mkdir()
-        with open(unfinished / "state.npz", "wb") as file:
+        with _flushed(unfinished / _ARRAYS) as file:
             np.savez(file, **_arrays(groups))
-            _sync(file)
-        with open(unfinished / "state.json", "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2)
-            _sync(file)
+        with _flushed(unfinished / _RECORD) as file:
+            file.write(json.dumps(record, indent=2).encode())
+        with _flushed(unfinished / _CHECKSUMS) as file:
+            file.write(_checksums(unfinished))
         final = self.folder / _FOLDER.format(step)
         self._discard(final)
         os.replace(unfinished, final)
@@ -119,7 +122,7 @@ class Checkpoints:
         found = []
         for path in self.folder.glob("step-*"):
             number = re.fullmatch(r"step-(\d{8,})", path.name)
-            if number and all((path / name).is_file() for name in ("state.json", "state.npz")):
+            if number and all((path / name).is_file() for name in (_RECORD, _ARRAYS)):
                 found.append(int(number[1]))
         return sorted(found)
 
@@ -128,7 +131,7 @@ class Checkpoints:
         steps = self.steps()
         try:
             name = (self.folder / "latest").read_text(encoding="utf-8").strip()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: not UTF-8
             name = ""
         named = [step for step in steps if _FOLDER.format(step) == name]
         return max(named or steps, default=None)
@@ -184,21 +187,16 @@ class Checkpoints:
     def _read(self, step):
         folder = self.folder / _FOLDER.format(step)
         try:
-            record = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            with np.load(folder / "state.npz", allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+            _check_checksums(folder)
+            record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+            _check_record(record, step, has_checksums=(folder / _CHECKSUMS).exists())
+            arrays = _read_arrays(folder / _ARRAYS)
             groups = [_names(group, paths) for group, paths in record["variables"].items()]
             if set(arrays) != {name for names in groups for name in names}:
-                raise ValueError("state.npz does not contain the variables named in state.json")
-            if (record["format"], record["step"]) != (FORMAT, step):
-                raise ValueError(
-                    f"state.json has format {record['format']} and step {record['step']}, "
-                    f"expected {FORMAT} and {step}"
-                )
-            if not isinstance(record["extra"], dict):
-                raise ValueError(f"state.json has the extra values {record['extra']!r}")
-        except _DAMAGE as error:
-            raise IntegrityError(f"checkpoint {folder} is damaged: {error}") from error
+                raise ValueError(f"{_ARRAYS} does not contain the variables named in {_RECORD}")
+        # In files without checksums NumPy and zipfile find damage by errors of every kind.
+        except Exception as error:
+            raise IntegrityError(f"checkpoint {folder} is damaged: {error}", path=folder) from error
         return record, arrays
 
     def _assign(self, model, record, arrays):
@@ -269,9 +267,58 @@ def _without_counters(path):
     return re.sub(r"_\d+(?=[_/]|$)", "", path)
 
 
-def _sync(file):
-    file.flush()
-    os.fsync(file.fileno())
+@contextmanager
+def _flushed(path: Path) -> Iterator[IO[bytes]]:
+    """A new file, on the disk when the block ends."""
+    with open(path, "xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _checksums(folder: Path) -> bytes:
+    """The content of SHA256SUMS."""
+    lines = []
+    for name in (_RECORD, _ARRAYS):
+        with open(folder / name, "rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
+    return "".join(lines).encode()
+
+
+def _check_checksums(folder: Path) -> None:
+    """Compare the files of a checkpoint with their checksums, if it has any."""
+    for name in (_RECORD, _ARRAYS):
+        check_regular(folder / name)
+    path = folder / _CHECKSUMS
+    if not os.path.lexists(path):
+        return
+    expected = _checksums(folder)
+    if read_limited(path, len(expected)) != expected:
+        raise ValueError(f"its files differ from the checksums in {_CHECKSUMS}")
+
+
+def _check_record(record: dict[str, Any], step: int, *, has_checksums: bool) -> None:
+    """Check the content of state.json, apart from the names of the variables."""
+    if record["step"] != step or record["format"] not in (1, FORMAT):
+        raise ValueError(
+            f"{_RECORD} has format {record['format']} and step {record['step']}, expected {FORMAT} "
+            f"and {step}"
+        )
+    if record["format"] > 1 and not has_checksums:
+        raise ValueError(f"{_CHECKSUMS} is missing")
+    paths = [path for group in record["variables"].values() for path in group]
+    if not all(isinstance(name, str) for name in (record["backend"], *paths)):
+        raise ValueError(f"{_RECORD} has names that are not strings")
+    if not isinstance(record["extra"], dict):
+        raise ValueError(f"{_RECORD} has the extra values {record['extra']!r}")
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in state.npz, which are not compressed: none takes more memory than its file."""
+    with np.load(path, allow_pickle=False) as stored:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in stored.zip.infolist()):
+            raise ValueError(f"{_ARRAYS} is compressed")
+        return {name: stored[name] for name in stored.files}
 
 
 def _sync_folder(folder):

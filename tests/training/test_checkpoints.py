@@ -2,9 +2,11 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -199,6 +201,10 @@ def drop_a_name(path):
     path.write_text(json.dumps(record))
 
 
+def drop_checksums(path):
+    path.unlink()
+
+
 DAMAGE = {
     "flipped": ("state.npz", flip),
     "cut": ("state.npz", cut),
@@ -206,7 +212,16 @@ DAMAGE = {
     "no json": ("state.json", lambda path: path.write_text("{")),
     "another json": ("state.json", lambda path: path.write_text("[]")),
     "fewer names": ("state.json", drop_a_name),
+    "flipped checksums": ("SHA256SUMS", flip),
+    "no checksums": ("SHA256SUMS", drop_checksums),
 }
+
+
+def as_format_1(folder):
+    """Make a checkpoint one of version 0.1.0, which wrote no checksums."""
+    (folder / "SHA256SUMS").unlink()
+    record = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps(record | {"format": 1}, indent=2))
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -227,6 +242,55 @@ def test_a_damaged_checkpoint_is_skipped_for_the_previous_one(tmp_path, model, d
     ):
         checkpoints.restore(model)
     assert_same(state(model), before)
+
+
+def test_every_flipped_bit_is_noticed(tmp_path, model):
+    checkpoints = Checkpoints(tmp_path)
+    folder = checkpoints.save(1, model)
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        for place in random.Random(0).sample(range(8 * len(content)), 60):
+            spoilt = bytearray(content)
+            spoilt[place // 8] ^= 1 << place % 8
+            path.write_bytes(spoilt)
+            with pytest.raises(IntegrityError, match=r"step-00000001 is damaged: .*SHA256SUMS"):
+                checkpoints._read(1)
+        path.write_bytes(content)
+    assert checkpoints._read(1)[0]["step"] == 1
+
+
+def test_flipped_bits_without_checksums(tmp_path, model):
+    """The arrays have checksums of their own, and no damage is an error of another kind."""
+    checkpoints = Checkpoints(tmp_path)
+    folder = checkpoints.save(1, model)
+    as_format_1(folder)
+    path = folder / "state.npz"
+    content = path.read_bytes()
+    for place in random.Random(1).sample(range(8 * len(content)), 120):
+        spoilt = bytearray(content)
+        spoilt[place // 8] ^= 1 << place % 8
+        path.write_bytes(spoilt)
+        with suppress(IntegrityError):
+            checkpoints._read(1)
+    path.write_bytes(content)
+    assert checkpoints.restore(model) == (1, {})
+
+
+def test_compressed_arrays_are_refused(tmp_path, model):
+    """A small file could fill the memory."""
+    checkpoints = Checkpoints(tmp_path)
+    folder = checkpoints.save(1, model)
+    as_format_1(folder)
+    np.savez_compressed(folder / "state.npz", **{"weights/00000": np.zeros(9)})
+    with pytest.raises(IntegrityError, match="compressed"):
+        checkpoints._read(1)
+
+
+def test_a_latest_file_that_is_not_text_is_not_needed(tmp_path, model):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, model)
+    (tmp_path / "latest").write_bytes(b"\xff\x00")
+    assert checkpoints.latest() == 1
 
 
 def test_an_incomplete_checkpoint_does_not_count(tmp_path, model):
@@ -266,6 +330,7 @@ def test_layers_can_be_excluded(tmp_path, model):
 
 def test_a_checkpoint_of_another_backend_gives_a_warning(tmp_path, model):
     Checkpoints(tmp_path).save(1, model)
+    as_format_1(tmp_path / "step-00000001")
     path = tmp_path / "step-00000001" / "state.json"
     path.write_text(path.read_text().replace(f'"{keras.config.backend()}"', '"abacus"'))
     with pytest.warns(UserWarning, match="abacus"):
