@@ -22,8 +22,11 @@ ZOO_VARIABLE = "KERAS_PARTS_ZOO"
 """Folders or http(s) addresses of more models, separated by commas and searched in order."""
 OFFLINE_VARIABLE = "KERAS_PARTS_OFFLINE"
 """1 forbids every network request; 0, false and no allow them."""
+DOWNLOAD_VARIABLE = "KERAS_PARTS_DOWNLOAD_SECONDS"
+"""Maximum time for the download of a file, in seconds."""
 
-_DEFAULT_FEATURES_GIB = "100"
+_DEFAULT_FEATURES_GIB = 100.0
+_DEFAULT_DOWNLOAD_SECONDS = 3600.0
 _WORKER_VARIABLES = re.compile("KERAS_|JAX_|TF_|XLA_")
 
 
@@ -54,18 +57,34 @@ def max_feature_bytes() -> int:
     Raises:
         ConfigError: the variable is not a number, or is negative.
     """
-    value = os.environ.get(FEATURES_VARIABLE) or _DEFAULT_FEATURES_GIB
+    return int(_number(FEATURES_VARIABLE, _DEFAULT_FEATURES_GIB, "a number of GiB") * 2**30)
+
+
+def max_download_seconds() -> float:
+    """Maximum time for the download of a file, with all of its attempts.
+
+    It is `$KERAS_PARTS_DOWNLOAD_SECONDS`, or an hour.
+
+    Raises:
+        ConfigError: the variable is not a number, or is negative.
+    """
+    return _number(DOWNLOAD_VARIABLE, _DEFAULT_DOWNLOAD_SECONDS, "a number of seconds")
+
+
+def _number(variable: str, default: float, what: str) -> float:
+    """The number from 0 in a variable, or the default if it is empty or not set."""
+    value = os.environ.get(variable)
+    if not value:
+        return default
     try:
-        size = int(float(value) * 2**30)
-    except (ValueError, OverflowError):
-        size = -1
-    if size < 0:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e12:
         raise ConfigError(
-            f"{FEATURES_VARIABLE} is {value!r}, expected a number of GiB from 0",
-            setting=FEATURES_VARIABLE,
-            value=value,
+            f"{variable} is {value!r}, expected {what} from 0", setting=variable, value=value
         )
-    return size
+    return number
 
 
 def weights_folder() -> Path:

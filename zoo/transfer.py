@@ -3,27 +3,44 @@
 An interrupted download resumes from the bytes on the disk, in the same call or in a later process.
 The sizes and ranges that the server states are checked at once, and the sha256 of the complete file
 at the end.
+
+A server is not trusted: whatever it answers, a call ends within its time limit and reads no more
+bytes than it expects. Redirects are followed here, because the HTTP library would read their bodies
+without a limit; and each exchange runs in a thread, because the library cannot be interrupted while
+it looks up a name or reads the lines of a header.
 """
 
 import contextlib
+import itertools
+import queue
+import random
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import requests
-import tenacity
+import requests.adapters
 import urllib3
 
 from keras_parts import __version__
+from keras_parts.environment import DOWNLOAD_VARIABLE, max_download_seconds
 from keras_parts.errors import DownloadError, IntegrityError
 from keras_parts.zoo.cards import FileRecord
 
 _CHUNK_BYTES = 2**16
+_WAITING_CHUNKS = 16
+_REDIRECTS = {301, 302, 303, 307, 308}
 _RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 _T = TypeVar("_T")
 
 
@@ -31,14 +48,18 @@ _T = TypeVar("_T")
 class TransferLimits:
     """How long to wait for a server, and how often to repeat a request.
 
+    The time for a whole download, with all of its attempts, is
+    `keras_parts.environment.max_download_seconds()`.
+
     Attributes:
-        attempts: maximum number of requests.
-        first_wait, max_wait: seconds between two requests: drawn at random from 0 to `first_wait`,
-            which doubles each time, up to `max_wait`.
+        attempts: maximum number of attempts.
+        first_wait, max_wait: seconds between two attempts: drawn at random from 0 to `first_wait`,
+            which doubles each time, up to `max_wait`; longer if the server asks for it.
         connect_timeout, read_timeout: seconds to wait for a connection, and for further bytes.
         min_speed: bytes per second, on average over `speed_window` seconds; a slower connection
             counts as broken.
         max_redirects: number of redirects that are followed.
+        document_seconds: seconds for an index or a card, with all attempts.
     """
 
     attempts: int = 4
@@ -49,13 +70,39 @@ class TransferLimits:
     min_speed: float = 512.0
     speed_window: float = 30.0
     max_redirects: int = 8
+    document_seconds: float = 90.0
 
 
 LIMITS = TransferLimits()
 
 
 class _TemporaryError(DownloadError):
-    """A failure that may not occur again, so that the request is repeated."""
+    """A failure that may not occur again, so that the request is repeated.
+
+    Attributes:
+        retry_after: seconds that the server asks to wait.
+    """
+
+    def __init__(self, message: str, *, url: str, retry_after: float = 0.0) -> None:
+        super().__init__(message, url=url)
+        self.retry_after = retry_after
+
+
+class _Deadline:
+    """The end of the time for a download."""
+
+    def __init__(self, seconds: float, way_out: str) -> None:
+        self._seconds, self._way_out = seconds, way_out
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds that are left, 0 at least."""
+        return max(0.0, self._end - time.monotonic())
+
+    def error(self, url: str) -> DownloadError:
+        return DownloadError(
+            f"{url}: not complete after {self._seconds:g} s, the maximum{self._way_out}", url=url
+        )
 
 
 def read(url: str, *, max_bytes: int) -> bytes:
@@ -64,22 +111,30 @@ def read(url: str, *, max_bytes: int) -> bytes:
     Raises:
         DownloadError: it cannot be read.
     """
+    seconds = min(LIMITS.document_seconds, max_download_seconds())
+    deadline = _Deadline(seconds, " for an index or a card")
 
     def attempt() -> bytes:
-        content = b""
-        with _request(url) as response:
-            for chunk in _chunks(response, url):
+        content = bytearray()
+        with _request(url, {}, deadline) as (head, chunks):
+            if head.status != 200:
+                raise DownloadError(f"{url}: HTTP {head.status} for the whole file", url=url)
+            if (encoding := head.headers.get("Content-Encoding", "identity")) != "identity":
+                raise DownloadError(
+                    f"{url}: is compressed ({encoding:.40}), although that was not requested",
+                    url=url,
+                )
+            for chunk in chunks:
                 content += chunk
                 if len(content) > max_bytes:
-                    return content[: max_bytes + 1]
-            length = _content_length(response)
-            if length is not None and len(content) < length:
+                    return bytes(content[: max_bytes + 1])
+            if head.length is not None and len(content) < head.length:
                 raise _TemporaryError(
-                    f"{url}: ended after {len(content):,} of {length:,} bytes", url=url
+                    f"{url}: ended after {len(content):,} of {head.length:,} bytes", url=url
                 )
-        return content
+        return bytes(content)
 
-    return _with_retries(attempt)
+    return _with_retries(attempt, deadline)
 
 
 def download(
@@ -102,9 +157,18 @@ def download(
             connection or is too slow; or the disk is full.
         IntegrityError: the server sends another file: names address, expected and found.
     """
+    deadline = _Deadline(
+        max_download_seconds(),
+        f" for a file ({DOWNLOAD_VARIABLE}); the bytes received are kept, and the next download "
+        "continues from them",
+    )
+
+    def attempt() -> bool:
+        return _attempt(url, record, part, report, deadline)
+
     try:
         had_bytes = _size(part) > 0
-        resumed = _with_retries(lambda: _attempt(url, record, part, report))
+        resumed = _with_retries(attempt, deadline)
         try:
             record.check(part, source=url)
         except IntegrityError:
@@ -113,14 +177,20 @@ def download(
             # The file was assembled from pieces, one of which may be of another file: download
             # all of it in one piece.
             part.unlink()
-            _with_retries(lambda: _attempt(url, record, part, report))
+            _with_retries(attempt, deadline)
             record.check(part, source=url)
     except IntegrityError:
         part.unlink(missing_ok=True)
         raise
 
 
-def _attempt(url: str, record: FileRecord, part: Path, report: Callable[[int], object]) -> bool:
+def _attempt(
+    url: str,
+    record: FileRecord,
+    part: Path,
+    report: Callable[[int], object],
+    deadline: _Deadline,
+) -> bool:
     """One request; returns whether the server resumed from the bytes of `part`."""
     received = _size(part)
     if received > record.size:
@@ -128,28 +198,28 @@ def _attempt(url: str, record: FileRecord, part: Path, report: Callable[[int], o
         received = 0
     if received == record.size:
         return received > 0
-    with _request(url, {"Range": f"bytes={received}-"} if received else {}) as response:
-        resumed = received > 0 and response.status_code == 206
-        if resumed or response.status_code == 416:
-            _check_range(response, url, received, record, part)
-        else:
+    requested = {"Range": f"bytes={received}-"} if received else {}
+    with _request(url, requested, deadline) as (head, chunks):
+        resumed = received > 0 and head.status == 206
+        if head.status != 200:
+            _check_range(head, url, received, record, part)
+        if not resumed:
             received = 0
-        length = _content_length(response)
-        if length is not None and received + length != record.size:
+        if head.length is not None and received + head.length != record.size:
             raise IntegrityError(
-                f"{url}: announces {received + length:,} bytes, expected {record.size:,}",
+                f"{url}: announces {received + head.length:,} bytes, expected {record.size:,}",
                 path=url,
                 expected=record.size,
-                found=received + length,
+                found=received + head.length,
             )
-        received = _write(response, url, received, record, part, report)
+        received = _write(chunks, url, received, record, part, report)
     if received < record.size:
         raise _TemporaryError(f"{url}: ended after {received:,} of {record.size:,} bytes", url=url)
     return resumed
 
 
 def _write(
-    response: requests.Response,
+    chunks: Iterator[bytes],
     url: str,
     received: int,
     record: FileRecord,
@@ -158,7 +228,7 @@ def _write(
 ) -> int:
     """Append the body to the `received` bytes of `part`; returns the new size of `part`."""
     with _open_part(part, received, record) as file:
-        for chunk in _chunks(response, url):
+        for chunk in chunks:
             received += len(chunk)
             if received > record.size:
                 raise IntegrityError(
@@ -171,17 +241,21 @@ def _write(
     return received
 
 
-def _check_range(
-    response: requests.Response, url: str, received: int, record: FileRecord, part: Path
-) -> None:
+def _check_range(head: "_Head", url: str, received: int, record: FileRecord, part: Path) -> None:
     """Raise unless the body continues `part`; the next attempt then downloads the whole file."""
-    stated = response.headers.get("Content-Range", "none")
+    stated = head.headers.get("Content-Range", "none")
+    if not received:
+        raise DownloadError(
+            f"{url}: the whole file was requested, the server sent HTTP {head.status} with "
+            f"Content-Range {stated:.100}",
+            url=url,
+        )
     found = _RANGE.fullmatch(stated)
     if not found or int(found[1]) != received or found[2] not in ("*", str(record.size)):
         part.unlink(missing_ok=True)
         raise _TemporaryError(
             f"{url}: bytes from {received:,} of {record.size:,} were requested, the server sent "
-            f"HTTP {response.status_code} with Content-Range {stated:.100}",
+            f"HTTP {head.status} with Content-Range {stated:.100}",
             url=url,
         )
 
@@ -207,52 +281,244 @@ def _open_part(part: Path, received: int, record: FileRecord) -> Iterator[IO[byt
         ) from error
 
 
-def _with_retries(attempt: Callable[[], _T]) -> _T:
+def _with_retries(attempt: Callable[[], _T], deadline: _Deadline) -> _T:
     """The result of `attempt`, repeated after temporary errors."""
-    retrying = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(LIMITS.attempts),
-        wait=tenacity.wait_random_exponential(LIMITS.first_wait, LIMITS.max_wait),
-        retry=tenacity.retry_if_exception_type(_TemporaryError),
-        reraise=True,
-    )
-    try:
-        return retrying(attempt)
-    except _TemporaryError as error:
-        raise DownloadError(f"{error} (after {LIMITS.attempts} attempts)", url=error.url) from error
+    for number in itertools.count(1):
+        try:
+            return attempt()
+        except _TemporaryError as error:
+            if number >= LIMITS.attempts:
+                raise DownloadError(f"{error} (after {number} attempts)", url=error.url) from error
+            longest = min(LIMITS.max_wait, LIMITS.first_wait * 2 ** (number - 1))
+            wait = max(error.retry_after, random.uniform(0, longest))
+            if wait >= deadline.remaining():
+                asked = f" and asks to wait for {wait:,.0f} s" if error.retry_after else ""
+                raise DownloadError(f"{error}{asked}: try again later", url=error.url) from error
+            time.sleep(wait)
+    raise AssertionError  # `count` has no end
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What precedes the body of a response.
+
+    Attributes:
+        status: 200, 206 or 416.
+        headers: by name, in any case.
+        length: bytes of the body as the header states it, or None.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    length: int | None
 
 
 @contextlib.contextmanager
-def _request(url: str, headers: Mapping[str, str] | None = None) -> Iterator[requests.Response]:
-    """The response to one request: status 200, 206 or 416, its body not read yet."""
-    session = requests.Session()
-    session.max_redirects = LIMITS.max_redirects
-    headers = {
-        "User-Agent": f"keras-parts/{__version__}",
-        "Accept-Encoding": "identity",
-        **(headers or {}),
-    }
-    timeout = (LIMITS.connect_timeout, LIMITS.read_timeout)
-    with session:
+def _request(
+    url: str, headers: Mapping[str, str], deadline: _Deadline
+) -> Iterator[tuple[_Head, Iterator[bytes]]]:
+    """The head of the response to one request, and the body in chunks as they arrive."""
+    exchange = _Exchange(url, headers)
+    threading.Thread(target=exchange.run, name="keras-parts download", daemon=True).start()
+
+    def items() -> Iterator[Any]:
+        while True:
+            try:
+                item = exchange.items.get(timeout=deadline.remaining())
+            except queue.Empty:
+                raise deadline.error(url) from None
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                return
+            yield item
+            if not deadline.remaining():
+                raise deadline.error(url)
+
+    try:
+        received = items()
+        yield next(received), received
+    finally:
+        exchange.stop()
+
+
+@dataclass
+class _Exchange:
+    """One request with its redirects, in a thread.
+
+    Attributes:
+        url, headers: of the request.
+        items: the `_Head`, the chunks of the body, and None; or, at any point, an exception.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    items: "queue.Queue[Any]" = field(default_factory=lambda: queue.Queue(_WAITING_CHUNKS))
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _adapter: "_Adapter" = field(default_factory=lambda: _Adapter())
+
+    def run(self) -> None:
+        """Fill `items`; for the thread."""
         try:
+            with _Session(self._adapter) as session, self._open(session) as response:
+                self._put(_head(response, self.url))
+                for chunk in self._chunks(response):
+                    self._put(chunk)
+            self._put(None)
+        except DownloadError as error:
+            self._put(error)
+        except Exception as error:  # of several libraries, for whatever a server sends
+            kind = _TemporaryError if _may_pass(error) else DownloadError
+            self._put(kind(f"{self.url}: {_root_cause(error)}", url=self.url))
+
+    def stop(self) -> None:
+        """End the thread, which may be waiting for the server; its connection is useless then."""
+        self._stopped.set()
+        self._adapter.disconnect()
+
+    def _put(self, item: Any) -> None:
+        """Append to `items`; dropped if nobody waits for it any more."""
+        while not self._stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                self.items.put(item, timeout=0.1)
+                return
+
+    def _open(self, session: requests.Session) -> requests.Response:
+        """The response after all redirects, whose bodies are not read."""
+        url = self.url
+        headers = {
+            "User-Agent": f"keras-parts/{__version__}",
+            "Accept-Encoding": "identity",
+            **self.headers,
+        }
+        timeout = (LIMITS.connect_timeout, LIMITS.read_timeout)
+        for _ in range(LIMITS.max_redirects + 1):
             response = session.get(url, headers=headers, stream=True, timeout=timeout)
-        except (requests.exceptions.SSLError, requests.TooManyRedirects) as error:
-            raise DownloadError(f"{url}: {error}", url=url) from error
-        except (requests.ConnectionError, requests.Timeout) as error:
-            raise _TemporaryError(f"{url}: {_root_cause(error)}", url=url) from error
-        except requests.RequestException as error:
-            raise DownloadError(f"{url}: {error}", url=url) from error
-        with response:
-            _check_response(response, url)
-            yield response
+            target = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or target is None:
+                return response
+            response.close()
+            url = _redirected(self.url, url, target)
+        raise DownloadError(f"{self.url}: more than {LIMITS.max_redirects} redirects", url=self.url)
+
+    def _chunks(self, response: requests.Response) -> Iterator[bytes]:
+        """The body, not decompressed."""
+        received, started = 0, time.monotonic()
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
+            yield chunk
+            received += len(chunk)
+            seconds = time.monotonic() - started
+            if seconds >= LIMITS.speed_window:
+                if received < LIMITS.min_speed * seconds:
+                    raise _TemporaryError(
+                        f"{self.url}: only {received:,} bytes in {seconds:.0f} s", url=self.url
+                    )
+                received, started = 0, time.monotonic()
 
 
-def _check_response(response: requests.Response, url: str) -> None:
-    if url.startswith("https:") and not response.url.startswith("https:"):
-        raise DownloadError(f"{url}: redirects to {response.url}, which is not encrypted", url=url)
+class _Session(requests.Session):
+    """A session that follows no redirect: `requests` reads the whole body of each, at any size."""
+
+    def __init__(self, adapter: "_Adapter") -> None:
+        super().__init__()
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Keeps its sockets, so that another thread can end them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sockets: list[socket.socket] = []
+        self._ended = False
+
+    def disconnect(self) -> None:
+        """End all connections, and those that are being made."""
+        self._ended = True
+        for one in self._sockets:
+            with contextlib.suppress(OSError):  # it is closed already
+                one.shutdown(socket.SHUT_RDWR)
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        adapter, kind = self, pool.ConnectionCls
+
+        class Connection(kind):  # type: ignore[valid-type, misc]
+            def connect(self) -> None:
+                super().connect()
+                adapter._sockets.append(self.sock)
+                if adapter._ended:
+                    adapter.disconnect()
+
+        pool.ConnectionCls = Connection
+        return pool
+
+
+def _head(response: requests.Response, url: str) -> _Head:
     code = response.status_code
     if code not in (200, 206, 416):
-        kind = _TemporaryError if code in _RETRIED_STATUS else DownloadError
-        raise kind(f"{url}: HTTP {code} {response.reason}", url=url)
+        message = f"{url}: HTTP {code} {response.reason or ''}".rstrip()
+        if code not in _RETRIED_STATUS:
+            raise DownloadError(message, url=url)
+        wait = _retry_after(response.headers.get("Retry-After", ""))
+        raise _TemporaryError(message, url=url, retry_after=wait)
+    stated = response.headers.get("Content-Length")
+    if stated is not None and not _NUMBER.fullmatch(stated):
+        raise DownloadError(
+            f"{url}: Content-Length is {stated!r:.60}, expected a number of bytes", url=url
+        )
+    return _Head(code, response.headers, None if stated is None else int(stated))
+
+
+def _retry_after(stated: str) -> float:
+    """Seconds to wait, by a header with seconds or a date; 0 without a valid one."""
+    if _NUMBER.fullmatch(stated):
+        return float(stated)
+    try:
+        return max(0.0, (parsedate_to_datetime(stated) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):  # TypeError: a date without a time zone
+        return 0.0
+
+
+def _redirected(first: str, url: str, target: str) -> str:
+    """The address to which a redirect from `url` leads.
+
+    Raises:
+        DownloadError: it is none, is not on the web, or is not encrypted although `url` is.
+    """
+    with contextlib.suppress(UnicodeError):
+        target = target.encode("latin-1").decode("utf-8")  # http.client decodes bytes as Latin-1
+    try:
+        old, new = urlsplit(url), urlsplit(urljoin(url, target))
+        same_server = (old.scheme, old.hostname, old.port) == (new.scheme, new.hostname, new.port)
+    except ValueError as error:
+        raise DownloadError(
+            f"{first}: redirects to {target!r:.200}, which is no address: {error}", url=first
+        ) from error
+    if new.scheme not in ("http", "https") or not new.hostname:
+        raise DownloadError(
+            f"{first}: redirects to {target!r:.200}, expected http or https", url=first
+        )
+    if old.scheme == "https" and new.scheme != "https":
+        raise DownloadError(
+            f"{first}: redirects to {new.geturl():.200}, which is not encrypted", url=first
+        )
+    if same_server and "@" in old.netloc and "@" not in new.netloc:
+        new = new._replace(netloc=f"{old.netloc.rpartition('@')[0]}@{new.netloc}")
+    return new.geturl()
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, requests.exceptions.SSLError | ValueError):
+        return False  # an invalid certificate or address remains so
+    if isinstance(error, requests.RequestException):
+        return isinstance(error, requests.ConnectionError | requests.Timeout)
+    return isinstance(error, urllib3.exceptions.HTTPError | OSError)
 
 
 def _root_cause(error: BaseException) -> str:
@@ -260,31 +526,4 @@ def _root_cause(error: BaseException) -> str:
     for inner in (getattr(error, "reason", None), *error.args[:1]):
         if isinstance(inner, Exception):
             return _root_cause(inner)
-    return str(error) or type(error).__name__
-
-
-def _content_length(response: requests.Response) -> int | None:
-    """Number of bytes of the body as the header states it, or None."""
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isascii() and length.isdecimal() else None
-
-
-def _chunks(response: requests.Response, url: str) -> Iterator[bytes]:
-    """The body in chunks as they arrive."""
-    received, started = 0, time.monotonic()
-    while True:
-        try:
-            chunk = response.raw.read1(_CHUNK_BYTES)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _TemporaryError(
-                f"{url}: the connection broke: {_root_cause(error)}", url=url
-            ) from error
-        if not chunk:
-            return
-        yield chunk
-        received += len(chunk)
-        seconds = time.monotonic() - started
-        if seconds >= LIMITS.speed_window:
-            if received < LIMITS.min_speed * seconds:
-                raise _TemporaryError(f"{url}: only {received:,} bytes in {seconds:.0f} s", url=url)
-            received, started = 0, time.monotonic()
+    return f"{str(error) or type(error).__name__:.500}"

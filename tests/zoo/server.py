@@ -213,3 +213,19 @@ def range_lie(first=None, total=None, body=None):
         handler.respond(206, rest, Content_Range=f"bytes {start}-{size - 1}/{size}")
 
     return behave
+
+
+def raw(*pieces, then=b"", pause=0.0):
+    """Send bytes as they are, then repeat others until the client leaves."""
+
+    def behave(handler, content):
+        handler.close_connection = True
+        try:
+            for piece in pieces:
+                handler.wfile.write(piece)
+            while then and not handler.server_state.stop.wait(pause):
+                handler.wfile.write(then)
+        except OSError:
+            pass
+
+    return behave
