@@ -21,6 +21,7 @@ from tqdm import trange
 from keras_parts.backbones.small import OUTPUTS, small
 from keras_parts.data.toy.animals import PALETTE
 from keras_parts.data.toy.dataset import ToyDataset
+from keras_parts.keras_private import set_random_seed
 from keras_parts.ops import colour_jitter
 
 SPECIES = range(len(PALETTE), len(PALETTE) + 120)  # the first ones are those of the data set
@@ -92,7 +93,7 @@ def main():
     parser.add_argument("--seed", type=int, default=5)
     options = parser.parse_args()
 
-    keras.utils.set_random_seed(options.seed)
+    set_random_seed(options.seed)
     dataset = ToyDataset("train", count=options.images, seed=options.seed, species=SPECIES)
     model = Classifier(options.seed)
     rate = keras.optimizers.schedules.CosineDecay(

@@ -127,10 +127,10 @@ def segment(
         )
 
     import_keras()
-    import keras
+    from keras_parts.keras_private import set_random_seed
 
     if seed is not None:
-        keras.utils.set_random_seed(seed)
+        set_random_seed(seed)
     formats = formats or ("indexed", "overlay")
     if batch_size == "auto":
         batch_size = inference.recorded_batch_size(output) or batch_size

@@ -5,17 +5,36 @@ installed Keras: if a test fails after an update, change this module. Raise the 
 `keras` in pyproject.toml once those tests pass with the next version.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
+from keras.src.utils import module_utils
 
 # Bases of mixins: type checkers see the classes that the mixins are combined with.
 if TYPE_CHECKING:
     from keras import Model, Optimizer
 else:
     Model = Optimizer = object
+
+
+def set_random_seed(seed: int) -> None:
+    """`keras.utils.set_random_seed`, without importing TensorFlow where another backend is in use.
+
+    Keras seeds TensorFlow on every backend if it is installed, since it may prepare the data. The
+    import takes seconds and half a gigabyte, and this package prepares its data without it. Keras
+    reads whether TensorFlow is installed from `tensorflow.available` of its lazy module.
+    """
+    tensorflow = module_utils.tensorflow
+    known = tensorflow._available
+    if "tensorflow" not in sys.modules and keras.config.backend() != "tensorflow":
+        tensorflow._available = False
+    try:
+        keras.utils.set_random_seed(seed)
+    finally:
+        tensorflow._available = known
 
 
 def loss_tracker(model: keras.Model) -> keras.metrics.Metric:

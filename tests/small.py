@@ -2,13 +2,13 @@
 
 import functools
 
-import keras
 import numpy as np
 from keras import layers
 
 import tests.quick_initialisers  # noqa: F401
 from keras_parts.backbones.backbone import build_backbone
 from keras_parts.backbones.preprocessing import Preprocessing
+from keras_parts.keras_private import set_random_seed
 from keras_parts.models.architectures import register
 from keras_parts.models.heads import FusionHead
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
@@ -16,7 +16,7 @@ from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
 def small_segmenter():
     """A segmenter of three parts with random weights."""
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     return PartSegmenter(SegmenterConfig(3, "small", image_size=65))
 
 

@@ -6,6 +6,7 @@ A test that fails here after an update of Keras names the assumption that no lon
 import importlib
 import inspect
 import pkgutil
+import sys
 import tomllib
 from pathlib import Path
 
@@ -35,6 +36,19 @@ def test_keras_is_within_the_bounds_of_pyproject():
     requirements = map(Requirement, tomllib.loads(text)["project"]["dependencies"])
     (bounds,) = [each.specifier for each in requirements if each.name == "keras"]
     assert keras.__version__ in bounds
+
+
+def test_setting_the_seed_imports_no_other_backend(monkeypatch):
+    private.set_random_seed(3)
+    first = keras.random.normal((2,)), np.random.rand()
+    if BACKEND != "tensorflow":
+        monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    known = private.module_utils.tensorflow._available
+    private.set_random_seed(3)
+    assert ("tensorflow" in sys.modules) == (BACKEND == "tensorflow")
+    assert private.module_utils.tensorflow._available == known
+    np.testing.assert_array_equal(keras.random.normal((2,)), first[0])
+    assert np.random.rand() == first[1]
 
 
 def test_the_total_loss_is_averaged_in_a_tracker():

@@ -17,7 +17,7 @@ from keras_parts.data.crops import object_crop
 from keras_parts.data.dataset import Dataset
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.errors import DivergenceError
-from keras_parts.keras_private import sync_variables
+from keras_parts.keras_private import set_random_seed, sync_variables
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.results.pictures import contact_sheet
 from keras_parts.training.build import (
@@ -112,7 +112,7 @@ def train(
     intervals = LogIntervals.of(recipe.steps)
     folder = RunFolder(output)
     _check(recipe, dataset, folder, placement, intervals, overwrite=overwrite, resume=resume)
-    keras.utils.set_random_seed(recipe.seed)
+    set_random_seed(recipe.seed)
     progress = progress and placement.is_leader
     with precision_policy(recipe.precision), ExitStack() as stack:
         discovery, batches = _prepare(recipe, dataset, placement, intervals.steps, progress)

@@ -13,6 +13,7 @@ from keras_parts.discovery import model as discovery_model
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.discovery.teachers import Teacher
 from keras_parts.discovery.transforms import ViewTransforms
+from keras_parts.keras_private import set_random_seed
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.ops import resize_aligned, split_background
 from keras_parts.training.recipes import recipe
@@ -46,7 +47,7 @@ def convolutions(step):
 
 def paper_discovery(step):
     """The package's model with the paper's losses, that teacher and a small segmenter."""
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     network = vgg19(PAPER.teacher_layers)
     network.set_weights(
         [

@@ -11,6 +11,7 @@ from keras_parts.discovery.model import PartDiscovery
 from keras_parts.discovery.teachers import Teacher
 from keras_parts.discovery.transforms import ViewTransforms
 from keras_parts.errors import ConfigError
+from keras_parts.keras_private import set_random_seed
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.ops import prominence, resize_aligned
 
@@ -46,7 +47,7 @@ def losses_of(weights, centres=CENTRES, decay_steps=1):
 
 
 def discovery(weights=None, losses=None, **options):
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     segmenter = PartSegmenter(SegmenterConfig(3, "small", image_size=SIZE))
     losses = losses or losses_of(weights or dict.fromkeys(LOSSES, 1.0))
     return PartDiscovery(segmenter, losses, **options)

@@ -10,6 +10,7 @@ import pytest
 from keras import layers, ops
 
 from keras_parts.discovery.steps import TrainStep
+from keras_parts.keras_private import set_random_seed
 
 pytestmark = pytest.mark.backend
 
@@ -45,7 +46,7 @@ class Regression(TrainStep, keras.Model):
 
 
 def network(dropout=0.0, dtype="float32"):
-    keras.utils.set_random_seed(3)
+    set_random_seed(3)
     return keras.Sequential(
         [
             layers.Input((6,)),

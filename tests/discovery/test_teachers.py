@@ -8,6 +8,7 @@ from keras_parts.backbones.vgg19 import vgg19
 from keras_parts.discovery.standardiser import Standardiser, fit_standardiser, mirror_noise
 from keras_parts.discovery.teachers import Teacher, create_teacher
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.keras_private import set_random_seed
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.ops import resize_aligned
 
@@ -54,7 +55,7 @@ def test_training_mode_changes_neither_features_nor_statistics():
 
 
 def test_fingerprint_changes_with_the_features():
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     network = efficientnet_lite0(16, ("block_1", "block_3"))
     base = Teacher(network, ("block_1",)).fingerprint
     assert Teacher(network, ("block_1",)).fingerprint == base
@@ -238,7 +239,7 @@ def within_covariance(features):
 
 
 def test_a_symmetric_teacher_and_the_noise_of_mirroring():
-    keras.utils.set_random_seed(3)
+    set_random_seed(3)
     network = efficientnet_lite0(16, ("block_1",))
     plain, symmetric = Teacher(network), Teacher(network, mirror=True)
     assert plain.fingerprint != symmetric.fingerprint

@@ -15,6 +15,7 @@ from keras_parts.errors import ConfigError, KerasPartsError
 from keras_parts.exports import FORMATS, conversion, export, load, read_metadata
 from keras_parts.images.decoding import read_image
 from keras_parts.images.geometry import RESIZE_MODES, resize_image
+from keras_parts.keras_private import set_random_seed
 from keras_parts.models import create_predictor
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
@@ -190,7 +191,7 @@ def test_the_networks_input_equals_pillows_result(mode):
 def test_export_of_the_papers_network(tmp_path):
     """Its input grows with the image, and its corners are not aligned."""
     require("saved_model")
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     segmenter = PartSegmenter(SegmenterConfig(2, "resnet50", 16, image_size=64))
     images = smooth_images((40, 130))
     result = export(segmenter, "saved_model", tmp_path / "model", images=images)

@@ -5,6 +5,7 @@ from PIL import Image
 
 from keras_parts.errors import ConfigError
 from keras_parts.images.geometry import RESIZE_MODES, resize_image
+from keras_parts.keras_private import set_random_seed
 from keras_parts.models import PartSegmenter, SegmenterConfig, create_predictor
 from keras_parts.models.forward import digest
 from keras_parts.ops import split_background
@@ -85,7 +86,7 @@ def test_every_path_gives_the_same_labels(name, strips):
 )
 def test_inputs_of_many_shapes(architecture):
     """Outputs for inputs of several shapes equal those of the uncompiled segmenter."""
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     side = {"small": 65, "resnet50": 64}[architecture]
     config = SegmenterConfig(3, architecture, 8, image_size=side, resize_mode="short")
     segmenter = PartSegmenter(config)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from keras_parts.discovery.steps import TrainStep
 from keras_parts.errors import ConfigError
+from keras_parts.keras_private import set_random_seed
 from keras_parts.training.callbacks import (
     CheckpointCallback,
     DivergenceStop,
@@ -49,7 +50,7 @@ class Tiny(TrainStep, keras.Model):
 
 
 def compiled(**options):
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     model = Tiny()
     optimizer = create_optimizer("adam", Schedule("polynomial", 0.1, STEPS * EPOCHS))
     model.compile(optimizer, **options)

@@ -17,6 +17,7 @@ from keras import layers, ops
 import tests.quick_initialisers  # noqa: F401
 from keras_parts.discovery.steps import TrainStep
 from keras_parts.errors import ConfigError, IntegrityError
+from keras_parts.keras_private import set_random_seed
 from keras_parts.training.checkpoints import Checkpoints
 from keras_parts.training.optimisers import Schedule, create_optimizer
 
@@ -49,7 +50,7 @@ class Tiny(TrainStep, keras.Model):
 
 
 def compiled(seed=1, **options):
-    keras.utils.set_random_seed(seed)
+    set_random_seed(seed)
     model = Tiny(**options)
     model.compile(
         create_optimizer(

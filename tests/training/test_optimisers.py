@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from keras_parts.errors import ConfigError
+from keras_parts.keras_private import set_random_seed
 from keras_parts.training.choices import OPTIMIZERS
 from keras_parts.training.optimisers import Schedule, averaged_weights, create_optimizer
 
@@ -103,7 +104,7 @@ def test_an_optimizer_with_a_head_is_serialised_only_once_built():
 
 
 def small_model(ema):
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, name="out")])
     model.compile(create_optimizer("sgd", 0.1, ema=ema), loss="mse")
     return model

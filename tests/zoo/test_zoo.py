@@ -21,6 +21,7 @@ from keras_parts.errors import (
     UnknownModelError,
     UntrustedAddressError,
 )
+from keras_parts.keras_private import set_random_seed
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run_folder import RunFolder
@@ -40,7 +41,7 @@ from keras_parts.zoo.golden import golden_difference
 
 def make_run(path, seed, parts=3):
     """(run folder, untrained segmenter), with the files of a finished training."""
-    keras.utils.set_random_seed(seed)
+    set_random_seed(seed)
     chosen = recipe("toy", num_parts=parts, image_size=65, seed=seed)
     folder = RunFolder.create(path)
     described = {"dataset": "toy", "split": "fit", "images": 480, "licence": "Apache-2.0"}
