@@ -48,7 +48,6 @@ def variants(architecture, num_parts, size, batch, with_onnx):
     config = SegmenterConfig(num_parts, architecture, image_size=size)
     segmenter = PartSegmenter(config)
     images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
-    floats = images.astype("float32") / 255
     backend = keras.backend.backend()
 
     def forward(network, **options):
@@ -57,7 +56,7 @@ def variants(architecture, num_parts, size, batch, with_onnx):
         return lambda: model.predict_on_batch(images)
 
     def eager():
-        return ops.convert_to_numpy(segmenter(floats))
+        return ops.convert_to_numpy(segmenter(images))
 
     found = {"eager": eager, "compiled": forward(segmenter)}
     if backend == "tensorflow":

@@ -141,7 +141,7 @@ def random_discovery(recipe, batch_size):
     foreground = np.zeros((batch_size, size, size, 1), "float32")
     foreground[:, size // 4 : -size // 4, size // 4 : -size // 4] = 1
     batch = {
-        "image": rng.uniform(size=(batch_size, size, size, 3)).astype("float32"),
+        "image": rng.integers(0, 256, (batch_size, size, size, 3), np.uint8),
         "foreground": foreground,
     }
     teacher, standardiser = random_teacher(recipe), None

@@ -41,7 +41,7 @@ class Classifier(keras.Model):
             images = colour_jitter(
                 images, self.seed, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1
             )
-        inputs = self.network.preprocessing.apply(images)
+        inputs = self.network.preprocessing.apply(255 * images)
         return self.network(inputs, training=training)["classes"]
 
 

@@ -23,7 +23,7 @@ class Backbone(keras.Model):
     Args:
         inputs: the input of the functional model.
         outputs: `{name: output tensor}`.
-        preprocessing: turns an RGB image in [0, 1] into the input.
+        preprocessing: turns an RGB image in 0 to 255 into the input.
         output_stride: stride of the coarsest map.
         strides: `{output name: stride}` of the outputs that are feature maps. A stride is the
             distance, in pixels of the input, between neighbouring positions.

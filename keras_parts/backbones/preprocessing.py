@@ -1,4 +1,4 @@
-"""Turn RGB images in [0, 1] into the input of a network."""
+"""Turn RGB images in 0 to 255 into the input of a network."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,9 @@ from keras_parts.errors import ConfigError
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The input normalisation of a pretrained network: `(image * multiplier - mean) / std`.
+    """The input normalisation of a pretrained network.
+
+    It computes `(image / 255 * multiplier - mean) / std` for images in 0 to 255.
 
     Attributes:
         channel_order: "RGB" or "BGR", the order of channels with which the network was trained.
@@ -28,7 +30,7 @@ class Preprocessing:
         >>> import numpy as np
         >>> from keras_parts.backbones import Preprocessing
         >>> preprocessing = Preprocessing("RGB", 255, std=(2.0, 2.0, 2.0))
-        >>> float(preprocessing.apply(np.ones((1, 32, 32, 3)))[0, 0, 0, 0])
+        >>> float(preprocessing.apply(np.full((1, 32, 32, 3), 255))[0, 0, 0, 0])
         127.5
     """
 
@@ -56,7 +58,7 @@ class Preprocessing:
         """Turn images into the network's input.
 
         Args:
-            images: `(..., height, width, 3)`, RGB in [0, 1].
+            images: `(..., height, width, 3)`, RGB in 0 to 255, uint8 or float.
 
         Returns:
             float32 tensor of the same shape, under any precision policy.
@@ -64,10 +66,13 @@ class Preprocessing:
         images = ops.cast(images, "float32")
         if self.channel_order == "BGR":
             images = ops.flip(images, axis=-1)
-        # (image * multiplier - mean) / std, as one multiplication and one subtraction
+        # (image / 255 * multiplier - mean) / std, as one multiplication and one subtraction.
+        # The constants become tensors: PyTorch multiplies no tensor of a GPU by a NumPy array.
         std = np.asarray(self.std)
-        scale = np.asarray(self.multiplier / std, "float32")
-        offset = np.asarray(np.asarray(self.mean) / std, "float32")
+        scale, offset = (
+            ops.convert_to_tensor(np.asarray(values / std, "float32"))
+            for values in (self.multiplier / 255, np.asarray(self.mean))
+        )
         return images * scale - offset
 
     def to_config(self) -> dict[str, Any]:
@@ -100,7 +105,8 @@ def _three_numbers(name, value):
 
 
 IMAGENET = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""For torchvision's networks and DINOv2: RGB in [0, 1], ImageNet's mean and standard deviation."""
+"""For torchvision's networks and DINOv2: images in 0 to 1, ImageNet's mean and standard
+deviation."""
 
 CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68))
 """For networks converted from Caffe, such as `keras.applications.ResNet50`: BGR minus its mean."""

@@ -107,7 +107,7 @@ class Batches:
             rows: which samples of the batch to read; each of several hosts reads its own.
 
         Returns:
-            "image": (batch, image_size, image_size, 3) float32 RGB in [0, 1]; "foreground":
+            "image": (batch, image_size, image_size, 3) uint8 RGB; "foreground":
             (batch, image_size, image_size, 1) float32, 0 or 1; and, with a feature cache,
             "features": (batch, height, width, channels) float16.
 
@@ -117,10 +117,8 @@ class Batches:
         draws = range(step * self.batch_size, (step + 1) * self.batch_size)[rows]
         indices, mirrored = (drawn[rows] for drawn in self.draw(step))
         crops = list(map(self._crop, indices, mirrored, draws))
-        image = np.stack([image for image, _ in crops]).astype(np.float32)
-        image /= 255
         batch = {
-            "image": image,
+            "image": np.stack([image for image, _ in crops]),
             "foreground": np.stack([mask for _, mask in crops])[..., None].astype(np.float32),
         }
         if self._features is not None:

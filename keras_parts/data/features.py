@@ -44,7 +44,7 @@ class FeatureCache:
         dataset: training samples, each with a foreground mask.
         crops: how objects are cropped, without jitter.
         image_size: side in pixels of the teacher's square crops; the batches' may differ.
-        teacher: function of (batch, image_size, image_size, 3) float32 RGB in [0, 1] that returns
+        teacher: function of (batch, image_size, image_size, 3) uint8 RGB that returns
             (batch, height, width, channels), convertible to a numpy array.
         fingerprint: string that identifies the teacher and its weights.
         symmetric: True if the teacher's features of a mirrored crop are the mirrored features of
@@ -224,7 +224,7 @@ class FeatureCache:
         crops = [
             object_crop(self._dataset[index], self._crops, self._image_size) for index in indices
         ]
-        return np.stack([crop.image for crop in crops]).astype(np.float32) / 255
+        return np.stack([crop.image for crop in crops])
 
     def _run_teacher(self, images):
         features = np.asarray(self._teacher(np.ascontiguousarray(images)), np.float32)

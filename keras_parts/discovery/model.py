@@ -15,6 +15,7 @@ from keras_parts.discovery.views import Tensor, Views
 from keras_parts.errors import ConfigError
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.ops import (
+    binary_mask,
     colour_jitter,
     downsample_aligned,
     grid_sample,
@@ -30,9 +31,9 @@ from keras_parts.ops import (
 class PartDiscovery(TrainStep, keras.Model):
     """Trains a segmenter to find parts, without part labels.
 
-    Batches are dicts with "image" `(batch, size, size, 3)`, RGB in [0, 1]; "foreground"
-    `(batch, size, size, 1)`, 0 or 1; and "features" `(batch, h, w, channels)`, the teacher
-    features, if they are cached.
+    Batches are dicts with "image" `(batch, size, size, 3)`, RGB in 0 to 255, uint8 or float;
+    "foreground" `(batch, size, size, 1)`, bool, 0 and 1, or 0 and 255; and "features"
+    `(batch, h, w, channels)`, the teacher features, if they are cached.
 
     Args:
         segmenter: the `PartSegmenter` to train.
@@ -126,7 +127,7 @@ class PartDiscovery(TrainStep, keras.Model):
 
     def make_views(self, batch: Mapping[str, Tensor], training: bool = True) -> Views:
         """The two views of a batch, with the logits of both; arguments as in `compute_losses`."""
-        image = ops.cast(batch["image"], "float32")
+        image = ops.cast(batch["image"], "float32") / 255  # the transforms take 0 to 1
         size = self.loss_size or image.shape[1]
         points = self._source_points(ops.shape(image)[0])
 
@@ -134,7 +135,7 @@ class PartDiscovery(TrainStep, keras.Model):
         second = grid_sample(self._jitter(image), thin_plate_grid(points, *image.shape[1:3]))
         logits, warped_logits = (
             resize_aligned(maps, (size, size))
-            for maps in self.segment_views(first, second, training)
+            for maps in self.segment_views(255 * first, 255 * second, training)
         )
         foreground = _downsample_mask(batch["foreground"], size)
         grid = thin_plate_grid(points, size, size)
@@ -160,6 +161,7 @@ class PartDiscovery(TrainStep, keras.Model):
     def segment_views(self, first: Tensor, second: Tensor, training: bool) -> tuple[Tensor, Tensor]:
         """Logits of both views, `(batch, height, width, 1 + parts)` each.
 
+        The views are `(batch, size, size, 3)`, RGB in 0 to 255.
         The network runs once on both, but twice where batch normalisation uses batch statistics:
         the statistics of one view must not depend on the other.
         """
@@ -225,7 +227,7 @@ class PartDiscovery(TrainStep, keras.Model):
 
 def _downsample_mask(mask: Tensor, size: int) -> Tensor:
     """A mask at the resolution of the losses: 1 where more than half of a cell is inside."""
-    mask = ops.cast(mask, "float32")
+    mask = binary_mask(mask)
     if mask.shape[1] == size:
         return mask
     return ops.cast(downsample_aligned(mask, (size, size)) > 0.5, "float32")

@@ -118,7 +118,7 @@ def mirror_noise(teacher: Any, crops: Iterable[tuple[Tensor, Tensor]]) -> np.nda
 
     Args:
         teacher: a `Teacher`.
-        crops: batches of images `(batch, height, width, 3)`, RGB in [0, 1], and foregrounds
+        crops: batches of images `(batch, height, width, 3)`, RGB in 0 to 255, and foregrounds
             `(batch, height, width, 1)` in [0, 1].
 
     Returns:

@@ -30,7 +30,7 @@ from keras_parts.ops import resize_aligned
 class Teacher(keras.Model):
     """A frozen network from images to features.
 
-    `teacher(images)` takes `(batch, height, width, 3)`, RGB in [0, 1], and returns float32
+    `teacher(images)` takes `(batch, height, width, 3)`, RGB in 0 to 255, and returns float32
     `(batch, h, w, channels)`: the outputs of the layers, each multiplied by its scale, upsampled
     to the finest one with aligned corners, and concatenated along the channels.
     `teacher.maps(images)` returns them at their own resolutions. The network is not trained, and
@@ -112,7 +112,7 @@ class Teacher(keras.Model):
         joined map upsamples coarse layers twice, which gives other values.
 
         Args:
-            images: `(batch, height, width, 3)`, RGB in [0, 1].
+            images: `(batch, height, width, 3)`, RGB in 0 to 255.
 
         Returns:
             list of float32 maps `(batch, h, w, channels)`; successive layers of the same
@@ -130,7 +130,7 @@ class Teacher(keras.Model):
         They differ only because the objects face the other way.
 
         Args:
-            images: `(batch, height, width, 3)`, RGB in [0, 1].
+            images: `(batch, height, width, 3)`, RGB in 0 to 255.
 
         Returns:
             Two float32 tensors `(batch, h, w, channels)`.

@@ -43,7 +43,7 @@ class ImageToParts(tf.Module):
         sides = tf.shape(images)[1], tf.shape(images)[2]
         axes = [self._axis(side, sides) for side in sides]
         inputs = tf.cast(_resized(images, axes[0], axes[1], self.resizing), tf.float32)
-        logits = self.segmenter(inputs / _WHITE, training=False)
+        logits = self.segmenter(inputs, training=False)
         rows, columns = (
             axis.upsampling(_length(logits, i), self.aligned)
             for i, axis in enumerate(axes, start=1)

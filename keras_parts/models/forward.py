@@ -39,7 +39,6 @@ class ForwardPass(keras.Model):
         self.deepest = max(reversed(strides), key=strides.get)
 
     def call(self, images: Any) -> dict[str, Any]:
-        images = ops.cast(images, "float32") / 255
         logits, features = self.segmenter.logits_and_features(images)
         if self.flip:
             mirrored, _ = self.segmenter.logits_and_features(ops.flip(images, axis=2))

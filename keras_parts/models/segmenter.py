@@ -142,10 +142,10 @@ class SegmenterConfig:
 class PartSegmenter(keras.Model):
     """Segments images into parts and background.
 
-    As a layer, it maps images `(batch, height, width, 3)`, RGB in [0, 1] of the network's input
-    size, to float32 logits `(batch, h, w, 1 + parts)` at the output stride. Channel 0 is the
-    background; `keras_parts.ops.logits` explains how background and parts combine. `segment` and
-    `maps` take images of any size.
+    As a layer, it maps images `(batch, height, width, 3)`, RGB in 0 to 255 (uint8 or float) of the
+    network's input size, to float32 logits `(batch, h, w, 1 + parts)` at the output stride.
+    Channel 0 is the background; `keras_parts.ops.logits` explains how background and parts combine.
+    `segment` and `maps` take images of any size.
 
     Args:
         config: a `SegmenterConfig`.
@@ -154,7 +154,7 @@ class PartSegmenter(keras.Model):
         config: the `SegmenterConfig`.
         num_parts: number of parts K.
         part_names: one per part, or empty.
-        preprocessing: `Preprocessing` from RGB in [0, 1] to the backbone's input.
+        preprocessing: `Preprocessing` from RGB in 0 to 255 to the backbone's input.
         updates_statistics: whether batch normalisation uses batch statistics in training and
             updates its running statistics. By default, False: those of the pretrained network stay.
 
@@ -211,7 +211,8 @@ class PartSegmenter(keras.Model):
         """The segmenter's logits and the backbone's feature maps.
 
         Args:
-            images: `(batch, height, width, 3)`, RGB in [0, 1] of the network's input size.
+            images: `(batch, height, width, 3)`, RGB in 0 to 255 of the network's input
+                size.
             training: whether dropout and, with `updates_statistics`, batch statistics are used.
 
         Returns:

@@ -1,5 +1,6 @@
 from .colour import colour_jitter, greyscale, rgb_to_lab
 from .logits import join_background, split_background
+from .masks import binary_mask
 from .pooling import l2_normalise, part_descriptors, part_means, part_sums, prominence
 from .replicas import gather_rows, own_rows, replica_count, sum_over_replicas, uniform_rows
 from .resampling import (
@@ -13,6 +14,7 @@ from .warps import CONTROL_POINTS, grid_sample, random_source_points, thin_plate
 
 __all__ = [
     "CONTROL_POINTS",
+    "binary_mask",
     "colour_jitter",
     "downsample_aligned",
     "finest_size",

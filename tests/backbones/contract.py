@@ -140,9 +140,9 @@ def check_mixed_precision(create, image):
 
 
 def check_teacher(model, side):
-    """As a teacher it is frozen, takes images in [0, 1], and has a fingerprint of its weights."""
+    """As a teacher it is frozen, takes images in 0 to 255, and has a fingerprint of its weights."""
     teacher = Teacher(model)
-    images = np.random.default_rng(1).random((2, side, side, 3)).astype("float32")
+    images = np.random.default_rng(1).uniform(0, 255, (2, side, side, 3)).astype("float32")
     features = keras.ops.convert_to_numpy(teacher(images))
     assert features.shape[-1] == sum(model.channels.values()) and features.dtype == "float32"
     assert np.isfinite(features).all() and features.std() > 0

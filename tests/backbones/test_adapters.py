@@ -168,8 +168,8 @@ def test_a_preset_brings_weights_and_preprocessing(hub, tmp_path):
     ).save_to_preset(str(tmp_path))
     network = from_keras_hub(str(tmp_path))
     assert list(network.strides) == ["P3"]
-    pixels = np.random.default_rng(0).random((1, 65, 65, 3)).astype("float32")
-    expected = 255 * pixels / [58, 57, 57] - [2.1, 2.0, 1.8]
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, 65, 65, 3)).astype("float32")
+    expected = pixels / [58, 57, 57] - [2.1, 2.0, 1.8]
     found = keras.ops.convert_to_numpy(network.preprocessing.apply(pixels))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     values = network(expected.astype("float32"), training=False)["P3"]

@@ -75,7 +75,7 @@ def test_imagenet_head_recognises_indigo_buntings(test_data, test_weights):
 
 
 def box_crops(root, species, count, side):
-    """The boxes in the first images of a species, stretched to squares, in [0, 1]."""
+    """The boxes in the first images of a species, stretched to squares, in 0 to 255."""
     tables = {
         name: dict(line.split(maxsplit=1) for line in (root / f"{name}.txt").open())
         for name in ("images", "bounding_boxes")
@@ -85,7 +85,7 @@ def box_crops(root, species, count, side):
         x, y, width, height = map(float, tables["bounding_boxes"][image].split())
         with Image.open(root / "images" / tables["images"][image].strip()) as photo:
             crop = photo.convert("RGB").crop((x, y, x + width, y + height))
-            yield np.asarray(crop.resize((side, side))).astype("float32") / 255
+            yield np.asarray(crop.resize((side, side))).astype("float32")
 
 
 def save_torch_state(model, tmp_path, change=None):

@@ -43,5 +43,5 @@ def test_every_family(name, module):
         assert shape[3] == model.output.shape[3]
 
     pixels = np.random.default_rng(0).random((1, 2, 2, 3)).astype("float32")
-    found = keras.ops.convert_to_numpy(dilated.preprocessing.apply(pixels))
+    found = keras.ops.convert_to_numpy(dilated.preprocessing.apply(255 * pixels))
     np.testing.assert_allclose(found, module.preprocess_input(255 * pixels), atol=1e-4)

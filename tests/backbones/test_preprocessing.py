@@ -11,7 +11,7 @@ IMAGES = np.random.default_rng(0).random((2, 3, 4, 3)).astype("float32")
 
 
 def applied(preprocessing, images=IMAGES):
-    return keras.ops.convert_to_numpy(preprocessing.apply(images))
+    return keras.ops.convert_to_numpy(preprocessing.apply(255 * images))
 
 
 def test_imagenet_equals_torchvisions_normalisation():
@@ -22,6 +22,13 @@ def test_imagenet_equals_torchvisions_normalisation():
 def test_caffe_equals_that_of_keras_applications():
     expected = keras.applications.imagenet_utils.preprocess_input(255 * IMAGES, mode="caffe")
     np.testing.assert_allclose(applied(CAFFE), expected, atol=1e-4)
+
+
+def test_uint8_images_equal_floats():
+    images = (255 * IMAGES).astype("uint8")
+    np.testing.assert_array_equal(
+        *(keras.ops.convert_to_numpy(IMAGENET.apply(each)) for each in (images, 1.0 * images))
+    )
 
 
 def test_half_precision_images_give_float32():

@@ -100,7 +100,7 @@ def test_the_weights_separate_parts_better_than_random_ones():
 
 def _foreground(model, dataset):
     """Features and part labels at the positions on the animals; corners are aligned."""
-    images = np.stack([sample.image for sample in dataset]).astype("float32") / 255
+    images = np.stack([sample.image for sample in dataset]).astype("float32")
     maps = evaluate(model, model.preprocessing.apply(images))["stage4"]
     labels = np.stack([sample.part_labels[::8, ::8] for sample in dataset])
     return maps[labels > 0], labels[labels > 0]

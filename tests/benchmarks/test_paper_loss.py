@@ -73,7 +73,7 @@ def plain_segmenter(segmenter):
     """
 
     def segment(images):
-        inputs = images.permute(0, 2, 3, 1)
+        inputs = 255 * images.permute(0, 2, 3, 1)
         logits = segmenter(inputs if TORCH else inputs.numpy(), training=False)
         channels = split_background(resize_aligned(logits, (SIZE, SIZE)))
         if not TORCH:
@@ -102,6 +102,7 @@ def test_the_whole_loss_of_the_paper(plain, monkeypatch):
         name: each.permute(0, 2, 3, 1).numpy()
         for name, each in (("image", images), ("foreground", foreground))
     }
+    batch["image"] = 255 * batch["image"]
     losses = discovery.compute_losses(batch, training=False)
     expected = plain.losses(images, foreground)
     assert [PAPER.loss_weights[name] for name in losses] == list(plain_torch.WEIGHTS.values())

@@ -28,7 +28,7 @@ def batch(count=4):
     foreground = np.zeros((count, SIZE, SIZE, 1), "float32")
     foreground[:, 8:28, 6:24] = 1
     return {
-        "image": rng.uniform(size=(count, SIZE, SIZE, 3)).astype("float32"),
+        "image": rng.uniform(0, 255, (count, SIZE, SIZE, 3)).astype("float32"),
         "foreground": foreground,
         "features": rng.normal(size=(count, CELLS, CELLS, 6)).astype("float16"),
     }
@@ -84,6 +84,16 @@ def test_a_function_of_the_views_is_a_loss():
     losses = model.compute_losses(batch())
     assert set(losses) == {"brightness"} and model.loss_weights == {"brightness": 2.0}
     assert 0 < float(losses["brightness"]) < 100
+
+
+@pytest.mark.parametrize(("dtype", "inside"), [("bool", 1), ("uint8", 1), ("uint8", 255)])
+def test_masks_of_any_range_give_the_same_views(dtype, inside):
+    given = batch(2)
+    model = discovery({"balance": 1.0}, view_transforms=STILL)
+    expected = ops.convert_to_numpy(model.make_views(given).foreground)
+    masks = (inside * given["foreground"]).astype(dtype)
+    found = ops.convert_to_numpy(model.make_views(given | {"foreground": masks}).foreground)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_views_agree_without_transforms():

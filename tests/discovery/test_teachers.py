@@ -14,7 +14,7 @@ from keras_parts.ops import resize_aligned
 
 pytestmark = pytest.mark.backend
 
-IMAGES = np.random.default_rng(0).random((2, 33, 33, 3)).astype("float32")
+IMAGES = np.random.default_rng(0).uniform(0, 255, (2, 33, 33, 3)).astype("float32")
 
 
 def as_array(tensor):
@@ -94,7 +94,7 @@ def test_the_backbone_of_a_segmenter(tmp_path):
     segmenter = PartSegmenter(SegmenterConfig(3, "small", 8, image_size=65))
     segmenter.save_preset(tmp_path)
     teacher = create_teacher("segmenter", weights=tmp_path)
-    images = np.random.default_rng(0).random((1, 65, 65, 3), "float32")
+    images = 255 * np.random.default_rng(0).random((1, 65, 65, 3), "float32")
     inputs = segmenter.preprocessing.apply(images)
     expected = segmenter.backbone(inputs, training=False)["stage4"]
     assert teacher.layer_names == ("stage4",)
@@ -120,7 +120,7 @@ def test_vgg19_has_the_papers_layers_and_scales(tmp_path):
     # 33 pixels are resized to 32; the paper's size is not resized.
     assert features.shape == (2, 8, 8, 768)
     even = IMAGES[:, :32, :32]
-    maps = teacher.network((even - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225])
+    maps = teacher.network((even / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225])
     np.testing.assert_allclose(
         as_array(teacher(even))[..., :256], 0.33 * as_array(maps["relu3_2"]), atol=1e-4
     )
@@ -133,7 +133,7 @@ def test_dinov2_folder(test_data, test_weights):
     path = sorted((test_data / "CUB_200_2011" / "images").glob("014*/*.jpg"))[0]
     with Image.open(path) as photograph:
         pixels = np.asarray(photograph.convert("RGB").resize((113, 113)))
-    image = pixels[None].astype("float32") / 255
+    image = pixels[None].astype("float32")
     features = check_teacher(teacher, image)
     assert features.shape == (1, 8, 8, 2 * 384)
     # With trained weights the features of a mirrored image are about the mirrored features.
@@ -281,7 +281,7 @@ def test_images_of_many_sizes():
     """After a few shapes, a graph of TensorFlow leaves the sides of images open."""
     teacher = create_teacher("small", layers=("stage3", "stage4"))
     for side in (33, 49, 65, 81):
-        images = np.random.default_rng(side).uniform(size=(1, side, side, 3)).astype("float32")
+        images = np.random.default_rng(side).integers(0, 256, (1, side, side, 3), np.uint8)
         found = teacher.predict_on_batch(images)
         assert found.shape[1:3] == teacher.map_size(side, side)
         np.testing.assert_allclose(

@@ -32,7 +32,7 @@ def test_a_converted_checkpoint_has_the_logits_of_the_reference(reference, tmp_p
     segmenter = PartSegmenter.from_preset(tmp_path / "segmenter")
     assert segmenter.num_parts == 5 and not predicts_background(segmenter)
     # The network's input was an RGB image minus the means of BGR.
-    images = (reference["network_input"].transpose(0, 2, 3, 1) + MEANS) / 255
+    images = reference["network_input"].transpose(0, 2, 3, 1) + MEANS
     logits = np.asarray(segmenter(images.astype("float32")))
     expected = reference["network_logits"].transpose(0, 2, 3, 1)
     np.testing.assert_allclose(logits[..., 1:], expected, atol=1e-4 * np.abs(expected).max())

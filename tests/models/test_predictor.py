@@ -56,7 +56,7 @@ def decided_segmenter(config, image):
         scale = 3 / np.sqrt(np.prod(weight.shape[:-1]) or 1)
         weight.assign(rng.normal(scale=scale, size=weight.shape))
     inputs, _ = resize_image(image, config.image_size, config.resize_mode)
-    parts, foreground = split_background(segmenter(inputs[None].astype("float32") / 255))
+    parts, foreground = split_background(segmenter(inputs[None].astype("float32")))
     values = keras.ops.convert_to_numpy(keras.ops.concatenate([foreground, parts], axis=-1))
     *_, bias = (each for each in segmenter.head.weights if each.shape == values.shape[-1:])
     bias.assign(keras.ops.convert_to_numpy(bias) - np.median(values, axis=(0, 1, 2)))
@@ -92,7 +92,7 @@ def test_inputs_of_many_shapes(architecture):
     segmenter = PartSegmenter(config)
     for image in random_images((65, 65), (65, 130), (140, 65), (65, 200)):
         inputs, _ = resize_image(image, side, "short")
-        expected = segmenter(inputs[None].astype("float32") / 255)
+        expected = segmenter(inputs[None].astype("float32"))
         (output,) = create_predictor(segmenter, batch_size=1).predict([inputs])
         np.testing.assert_allclose(
             output["logits"], keras.ops.convert_to_numpy(expected)[0], atol=2e-3
@@ -120,7 +120,7 @@ def test_descriptors_are_means_of_features_over_parts(segmenter):
     (image,) = random_images((65, 65))
     predictor = create_predictor(segmenter, batch_size=1, descriptors=True)
     (output,) = predictor.predict(predictor.prepare(image).inputs)
-    inputs = segmenter.preprocessing.apply(image[None].astype("float32") / 255)
+    inputs = segmenter.preprocessing.apply(image[None].astype("float32"))
     features = segmenter.backbone(inputs)
     channels = max(maps.shape[-1] for maps in features.values())
     assert output["descriptors"].shape == (3, channels)

@@ -85,7 +85,7 @@ def entry(packed, tmp_path, monkeypatch):
 def logits(segmenter):
     """Logits of one drawn image."""
     image = data.load("toy", "test", count=1, size=65)[0].image
-    return keras.ops.convert_to_numpy(segmenter(image[None].astype("float32") / 255))
+    return keras.ops.convert_to_numpy(segmenter(image[None].astype("float32")))
 
 
 def write_checksums(folder, **changes):
@@ -343,12 +343,12 @@ def test_other_weights_do_not_pass_the_golden_pair(entry, run_and_segmenter, tmp
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
-        ("image", None),
+        ("pixels", None),
         ("extra", (3,)),
-        ("image", (1, 33, 33, 4)),
-        ("image", (1, 4097, 33, 3)),
-        ("image", (33, 33, 3)),
-        ("image", (64, 513, 513, 3)),
+        ("pixels", (1, 33, 33, 4)),
+        ("pixels", (1, 4097, 33, 3)),
+        ("pixels", (33, 33, 3)),
+        ("pixels", (64, 513, 513, 3)),
         ("logits", (1, 5, 5, 9)),
         ("logits", (1, 2, 2, 4)),
     ],

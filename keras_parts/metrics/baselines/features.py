@@ -91,7 +91,7 @@ class NetworkFeatures:
     """Features of a network whose input is batches of square images.
 
     Args:
-        network: `(batch, image_size, image_size, 3)` float32 RGB in [0, 1] to
+        network: `(batch, image_size, image_size, 3)` uint8 RGB to
             `(batch, h, w, channels)`, any array that NumPy can convert.
         image_size: side in pixels of the square that images are stretched to.
         batch_size: maximum number of images in a call of the network.
@@ -116,7 +116,7 @@ class NetworkFeatures:
             batch = np.stack(
                 [self._square(one) for one in samples[first : first + self._batch_size]]
             )
-            maps += list(np.asarray(self._network(batch.astype(np.float32) / 255)))
+            maps += list(np.asarray(self._network(batch)))
         return maps
 
     def _square(self, sample):
