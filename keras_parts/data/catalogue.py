@@ -2,14 +2,18 @@
 
 import importlib
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
 from typing import Any
 
 from keras_parts.data.dataset import Dataset
+from keras_parts.data.problems import is_collecting
 from keras_parts.errors import ConfigError
 
+_LOG = logging.getLogger(__name__)
 _READERS = "keras_parts.data.readers"
 # Data set -> the module of its reader, which defines `SOURCE`, and the function that loads it.
 _LOADERS = {
@@ -63,7 +67,16 @@ def load(name: str, split: str, data_dir: str | PathLike | None = None, **option
         raise ConfigError(f"{name}: {error}; the options are {known}") from None
     dataset = function(split, **options)
     dataset.split = split
+    if not is_collecting():  # a check shows the notes itself
+        for note in dataset.notes:
+            _say_once(note)
     return dataset
+
+
+@cache
+def _say_once(note: str) -> None:
+    # A command may load several splits of a data set.
+    _LOG.warning("%s", note)
 
 
 def loader(name: str) -> Callable[..., Dataset]:

@@ -11,16 +11,20 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
-from unicodedata import decimal
 
 from keras_parts.addresses import file_system, is_address, read_address, version_of
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import decode_text, read_file
 from keras_parts.images.decoding import read_size
-from keras_parts.images.formats import IMAGE_SUFFIXES
+from keras_parts.images.folders import (
+    LeftOut,
+    folder_identity,
+    has_image_suffix,
+    natural_key,
+    walk_images,
+)
 
 _LOG = logging.getLogger(__name__)
 _MAGIC = re.compile(r"[*?[]")
@@ -130,7 +134,8 @@ def find_images(
     A folder contributes all files in it and below with a suffix of `IMAGE_SUFFIXES`; a pattern
     (`*`, `?`, `[...]`, and `**` for any folders) those that it matches, or that are in a folder
     that it matches. A file given by name is taken whatever its suffix. Hidden files and folders are
-    omitted unless they are given by name. A folder that is linked twice is read once.
+    omitted unless they are given by name. A folder that is linked twice is read once. What folders
+    hold beside images is counted in one warning of the logger.
 
     `@list.txt` is a list of images, one in each line (or each terminated by a zero byte, as
     `find -print0` writes them), and "-" is such a list on standard input; its relative paths begin
@@ -164,15 +169,17 @@ def find_images(
         ['img2.jpg', 'img10.jpg']
     """
     excluded = [os.fspath(path) for path in exclude]
-    seen = {_identity(path) for path in excluded if os.path.exists(path)}
+    search = _Search(excluded)
     found: set[str] = set()
     roots: list[str] = []
     for path in paths:
-        for root, files in _expand(os.fspath(path), seen, excluded):
+        for root, files in _expand(os.fspath(path), search):
             roots.append(root)
             found.update(_join(root, file) for file in files)
+    if text := str(search.left_out):
+        _LOG.warning("%s", text)
     root = _common_folder(roots)
-    relative = sorted((_relative(path, root) for path in found), key=_natural)
+    relative = sorted((_relative(path, root) for path in found), key=natural_key)
     return [
         ImageFile(root, path, result)
         for path, result in zip(relative, _result_names(relative), strict=True)
@@ -183,7 +190,24 @@ _Found = tuple[str, list[str]]
 """(folder, images in it, relative to it)."""
 
 
-def _expand(path: str, seen: set[tuple[int, int]], exclude: Sequence[str]) -> list[_Found]:
+class _Search:
+    """What the search in one argument must know of the others.
+
+    Attributes:
+        exclude: folders and addresses that are omitted.
+        excluded: identities of those folders.
+        seen: identities of the folders that are read already.
+        left_out: what is left out in all of them.
+    """
+
+    def __init__(self, exclude: Sequence[str]):
+        self.exclude = exclude
+        self.excluded = {folder_identity(path) for path in exclude if os.path.exists(path)}
+        self.seen: set[tuple[int, int]] = set()
+        self.left_out = LeftOut()
+
+
+def _expand(path: str, search: _Search) -> list[_Found]:
     """The images of one argument."""
     if not path:
         raise DataError("an input path is empty, expected a file, folder, pattern, list or address")
@@ -194,8 +218,8 @@ def _expand(path: str, seen: set[tuple[int, int]], exclude: Sequence[str]) -> li
     if path.lower().endswith(_MANIFESTS):
         return _expand_manifest(path)
     if is_address(path):
-        return [_expand_address(path, exclude)]
-    return [_expand_path(path, seen)]
+        return [_expand_address(path, search)]
+    return [_expand_path(path, search)]
 
 
 def _expand_list(content: bytes, folder: str) -> list[_Found]:
@@ -320,22 +344,24 @@ def _column(names: Sequence[str], path: str) -> str:
     return column
 
 
-def _expand_address(address: str, exclude: Sequence[str]) -> _Found:
+def _expand_address(address: str, search: _Search) -> _Found:
     """The images at the address of a file, a folder or a pattern."""
     scheme = "file:///" if address.startswith("file:") else address.partition("://")[0] + "://"
-    root, files, name = _list_address(address)
+    root, files, name = _list_address(address, search.left_out)
     root = scheme + root.lstrip("/")
     found = [scheme + file.lstrip("/") for file in files]
     outside = [
         file
         for file in found
-        if not any(file.startswith(folder.rstrip("/") + "/") for folder in exclude)
+        if not any(file.startswith(folder.rstrip("/") + "/") for folder in search.exclude)
     ]
     below = [file.removeprefix(root).lstrip("/") for file in outside]
-    return root, [file for file in below if file == name or not _HIDDEN.search(file)]
+    visible = [file for file in below if file == name or not _HIDDEN.search(file)]
+    search.left_out.hidden += len(below) - len(visible)
+    return root, visible
 
 
-def _list_address(address: str) -> tuple[str, list[str], str]:
+def _list_address(address: str, left_out: LeftOut) -> tuple[str, list[str], str]:
     """(root, files, last component) of an address, as paths of its file system."""
     system, path = file_system(address)
     name = path.rpartition("/")[2]
@@ -343,10 +369,9 @@ def _list_address(address: str) -> tuple[str, list[str], str]:
     try:
         if pattern and not system.exists(path):
             root = path[: pattern.start()].rpartition("/")[0]
-            return root, [file for file in system.glob(path) if _has_image_suffix(file)], name
+            return root, _images(system.glob(path), left_out), name
         if system.isdir(path):
-            files = [file for file in system.find(path) if _has_image_suffix(file)]
-            return path.rstrip("/"), files, name
+            return path.rstrip("/"), _images(system.find(path), left_out), name
         if system.exists(path):
             return path.rpartition("/")[0], [path], name
     except Exception as error:  # each kind of storage raises other errors
@@ -354,15 +379,21 @@ def _list_address(address: str) -> tuple[str, list[str], str]:
     raise DataError(f"{address}: there is no such file or folder", path=address)
 
 
-def _has_image_suffix(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
+def _images(files: Iterable[str], left_out: LeftOut) -> list[str]:
+    """The files with the suffix of an image; the others are counted."""
+    files = list(files)
+    others = [os.path.splitext(file)[1].lower() for file in files if not has_image_suffix(file)]
+    left_out.suffixes.update(others)
+    return [file for file in files if has_image_suffix(file)]
 
 
-def _expand_path(path: str, seen: set[tuple[int, int]]) -> _Found:
+def _expand_path(path: str, search: _Search) -> _Found:
     """The images of a file, a folder or a pattern on this machine."""
     absolute = os.path.abspath(path)
     if os.path.isdir(absolute):
-        return absolute, _walk(absolute, seen)
+        return absolute, walk_images(
+            absolute, exclude=search.excluded, seen=search.seen, left_out=search.left_out
+        )
     if os.path.lexists(absolute):
         return os.path.split(absolute)[0], [os.path.basename(absolute)]
     if not _MAGIC.search(path):
@@ -370,66 +401,15 @@ def _expand_path(path: str, seen: set[tuple[int, int]]) -> _Found:
     parts = Path(absolute).parts
     first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
     root = os.path.join(*parts[:first])
-    return root, _walk(root, seen, pattern=parts[first:])
-
-
-def _walk(folder: str, seen: set[tuple[int, int]], *, pattern: Sequence[str] = ()) -> list[str]:
-    """Images below a folder that match a pattern, relative to it.
-
-    Folders in `seen` are not entered, and each folder is entered once: links cannot form a loop.
-    """
-    pending: list[tuple[str, tuple[str, ...]]] = [(folder, ())]
-    files: list[str] = []
     # A pattern may match some files of a folder only: the next argument may enter the folder again.
-    seen = set(seen) if pattern else seen
-    while pending:
-        path, parts = pending.pop()
-        try:
-            identity = _identity(path)
-            entries = [] if identity in seen else list(os.scandir(path))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be listed: {error.strerror}", path=path) from error
-        seen.add(identity)
-        for entry in sorted(entries, key=lambda entry: _natural(entry.name), reverse=True):
-            below = (*parts, entry.name)
-            if entry.name.startswith(".") or not _matches(below, pattern, partly=entry.is_dir()):
-                continue
-            if entry.is_dir():
-                pending.append((entry.path, below))
-            elif _is_image(entry):
-                files.append("/".join(below))
-    return files
-
-
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    # A broken link is included, to be reported; a pipe is not, because reading it may block.
-    readable = entry.is_file() or entry.is_symlink()
-    return readable and _has_image_suffix(entry.name)
-
-
-def _matches(parts: Sequence[str], pattern: Sequence[str], *, partly: bool = False) -> bool:
-    """Whether a pattern matches a path or a folder above it.
-
-    Args:
-        parts: of the path.
-        pattern: its components; empty matches everything.
-        partly: whether a match of something below the path counts.
-    """
-    if not pattern:
-        return True
-    if not parts:
-        return partly
-    if pattern[0] == "**":
-        return _matches(parts, pattern[1:], partly=partly) or _matches(
-            parts[1:], pattern, partly=partly
-        )
-    return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:], partly=partly)
-
-
-def _identity(path: str) -> tuple[int, int]:
-    """Device and number of a file, which are the same for all links to it."""
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
+    files = walk_images(
+        root,
+        pattern=parts[first:],
+        exclude=search.excluded,
+        seen=set(search.seen),
+        left_out=search.left_out,
+    )
+    return root, files
 
 
 def _join(root: str, file: str) -> str:
@@ -457,20 +437,6 @@ def _relative(path: str, root: str) -> str:
     if is_address(root):
         return path[len(root) :].lstrip("/")
     return os.path.relpath(path, root).replace(os.sep, "/")
-
-
-def _natural(path: str) -> str:
-    """A sort key: numbers by value, without case, and a folder before names that begin with its
-    name. A single text, because there may be a million paths."""
-    folded = path.casefold().replace("/", "\0")
-    numbered = re.sub(r"\d+", _by_value, folded)
-    return f"{numbered}\0\0{path}"
-
-
-def _by_value(digits: re.Match[str]) -> str:
-    # Not `int`: it refuses numbers of thousands of digits.
-    number = "".join(str(decimal(digit)) for digit in digits[0]).lstrip("0") or "0"
-    return f"0{len(number):09d}{number}"
 
 
 def _result_names(relative: Sequence[str]) -> list[str]:

@@ -31,6 +31,7 @@ from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.decoding import read_labels, read_size
+from keras_parts.images.folders import LeftOut
 from keras_parts.images.formats import IMAGE_SUFFIXES
 
 SOURCE = DatasetSource(
@@ -141,11 +142,14 @@ class Folder(Dataset):
 
     def _find_images(self) -> list[Path]:
         others = [files.folder for files in self._other_files()]
-        paths = find_images(self._root, exclude=others)
+        left_out = LeftOut()
+        paths = find_images(self._root, exclude=others, left_out=left_out)
+        self.notes += (f"{self._root}: {left_out}",) if str(left_out) else ()
         if not paths:
             raise DataError(
                 f"{self._root} has no images: neither it nor its subfolders have files ending in "
                 + ", ".join(sorted(IMAGE_SUFFIXES))
+                + (f" ({left_out})" if str(left_out) else "")
             )
         return paths
 

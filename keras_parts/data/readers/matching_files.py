@@ -1,14 +1,12 @@
 """Find image files, and files of masks or part labels with the same names."""
 
-import os
-import re
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
 from keras_parts.data.problems import report
 from keras_parts.errors import DataError
-from keras_parts.images.formats import IMAGE_SUFFIXES
+from keras_parts.images.folders import LeftOut, folder_identity, natural_key, walk_images
 
 
 class MatchingFiles:
@@ -69,28 +67,19 @@ class MatchingFiles:
                 report(f"{file}: this {self._kind} matches several images: {', '.join(matches)}")
 
 
-def find_images(root: Path, *, exclude: Sequence[Path] = ()) -> list[Path]:
+def find_images(
+    root: Path, *, exclude: Sequence[Path] = (), left_out: LeftOut | None = None
+) -> list[Path]:
     """Image files in a folder and its subfolders, relative to it, in natural order (2 before 10).
 
     Args:
         root: the folder.
         exclude: folders that are skipped.
+        left_out: counts the files and folders that are left out, see `walk_images`.
     """
-    found = []
-    for folder_name, folders, files in os.walk(root):
-        folder = Path(folder_name)
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and not any((folder / name).samefile(other) for other in exclude)
-        ]
-        found += [
-            (folder / name).relative_to(root)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-        ]
-    return sorted(found, key=_natural_order)
+    excluded = [folder_identity(folder) for folder in exclude if not folder.samefile(root)]
+    found = walk_images(str(root), exclude=excluded, left_out=left_out)
+    return [Path(path) for path in sorted(found, key=natural_key)]
 
 
 def existing_folder(folder: str | PathLike, what: str) -> Path:
@@ -107,13 +96,6 @@ def existing_folder(folder: str | PathLike, what: str) -> Path:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder for {what}")
     return folder
-
-
-def _natural_order(path):
-    """A sort key that compares numbers by value; case matters only between equal letters."""
-    words = re.split(r"(\d+)", path.as_posix())
-    key = [int(word) if index % 2 else word.casefold() for index, word in enumerate(words)]
-    return key, path.as_posix()
 
 
 def _stem(path):

@@ -1,0 +1,77 @@
+"""One walk and one rule for folders: what is read, what is left out, and how it is counted."""
+
+import logging
+import os
+from collections import Counter
+
+import pytest
+from PIL import Image
+
+from keras_parts.data import load
+from keras_parts.data.catalogue import _say_once
+from keras_parts.data.check import check
+from keras_parts.images.folders import LeftOut, natural_key, walk_images
+from keras_parts.inference import find_images
+
+SAID = (
+    "left out: 4 files that are not images by their suffix (2 .txt, 1 .heic, 1 without), 2 hidden, "
+    "1 pipes or devices, 1 links to folders that are read already"
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with everything that is left out."""
+    if os.name == "nt":
+        pytest.skip("pipes and links")
+    root = tmp_path / "photos"
+    for name in ("img10.jpg", "IMG2.JPG", "sub/1.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 3)).save(root / name)
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("L", (4, 3)).save(tmp_path / "elsewhere/a.webp")
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "sub/up").symlink_to(root)
+    for name in ("a.txt", "sub/b.TXT", "c.heic", "README", ".hidden.jpg", ".git/1.jpg"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    os.mkfifo(root / "pipe.jpg")
+    _say_once.cache_clear()
+    return root
+
+
+NAMES = ["IMG2.JPG", "img10.jpg", "linked/a.webp", "sub/1.png"]
+
+
+def test_the_walk_counts_what_it_leaves_out(folder):
+    left_out = LeftOut()
+    found = walk_images(str(folder), left_out=left_out)
+    assert sorted(found, key=natural_key) == NAMES and str(left_out) == SAID
+    assert str(LeftOut()) == ""
+    many = LeftOut(suffixes=Counter({f".{number}": 1 for number in range(9)}))
+    assert str(many).endswith("1 .5, ...)")
+
+
+def test_segmenting_training_and_checking_read_the_same_files(folder, caplog):
+    assert [file.relative for file in find_images([folder])] == NAMES
+    assert load("folder", "train", folder).ids() == NAMES
+    assert load("folder", "test", folder).ids() == NAMES
+    assert caplog.messages == [SAID, f"{folder}: {SAID}"]
+    caplog.clear()
+    report = check("folder", data_dir=folder, progress=False)
+    assert report.num_samples == 4 and report.notes == (f"{folder}: {SAID}",)
+    assert not caplog.messages
+
+
+def test_a_link_to_nothing_is_reported_by_whoever_reads_it(folder):
+    (folder / "gone.jpg").symlink_to("nowhere.jpg")
+    assert "gone.jpg" in [file.relative for file in find_images([folder])]
+    with pytest.warns(UserWarning, match="left out: 1 of 5 images.*\n.*gone.jpg: there is no such"):
+        assert load("folder", "train", folder, skip_bad=True).ids() == NAMES
+
+
+def test_other_files_only(tmp_path, caplog):
+    (tmp_path / "a.heic").touch()
+    with caplog.at_level(logging.WARNING):
+        assert find_images([tmp_path]) == []
+    assert "1 .heic" in caplog.text
