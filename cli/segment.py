@@ -63,6 +63,11 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     default=True,
     help="Resume the same run in DIR (the default), or remove the results of another run first.",
 )
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Compare the contents of finished images, not only their sizes and dates.",
+)
 @click.option("--strict", is_flag=True, help="Stop at the first image that fails.")
 @click.option(
     "--max-failures", type=click.IntRange(0), metavar="N", help="Stop after more than N failures."

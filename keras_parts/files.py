@@ -1,14 +1,16 @@
-"""Atomic writes: an interrupted write leaves the previous file unchanged. Reading of files that
-somebody else made: regular files only, up to a limit. And locks against other processes."""
+"""Atomic writes: an interrupted write leaves the previous file unchanged. Files and folders that
+somebody else made: regular files only are read, up to a limit, and names stay in their folder. And
+locks against other processes."""
 
 import codecs
+import errno
 import os
 import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
 
 from keras_parts.errors import DataError
@@ -183,8 +185,11 @@ def try_lock(path: str | PathLike[str]) -> "BaseFileLock | None":
     """
     from filelock import FileLock, Timeout
 
-    if os.path.islink(path):  # earlier versions of filelock empty the file that it points to
-        os.unlink(path)
+    with suppress(FileNotFoundError):
+        status = os.lstat(path)
+        # FileLock may empty the file that a link, or a second name of the file, leads to.
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            os.unlink(path)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -198,6 +203,71 @@ def unlock(lock: "BaseFileLock") -> None:
     with suppress(OSError):  # Windows removes no open file
         os.unlink(lock.lock_file)
     lock.release()
+
+
+def check_name(name: str) -> None:
+    """Check that a name with forward slashes stays in its folder, whatever the folder is.
+
+    Raises:
+        DataError: the name is empty or absolute, has a drive, `..` or a NUL, or cannot be the name
+            of a file.
+
+    Example:
+        >>> from keras_parts import errors, files
+        >>> files.check_name("indexed/a.png")
+        >>> try:
+        ...     files.check_name("../a.png")
+        ... except errors.DataError as error:
+        ...     print(error)
+        the name '../a.png' leads out of its folder
+    """
+    path = PurePath(name)
+    leads_out = path.drive or path.root or ".." in path.parts
+    if leads_out or not path.parts or "\0" in name or not _is_encodable(name):
+        kind = "leads out of its folder" if leads_out else "cannot be the name of a file"
+        shown = name if len(name) < 200 else f"{name[:200]}..."
+        raise DataError(f"the name {shown!r} {kind}")
+
+
+def path_inside(folder: Path, name: str) -> Path:
+    """The path of a file in a folder, by its name relative to the folder.
+
+    It is the way to files whose names somebody else chose. The path lies in the folder, and none of
+    the folders between is a link. The file itself may be a link: replace or remove it, but do not
+    open it.
+
+    Args:
+        folder: resolved, without links.
+        name: with forward slashes.
+
+    Raises:
+        DataError: the name leads out of the folder, or is none; see `check_name`.
+        OSError: a folder on the way is a link.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.files import path_inside
+        >>> folder = Path.cwd().resolve()
+        >>> path_inside(folder, "indexed/a.png").relative_to(folder).as_posix()
+        'indexed/a.png'
+    """
+    check_name(name)
+    path = folder / name
+    if os.path.normcase(os.path.realpath(path.parent)) != os.path.normcase(path.parent):
+        raise OSError(
+            errno.ELOOP,
+            f"{path.parent} is, or lies behind, a link to another folder: remove the link",
+            str(path),
+        )
+    return path
+
+
+def _is_encodable(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _flush_folder(path: Path) -> None:

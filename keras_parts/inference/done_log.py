@@ -1,22 +1,34 @@
 """The done log: the outcome of each finished image of a run.
 
-`done/OWNER.log` has a line for each image: two JSON values, separated by a tab. The first is the
-outcome: the image, the version of its file, and the failure if there is one. The second has the
-records for the formats with merged files. Each process appends to its own log,
-so that no process waits for another; a killed process leaves at most one truncated line, which is
-ignored. The first line of a log is the configuration; lines of another configuration are ignored.
+`done/NUMBER-ID.log` has a line for each image: two JSON values and the CRC-32 of their text,
+separated by tabs. The first value is the outcome: the image, the version of its file, and the
+failure if there is one. The second has the records for the formats with merged files. Each process
+appends to its own log, so that no process waits for another; a killed process leaves at most one
+truncated line, which is ignored. The first line of a log is the configuration; lines of another
+configuration are ignored. The number of a log is higher than those before it: the order does not
+depend on the clock, which may go back.
+
+Logs of version 0.1 have no checksums, and the time as their number.
 """
 
 import json
+import re
+import uuid
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any
 
+import msgspec
+
+from keras_parts.errors import DataError
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
 
 FOLDER = "done"
+_LOG = re.compile(r"(\d{1,99})-[0-9a-f]{8}(\.\d+)?\.log")
+_MAX_LINE_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class Outcome:
         remarks: of the decoder.
         failure: why there are no results, or None.
         records: format -> record of this image.
+        withdrawn: whether the image has no outcome any more, and `files` are to be removed.
     """
 
     image: str
@@ -65,6 +78,7 @@ class Outcome:
     remarks: tuple[str, ...] = ()
     failure: Failure | None = None
     records: dict[str, Any] = field(default_factory=dict)
+    withdrawn: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -72,10 +86,12 @@ class Outcome:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Outcome":
-        """The inverse of `to_json`; "records" may be missing."""
-        failure = values["failure"] and Failure(**values["failure"])
-        tuples = {name: tuple(values[name]) for name in ("files", "remarks")}
-        return cls(**{**values, **tuples, "failure": failure})
+        """The inverse of `to_json`; "records" may be missing.
+
+        Raises:
+            msgspec.ValidationError: a value is missing or has another type.
+        """
+        return msgspec.convert(values, cls)
 
 
 class DoneLog:
@@ -83,20 +99,23 @@ class DoneLog:
 
     Args:
         output: the output folder.
-        owner: name of the log.
         configuration: digest of everything that the results depend on.
     """
 
-    def __init__(self, output: Output, owner: str, configuration: str) -> None:
-        self._log, self._lock = output.log(f"{FOLDER}/{owner}.log"), Lock()
-        self._log.append(json.dumps({"configuration": configuration}).encode())
+    def __init__(self, output: Output, configuration: str) -> None:
+        number = max((_number(name) for name in _log_names(output)), default=0) + 1
+        name = f"{FOLDER}/{number:06d}-{uuid.uuid4().hex[:8]}.log"
+        self._log, self._lock = output.log(name), Lock()
+        head = {"configuration": configuration, "checksums": True}
+        self._log.append(json.dumps(head).encode())
 
     def append(self, outcome: Outcome) -> None:
         """Append an outcome whose files are all written; from any thread."""
         values = outcome.to_json()
         records = values.pop("records")
+        line = f"{json.dumps(values)}\t{json.dumps(records)}".encode()
         with self._lock:
-            self._log.append(f"{json.dumps(values)}\t{json.dumps(records)}".encode())
+            self._log.append(b"%s\t%08x" % (line, zlib.crc32(line)))
 
     def close(self) -> None:
         """Flush the log to the disk."""
@@ -106,40 +125,58 @@ class DoneLog:
 class DoneIndex:
     """The outcomes in all logs of an output folder.
 
-    If several lines are about one image, the last line is valid, in the log of the process that
-    started last.
+    If several lines are about one image, the last line is valid, in the log with the highest
+    number.
 
     Args:
         output: the output folder.
         configuration: digest of the run's configuration; None accepts any.
+
+    Attributes:
+        problems: for the user: the logs with unreadable lines, and other files in their folder.
     """
 
     def __init__(self, output: Output, configuration: str | None) -> None:
-        self._output = output
-        self._logs = output.names(FOLDER)
-        self._lines: dict[str, tuple[int, int]] = {}
-        """Image -> (index of its log, offset of its line)."""
+        self._output, self._configuration = output, configuration
+        self._logs = _log_names(output)
+        self._lines: dict[str, _Position] = {}
+        self._superseded: list[_Position] = []
+        self.problems: list[str] = []
         for index, name in enumerate(self._logs):
-            for offset, line in _lines(output, name, configuration):
-                self._lines[_outcome_values(line)["image"]] = (index, offset)
+            for offset, outcome in self._read(name):
+                if previous := self._lines.pop(outcome.image, None):
+                    self._superseded.append(previous)
+                if not outcome.withdrawn:
+                    self._lines[outcome.image] = (index, offset)
+        if foreign := sorted(set(output.names(FOLDER)) - set(self._logs)):
+            self.problems.append(
+                f"{output.path}: ignored what is no log of keras-parts: {', '.join(foreign[:3])}"
+                f"{', ...' if foreign[3:] else ''}"
+            )
 
     def get(self, file: ImageFile) -> Outcome | None:
         """The outcome of an image, without records, or None; its file may have changed since."""
-        line = self._line(file.relative)
-        return Outcome.from_json(_outcome_values(line)) if line else None
+        position = self._lines.get(file.relative)
+        return self._outcome(position) if position else None
 
     def outcomes(self) -> Iterator[Outcome]:
         """All outcomes, without records, in no particular order."""
-        for image in self._lines:
-            if line := self._line(image):
-                yield Outcome.from_json(_outcome_values(line))
+        return map(self._outcome, self._lines.values())
+
+    def superseded(self) -> Iterator[Outcome]:
+        """The outcomes, without records, that a later line has replaced or withdrawn."""
+        return map(self._outcome, self._superseded)
+
+    def outcomes_of_others(self, files: Iterable[ImageFile]) -> Iterator[Outcome]:
+        """The outcomes, without records, of all images but these."""
+        others = self._lines.keys() - {file.relative for file in files}
+        return (self._outcome(self._lines[image]) for image in sorted(others))
 
     def outcomes_of(self, files: Iterable[ImageFile]) -> Iterator[tuple[ImageFile, Outcome]]:
         """The outcomes, with records, of the images that have one, in the order of `files`."""
         for file in files:
-            if line := self._line(file.relative):
-                records = json.loads(line.partition(b"\t")[2])
-                yield file, Outcome.from_json(_outcome_values(line) | {"records": records})
+            if position := self._lines.get(file.relative):
+                yield file, self._outcome(position, with_records=True)
 
     def has_all(self, files: Iterable[ImageFile]) -> bool:
         """Whether every image has an outcome."""
@@ -148,27 +185,65 @@ class DoneIndex:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def _line(self, image: str) -> bytes | None:
-        if image not in self._lines:
-            return None
-        index, offset = self._lines[image]
-        return self._output.line_at(self._logs[index], offset)
+    @property
+    def log_names(self) -> list[str]:
+        """Names of the logs in the output folder."""
+        return list(self._logs)
+
+    def _outcome(self, position: "_Position", *, with_records: bool = False) -> Outcome:
+        index, offset = position
+        values, records = self._output.line_at(self._logs[index], offset).split(b"\t")[:2]
+        outcome = json.loads(values)
+        if with_records:
+            outcome["records"] = json.loads(records)
+        return Outcome.from_json(outcome)
+
+    def _read(self, name: str) -> Iterator[tuple[int, Outcome]]:
+        """(offset, outcome) of the lines of the configuration in a log."""
+        matches, checksums, offset, unreadable = self._configuration is None, False, 0, 0
+        with self._output.open(name) as file:
+            while line := file.readline(_MAX_LINE_BYTES):
+                if not line.endswith(b"\n"):  # truncated, because the process was killed
+                    break
+                try:
+                    if b"\t" not in line:
+                        head = json.loads(line)
+                        matches = self._configuration in (None, head["configuration"])
+                        checksums = bool(head.get("checksums"))
+                    elif matches:
+                        yield offset, _parse(line, checksums)
+                except _DAMAGE:
+                    unreadable += 1
+                offset += len(line)
+        if unreadable:
+            self.problems.append(
+                f"{self._output.path}: ignored {unreadable} damaged lines of {name}, as if their "
+                "images had not been segmented"
+            )
 
 
-def _outcome_values(line: bytes) -> dict[str, Any]:
-    return json.loads(line.partition(b"\t")[0])
+_Position = tuple[int, int]
+"""(index of a log, offset of a line in it)."""
+_DAMAGE = (
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    *(DataError, msgspec.MsgspecError),
+)
+"""Errors from parsing what is no line of a log."""
 
 
-def _lines(output: Output, name: str, configuration: str | None) -> Iterator[tuple[int, bytes]]:
-    """(offset, line) of the outcomes of a configuration in a log, without a truncated line."""
-    matches, offset = configuration is None, 0
-    with output.open(name) as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            if b"\t" in line:
-                if matches:
-                    yield offset, line
-            else:
-                matches = configuration in (None, json.loads(line)["configuration"])
-            offset += len(line)
+def _log_names(output: Output) -> list[str]:
+    """Names of the logs in an output folder, in the order in which they were started."""
+    names = [name for name in output.names(FOLDER) if _LOG.fullmatch(name.rpartition("/")[2])]
+    return sorted(names, key=lambda name: (_number(name), name))
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("/")[2].partition("-")[0])
+
+
+def _parse(line: bytes, checksums: bool) -> Outcome:
+    """The outcome in a line, without records."""
+    text, _, checksum = line.rstrip(b"\n").rpartition(b"\t")
+    if checksums and (b"\t" not in text or int(checksum, 16) != zlib.crc32(text)):
+        raise DataError("the line differs from its checksum")
+    return Outcome.from_json(json.loads(line.partition(b"\t")[0]))

@@ -1,8 +1,13 @@
-"""The folder for results, on a disk or at an address; every file is written atomically."""
+"""The folder for results, on a disk or at an address; every file is written atomically.
+
+Somebody else may have made the folder: nothing outside of it is read, written or removed, whatever
+its files are called and whatever it says about itself. Every name passes `path_inside`.
+"""
 
 import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -12,15 +17,17 @@ from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from keras_parts.addresses import file_system, is_address
-from keras_parts.errors import KerasPartsError
-from keras_parts.files import try_lock, unlock
+from keras_parts.errors import DataError, KerasPartsError
+from keras_parts.files import check_name, path_inside, try_lock, unlock
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 UNFINISHED = ".unfinished"
 """Folder of files that are being written; a killed run leaves incomplete files only here."""
-_FATAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+_FATAL_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ELOOP)
+}
 """Errors that would occur with every other file too."""
 _MAX_OPEN_FILES = 32
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
@@ -43,6 +50,9 @@ class Log(Protocol):
 
 class Output(Protocol):
     """An output folder. Names of files are relative, with forward slashes.
+
+    Methods that take a name raise DataError if it leads out of the folder, and OutputError if a
+    link does.
 
     Attributes:
         path: of the folder.
@@ -76,7 +86,7 @@ class Output(Protocol):
         """A new file of lines."""
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Whether there is such a file; False for a link."""
 
     def names(self, folder: str) -> list[str]:
         """The content of a folder ("" for this one), sorted; empty if it does not exist."""
@@ -102,11 +112,15 @@ def open_output(path: str | PathLike[str], owner: str) -> Output:
 
 
 class LocalOutput:
-    """An output folder on a file system; see `Output`."""
+    """An output folder on a file system; see `Output`.
+
+    The folder may be given as a link. In it, links are not followed.
+    """
 
     def __init__(self, path: str | PathLike[str], owner: str) -> None:
         self.path = Path(path)
-        self._unfinished = self.path / UNFINISHED / owner
+        self._root = Path(os.path.realpath(path))
+        self._unfinished_name = f"{UNFINISHED}/{owner}"
         self._folders: set[Path] = set()
         self._open_files: dict[str, IO[bytes]] = {}
         self._lock: BaseFileLock | None = None
@@ -139,11 +153,21 @@ class LocalOutput:
             with suppress(OSError):  # not empty: another process is writing
                 self._unfinished.parent.rmdir()
 
+    @property
+    def _unfinished(self) -> Path:
+        """Folder of this owner's unfinished files."""
+        return path_inside(self._root, self._unfinished_name)
+
     def _clear(self) -> None:
         """Remove unfinished files of this owner, and of processes that are no longer running."""
-        shutil.rmtree(self._unfinished, ignore_errors=True)
-        for folder in self._unfinished.parent.iterdir():
-            if folder.is_dir() and (lock := _try_lock(folder)):
+        own = self._unfinished
+        if os.path.islink(own) or own.is_file():
+            own.unlink()
+        shutil.rmtree(own, ignore_errors=True)  # does not follow links
+        with os.scandir(own.parent) as entries:
+            folders = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for folder in folders:
+            if lock := _try_lock(folder):
                 shutil.rmtree(folder, ignore_errors=True)
                 unlock(lock)
 
@@ -153,8 +177,8 @@ class LocalOutput:
 
     @contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        target, unfinished = self.path / name, self._unfinished / uuid.uuid4().hex
-        with self._output_errors(target):
+        with self._output_errors(self.path / name):
+            target, unfinished = self._path(name), self._unfinished / uuid.uuid4().hex
             try:
                 with open(unfinished, "wb") as file:
                     yield file
@@ -164,45 +188,63 @@ class LocalOutput:
                     if target.parent not in self._folders:
                         target.parent.mkdir(parents=True, exist_ok=True)
                         self._folders.add(target.parent)
-                    os.replace(unfinished, target)
+                    os.replace(unfinished, target)  # a link is replaced, not followed
             finally:
                 unfinished.unlink(missing_ok=True)
 
     def log(self, name: str) -> "LocalLog":
         with self._output_errors(self.path / name):
-            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            return LocalLog(self.path / name, self._output_errors)
+            path = self._path(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return LocalLog(path, self._output_errors)
 
     def exists(self, name: str) -> bool:
-        return os.path.exists(self.path / name)
+        try:
+            return stat.S_ISREG(os.lstat(self._path(name)).st_mode)
+        except (DataError, OSError):
+            return False
 
     def names(self, folder: str) -> list[str]:
-        try:
-            return sorted(_below(folder, name) for name in os.listdir(self.path / folder))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        with self._output_errors(self.path / folder):
+            path = self._path(f"{folder}/any").parent if folder else self._root
+            try:
+                return sorted(_below(folder, name) for name in os.listdir(path))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
 
     def open(self, name: str) -> IO[bytes]:
-        return open(self.path / name, "rb")
+        with self._output_errors(self.path / name):
+            path = self._path(name)
+            if not stat.S_ISREG(os.lstat(path).st_mode):  # a pipe may block, a link leads elsewhere
+                text = (
+                    f"{self.path / name}: is no regular file: remove it, or choose another folder"
+                )
+                raise OutputError(text, path=self.path / name)
+            return open(path, "rb")
 
     def line_at(self, name: str, offset: int) -> bytes:
         if name not in self._open_files:
             if len(self._open_files) == _MAX_OPEN_FILES:
                 self._open_files.pop(next(iter(self._open_files))).close()
-            self._open_files[name] = open(self.path / name, "rb")
+            self._open_files[name] = self.open(name)
         self._open_files[name].seek(offset)
         return self._open_files[name].readline()
 
     def remove(self, name: str) -> None:
         """Remove a file, if it exists, and its folders if they are empty then."""
-        path = self.path / name
-        path.unlink(missing_ok=True)
-        with self._folder_lock:
-            for folder in path.parents:
-                if folder == self.path or not folder.is_dir() or any(folder.iterdir()):
-                    return
-                folder.rmdir()
-                self._folders.discard(folder)
+        with self._output_errors(self.path / name):
+            path = self._path(name)
+            if os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
+                path.unlink(missing_ok=True)
+            with self._folder_lock:
+                for folder in path.parents:
+                    if folder == self._root or not os.path.isdir(folder) or any(os.scandir(folder)):
+                        return
+                    folder.rmdir()
+                    self._folders.discard(folder)
+
+    def _path(self, name: str) -> Path:
+        return path_inside(self._root, name)
 
     @contextmanager
     def _output_errors(self, path: Path) -> Iterator[None]:
@@ -283,7 +325,11 @@ class RemoteOutput:
         return RemoteLog(self, name)
 
     def exists(self, name: str) -> bool:
-        """Always true: a request for each file would take longer than writing it."""
+        """True for every valid name: a request for each would take longer than writing it."""
+        try:
+            check_name(name)
+        except DataError:
+            return False
         return True
 
     def names(self, folder: str) -> list[str]:
@@ -314,6 +360,8 @@ class RemoteOutput:
             self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
 
     def _full_path(self, name: str) -> str:
+        if name:
+            check_name(name)
         return f"{self._root}/{name}"
 
 

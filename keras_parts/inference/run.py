@@ -5,7 +5,6 @@ finish writes the merged files: those with the results of all images, such as co
 """
 
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
@@ -26,7 +25,7 @@ from keras_parts.inference.results_folder import (
     RunRecord,
     run_records,
 )
-from keras_parts.inference.writers import Writer, create_writers
+from keras_parts.inference.writers import create_writers
 from keras_parts.models.predictor import PartPredictor
 
 
@@ -80,6 +79,7 @@ def segment_files(
     shard: str | None = None,
     max_failures: int | None = None,
     overwrite: bool = False,
+    verify: bool = False,
     dry_run: bool = False,
     threads: int | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -104,6 +104,8 @@ def segment_files(
         shard: "i/n" for the i-th of n shards of the images.
         max_failures: stop after more failures than this; None never stops.
         overwrite: remove the results of another run first.
+        verify: compare the content of finished images with what was segmented; by default only
+            images whose size or date has changed are read.
         dry_run: count the images only.
         threads: number of decoding threads, and of writing threads; None for one per processor
             core, at most 8.
@@ -128,7 +130,7 @@ def segment_files(
         >>> inference.segment_files(predictor, ["animal.png"], "segmented", ["indexed"]).done
         1
     """
-    started = time.time()
+    started = time.monotonic()
     writers = create_writers(formats)
     files = _image_files(inputs, output)
     if overwrite and shard:
@@ -141,7 +143,8 @@ def segment_files(
     shard_name = shard.replace("/", "-of-") if shard else ""
     settings = {"model": model, "names": list(predictor.names), "formats": list(formats)}
     settings |= {"max_pixels": max_pixels} | {**predictor.settings}
-    folder = ResultsFolder(open_output(output, shard_name or "all"), settings, shard_name)
+    target = open_output(output, shard_name or "all")
+    folder = ResultsFolder(target, settings, writers, shard_name, verify=verify)
     if not overwrite:
         folder.check_configuration()
     if dry_run:
@@ -152,12 +155,15 @@ def segment_files(
     with closing(folder.output):
         if overwrite:
             folder.remove_results()
-        counts = _Counts(chosen, folder.missing(chosen), max_failures, on_failure, on_remark)
-        record = RunRecord(folder, arguments, predictor.batch_size, started)
+        missing = folder.missing(chosen)
+        folder.withdraw(files, missing)
+        counts = _Counts(chosen, missing, max_failures, on_failure, on_remark)
+        root = files[0].root if files else ""
+        record = RunRecord(folder, arguments, predictor.batch_size, root)
         record.write("running", counts)
         folder.write_labels(predictor.names)
-        complete = _run(work, folder, files, writers, counts, record, progress=progress)
-    return _summary(counts, output, formats, complete, time.time() - started)
+        complete = _run(work, folder, files, counts, record, progress=progress)
+    return _summary(counts, output, formats, complete, time.monotonic() - started)
 
 
 def recorded_batch_size(output: str | PathLike[str]) -> int | None:
@@ -242,7 +248,6 @@ def _run(
     engine: ImageEngine,
     folder: ResultsFolder,
     files: Sequence[ImageFile],
-    writers: Sequence[Writer],
     counts: _Counts,
     record: RunRecord,
     *,
@@ -253,27 +258,31 @@ def _run(
     Returns:
         Whether the run, with all shards, is complete.
     """
-    complete, status = False, "interrupted"
+    status = "interrupted"
+
+    def finish() -> bool:
+        complete = folder.finish(files, merge=status == "complete")
+        record.write(status, counts)
+        if complete and folder.shard:
+            record.write(status, _total_counts(folder, files), RUN_FILE)
+        return complete
+
     try:
         _segment_missing(engine, folder, counts, progress)
         status = "complete"
-    except KerasPartsError:
-        status = "stopped"
-        raise
-    finally:
+    except BaseException as error:
+        status = "stopped" if isinstance(error, KerasPartsError) else "interrupted"
         with suppress(OutputError):  # the error that stopped the run is raised, not this one
-            complete = folder.finish(files, writers, merge=status == "complete")
-            record.write(status, counts)
-            if complete and folder.shard:
-                record.write(status, _total_counts(folder, files), RUN_FILE)
-    return complete
+            finish()
+        raise
+    return finish()
 
 
 def _segment_missing(
     engine: ImageEngine, folder: ResultsFolder, counts: _Counts, progress: bool
 ) -> None:
     """Segment the missing images and log the outcome of each."""
-    log = DoneLog(folder.output, f"{time.time_ns()}-{uuid.uuid4().hex[:8]}", folder.digest)
+    log = DoneLog(folder.output, folder.digest)
     bar = tqdm(
         total=counts.found, initial=counts.kept, unit="image", disable=not progress, smoothing=0.1
     )

@@ -30,7 +30,7 @@ class Writer:
     The results depend on the parts and the image's name alone, so that a run writes the same
     bytes in any order of the images and on any number of machines.
 
-    A subclass implements `files`, or `record` and `merge`.
+    A subclass implements `files` and `owns`, or `record` and `merge`.
 
     Args:
         name: of the format.
@@ -64,6 +64,10 @@ class Writer:
     def files(self, parts: Parts, file: ImageFile) -> dict[str, bytes]:
         """The image's own files: name in the output folder -> content."""
         return {}
+
+    def owns(self, name: str, file: ImageFile) -> bool:
+        """Whether `files` may give a file of this name to the image."""
+        return False
 
     def record(self, parts: Parts, file: ImageFile) -> Any:
         """The image's record for the merged files; JSON values."""
@@ -108,12 +112,18 @@ class PerImageWriter(Writer):
         self.suffix = suffix
 
     def files(self, parts: Parts, file: ImageFile) -> dict[str, bytes]:
-        # Not `with_suffix`: the name of a result may contain dots.
-        return {f"{self.name}/{file.result}{self.suffix}": self.content(parts)}
+        return {self._file_name(file): self.content(parts)}
+
+    def owns(self, name: str, file: ImageFile) -> bool:
+        return name == self._file_name(file)
 
     def content(self, parts: Parts) -> bytes:
         """The bytes of the file."""
         raise NotImplementedError
+
+    def _file_name(self, file: ImageFile) -> str:
+        # Not `with_suffix`: the name of a result may contain dots.
+        return f"{self.name}/{file.result}{self.suffix}"
 
 
 def valid_text(path: str) -> str:

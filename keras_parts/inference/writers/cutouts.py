@@ -15,3 +15,6 @@ class CutoutsWriter(Writer):
             f"{self.name}/{file.result}/{label}.png": picture_bytes(cutout, ".png")
             for label, cutout in parts.cutouts().items()
         }
+
+    def owns(self, name: str, file: ImageFile) -> bool:
+        return name.rpartition("/")[0] == f"{self.name}/{file.result}"
