@@ -64,7 +64,7 @@ PUBLIC = [pytest.param(*names, id=".".join(names)) for names in public_names()]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", list(examples()), ids=lambda example: example.name)
-def test_example_runs(example, tmp_path, monkeypatch):
+def test_example_runs(example, tmp_path, monkeypatch, eager):
     monkeypatch.chdir(tmp_path)
     failures = []
     runner = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False)

@@ -11,7 +11,10 @@ from keras_parts.models.architectures import ARCHITECTURES
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from tests.small import random_images
 
-pytestmark = [pytest.mark.backend, pytest.mark.slow]
+# Not on JAX, which takes most of a minute to compile the step of each: tests of adapters run there.
+pytestmark = [
+    pytest.mark.backend("tensorflow", "torch"), pytest.mark.slow, pytest.mark.usefixtures("eager"),
+]  # fmt: skip
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/backbones.md"
 SMALLER = {
     "steps=400": "steps=1, batch_size=1, teacher_size=65, loss_size=17",
