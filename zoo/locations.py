@@ -150,7 +150,7 @@ class Address:
         Raises:
             DownloadError: the server cannot be reached and there is no cached copy.
         """
-        from keras_parts.zoo import transfer
+        from keras_parts import transfer
 
         url = f"{self.url}/{name}"
         cached = cache_folder() / "zoo" / "documents" / hashlib.sha256(url.encode()).hexdigest()
@@ -181,7 +181,7 @@ Location = Folder | Address
 
 def fetch_url(url: str, record: FileRecord, part: Path, report: Callable[[int], object]) -> None:
     """Download a file as `transfer.download` does, unless network requests are forbidden."""
-    from keras_parts.zoo import transfer
+    from keras_parts import transfer
 
     if offline():
         raise DownloadError(f"{url}: not requested{_offline_reason()}", url=url)

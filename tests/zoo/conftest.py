@@ -18,7 +18,7 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """A web server for the files in tmp_path/"served", and short time limits."""
-    from keras_parts.zoo import transfer
+    from keras_parts import transfer
 
     short = replace(
         transfer.LIMITS,

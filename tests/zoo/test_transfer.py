@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from keras_parts import transfer
 from keras_parts.errors import DownloadError, IntegrityError
-from keras_parts.zoo import transfer
 from keras_parts.zoo.cards import FileRecord
 from tests.zoo import server as bad
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -33,7 +33,6 @@ import urllib3
 from keras_parts import __version__
 from keras_parts.environment import DOWNLOAD_VARIABLE, max_download_seconds
 from keras_parts.errors import DownloadError, IntegrityError
-from keras_parts.zoo.cards import FileRecord
 
 _CHUNK_BYTES = 2**16
 _WAITING_CHUNKS = 16
@@ -59,7 +58,7 @@ class TransferLimits:
         min_speed: bytes per second, on average over `speed_window` seconds; a slower connection
             counts as broken.
         max_redirects: number of redirects that are followed.
-        document_seconds: seconds for an index or a card, with all attempts.
+        document_seconds: seconds for an index, a card or an image, with all attempts.
     """
 
     attempts: int = 4
@@ -74,6 +73,16 @@ class TransferLimits:
 
 
 LIMITS = TransferLimits()
+
+
+class ExpectedFile(Protocol):
+    """What is known of a file before its download, such as the record on a model's card."""
+
+    @property
+    def size(self) -> int: ...
+
+    def check(self, path: Path, *, source: object = None) -> None:
+        """Raise IntegrityError unless the file has the expected size and checksum."""
 
 
 class _TemporaryError(DownloadError):
@@ -105,14 +114,34 @@ class _Deadline:
         )
 
 
+def fingerprint(url: str) -> str:
+    """A text that changes when a file does, by what the server states; "" if it states nothing.
+
+    Raises:
+        DownloadError: it cannot be read.
+    """
+    deadline = _document_deadline()
+
+    def attempt() -> str:
+        with _request(url, {}, deadline) as (head, _):
+            stated = head.headers.get("ETag") or head.headers.get("Last-Modified")
+            return f"{head.length} {stated}" if stated else ""
+
+    return _with_retries(attempt, deadline)
+
+
+def _document_deadline() -> _Deadline:
+    seconds = min(LIMITS.document_seconds, max_download_seconds())
+    return _Deadline(seconds, " for an index, a card or an image")
+
+
 def read(url: str, *, max_bytes: int) -> bytes:
     """The first `max_bytes` + 1 bytes of a file, so that a larger file is noticed.
 
     Raises:
         DownloadError: it cannot be read.
     """
-    seconds = min(LIMITS.document_seconds, max_download_seconds())
-    deadline = _Deadline(seconds, " for an index or a card")
+    deadline = _document_deadline()
 
     def attempt() -> bytes:
         content = bytearray()
@@ -139,7 +168,7 @@ def read(url: str, *, max_bytes: int) -> bytes:
 
 def download(
     url: str,
-    record: FileRecord,
+    record: ExpectedFile,
     part: Path,
     report: Callable[[int], object] = lambda received: None,
 ) -> None:
@@ -186,7 +215,7 @@ def download(
 
 def _attempt(
     url: str,
-    record: FileRecord,
+    record: ExpectedFile,
     part: Path,
     report: Callable[[int], object],
     deadline: _Deadline,
@@ -222,7 +251,7 @@ def _write(
     chunks: Iterator[bytes],
     url: str,
     received: int,
-    record: FileRecord,
+    record: ExpectedFile,
     part: Path,
     report: Callable[[int], object],
 ) -> int:
@@ -241,7 +270,7 @@ def _write(
     return received
 
 
-def _check_range(head: "_Head", url: str, received: int, record: FileRecord, part: Path) -> None:
+def _check_range(head: "_Head", url: str, received: int, record: ExpectedFile, part: Path) -> None:
     """Raise unless the body continues `part`; the next attempt then downloads the whole file."""
     stated = head.headers.get("Content-Range", "none")
     if not received:
@@ -265,7 +294,7 @@ def _size(part: Path) -> int:
 
 
 @contextlib.contextmanager
-def _open_part(part: Path, received: int, record: FileRecord) -> Iterator[IO[bytes]]:
+def _open_part(part: Path, received: int, record: ExpectedFile) -> Iterator[IO[bytes]]:
     """Open the part to append to its `received` bytes, or empty it if that is 0.
 
     Bytes that are written before an error are kept.
