@@ -42,7 +42,9 @@ def data_options(command):
         "the alpha channel of the images, or a COCO JSON file.",
     )
     @click.option(
-        "--skip-bad", is_flag=True, help="Leave out images with a problem (`--dataset folder`)."
+        "--skip-bad",
+        is_flag=True,
+        help="Read every image once, and leave out those with a problem.",
     )
     @click.option(
         "--data-option",

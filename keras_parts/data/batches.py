@@ -154,7 +154,12 @@ class Batches:
 
     def _training_sample(self, index):
         """A sample with only the fields that training uses, to save memory."""
-        sample = self.dataset[index]
+        try:
+            sample = self.dataset[index]
+        except DataError as error:
+            raise DataError(
+                f"{error}\nCorrect or remove it, or leave it out with skip_bad (--skip-bad)"
+            ) from error
         if sample.foreground is None:
             raise DataError(
                 f"sample {sample.id!r} has no foreground mask, which training needs: give masks "

@@ -5,12 +5,13 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from os import PathLike
 from typing import Any
 
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.problems import is_collecting
+from keras_parts.data.skipping import load_good_samples
 from keras_parts.errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
@@ -30,7 +31,14 @@ DATASETS: tuple[str, ...] = tuple(_LOADERS)
 """The names of all data sets."""
 
 
-def load(name: str, split: str, data_dir: str | PathLike | None = None, **options: Any) -> Dataset:
+def load(
+    name: str,
+    split: str,
+    data_dir: str | PathLike | None = None,
+    *,
+    skip_bad: bool = False,
+    **options: Any,
+) -> Dataset:
     """Load a split of a data set.
 
     Args:
@@ -39,6 +47,8 @@ def load(name: str, split: str, data_dir: str | PathLike | None = None, **option
         split: "train", "test", or "fit" and "validation", two fixed parts of "train" for choosing
             settings; a reader may have more.
         data_dir: folder of the data; None for the reader's default folder, if it has one.
+        skip_bad: read every sample once, and leave out those that have a problem, with a warning
+            that counts and lists them; `left_out` of the data set has all problems.
         options: options of the reader, listed in `about(name).options`.
 
     Returns:
@@ -46,7 +56,8 @@ def load(name: str, split: str, data_dir: str | PathLike | None = None, **option
 
     Raises:
         ConfigError: the name, the split or an option is unknown.
-        DataError: the data are missing or damaged.
+        DataError: the data are missing or damaged; with `skip_bad`, all of them, or a file that all
+            samples need.
 
     Example:
         >>> from keras_parts import data
@@ -65,7 +76,8 @@ def load(name: str, split: str, data_dir: str | PathLike | None = None, **option
     except TypeError as error:
         known = ", ".join(list(signature.parameters)[1:])
         raise ConfigError(f"{name}: {error}; the options are {known}") from None
-    dataset = function(split, **options)
+    read = partial(function, split, **options)
+    dataset = load_good_samples(read) if skip_bad else read()
     dataset.split = split
     if not is_collecting():  # a check shows the notes itself
         for note in dataset.notes:

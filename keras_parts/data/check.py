@@ -45,7 +45,8 @@ def check(
         split: name of the split.
         data_dir: folder of the data; None for the reader's default folder.
         progress: show a progress bar.
-        options: options of the reader, as for `keras_parts.data.load`.
+        options: options of the reader, as for `keras_parts.data.load`; with `skip_bad` as well,
+            all problems are listed.
 
     Raises:
         ConfigError: the name, the split or an option is unknown.
@@ -55,6 +56,7 @@ def check(
         >>> check("toy", "train", count=3, progress=False)
         CheckReport(num_samples=3, problems=(), notes=())
     """
+    options.pop("skip_bad", None)
     with collect_problems() as problems:
         try:
             dataset = load(name, split, data_dir, **options)

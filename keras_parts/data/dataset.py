@@ -91,6 +91,7 @@ class Dataset(Sequence[Sample]):
         split: name of the split, or None.
         masks_from: source of the foreground masks, shown in tables.
         notes: remarks that are not problems, such as the classes that a partial copy lacks.
+        left_out: the problems for which `load(..., skip_bad=True)` left samples out.
 
     Example:
         >>> import numpy as np
@@ -111,6 +112,7 @@ class Dataset(Sequence[Sample]):
     split: str | None = None
     masks_from: str = "the data set's own"
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -156,6 +158,10 @@ class Dataset(Sequence[Sample]):
 
     def problems(self, index: int) -> list[str]:
         """All problems of the sample at `index`, each with its file; empty if there are none."""
+        return self.examine(index)[0]
+
+    def examine(self, index: int) -> tuple[list[str], frozenset[str]]:
+        """The problems of the sample at `index`, and the names of the fields that it has."""
         with collect_problems() as found:
             fields = attempt(self.fields, index) or {}
             if not found:
@@ -163,7 +169,7 @@ class Dataset(Sequence[Sample]):
             foreground = fields.get("foreground")
             if foreground is not None and not foreground.any():
                 report(self._empty_mask(index, fields["id"]))
-        return found
+        return found, frozenset(name for name, value in fields.items() if value is not None)
 
     def _empty_mask(self, index: int, name: str) -> str:
         file = self.mask_file(index)
@@ -218,7 +224,7 @@ class Subset(Dataset):
         self.info = dataset.info
         self.split = dataset.split
         self.masks_from = dataset.masks_from
-        self.notes = dataset.notes
+        self.notes, self.left_out = dataset.notes, dataset.left_out
         known = range(len(dataset))
         self.indices = np.array([known[index] for index in indices], np.int64)
 

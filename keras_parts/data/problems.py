@@ -1,37 +1,84 @@
 """Problems of a data set: the first one is raised, or all of them are collected."""
 
-from collections.abc import Callable, Iterator
+# What happens to a problem depends on who reads. Ordinarily it is raised. A check collects all
+# problems. `skip_bad` collects those of single samples, which are then left out, and raises the
+# others, such as a missing table: without it, samples would be misread instead of left out.
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from keras_parts.errors import DataError
 
 _Result = TypeVar("_Result")
-_collection: ContextVar[list[str] | None] = ContextVar("problems", default=None)
+_MAX_SHOWN = 10
 
 
-def report(problem: str) -> None:
+@dataclass(frozen=True)
+class _Collection:
+    problems: list[str] = field(default_factory=list)
+    of_samples: bool = False
+
+
+_collection: ContextVar[_Collection | None] = ContextVar("problems", default=None)
+
+
+def report(problem: str, *, of_sample: bool = True) -> None:
     """Raise a problem as a `DataError`; inside `collect_problems()`, collect it and return.
 
     After the return, the caller continues without the damaged value.
 
     Args:
         problem: the message: the file, the line or value, and the way out.
+        of_sample: whether the problem concerns single samples; if not,
+            `collect_problems(of_samples=True)` raises it.
 
     Raises:
         DataError: outside `collect_problems()`.
     """
-    problems = _collection.get()
-    if problems is None:
+    collection = _collection.get()
+    if collection is None or (collection.of_samples and not of_sample):
         raise DataError(problem)
-    problems.append(problem)
+    collection.problems.append(problem)
 
 
-def attempt(read: Callable[..., _Result], *arguments: Any, **options: Any) -> _Result | None:
+def report_all(problems: Sequence[str], summary: str) -> None:
+    """Report problems of samples; outside `collect_problems()`, a single error shows the first ten.
+
+    Args:
+        problems: the messages.
+        summary: the beginning of that error if there are several.
+
+    Raises:
+        DataError: there is a problem, outside `collect_problems()`.
+    """
+    if is_collecting() or len(problems) == 1:
+        for problem in problems:
+            report(problem)
+    elif problems:
+        raise DataError(listed(summary, problems))
+
+
+def listed(summary: str, problems: Sequence[str]) -> str:
+    """A summary, followed by the first ten problems, a line each, and the number of the others."""
+    more = len(problems) - _MAX_SHOWN
+    lines = [f"{summary}:", *problems[:_MAX_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+    return "\n  ".join(lines)
+
+
+def attempt(
+    read: Callable[..., _Result], *arguments: Any, of_sample: bool = False, **options: Any
+) -> _Result | None:
     """Call a function; inside `collect_problems()`, collect its `DataError` and return None.
 
     Thus the other files are checked even if one is damaged.
+
+    Args:
+        read: the function.
+        arguments, options: of the function.
+        of_sample: whether its errors concern single samples, see `report`.
 
     Raises:
         DataError: the function's own, outside `collect_problems()`.
@@ -41,8 +88,20 @@ def attempt(read: Callable[..., _Result], *arguments: Any, **options: Any) -> _R
     except DataError as error:
         if not is_collecting():
             raise
-        report(str(error))
+        report(str(error), of_sample=of_sample)
         return None
+
+
+def required(read: Callable[..., _Result], *arguments: Any, **options: Any) -> _Result:
+    """Call a function all of whose problems concern every sample, such as a table of names."""
+    collection = _collection.get()
+    if collection is None or not collection.of_samples:
+        return read(*arguments, **options)
+    token = _collection.set(None)
+    try:
+        return read(*arguments, **options)
+    finally:
+        _collection.reset(token)
 
 
 def is_collecting() -> bool:
@@ -51,11 +110,15 @@ def is_collecting() -> bool:
 
 
 @contextmanager
-def collect_problems() -> Iterator[list[str]]:
-    """Collect all problems that are reported inside the block, in order, in the yielded list."""
-    problems: list[str] = []
-    token = _collection.set(problems)
+def collect_problems(*, of_samples: bool = False) -> Iterator[list[str]]:
+    """Collect all problems that are reported inside the block, in order, in the yielded list.
+
+    Args:
+        of_samples: collect those of single samples, and raise the others.
+    """
+    collection = _Collection(of_samples=of_samples)
+    token = _collection.set(collection)
     try:
-        yield problems
+        yield collection.problems
     finally:
         _collection.reset(token)

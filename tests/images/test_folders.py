@@ -56,10 +56,10 @@ def test_segmenting_training_and_checking_read_the_same_files(folder, caplog):
     assert [file.relative for file in find_images([folder])] == NAMES
     assert load("folder", "train", folder).ids() == NAMES
     assert load("folder", "test", folder).ids() == NAMES
-    assert caplog.messages == [SAID, f"{folder}: {SAID}"]
+    assert caplog.messages == [SAID, f"photos: {SAID}"]
     caplog.clear()
     report = check("folder", data_dir=folder, progress=False)
-    assert report.num_samples == 4 and report.notes == (f"{folder}: {SAID}",)
+    assert report.num_samples == 4 and report.notes == (f"photos: {SAID}",)
     assert not caplog.messages
 
 

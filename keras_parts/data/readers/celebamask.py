@@ -289,7 +289,7 @@ def _columns(path, columns):
     rows = []
     lines = attempt(read_lines, path)
     if lines == []:
-        report(f"celebamask: {path.name} is empty: copy it again")
+        report(f"celebamask: {path.name} is empty: copy it again", of_sample=False)
     for line, text in enumerate(lines or (), 1):
         row = text.split()
         if len(row) == columns:
@@ -298,4 +298,6 @@ def _columns(path, columns):
             report(
                 f"celebamask: {path.name} has {len(row)} columns in line {line}, expected {columns}"
             )
+    if lines and not rows:  # with another split, test images would be trained on
+        report(f"celebamask: {path.name} has no valid line: copy it again", of_sample=False)
     return rows

@@ -10,7 +10,7 @@ from os import PathLike
 import numpy as np
 
 from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
-from keras_parts.data.problems import attempt, is_collecting, report
+from keras_parts.data.problems import attempt, is_collecting, report, required
 from keras_parts.data.readers.label_maps import LabelledImage, LabelMaps, in_fixed_test
 from keras_parts.data.readers.matlab import read_mat
 from keras_parts.data.readers.sources import DatasetSource, read_lines
@@ -71,7 +71,7 @@ def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None)
     """
     SOURCE.check_split(split)
     root = SOURCE.find(data_dir)
-    names = attempt(_part_names, root) or ()
+    names = attempt(required, _part_names, root) or ()
     regions = {region: tuple(n for n in known if n in names) for region, known in REGIONS.items()}
     info = DatasetInfo(
         name=SOURCE.name,

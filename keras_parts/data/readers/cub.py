@@ -18,13 +18,14 @@ import numpy as np
 
 from keras_parts.data.crops import image_box
 from keras_parts.data.dataset import FIT_AND_VALIDATION, Dataset, DatasetInfo, split_of
-from keras_parts.data.problems import attempt, is_collecting, report
+from keras_parts.data.problems import attempt, is_collecting, report, required
 from keras_parts.data.readers.keypoints import visible_inside
 from keras_parts.data.readers.matlab import as_list, read_mat
 from keras_parts.data.readers.sources import (
     DatasetSource,
     read_image_and_size,
     read_lines,
+    size_and_time,
 )
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
@@ -91,8 +92,7 @@ class CUB(Dataset):
         self.notes = _missing_classes(tables, chosen & ~present)
         rows = np.flatnonzero(chosen & present)
         self._paths = [tables.paths[row] for row in rows]
-        # A check finds missing files when it reads them.
-        self._sizes = [] if is_collecting() else self._sizes_of_files()
+        self._sizes = self._sizes_of_files()
         self._numbers = [tables.ids[row] for row in rows]
         self._boxes, self._parts = tables.boxes[rows], tables.parts[rows]
         self._box_lines, self._part_lines = tables.box_lines[rows], tables.part_lines[rows]
@@ -196,13 +196,9 @@ class CUB(Dataset):
         """Sizes in bytes of all image files, then of all mask files."""
         files = [self._root / "images" / path for path in self._paths]
         files += [] if self._masks is None else map(self._mask_path, self._paths)
-        sizes, missing = [], []
-        for file in files:
-            try:
-                sizes.append(file.stat().st_size)
-            except FileNotFoundError:
-                missing.append(file)
-        if missing:
+        sizes = [size_and_time(file)[0] for file in files]
+        missing = [file for file, size in zip(files, sizes, strict=True) if size is None]
+        if missing and not is_collecting():  # a check finds them when it reads them
             raise DataError(
                 f"cub: {len(missing)} of {len(files)} files are missing, the first is "
                 f"{missing[0]}: unpack the archives again, or exclude classes with `classes`"
@@ -292,7 +288,7 @@ class _Tables:
         labels, lines = self._by_image(root, "image_class_labels.txt", 2)
         labels = labels[:, 0]
 
-        classes = _read_names(root, "classes.txt", "class")
+        classes = required(_read_names, root, "classes.txt", "class")
         self.class_ids, self.class_names = list(classes), list(classes.values())
         self.category_names = tuple(map(_readable, self.class_names))
         if classes:
@@ -301,7 +297,7 @@ class _Tables:
         index_of = {number: index for index, number in enumerate(self.class_ids)}
         self.categories = np.array([index_of.get(label, -1) for label in labels], np.int64)
 
-        parts = _read_names(root, "parts/parts.txt", "part")
+        parts = required(_read_names, root, "parts/parts.txt", "part")
         self.landmarks = tuple(parts.values())
         self.parts, self.part_lines = self._part_locations(root, list(parts))
 
@@ -336,7 +332,8 @@ class _Tables:
         folders = [path.rpartition("/")[0] for path in self.paths]
         existing = {folder for folder in set(folders) if (root / "images" / folder).is_dir()}
         if folders and not existing:
-            report(f"cub: {root / 'images'} has none of the folders that images.txt names")
+            problem = f"cub: {root / 'images'} has none of the folders that images.txt names"
+            report(problem, of_sample=False)
         return np.array([folder in existing for folder in folders], bool)
 
     def _by_image(self, root, name, columns):

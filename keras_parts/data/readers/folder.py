@@ -5,7 +5,6 @@ Masks are optional. Part labels and keypoints are for evaluation.
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from keras_parts.data.crops import image_box, mask_box
 from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
-from keras_parts.data.problems import attempt, is_collecting, report
+from keras_parts.data.problems import attempt, collect_problems, is_collecting, listed, report
 from keras_parts.data.readers.coco import CocoFile, CocoObject
 from keras_parts.data.readers.keypoints import visible_inside
 from keras_parts.data.readers.mask_sources import Item, MaskSource, mask_source, sizes_differ
@@ -26,6 +25,7 @@ from keras_parts.data.readers.matching_files import MatchingFiles, existing_fold
 from keras_parts.data.readers.sources import (
     DatasetSource,
     read_image_and_size,
+    size_and_time,
 )
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
@@ -40,22 +40,17 @@ SOURCE = DatasetSource(
     licence="the owner's",
     how_to_obtain="use your own images",
 )
-_MAX_PROBLEMS_SHOWN = 10
+_WAY_OUT = "Correct or remove them, or leave them out with skip_bad (--skip-bad)"
 
 
 class Folder(Dataset):
-    """The images of a folder; see `load_folder`.
-
-    Attributes:
-        left_out: the problem of each image that `skip_bad` left out.
-    """
+    """The images of a folder; see `load_folder`."""
 
     def __init__(
         self,
         root: str | PathLike,
         *,
         masks: str | PathLike | None = None,
-        skip_bad: bool = False,
         verify: Literal["headers", "pixels"] = "headers",
         category: str | None = None,
         part_labels: str | PathLike | None = None,
@@ -83,12 +78,11 @@ class Folder(Dataset):
         )
         paths = self._find_images()
         self._items = self._find_items(paths)
-        self.left_out: tuple[str, ...] = ()
         if is_collecting():  # every sample will be read completely
             self._report_unmatched(paths)
         else:
             check = self._check_headers if verify == "headers" else self._fields
-            self.left_out = self._verify(check, skip_bad)
+            self._verify(check)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -117,16 +111,19 @@ class Folder(Dataset):
         categories = [file and file.category for file in (self._masks.coco, self._keypoints)]
         digest = hashlib.sha256(f"folder {self._masks.kind} {labelled} {categories}".encode())
         for item in self._items:
-            files = [self._root / item.path, *self._masks.paths(item)]
-            if self._labels is not None:
-                files.append(self._labels.of(item.path))
-            if self._keypoints is not None:
-                files.append(self._keypoints.path)
-            stats = [file.stat() for file in files]
-            sizes_and_times = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+            sizes_and_times = list(map(size_and_time, self._files(item)))
             number = item.object and item.object.number
             digest.update(f"\n{item.id} {number} {sizes_and_times}".encode())
         return digest.hexdigest()
+
+    def _files(self, item: Item) -> list[Path]:
+        """The files that a sample is read from, as far as they exist."""
+        files = [self._root / item.path]
+        with collect_problems():  # missing files are reported when they are read
+            files += attempt(self._masks.paths, item) or ()
+            labels = self._labels and attempt(self._labels.of, item.path)
+            files += [labels] if labels else []
+        return files if self._keypoints is None else [*files, self._keypoints.path]
 
     def _landmarks(self) -> tuple[str, ...]:
         source = self._keypoint_file()
@@ -144,7 +141,7 @@ class Folder(Dataset):
         others = [files.folder for files in self._other_files()]
         left_out = LeftOut()
         paths = find_images(self._root, exclude=others, left_out=left_out)
-        self.notes += (f"{self._root}: {left_out}",) if str(left_out) else ()
+        self.notes += (f"{self._root.name or self._root}: {left_out}",) if str(left_out) else ()
         if not paths:
             raise DataError(
                 f"{self._root} has no images: neither it nor its subfolders have files ending in "
@@ -261,27 +258,15 @@ class Folder(Dataset):
             if (labels_size := read_size(file)) != size:
                 raise DataError(sizes_differ(size, labels_size, file, "labels have"))
 
-    def _verify(self, check: Callable[[Item], Any], skip_bad: bool) -> tuple[str, ...]:
-        """Keep the items without a problem, and return the problems of the others."""
+    def _verify(self, check: Callable[[Item], Any]) -> None:
         total = len(self._items)
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
             results = pool.map(partial(_problem, check), self._items)
             found = list(tqdm(results, "checking images", total, delay=2, leave=False))
-        problems = tuple(problem for problem in found if problem is not None)
-        if not problems:
-            return problems
-        self._items = [
-            item for item, problem in zip(self._items, found, strict=True) if problem is None
-        ]
-        summary = _summary(problems, total)
-        if not self._items:
-            raise DataError(f"no image can be used: {summary}")
-        if not skip_bad:
-            raise DataError(
-                f"{summary}\nCorrect or remove them, or leave them out with skip_bad (--skip-bad)"
-            )
-        warnings.warn(f"left out: {summary}", stacklevel=2)
-        return problems
+        problems = [problem for problem in found if problem is not None]
+        if problems:
+            summary = f"{len(problems)} of {total} images have a problem"
+            raise DataError(f"{listed(summary, problems)}\n{_WAY_OUT}")
 
 
 def load_folder(
@@ -289,7 +274,6 @@ def load_folder(
     data_dir: str | PathLike,
     *,
     masks: str | PathLike | None = None,
-    skip_bad: bool = False,
     verify: Literal["headers", "pixels"] = "headers",
     category: str | None = None,
     part_labels: str | PathLike | None = None,
@@ -309,7 +293,6 @@ def load_folder(
             `read_mask` for the formats); or "alpha", to take pixels that are more than half opaque
             as the object; or a COCO JSON file, each of whose annotated objects is a sample, with
             keypoints if the file has any; or None for no masks.
-        skip_bad: leave out images with a problem, with one warning that counts them.
         verify: "headers" finds missing files, files that are not images, and masks of another size
             than their image; "pixels" also decodes every file once, to find damaged ones.
         category: name of the category in the COCO file; None if it has only one.
@@ -336,7 +319,6 @@ def load_folder(
     dataset = Folder(
         data_dir,
         masks=masks,
-        skip_bad=skip_bad,
         verify=verify,
         category=category,
         part_labels=part_labels,
@@ -352,10 +334,3 @@ def _problem(check, item):
     except DataError as error:
         return str(error)
     return None
-
-
-def _summary(problems, total):
-    shown = "".join(f"\n  {problem}" for problem in problems[:_MAX_PROBLEMS_SHOWN])
-    more = len(problems) - _MAX_PROBLEMS_SHOWN
-    tail = f"\n  and {more} more" if more > 0 else ""
-    return f"{len(problems)} of {total} images have a problem:{shown}{tail}"

@@ -13,7 +13,7 @@ import numpy as np
 from keras_parts.data.crops import image_box, mask_box
 from keras_parts.data.dataset import Dataset, DatasetInfo
 from keras_parts.data.problems import attempt, is_collecting, report
-from keras_parts.data.readers.sources import read_image_and_size
+from keras_parts.data.readers.sources import read_image_and_size, size_and_time
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
 
@@ -120,8 +120,7 @@ class LabelMaps(Dataset):
         """A hash of the names, sizes and modification times of the files, not of their content."""
         digest = hashlib.sha256(f"{self.info.name} {self.info.part_names}".encode())
         for image in self._images:
-            stats = [path.stat() for path in (image.image, *image.labels)]
-            sizes_and_times = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+            sizes_and_times = [size_and_time(path) for path in (image.image, *image.labels)]
             digest.update(f"\n{image.id} {sizes_and_times}".encode())
         return digest.hexdigest()
 

@@ -170,9 +170,16 @@ def _labelled_objects(root, split, category):
     found = []
     for name, where in tqdm(listed or (), f"{category} {split}", delay=2, leave=False):
         image, path = voc / "JPEGImages" / f"{name}.jpg", annotations / f"{name}.mat"
-        objects = attempt(_objects, path)
+        objects = attempt(_objects, path, of_sample=True)
         chosen = [
-            attempt(_is_chosen, struct, f"{path}: object {number}", category, _MIN_SHARE[split])
+            attempt(
+                _is_chosen,
+                struct,
+                f"{path}: object {number}",
+                category,
+                _MIN_SHARE[split],
+                of_sample=True,
+            )
             for number, struct in enumerate(objects or (), 1)
         ]
         found += [
@@ -180,7 +187,9 @@ def _labelled_objects(root, split, category):
             for index in np.flatnonzero(np.array(chosen, bool)).tolist()
         ]
         if objects is None or None in chosen:
-            attempt(read_image, image)  # a check reads other images with their samples
+            attempt(
+                read_image, image, of_sample=True
+            )  # a check reads other images with their samples
     return found
 
 
@@ -190,7 +199,7 @@ def _listed(path):
         raise SOURCE.missing(f"{path} is missing")
     lines, names = read_lines(path), []
     if not lines:
-        report(f"pascal_part: {path.name} is empty: unpack it again")
+        report(f"pascal_part: {path.name} is empty: unpack it again", of_sample=False)
     for number, line in enumerate(lines, 1):
         row = line.split()
         if len(row) != 2 or row[1] not in ("-1", "0", "1"):

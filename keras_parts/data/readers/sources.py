@@ -117,6 +117,15 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not JSON: {error}") from None
 
 
+def size_and_time(path: Path) -> tuple[int | None, int | None]:
+    """Size in bytes and modification time in nanoseconds, for fingerprints; None without a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None, None
+    return status.st_size, status.st_mtime_ns
+
+
 def read_image_and_size(
     source: str | PathLike | IO[bytes],
 ) -> tuple[np.ndarray | None, tuple[int, int] | None]:
