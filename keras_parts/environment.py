@@ -24,9 +24,15 @@ OFFLINE_VARIABLE = "KERAS_PARTS_OFFLINE"
 """1 forbids every network request; 0, false and no allow them."""
 DOWNLOAD_VARIABLE = "KERAS_PARTS_DOWNLOAD_SECONDS"
 """Maximum time for the download of a file, in seconds."""
+IMAGE_SECONDS_VARIABLE = "KERAS_PARTS_IMAGE_SECONDS"
+"""Maximum time to decode an image file, in seconds."""
+IMAGE_MIB_VARIABLE = "KERAS_PARTS_IMAGE_MIB"
+"""Maximum size of an image file, in MiB."""
 
 _DEFAULT_FEATURES_GIB = 100.0
 _DEFAULT_DOWNLOAD_SECONDS = 3600.0
+_DEFAULT_IMAGE_SECONDS = 60.0
+_DEFAULT_IMAGE_MIB = 1024.0
 _WORKER_VARIABLES = re.compile("KERAS_|JAX_|TF_|XLA_")
 
 
@@ -69,6 +75,24 @@ def max_download_seconds() -> float:
         ConfigError: the variable is not a number, or is negative.
     """
     return _number(DOWNLOAD_VARIABLE, _DEFAULT_DOWNLOAD_SECONDS, "a number of seconds")
+
+
+def max_image_seconds() -> float:
+    """Maximum time to decode an image file: `$KERAS_PARTS_IMAGE_SECONDS`, or a minute.
+
+    Raises:
+        ConfigError: the variable is not a number, or is negative.
+    """
+    return _number(IMAGE_SECONDS_VARIABLE, _DEFAULT_IMAGE_SECONDS, "a number of seconds")
+
+
+def max_image_bytes() -> int:
+    """Maximum size of an image file: `$KERAS_PARTS_IMAGE_MIB`, or 1 GiB.
+
+    Raises:
+        ConfigError: the variable is not a number, or is negative.
+    """
+    return int(_number(IMAGE_MIB_VARIABLE, _DEFAULT_IMAGE_MIB, "a number of MiB") * 2**20)
 
 
 def _number(variable: str, default: float, what: str) -> float:

@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image
 
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
-from keras_parts.images.decoding import MAX_PIXELS, decode_image, decode_size
+from keras_parts.images.decoding import decode_image, decode_size
+from keras_parts.images.opening import MAX_PIXELS
 from keras_parts.inference.done_log import Failure, Outcome
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output, OutputError

@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from keras_parts.errors import ConfigError, KerasPartsError
-from keras_parts.images.decoding import MAX_PIXELS
+from keras_parts.images.opening import MAX_PIXELS
 from keras_parts.inference.done_log import DoneLog, Failure, Outcome
 from keras_parts.inference.engine import Engine, EngineFactory, ImageEngine
 from keras_parts.inference.inputs import ImageFile, find_images, select_shard

@@ -12,14 +12,17 @@ from PIL import Image, features
 from keras_parts.errors import DataError
 from keras_parts.files import atomic_path, atomic_write
 from keras_parts.images.decoding import (
+    ImageFacts,
+    decode_image,
     has_alpha,
     read_alpha,
+    read_facts,
     read_image,
-    read_mask,
     read_size,
     to_rgb,
 )
 from keras_parts.images.formats import IMAGE_FORMATS, IMAGE_SUFFIXES
+from keras_parts.images.masks import read_mask
 
 
 @pytest.fixture
@@ -72,7 +75,10 @@ def test_orientation_is_applied_to_image_mask_alpha_and_size(image, tmp_path, or
     found = read_image(path)
     assert found.shape == image.shape and read_size(path) == (20, 30)
     assert abs(found.astype(int) - image).max() <= (12 if suffix == "jpg" else 0)
-    assert read_mask(path).shape == (20, 30)
+    assert read_mask(path, threshold=127).shape == (20, 30)
+    facts = read_facts(path)
+    assert facts == ImageFacts((20, 30), orientation)
+    assert facts.stored_size == stored.shape[:2]
     assert abs(to_rgb(Image.open(path)).astype(int) - found).max() == 0
     if suffix in ("png", "tif"):
         opacity = np.dstack([stored, stored[..., 0]])
@@ -91,7 +97,6 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
     for suffix in ("png", "tif", "pgm"):
         np.testing.assert_array_equal(read_image(_saved(values, tmp_path / f"a.{suffix}")), wanted)
     np.testing.assert_array_equal(to_rgb(Image.fromarray(values.astype(np.int32))), wanted)
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), wanted[..., 0] > 127)
 
 
 @pytest.mark.parametrize("full", [1, 255, 65535])
@@ -99,6 +104,54 @@ def test_floating_point_files_have_the_smallest_usual_range(tmp_path, full):
     values = np.linspace(0, full, 600, dtype=np.float32).reshape(20, 30)
     found = read_image(_saved(values, tmp_path / "a.tif"))
     np.testing.assert_allclose(found[..., 1], values / full * 255, atol=0.51)
+
+
+def _remarks(path):
+    return decode_image(path.read_bytes(), path.name).remarks
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(("bits", "white"), [(8, 255), (10, 1023), (12, 4095), (14, 16383)])
+def test_fewer_bits_stored_in_sixteen_are_scaled_and_said(tmp_path, suffix, bits, white):
+    values = np.linspace(0, white, 600).reshape(20, 30).astype(np.uint16)
+    path = _saved(values, tmp_path / f"a.{suffix}")
+    found = read_image(path)
+    np.testing.assert_array_equal(found[..., 0], np.rint(values / white * 255))
+    assert _remarks(path) == (f"has {bits} bits, stored in more: white is {white}",)
+    assert read_facts(path).remarks == _remarks(path)
+
+
+def test_a_range_that_the_file_states_is_kept(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5 3 1 4095 " + np.array([0, 9, 900], ">u2").tobytes())
+    np.testing.assert_array_equal(read_image(tmp_path / "a.pgm")[0, :, 0], [0, 1, 56])
+
+
+@pytest.mark.parametrize(("low", "high", "white", "words"), [
+    (0, 1.02, 1, "has values above 1: they are white"),
+    (0, 7, 7, "has floating-point values: white is 7"),
+    (-3, 252, 255, "has negative values: they are black"),
+    (0, 256, 255, None),
+    (0, 4000, 4095, "has floating-point values: white is 4095"),
+])  # fmt: skip
+def test_the_range_of_floating_point_values_is_said(tmp_path, low, high, white, words):
+    values = np.linspace(low, high, 600, dtype=np.float32).reshape(20, 30)
+    path = _saved(values, tmp_path / "a.tif")
+    wanted = np.clip(values / white, 0, 1) * 255
+    np.testing.assert_allclose(read_image(path)[..., 1], wanted, atol=0.51)
+    assert _remarks(path) == (() if words is None else (words,))
+
+
+def test_integers_beyond_sixteen_bits_are_refused_and_negative_ones_are_said(tmp_path):
+    values = np.array([[-5000, 65535]], np.int32)
+    assert _remarks(_saved(values, tmp_path / "a.tif")) == ("has negative values: they are black",)
+    with pytest.raises(DataError, match="values reach 65536, expected at most 65535"):
+        read_image(_saved(values + 1, tmp_path / "a.tif"))
+
+
+def test_an_almost_black_image_is_said(image, tmp_path):
+    assert _remarks(_saved(image // 17, tmp_path / "a.png")) == (
+        "is almost black: all values are below 16 of 255",
+    )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e6])
@@ -186,43 +239,6 @@ def test_avif(image, tmp_path):
     assert abs(found.astype(int) - image).mean() < 4
 
 
-def test_masks_of_every_kind(tmp_path):
-    mask = np.random.default_rng(0).random((9, 11)) > 0.6
-    grey = np.where(mask, 200, 100).astype(np.uint8)
-    colours = np.stack([grey, grey, grey], axis=-1)
-    indexed = Image.fromarray(mask.astype(np.uint8) * 3, "P")
-    indexed.putpalette([255, 255, 255] + [0, 0, 0] * 5)
-    kinds = {
-        "bits": Image.fromarray(mask),
-        "grey": Image.fromarray(grey),
-        "ones": Image.fromarray(mask.astype(np.uint8)),
-        "colours": Image.fromarray(colours),
-        "indexed": indexed,
-        "words": Image.fromarray(np.where(mask, 60000, 3).astype(np.uint16)),
-        "word_ones": Image.fromarray(mask.astype(np.uint16)),
-        "clear": Image.fromarray(
-            np.dstack([np.full_like(colours, 255), mask.astype(np.uint8) * 255])
-        ),
-    }
-    for name, image in kinds.items():
-        found = read_mask(_saved(image, tmp_path / f"{name}.png"))
-        assert found.dtype == np.bool_
-        np.testing.assert_array_equal(found, mask, err_msg=name)
-
-
-def test_empty_masks_are_masks(tmp_path):
-    path = _saved(np.zeros((3, 4), np.uint8), tmp_path / "a.png")
-    assert not read_mask(path).any() and read_mask(path).shape == (3, 4)
-
-
-def test_grey_labels_are_refused_as_a_mask(tmp_path):
-    path = _saved(np.array([[0, 20], [5, 0]], np.uint8), tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: .*brightest value of this mask is 20.*indexed"):
-        read_mask(path)
-    np.testing.assert_array_equal(read_mask(path, threshold=4), [[False, True], [True, False]])
-    assert not read_mask(path, threshold=127).any()
-
-
 def _noise(height, width):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
@@ -239,7 +255,7 @@ def _flipped_bits(image, path):
 
 
 DAMAGES = {
-    "missing": (lambda image, path: None, "no such file"),
+    "missing": (lambda image, path: None, "No such file"),
     "folder": (lambda image, path: path.mkdir(), "folder"),
     "empty": (lambda image, path: path.write_bytes(b""), "not an image"),
     "text": (lambda image, path: path.write_text("a bird\n" * 100), "not an image"),

@@ -19,7 +19,7 @@ from keras_parts.data.readers.label_maps import LabelledImage, LabelMaps, in_fix
 from keras_parts.data.readers.sources import DatasetSource, read_lines
 from keras_parts.errors import DataError
 from keras_parts.files import atomic_path
-from keras_parts.images.decoding import read_labels, read_mask
+from keras_parts.images.masks import read_labels, read_mask
 
 SOURCE = DatasetSource(
     name="celebamask",

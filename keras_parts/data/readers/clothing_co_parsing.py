@@ -15,7 +15,7 @@ from keras_parts.data.readers.label_maps import LabelledImage, LabelMaps, in_fix
 from keras_parts.data.readers.matlab import read_mat
 from keras_parts.data.readers.sources import DatasetSource, read_lines
 from keras_parts.errors import DataError
-from keras_parts.images.decoding import read_labels
+from keras_parts.images.masks import read_labels
 
 SOURCE = DatasetSource(
     name="clothing_co_parsing",

@@ -30,9 +30,10 @@ from keras_parts.data.readers.sources import (
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images.decoding import read_labels, read_size
+from keras_parts.images.decoding import read_size
 from keras_parts.images.folders import LeftOut
 from keras_parts.images.formats import IMAGE_SUFFIXES
+from keras_parts.images.masks import read_labels
 
 SOURCE = DatasetSource(
     name="folder",

@@ -11,7 +11,8 @@ from keras_parts.data.problems import report
 from keras_parts.data.readers.coco import CocoFile, CocoObject
 from keras_parts.data.readers.matching_files import MatchingFiles
 from keras_parts.errors import DataError
-from keras_parts.images.decoding import has_alpha, read_alpha, read_mask, read_size
+from keras_parts.images.decoding import has_alpha, read_alpha, read_size
+from keras_parts.images.masks import read_mask
 
 ALPHA = "alpha"
 """The value of the option `masks` for the alpha channel of the images."""

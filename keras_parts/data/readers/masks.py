@@ -12,8 +12,8 @@ from keras_parts.data.readers.mask_sources import sizes_differ
 from keras_parts.data.readers.matching_files import MatchingFiles
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
-from keras_parts.images.decoding import read_mask
 from keras_parts.images.formats import IMAGE_SUFFIXES
+from keras_parts.images.masks import read_mask
 
 
 class WithMasks(Dataset):

@@ -172,15 +172,18 @@ def _not_an_image(images, masks):
     (images / "bird 2.jpg").write_text("none")
 
 
+def _noise():
+    return np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+
+
 def _truncate(images, masks):
-    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
-    Image.fromarray(noise).save(images / "bird 2.jpg")
+    Image.fromarray(_noise()).save(images / "bird 2.jpg")
     content = (images / "bird 2.jpg").read_bytes()
     (images / "bird 2.jpg").write_bytes(content[: len(content) * 3 // 4])
 
 
-def _labels(images, masks):
-    _draw_mask(masks / "bird 2.png", _mask() * np.uint8(9))
+def _photograph(images, masks):
+    _draw_mask(masks / "bird 2.png", _noise())
 
 
 DAMAGES = {
@@ -193,7 +196,7 @@ DAMAGES = {
     "not a mask": (_not_a_mask, r"bird 2.png: not an image"),
     "not an image": (_not_an_image, r"bird 2.jpg: not an image"),
     "truncated": (_truncate, r"bird 2.jpg: truncated or damaged"),
-    "labels": (_labels, r"bird 2.png: the brightest value of this mask is 9"),
+    "photograph": (_photograph, r"bird 2.png: .* photograph .* mask_threshold"),
 }
 
 
@@ -201,7 +204,7 @@ DAMAGES = {
 def test_damage_is_found_when_loading_and_can_be_left_out(images, masks, damage):
     make, words = DAMAGES[damage]
     make(images, masks)
-    verify = "pixels" if damage in ("truncated", "labels") else "headers"
+    verify = "pixels" if damage in ("truncated", "photograph") else "headers"
     with pytest.raises(
         DataError, match=f"1 of 5 images have a problem:\n  .*{words}.*\n.*skip-bad"
     ):
@@ -213,7 +216,7 @@ def test_damage_is_found_when_loading_and_can_be_left_out(images, masks, damage)
     check_dataset(dataset)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "labels"])
+@pytest.mark.parametrize("damage", ["truncated", "photograph"])
 def test_damage_behind_the_header_is_found_when_a_sample_is_read(images, masks, damage):
     make, words = DAMAGES[damage]
     make(images, masks)

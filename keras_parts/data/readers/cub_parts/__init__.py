@@ -33,7 +33,7 @@ from keras_parts.data.readers.sources import (
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images.decoding import read_mask
+from keras_parts.images.masks import read_mask
 
 SOURCE = DatasetSource(
     name="cub_parts",

@@ -12,7 +12,8 @@ from PIL import Image
 
 from keras_parts.data.readers.cub import CUB, SOURCE
 from keras_parts.errors import DataError, IntegrityError
-from keras_parts.images.decoding import read_mask, read_size
+from keras_parts.images.decoding import read_size
+from keras_parts.images.masks import read_mask
 
 _ARCHIVES = {"images": "CUB_200_2011.tgz", "masks": "segmentations.tgz"}
 _URLS = {

@@ -1,0 +1,187 @@
+"""Open image files that somebody else made: only known formats, within limits of size and time."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from os import PathLike
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from keras_parts.environment import (
+    IMAGE_MIB_VARIABLE,
+    IMAGE_SECONDS_VARIABLE,
+    max_image_bytes,
+    max_image_seconds,
+)
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.files import check_regular
+from keras_parts.images.formats import readable_formats
+
+Source = str | PathLike[str] | IO[bytes]
+"""Path of a file, or a file opened for reading bytes."""
+MAX_PIXELS = 178_956_970
+"""Default maximum of pixels in an image; Pillow's own limit."""
+
+_MAX_SCANS = 200
+"""Maximum number of scans of a JPEG file. Progressive files have about ten; each takes the time to
+visit all pixels, though it may have ten bytes."""
+_BLOCK = 2**20  # bytes of a file that are searched at a time
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@contextmanager
+def opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
+    """The image of a source, not decoded yet.
+
+    Args:
+        source: path of a file, or a file opened for reading bytes.
+        max_pixels: larger images are refused.
+
+    Raises:
+        DataError: for every error in the block, with the name of the source.
+    """
+    name = _name(source)
+    if isinstance(source, str | PathLike):
+        check_image_file(source)
+    try:
+        with _file(source) as file, Image.open(file, formats=readable_formats()) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise DataError(f"{width} x {height} pixels exceed the limit of {max_pixels}")
+            yield image
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    except PermissionError:
+        raise DataError(f"{name}: no permission to read this file") from None
+    except UnidentifiedImageError:
+        raise DataError(
+            f"{name}: not an image of a format that is read: {', '.join(readable_formats())}"
+        ) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{name}: too many pixels: {error}") from None
+    except (MemoryError, ConfigError):
+        raise
+    except Exception as error:  # decoders raise errors of any kind on damaged files
+        raise DataError(f"{name}: truncated or damaged: {error}") from error
+
+
+@contextmanager
+def decoded(source: Source, max_pixels: int) -> Iterator[Image.Image]:
+    """The decoded image of a source, see `opened`."""
+    with opened(source, max_pixels) as image:
+        load(image)
+        yield image
+
+
+def check_image_file(path: str | PathLike[str]) -> None:
+    """Raise `DataError` unless a file is regular, and no larger than `max_image_bytes()`."""
+    size, limit = check_regular(path), max_image_bytes()
+    if size > limit:
+        raise DataError(
+            f"{os.fspath(path)}: the file has {size:,} bytes, more than the limit of {limit:,} "
+            f"({IMAGE_MIB_VARIABLE})",
+            path=path,
+        )
+
+
+def load(image: Any) -> None:
+    """Decode an image that `opened` has opened.
+
+    Raises:
+        DataError: a JPEG file has too many scans.
+    """
+    if image.format in ("JPEG", "MPO"):
+        _check_scans(image.fp)
+    image.load()
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an image, 1 to 8; 1 is upright."""
+    try:
+        number = int(image.getexif().get(_ORIENTATION, 1))
+    except DataError:
+        raise
+    except Exception:  # the pixels may be good although the EXIF data is damaged
+        return 1
+    return number if number in _UPRIGHT else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image, decoded and turned by its EXIF orientation."""
+    image.load()  # Pillow turns a TIFF here
+    turn = _UPRIGHT.get(orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def opacity(image: Image.Image) -> np.ndarray | None:
+    """`(height, width)` uint8, 255 where the image is opaque; None if it has no transparency."""
+    if image.mode.startswith("I;16") and "transparency" in image.info:
+        return np.where(np.array(image) == image.info["transparency"], 0, 255).astype(np.uint8)
+    if not image.has_transparency_data:
+        return None
+    return np.array(image.convert("RGBA").getchannel("A"))
+
+
+def _name(source):
+    if isinstance(source, str | PathLike):
+        return os.fspath(source)
+    return getattr(source, "name", None) or "unnamed file"
+
+
+def _file(source: Source) -> AbstractContextManager[Any]:
+    """The open file. Pillow maps a file into memory if it gets the path, and may then turn the
+    image the wrong way."""
+    if isinstance(source, str | PathLike):
+        return closing(_TimedFile(open(source, "rb")))  # noqa: SIM115
+    return nullcontext(_TimedFile(source))
+
+
+class _TimedFile:
+    """A file that can be read until the time for its image is over.
+
+    Decoders read block by block, in threads too, where nothing else could stop them.
+    """
+
+    def __init__(self, file: Any):
+        self._file, self._seconds = file, max_image_seconds()
+        self._end = time.monotonic() + self._seconds
+
+    def read(self, size: int = -1) -> bytes:
+        self._check()
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._check()
+        return self._file.seek(offset, whence)
+
+    def _check(self) -> None:
+        if time.monotonic() > self._end:
+            raise DataError(
+                f"not decoded within {self._seconds:g} seconds ({IMAGE_SECONDS_VARIABLE})"
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _check_scans(file) -> None:
+    """Refuse a JPEG file with too many scans, before it is decoded."""
+    file.seek(0)
+    scans, last = 0, b""
+    while block := file.read(_BLOCK):
+        scans += (last + block).count(b"\xff\xda")
+        last = block[-1:] if block.endswith(b"\xff") else b""
+        if scans > _MAX_SCANS:
+            raise DataError(f"the JPEG file has more than {_MAX_SCANS} scans: save it anew")

@@ -1,0 +1,95 @@
+"""Limits of time, size and kind for files that somebody else made."""
+
+import io
+import os
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_parts.environment import IMAGE_MIB_VARIABLE, IMAGE_SECONDS_VARIABLE
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.images.decoding import decode_image, read_facts, read_image, read_size
+from keras_parts.images.masks import read_mask
+
+
+@pytest.fixture
+def photo(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg", progressive=True)
+    return tmp_path / "a.jpg"
+
+
+def test_decoding_stops_when_the_time_is_over(photo, monkeypatch):
+    monkeypatch.setenv(IMAGE_SECONDS_VARIABLE, "0")
+    for read in (
+        read_image,
+        read_size,
+        read_mask,
+        lambda path: decode_image(path.read_bytes(), path),
+    ):
+        with pytest.raises(
+            DataError, match=rf"a\.jpg: .*within 0 seconds .{IMAGE_SECONDS_VARIABLE}"
+        ):
+            read(photo)
+    monkeypatch.setenv(IMAGE_SECONDS_VARIABLE, "soon")
+    with pytest.raises(ConfigError, match="soon"):
+        read_image(photo)
+
+
+def test_large_files_are_not_read(photo, monkeypatch):
+    with open(photo, "ab") as file:
+        file.truncate(2**21)
+    assert read_size(photo) == (40, 60)
+    monkeypatch.setenv(IMAGE_MIB_VARIABLE, "1")
+    with pytest.raises(DataError, match=r"a\.jpg: .* 2,097,152 bytes, .* of 1,048,576 .*_MIB"):
+        read_image(photo)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_does_not_wait_for_ever(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for read in (read_image, read_size, read_mask):
+        with pytest.raises(DataError, match="pipe"):
+            read(tmp_path / "a.png")
+
+
+def test_a_jpeg_with_endless_scans_is_refused(photo):
+    content = photo.read_bytes()
+    last = content.rindex(b"\xff\xda")
+    scan = content[last:-2]
+    photo.write_bytes(content[:-2] + scan * 300 + b"\xff\xd9")
+    with pytest.raises(DataError, match=r"a\.jpg: .*more than 200 scans"):
+        read_image(photo)
+    photo.write_bytes(content[:-2] + scan * 20 + b"\xff\xd9")
+    assert read_image(photo).shape == (40, 60, 3)
+
+
+def _pages(number):
+    """A TIFF file whose pages share their pixels."""
+    file = io.BytesIO()
+    Image.new("L", (4, 4), 200).save(file, "TIFF")
+    content = bytearray(file.getvalue())
+    start = int.from_bytes(content[4:8], "little")
+    page = content[start:]
+    entries = int.from_bytes(page[:2], "little")
+    after = 2 + 12 * entries
+    page = page[: after + 4]
+    content += b"\0" * (len(content) % 2)
+    first = len(content)
+    content[4:8] = first.to_bytes(4, "little")
+    for index in range(number):
+        following = 0 if index == number - 1 else first + (index + 1) * len(page)
+        content += page[:after] + following.to_bytes(4, "little")
+    return bytes(content)
+
+
+@pytest.mark.parametrize(("number", "words"), [(2, "2 pages"), (100_000, "more than 100 pages")])
+def test_pages_are_counted_up_to_a_limit(number, words):
+    content, started = _pages(number), time.perf_counter()
+    decoded = decode_image(content, "a.tif")
+    assert decoded.image[0, 0, 0] == 200
+    assert decoded.remarks == (f"holds {words}: only the first is used",)
+    assert read_facts(io.BytesIO(content)).remarks == decoded.remarks
+    assert time.perf_counter() - started < 5
