@@ -95,9 +95,10 @@ def check_regular(path: str | PathLike[str]) -> int:
     """
     try:
         status = os.stat(path)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read: {reason}", path=path) from None
+    except (FileNotFoundError, ValueError):  # ValueError: a NUL in the name
+        raise DataError(f"{path}: there is no such file", path=path) from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}", path=path) from None
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
         raise DataError(f"{path}: is {kind}, expected a regular file", path=path)
@@ -138,8 +139,6 @@ def read_file(path: str | PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -> 
         >>> read_file("notes.txt")
         b'complete'
     """
-    if not os.path.exists(path):
-        raise DataError(f"{path}: there is no such file", path=path)
     size = check_regular(path)
     content = read_limited(path, max_bytes) if size <= max_bytes else b""
     if (size := max(size, len(content))) > max_bytes:

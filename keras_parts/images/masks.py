@@ -230,7 +230,7 @@ def _of_colours(image: Image.Image, is_lossy: bool) -> DecodedMask:
         return _of_values(values, is_lossy)
     spread = np.ptp(pixels, axis=-1)
     colours = None if is_lossy else rgb.getcolors(_MAX_COLOURS)
-    object_ = pixels.any(axis=-1)
+    object_ = np.asarray(pixels.any(axis=-1))
     if colours is not None and not object_.all():
         if len(colours) == 2:
             return DecodedMask(object_)

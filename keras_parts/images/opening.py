@@ -176,7 +176,7 @@ class _TimedFile:
         return getattr(self._file, name)
 
 
-def _check_scans(file) -> None:
+def _check_scans(file: Any) -> None:
     """Refuse a JPEG file with too many scans, before it is decoded."""
     file.seek(0)
     scans, last = 0, b""

@@ -255,7 +255,7 @@ def _flipped_bits(image, path):
 
 
 DAMAGES = {
-    "missing": (lambda image, path: None, "No such file"),
+    "missing": (lambda image, path: None, "no such file"),
     "folder": (lambda image, path: path.mkdir(), "folder"),
     "empty": (lambda image, path: path.write_bytes(b""), "not an image"),
     "text": (lambda image, path: path.write_text("a bird\n" * 100), "not an image"),
