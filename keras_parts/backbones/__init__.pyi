@@ -1,4 +1,4 @@
-from .adapters import from_keras_cv, from_keras_hub
+from .adapters import from_keras, from_keras_cv, from_keras_hub
 from .backbone import Backbone
 from .preprocessing import CAFFE, IMAGENET, Preprocessing
 
@@ -7,6 +7,7 @@ __all__ = [
     "CAFFE",
     "IMAGENET",
     "Preprocessing",
+    "from_keras",
     "from_keras_cv",
     "from_keras_hub",
 ]

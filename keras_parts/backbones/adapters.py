@@ -88,6 +88,71 @@ def from_keras_hub(
     return _adapted(model, tensors or _feature_maps(model), outputs, preprocessing)
 
 
+def from_keras(
+    model: keras.Model,
+    outputs: str | Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Backbone:
+    """Turn any Keras model from images to feature maps into a `Backbone`, as it is.
+
+    Strides are not replaced by dilation (see `atrous`), and only the model's own outputs are
+    available: a dictionary with its names, a list as "map_1", "map_2", ..., one map as "features".
+
+    Args:
+        model: functional, sequential or subclassed, with one image as its input.
+        outputs: names of the feature maps; by default all of them.
+        preprocessing: from RGB in 0 to 255 to the model's input; by default none, as for the
+            networks of `keras.applications` that contain it.
+
+    Returns:
+        `Backbone`, which shares the weights of the model.
+
+    Raises:
+        ConfigError: the model has no feature map, or cannot compute an image of open height and
+            width.
+
+    Example:
+        >>> import keras
+        >>> from keras_parts.backbones import from_keras
+        >>> model = keras.Sequential([keras.layers.Conv2D(8, 3, strides=2, padding="same")])
+        >>> from_keras(model).strides
+        {'features': 2}
+    """
+    image = keras.Input(_input_shape(model), name="image")
+    try:
+        found = model(image)
+    except Exception as error:  # each backend and layer raises errors of its own
+        raise ConfigError(
+            f"{model.name}: cannot compute images {tuple(image.shape)}: {_first_line(error)}; "
+            "begin it with keras.Input((height, width, 3))"
+        ) from error
+    if isinstance(found, list | tuple):
+        found = {f"map_{number}": tensor for number, tensor in enumerate(found, start=1)}
+    maps = found if isinstance(found, dict) else {"features": found}
+    for name, tensor in maps.items():
+        if len(tensor.shape) != 4 or tensor.shape[-1] is None:
+            raise ConfigError(
+                f"{model.name}: output {name!r} has shape {tuple(tensor.shape)}, expected a "
+                "feature map (batch, h, w, channels): leave out the pooling (include_top=False)"
+            )
+    chosen = check_outputs(outputs or tuple(maps), maps, model.name)
+    return _backbone(
+        image, {name: maps[name] for name in chosen}, preprocessing or _RANGE_255, model.name
+    )
+
+
+def _input_shape(model):
+    """(height, width, 3) of a model's image; sides are None where it takes any."""
+    shape = getattr(model, "input_shape", None)
+    if isinstance(shape, tuple) and len(shape) == 4:
+        return shape[1:]
+    return None, None, 3
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def from_keras_cv(
     model: Any,
     outputs: str | Sequence[str] | None = None,
@@ -152,6 +217,10 @@ def _adapted(model, tensors, outputs, preprocessing):
             f"{model.name}: the model has {len(model.inputs)} inputs, expected one image"
         )
     maps = {name: _as_map(model, name, tensors[name], image) for name in chosen}
+    return _backbone(image, maps, preprocessing, model.name)
+
+
+def _backbone(image, maps, preprocessing, name):
     strides = _strides(image, maps)
     return Backbone(
         image,
@@ -159,7 +228,7 @@ def _adapted(model, tensors, outputs, preprocessing):
         preprocessing=preprocessing,
         output_stride=max(strides.values()),
         strides=strides,
-        name=f"{model.name}_adapted",
+        name=f"{name}_adapted",
     )
 
 

@@ -2,7 +2,7 @@ from .clusters import find_clusters
 from .losses import LOSSES, Loss, create_loss, create_losses
 from .model import PartDiscovery
 from .standardiser import Standardiser, fit_standardiser
-from .teachers import TEACHERS, Teacher, create_teacher
+from .teachers import TEACHERS, Teacher, as_teacher, create_teacher
 from .transforms import ViewTransforms
 from .views import Views
 
@@ -15,6 +15,7 @@ __all__ = [
     "Teacher",
     "ViewTransforms",
     "Views",
+    "as_teacher",
     "create_loss",
     "create_losses",
     "create_teacher",

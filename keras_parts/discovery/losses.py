@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras_parts
+from keras_parts.discovery.defaults import LOSS_WEIGHTS
 from keras_parts.errors import ConfigError
 from keras_parts.settings import Settings, choice, integer, number
 
@@ -208,6 +209,43 @@ def create_losses(
         name: (create_loss(name, settings.get(name, {})), float(weight))
         for name, weight in weights.items()
     }
+
+
+def complete_losses(losses: Mapping[str, Any] | None) -> dict[str, tuple[Any, float]]:
+    """The losses of `PartDiscovery` as functions and weights.
+
+    Args:
+        losses: `{name: (function, weight)}`, or `{name: weight}` for those of `LOSSES`; None for
+            those of the recipe "default", without the clusters, which must be found first.
+
+    Returns:
+        `{name: (function, weight)}`.
+
+    Raises:
+        ConfigError: a value is neither, a weight is no number of at least 0, or there is no loss
+            of this name.
+    """
+    if losses is None:
+        losses = {name: weight for name, weight in LOSS_WEIGHTS.items() if name != Clusters.name}
+    if not isinstance(losses, Mapping):
+        raise ConfigError(f"losses is {losses!r}, expected {{name: (function, weight)}}")
+    return {name: _weighted(name, value) for name, value in losses.items()}
+
+
+def _weighted(name: str, value: Any) -> tuple[Any, float]:
+    if _is_weight(value):
+        return create_loss(name, {}), float(value)
+    is_pair = isinstance(value, tuple | list) and len(value) == 2
+    if not is_pair or not callable(value[0]) or not _is_weight(value[1]):
+        raise ConfigError(
+            f"loss {name!r} is {value!r}, expected a weight of at least 0, or (function of the "
+            "views, weight)"
+        )
+    return value[0], float(value[1])
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def create_loss(name: str, settings: Mapping[str, Any]) -> Loss:

@@ -1,25 +1,31 @@
 """`PartDiscovery` trains a segmenter with a frozen teacher and two views of each image."""
 
+import math
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from types import GeneratorType
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_parts.discovery.losses import WeightedLosses
+from keras_parts.discovery import defaults
+from keras_parts.discovery.batch import BatchSource, as_batch, check_batch, check_values, peek
+from keras_parts.discovery.losses import complete_losses
 from keras_parts.discovery.standardiser import Standardiser
 from keras_parts.discovery.steps import TrainStep
-from keras_parts.discovery.teachers import Teacher
+from keras_parts.discovery.teachers import as_teacher
 from keras_parts.discovery.transforms import ViewTransforms
 from keras_parts.discovery.views import Tensor, Views
 from keras_parts.errors import ConfigError
+from keras_parts.images.geometry import STRIDE
+from keras_parts.models.architectures import architecture_of
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.ops import (
     binary_mask,
     colour_jitter,
     downsample_aligned,
     grid_sample,
-    prominence,
     random_source_points,
     resize_aligned,
     rgb_to_lab,
@@ -31,63 +37,82 @@ from keras_parts.ops import (
 class PartDiscovery(TrainStep, keras.Model):
     """Trains a segmenter to find parts, without part labels.
 
-    Batches are dicts with "image" `(batch, size, size, 3)`, RGB in 0 to 255, uint8 or float;
-    "foreground" `(batch, size, size, 1)`, bool, 0 and 1, or 0 and 255; and "features"
-    `(batch, h, w, channels)`, the teacher features, if they are cached.
+    The defaults are those of the recipe "default". `keras_parts.prepare_training` does all that the
+    command `train` does: it loads networks, standardises the teacher features, finds clusters from
+    which the parts start, and returns a compiled `PartDiscovery` with its batches.
+
+    `fit` and `evaluate` take the package's batches, NumPy arrays (`fit(images, masks)`), a
+    `tf.data.Dataset`, a `torch.utils.data.DataLoader`, a `keras.utils.PyDataset`, or a generator. A
+    batch is a pair (images, masks) or a dictionary:
+
+    - "image": `(batch, height, width, 3)`, RGB in 0 to 255, uint8 or float;
+    - "foreground": `(batch, height, width, 1)` or `(batch, height, width)`, the masks of the
+      objects: bool, 0 and 1, or 0 and 255;
+    - "features": `(batch, h, w, channels)`, the teacher features, if they are cached;
+    - whatever else losses of your own take from `views.batch`.
 
     Args:
-        segmenter: the `PartSegmenter` to train.
-        losses: `{name: (function, weight)}`; a function takes `Views` and returns a scalar.
-            `create_losses` makes those of `LOSSES`. A loss of weight 0 is reported, but has no
-            effect on the training.
-        teacher: a `Teacher`, for batches without "features". Its layers stay maps of their own
-            resolution, unless a standardiser or the prominence needs all channels of a position.
+        segmenter: the `PartSegmenter` to train; or any Keras model from images to logits
+            `(batch, h, w, 1 + parts)`, without softmax, whose first channel is the background.
+        losses: `{name: (function, weight)}`, or `{name: weight}` for those of `LOSSES`, also mixed.
+            A function takes `Views` and returns a scalar. A loss of weight 0 is reported, but has
+            no effect on the training. By default those of the recipe "default" without "clusters".
+            Their weights are for standardised teacher features.
+        teacher: a `Teacher`, or any Keras model from images to feature maps, for batches without
+            "features"; it is frozen. None if the losses need no features. Its layers stay maps of
+            their own resolution, unless a standardiser or the prominence needs all channels of a
+            position.
         standardiser: a `Standardiser` for the teacher features, or None.
+        has_background: False if all channels of another model's logits are parts; the logit of the
+            background is then 0.
         loss_size: side in pixels of the maps from which losses are computed; None takes the side
             of the input.
-        view_transforms: the random transforms between the views; None takes the paper's.
+        view_transforms: the random transforms between the views; None takes the default recipe's.
         centre_features: see `Views`.
         prominence_exponent: exponent of `keras_parts.ops.prominence`, which weights the positions
             in the feature consistency; 0 gives all positions the same weight (the paper).
         seed: seed of all random draws.
 
+    Raises:
+        ConfigError: there is no loss of a name, or the segmenter has no weights yet.
+
     Example:
-        >>> import numpy as np
+        >>> import keras, numpy as np
         >>> from keras_parts import PartDiscovery, PartSegmenter
-        >>> from keras_parts.discovery import create_losses
         >>> from keras_parts.models import SegmenterConfig
         >>> segmenter = PartSegmenter(SegmenterConfig(3, "small", image_size=33))
-        >>> losses = create_losses({"feature_consistency": 5.0, "balance": 1.0})
-        >>> discovery = PartDiscovery(segmenter, losses, loss_size=9)
-        >>> batch = {
-        ...     "image": np.zeros((2, 33, 33, 3), "float32"),
-        ...     "foreground": np.ones((2, 33, 33, 1), "float32"),
-        ...     "features": np.zeros((2, 3, 3, 8), "float32"),
-        ... }
-        >>> sorted(discovery.compute_losses(batch))
-        ['balance', 'feature_consistency']
+        >>> def certainty(views):
+        ...     return -keras.ops.mean(views.logits**2)
+        >>> discovery = PartDiscovery(segmenter, {"balance": 1.0, "certainty": (certainty, 0.1)})
+        >>> discovery.compile("adam", run_eagerly=True)
+        >>> images, masks = np.zeros((2, 33, 33, 3), "uint8"), np.ones((2, 33, 33), bool)
+        >>> sorted(discovery.fit(images, masks, verbose=0).history)
+        ['balance', 'certainty', 'loss', 'skipped_steps']
     """
 
     def __init__(
         self,
-        segmenter: PartSegmenter,
-        losses: WeightedLosses,
+        segmenter: keras.Model,
+        losses: Mapping[str, Any] | None = None,
         *,
-        teacher: Teacher | None = None,
+        teacher: keras.Model | None = None,
         standardiser: Standardiser | None = None,
-        loss_size: int | None = None,
+        has_background: bool = True,
+        loss_size: int | None = defaults.LOSS_SIZE,
         view_transforms: ViewTransforms | None = None,
-        centre_features: bool = False,
-        prominence_exponent: float = 0.0,
+        centre_features: bool = defaults.CENTRE_FEATURES,
+        prominence_exponent: float = defaults.PROMINENCE_EXPONENT,
         seed: int = 0,
     ):
         super().__init__(name="part_discovery")
-        self.segmenter = segmenter
-        self.loss_functions = {name: function for name, (function, _) in losses.items()}
-        self.teacher = teacher
+        weighted = complete_losses(losses)
+        self.segmenter = _with_weights(segmenter)
+        self.loss_functions = {name: function for name, (function, _) in weighted.items()}
+        self.teacher = None if teacher is None else as_teacher(teacher)
         self.standardiser = standardiser
+        self.has_background = has_background
         self.loss_size = loss_size
-        self.view_transforms = view_transforms or ViewTransforms()
+        self.view_transforms = view_transforms or defaults.VIEW_TRANSFORMS
         # Settings of the model and not of one loss, because they are shared: `centre_features` by
         # the contrastive loss, the cluster loss and `find_clusters`; `prominence_exponent` by the
         # feature consistency and `find_clusters`.
@@ -98,8 +123,95 @@ class PartDiscovery(TrainStep, keras.Model):
             (), "zeros", trainable=False, aggregation="only_first_replica", name="steps_made"
         )
         self.seed = keras.random.SeedGenerator(seed, name="views")
-        self.track_losses({name: weight for name, (_, weight) in losses.items()})
+        self.track_losses({name: weight for name, (_, weight) in weighted.items()})
         self.built = True
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: None = None,
+        *,
+        loss_weights: None = None,
+        metrics: None = None,
+        weighted_metrics: None = None,
+        **options: Any,
+    ) -> None:
+        """As `keras.Model.compile`. The losses are those of the constructor.
+
+        Raises:
+            ConfigError: a loss or a metric is given.
+        """
+        if loss is not None or loss_weights is not None:
+            raise ConfigError(
+                "PartDiscovery.compile takes no loss: give PartDiscovery(losses={name: "
+                "(function of the views, weight)})"
+            )
+        if metrics is not None or weighted_metrics is not None:
+            raise ConfigError(
+                "PartDiscovery.compile takes no metrics, as there are no labels: a loss of weight "
+                "0 is reported without effect on the training"
+            )
+        super().compile(optimizer, **options)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
+        """As `keras.Model.fit`, with the batches that the class describes.
+
+        The first batch is checked before anything is computed. It is read twice, but for a
+        generator.
+
+        Args:
+            x: batches, or images.
+            y: masks, where `x` is an array of images.
+            options: see `keras.Model.fit`. With `keras_parts.data.Batches`, which never end,
+                `steps_per_epoch` is by default the number of batches that hold all samples.
+
+        Raises:
+            ConfigError: a batch has another form.
+            DataError: values of the first batch are outside their range.
+        """
+        if options.get("class_weight") is not None:
+            raise ConfigError("PartDiscovery does not use class_weight: there are no classes")
+        with ExitStack() as stack:
+            x, changes = self._checked(x, y, options, "steps_per_epoch", stack)
+            if isinstance(x, GeneratorType):
+                changes["shuffle"] = False  # Keras warns that it cannot shuffle a generator
+            given = options.get("validation_data")
+            if isinstance(given, BatchSource):
+                given, more = self._checked(given, None, options, "validation_steps", stack)
+                changes |= {"validation_data": given, **more}
+            return super().fit(x, y, **{**options, **changes})
+
+    def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+        """As `keras.Model.evaluate`, with the batches that the class describes."""
+        if options.get("_use_cached_eval_dataset"):  # Keras evaluates validation data within `fit`
+            return super().evaluate(x, y, **options)
+        with ExitStack() as stack:
+            x, changes = self._checked(x, y, options, "steps", stack)
+            return super().evaluate(x, y, **{**options, **changes})
+
+    def _checked(
+        self, x: Any, y: Any, options: Mapping[str, Any], steps: str, stack: ExitStack
+    ) -> tuple[Any, dict[str, Any]]:
+        """What to give to Keras instead of `x`, and the number of its steps under the name `steps`
+        if it is a `BatchSource`. The first batch is checked."""
+        more: dict[str, Any] = {}
+        if isinstance(x, BatchSource):
+            if options.get(steps) is None:
+                more[steps] = math.ceil(x.steps_per_epoch)
+            stream = stack.enter_context(closing(x.iterate()))
+            x = ((batch,) for batch in stream)
+        x, batch = peek(x, y, options.get("sample_weight"))
+        if batch is not None:
+            check_batch(batch)
+            check_values(batch)
+        return x, more
+
+    def unpack_batch(self, data: Any) -> dict[str, Tensor]:
+        return as_batch(data)
 
     def call(self, images: Tensor, training: bool = False) -> Tensor:
         return self.segmenter(images, training=training)
@@ -117,7 +229,8 @@ class PartDiscovery(TrainStep, keras.Model):
             `{name: float32 scalar}`.
 
         Raises:
-            ConfigError: the batch has no "features" and there is no teacher.
+            ConfigError: the batch has another form; or it has no "features", there is no teacher,
+                and a loss needs them.
         """
         views = self.make_views(batch, training)
         losses = {name: loss(views) for name, loss in self.loss_functions.items()}
@@ -127,6 +240,8 @@ class PartDiscovery(TrainStep, keras.Model):
 
     def make_views(self, batch: Mapping[str, Tensor], training: bool = True) -> Views:
         """The two views of a batch, with the logits of both; arguments as in `compute_losses`."""
+        check_batch(batch)
+        self._check_sides(batch["image"].shape)
         image = ops.cast(batch["image"], "float32") / 255  # the transforms take 0 to 1
         size = self.loss_size or image.shape[1]
         points = self._source_points(ops.shape(image)[0])
@@ -139,21 +254,21 @@ class PartDiscovery(TrainStep, keras.Model):
         )
         foreground = _downsample_mask(batch["foreground"], size)
         grid = thin_plate_grid(points, size, size)
-        features = self._feature_maps(batch)
         parts, foreground_logits = split_background(logits)
         warped_parts, warped_foreground_logits = split_background(warped_logits)
         return Views(
             logits=parts,
             foreground=foreground,
-            weighted_foreground=self._weighted_by_prominence(foreground, features),
             foreground_logits=foreground_logits,
             lab=rgb_to_lab(downsample_aligned(image, (size, size))),
-            feature_maps=features,
+            teacher_features=lambda: self._feature_maps(batch),
             target_logits=grid_sample(parts, grid),
             warped_logits=warped_parts,
             warped_foreground=grid_sample(foreground, grid),
             warped_foreground_logits=warped_foreground_logits,
+            batch=batch,
             centre_features=self.centre_features,
+            prominence_exponent=self.prominence_exponent,
             seed=self.seed,
             step=ops.convert_to_tensor(self.steps_made),
         )
@@ -165,13 +280,41 @@ class PartDiscovery(TrainStep, keras.Model):
         The network runs once on both, but twice where batch normalisation uses batch statistics:
         the statistics of one view must not depend on the other.
         """
-        if self.segmenter.updates_statistics:
-            return self.segmenter(first, training=training), self.segmenter(
-                second, training=training
-            )
-        both = self.segmenter(ops.concatenate([first, second]), training=training)
+        if getattr(self.segmenter, "updates_statistics", True):
+            return self._logits(first, training), self._logits(second, training)
+        both = self._logits(ops.concatenate([first, second]), training)
         count = ops.shape(first)[0]
         return both[:count], both[count:]
+
+    def _logits(self, images: Tensor, training: bool) -> Tensor:
+        """Logits with the background as channel 0."""
+        logits = self.segmenter(images, training=training)
+        shape = tuple(getattr(logits, "shape", ()))
+        fewest = 2 + self.has_background
+        if len(shape) != 4 or shape[-1] < fewest:
+            raise ConfigError(
+                f"the segmenter {self.segmenter.name} returns {shape or type(logits).__name__}, "
+                f"expected logits (batch, h, w, channels) with at least {fewest} channels"
+            )
+        if self.has_background:
+            return logits
+        logits = ops.cast(logits, "float32")
+        return ops.concatenate([ops.zeros_like(logits[..., :1]), logits], axis=-1)
+
+    def _check_sides(self, shape: tuple[int | None, ...]) -> None:
+        """Check that images fit a segmenter whose logits are aligned with the image's corners."""
+        if not isinstance(self.segmenter, PartSegmenter):
+            return
+        name = self.segmenter.config.architecture
+        if not architecture_of(name).aligned_corners:
+            return
+        for side in shape[1:3]:
+            if side is not None and (side - 1) % STRIDE:
+                nearest = max(1, round((side - 1) / STRIDE)) * STRIDE + 1
+                raise ConfigError(
+                    f"'image' has sides {tuple(shape[1:3])}, expected multiples of {STRIDE} plus 1 "
+                    f"for {name}: resize images and masks to {nearest} pixels"
+                )
 
     def _jitter(self, images: Tensor) -> Tensor:
         transforms = self.view_transforms
@@ -198,12 +341,6 @@ class PartDiscovery(TrainStep, keras.Model):
             mirror=transforms.mirror,
         )
 
-    def _weighted_by_prominence(self, foreground: Tensor, feature_maps: list[Tensor]) -> Tensor:
-        if not self.prominence_exponent:
-            return foreground
-        (features,) = feature_maps
-        return foreground * prominence(features, foreground) ** self.prominence_exponent
-
     def _feature_maps(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
         maps = [
             ops.stop_gradient(ops.cast(features, "float32"))
@@ -218,7 +355,8 @@ class PartDiscovery(TrainStep, keras.Model):
         if self.teacher is None:
             raise ConfigError(
                 f"the batch has {sorted(batch)} and no 'features': add teacher features to the "
-                "batches, or give PartDiscovery a teacher"
+                "batches, give PartDiscovery a teacher, or leave out the losses that need features "
+                "(feature_consistency, contrastive, clusters)"
             )
         if self.standardiser or self.prominence_exponent:
             return [self.teacher(batch["image"])]
@@ -228,6 +366,21 @@ class PartDiscovery(TrainStep, keras.Model):
 def _downsample_mask(mask: Tensor, size: int) -> Tensor:
     """A mask at the resolution of the losses: 1 where more than half of a cell is inside."""
     mask = binary_mask(mask)
+    mask = mask[..., None] if len(mask.shape) == 3 else mask
     if mask.shape[1] == size:
         return mask
     return ops.cast(downsample_aligned(mask, (size, size)) > 0.5, "float32")
+
+
+def _with_weights(segmenter: keras.Model) -> keras.Model:
+    if not isinstance(segmenter, keras.Layer):
+        raise ConfigError(
+            f"the segmenter is {type(segmenter).__name__}, expected a PartSegmenter or another "
+            "Keras model"
+        )
+    if not segmenter.built:
+        raise ConfigError(
+            f"the segmenter {segmenter.name} has no weights yet: call it on a batch of images "
+            "first, or begin it with keras.Input"
+        )
+    return segmenter

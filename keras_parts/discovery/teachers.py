@@ -1,5 +1,6 @@
 """Teachers: frozen networks whose features the discovered parts must explain."""
 
+import functools
 import hashlib
 import inspect
 import json
@@ -13,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_parts.backbones.adapters import from_keras_hub
+from keras_parts.backbones.adapters import from_keras, from_keras_hub
 from keras_parts.backbones.atrous import atrous
 from keras_parts.backbones.backbone import Backbone
 from keras_parts.backbones.dinov2 import dinov2, patch_input
@@ -201,6 +202,43 @@ def _turned(maps: Tensor, quarters: int) -> Tensor:
 
 def _mirrored(maps: Tensor) -> Tensor:
     return ops.flip(maps, axis=2)
+
+
+def as_teacher(network: keras.Model) -> Teacher:
+    """Any network as a teacher.
+
+    Args:
+        network: a `Teacher`, which is returned; a `Backbone`, whose outputs are all taken; a
+            `PartSegmenter`, whose backbone is taken; or any Keras model from images
+            `(batch, height, width, 3)`, RGB in 0 to 255, to one or several feature maps, see
+            `keras_parts.backbones.from_keras`. It is frozen.
+
+    Raises:
+        ConfigError: it is no Keras model, or has no feature maps.
+
+    Example:
+        >>> import keras
+        >>> from keras_parts.discovery import as_teacher
+        >>> image = keras.Input((None, None, 3))
+        >>> maps = keras.layers.Conv2D(8, 3, strides=4, padding="same")(image)
+        >>> as_teacher(keras.Model(image, maps)).channels
+        8
+    """
+    if isinstance(network, Teacher):
+        return network
+    if isinstance(network, PartSegmenter):
+        network = network.backbone
+    if isinstance(network, Backbone):
+        return Teacher(network)
+    if not isinstance(network, keras.Layer):
+        raise ConfigError(
+            f"the teacher is {type(network).__name__}, expected a Keras model from images to "
+            "feature maps"
+        )
+    backbone = from_keras(network)
+    size = backbone.inputs[0].shape[1:3]
+    resize = None if None in size else functools.partial(resize_aligned, size=tuple(size))
+    return Teacher(backbone, resize=resize, name=f"teacher_{network.name}")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,19 @@
 """`Views`: the tensors of a training step from which the losses are computed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from keras import ops
 
-from keras_parts.ops import finest_size, part_descriptors, part_means, resize_aligned
+from keras_parts.ops import (
+    finest_size,
+    part_descriptors,
+    part_means,
+    prominence,
+    resize_aligned,
+)
 
 Tensor = Any
 """A tensor of the running backend."""
@@ -23,17 +29,17 @@ class Views:
     Attributes:
         logits: `(batch, height, width, parts)` of the first view.
         foreground: `(batch, height, width, 1)`, 0 or 1.
-        weighted_foreground: the foreground times the weight of each position.
         foreground_logits: `(batch, height, width, 1)` of the first view.
         lab: `(batch, height, width, 3)`, the image without colour jitter in CIE Lab.
-        feature_maps: teacher features of the image without colour jitter: a list of one map
-            `(batch, h, w, channels)`, or of a map for each resolution with a part of the channels.
+        teacher_features: function that computes `feature_maps`, which not every loss needs.
         target_logits: the logits of the first view, warped like the second view.
         warped_logits: the logits of the second view.
         warped_foreground: the foreground of the second view.
         warped_foreground_logits: the foreground logits of the second view.
+        batch: the batch itself, with whatever losses of your own take from it.
         centre_features: whether `descriptors` and `compared_features` are relative to the mean
             feature of the foreground of their image.
+        prominence_exponent: exponent of `keras_parts.ops.prominence` in `weighted_foreground`.
         seed: a `keras.random.SeedGenerator`, for losses that draw random numbers.
         step: scalar, number of training steps made so far.
 
@@ -55,17 +61,38 @@ class Views:
 
     logits: Tensor
     foreground: Tensor
-    weighted_foreground: Tensor
     foreground_logits: Tensor
     lab: Tensor
-    feature_maps: Sequence[Tensor]
+    teacher_features: Callable[[], Sequence[Tensor]]
     target_logits: Tensor
     warped_logits: Tensor
     warped_foreground: Tensor
     warped_foreground_logits: Tensor
+    batch: Mapping[str, Tensor]
     centre_features: bool
+    prominence_exponent: float
     seed: Any
     step: Tensor
+
+    @cached_property
+    def feature_maps(self) -> Sequence[Tensor]:
+        """Teacher features of the image without colour jitter, float32.
+
+        A list of one map `(batch, h, w, channels)`, or of a map for each resolution with a part of
+        the channels.
+
+        Raises:
+            ConfigError: the batch has no features, and there is no teacher.
+        """
+        return self.teacher_features()
+
+    @cached_property
+    def weighted_foreground(self) -> Tensor:
+        """The foreground times the weight of each position, `(batch, height, width, 1)`."""
+        if not self.prominence_exponent:
+            return self.foreground
+        (features,) = self.feature_maps
+        return self.foreground * prominence(features, self.foreground) ** self.prominence_exponent
 
     @cached_property
     def mean_feature(self) -> Tensor:

@@ -91,7 +91,7 @@ def as_batch(images: Any, *, rank: int = 4) -> list[np.ndarray]:
     Raises:
         DataError: the array has another shape, or values outside the range.
     """
-    array = _on_host(images)
+    array = host_array(images)
     shape = array.shape
     expected = "(height, width, 3)" if rank == 3 else "(batch, height, width, 3)"
     if len(shape) != rank or shape[-1] != 3 or not all(shape[-3:]):
@@ -103,7 +103,7 @@ def as_batch(images: Any, *, rank: int = 4) -> list[np.ndarray]:
     return list(pixels) if rank == 4 else [pixels]
 
 
-def _on_host(tensor: Any) -> np.ndarray:
+def host_array(tensor: Any) -> np.ndarray:
     """A tensor as a NumPy array. PyTorch converts neither tensors of a GPU nor bfloat16."""
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu()

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from keras_parts.data.crops import CropSettings
+from keras_parts.discovery import defaults
 from keras_parts.discovery.losses import LOSSES, Loss, create_loss, create_losses
 from keras_parts.discovery.transforms import ViewTransforms
 from keras_parts.errors import ConfigError, DataError
@@ -110,27 +111,12 @@ class Recipe(Settings):
     teacher_mirror: bool = flag(True)
     standardise: bool = flag(True)
     noise_floor: float | None = number(30.0, 1e-3, 1e6, optional=True)
-    centre_features: bool = flag(True)
-    prominence_exponent: float = number(3.0, 0, 8)
-    loss_weights: Mapping[str, float] = field(
-        default_factory=lambda: {
-            "feature_consistency": 5.0,
-            # Within a bird, Lab colours vary by about 300 squared units, the teacher features by 1.
-            "visual_consistency": 0.0033,
-            "contrastive": 0.75,
-            "equivariance": 6.0,
-            "foreground": 1.0,
-            "balance": 0.25,
-            "clusters": 5.0,
-        }
-    )
+    centre_features: bool = flag(defaults.CENTRE_FEATURES)
+    prominence_exponent: float = number(defaults.PROMINENCE_EXPONENT, 0, 8)
+    loss_weights: Mapping[str, float] = field(default_factory=lambda: dict(defaults.LOSS_WEIGHTS))
     loss_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    loss_size: int | None = integer(33, 9, 4097, optional=True)
-    view_transforms: ViewTransforms = field(
-        default_factory=lambda: ViewTransforms(
-            rotation=45.0, scale=(0.6, 1.4), bend=0.05, mirror=0.5
-        )
-    )
+    loss_size: int | None = integer(defaults.LOSS_SIZE, 9, 4097, optional=True)
+    view_transforms: ViewTransforms = field(default=defaults.VIEW_TRANSFORMS)
     crops: CropSettings = field(default_factory=lambda: CropSettings(jitter=0.0))
     batch_size: int = integer(12, 1, 65536)
     steps: int = integer(240, 1, 10**8)

@@ -61,7 +61,10 @@ def paper_discovery(step):
         segmenter,
         PAPER.create_losses(),
         teacher=Teacher(network, PAPER.teacher_layers, (0.33, 1.0)),
+        loss_size=None,
         view_transforms=STILL,
+        centre_features=PAPER.centre_features,
+        prominence_exponent=PAPER.prominence_exponent,
     )
 
 

@@ -46,11 +46,17 @@ def losses_of(weights, centres=CENTRES, decay_steps=1):
     return losses
 
 
+PLAIN = {
+    "loss_size": None, "view_transforms": ViewTransforms(), "centre_features": False,
+    "prominence_exponent": 0.0,
+}  # fmt: skip
+
+
 def discovery(weights=None, losses=None, **options):
     set_random_seed(0)
     segmenter = PartSegmenter(SegmenterConfig(3, "small", image_size=SIZE))
     losses = losses or losses_of(weights or dict.fromkeys(LOSSES, 1.0))
-    return PartDiscovery(segmenter, losses, **options)
+    return PartDiscovery(segmenter, losses, **(PLAIN | options))
 
 
 def test_every_loss_is_a_finite_scalar():
@@ -94,6 +100,59 @@ def test_masks_of_any_range_give_the_same_views(dtype, inside):
     masks = (inside * given["foreground"]).astype(dtype)
     found = ops.convert_to_numpy(model.make_views(given | {"foreground": masks}).foreground)
     np.testing.assert_array_equal(found, expected)
+
+
+def conv(channels, stride=4, sides=(None, None)):
+    """The smallest network from images to maps."""
+    image = keras.Input((*sides, 3))
+    return keras.Model(
+        image, keras.layers.Conv2D(channels, 3, strides=stride, padding="same")(image)
+    )
+
+
+def test_any_model_is_a_segmenter_and_a_teacher():
+    without = {name: each for name, each in batch().items() if name != "features"}
+    weights = {"feature_consistency": 1.0, "contrastive": 1.0, "foreground": 1.0}
+    frozen = conv(6, 8)
+    model = PartDiscovery(conv(4), weights, teacher=frozen, loss_size=9)
+    assert all(np.isfinite(float(loss)) for loss in model.compute_losses(without).values())
+    assert tuple(model.make_views(without).logits.shape) == (4, 9, 9, 3)
+    assert not frozen.trainable_variables and len(model.trainable_variables) == 2
+    parts_only = PartDiscovery(conv(4), {"foreground": 1.0}, has_background=False, loss_size=9)
+    views = parts_only.make_views(without)
+    assert tuple(views.logits.shape) == (4, 9, 9, 4)
+    total = ops.logsumexp(views.logits, axis=-1, keepdims=True)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(views.foreground_logits), ops.convert_to_numpy(total), atol=1e-5
+    )
+
+
+def test_a_loss_gets_the_batch():
+    model = discovery(losses={"mine": (lambda views: ops.mean(views.batch["label"]), 1.0)})
+    assert float(model.compute_losses(batch() | {"label": np.full(4, 3.0)})["mine"]) == 3
+
+
+def test_networks_that_cannot_be_used_are_refused():
+    with pytest.raises(ConfigError, match="the segmenter mine has no weights yet: call it"):
+        PartDiscovery(keras.Sequential([keras.layers.Conv2D(4, 3)], name="mine"))
+    with pytest.raises(ConfigError, match="the segmenter is function"):
+        PartDiscovery(conv)
+    with pytest.raises(ConfigError, match="the teacher is str"):
+        PartDiscovery(conv(4), teacher="vgg19")
+    with pytest.raises(ConfigError, match=r"returns \(4, 9, 9, 2\), expected .* at least 3 chan"):
+        PartDiscovery(conv(2), {"balance": 1.0}).compute_losses(batch())
+    image = np.zeros((4, 40, 40, 3))
+    with pytest.raises(ConfigError, match=r"sides \(40, 40\), .* 16 plus 1 for small: .* to 33"):
+        discovery().compute_losses({"image": image, "foreground": image[..., :1]})
+
+
+def test_the_defaults_are_those_of_the_default_recipe():
+    from keras_parts.training import recipe
+
+    model, chosen = PartDiscovery(conv(4)), recipe()
+    for name in ("loss_size", "view_transforms", "centre_features", "prominence_exponent"):
+        assert getattr(model, name) == getattr(chosen, name), name
+    assert {**model.loss_weights, "clusters": 5.0} == chosen.loss_weights
 
 
 def test_views_agree_without_transforms():

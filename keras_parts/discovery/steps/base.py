@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
+from keras_parts.errors import ConfigError
 from keras_parts.keras_private import DeferredUpdates, loss_tracker
 
 # Base of a mixin: type checkers see the class that the mixin is combined with.
@@ -44,8 +45,22 @@ class NamedLosses(Model):
         """
         raise NotImplementedError
 
+    def unpack_batch(self, data: Any) -> Any:
+        """The batch in what Keras passes to a step: `batch`, or `(batch,)`.
+
+        Raises:
+            ConfigError: there are labels or sample weights, which `compute_losses` does not get.
+        """
+        batch, *unused = keras.utils.unpack_x_y_sample_weight(data)
+        if any(each is not None for each in unused):
+            raise ConfigError(
+                f"{type(self).__name__} uses neither y nor sample_weight: put all tensors of a "
+                "batch in one dictionary"
+            )
+        return batch
+
     def test_step(self, data: Any) -> Any:
-        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.unpack_batch(data)
         losses, total, updates = self._run_losses(batch, training=False)
         finite = ops.isfinite(total)
         updates.apply_if(finite)

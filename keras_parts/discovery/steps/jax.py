@@ -15,7 +15,7 @@ class TrainStep(NamedLosses):
 
     def train_step(self, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
         trainable, non_trainable, optimizer, metrics = state
-        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.unpack_batch(data)
 
         def scaled_loss(trainable):
             losses, total, *updated = self._pure_losses(
@@ -40,7 +40,7 @@ class TrainStep(NamedLosses):
         self, state: Any, data: Any
     ) -> tuple[dict[str, Any], Any]:
         trainable, non_trainable, metrics = state
-        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.unpack_batch(data)
         losses, total, non_trainable, new_metrics = self._pure_losses(
             batch, False, trainable, non_trainable, metrics
         )

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from keras_parts.discovery.steps.base import NamedLosses, all_finite, nan_unless
@@ -18,7 +17,7 @@ class TrainStep(OptimizerBuild, NamedLosses):
     """
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.unpack_batch(data)
         with tf.GradientTape() as tape:
             losses, total, updates = self._run_losses(batch, training=True)
             # The mean over the whole batch is the mean of the replicas' losses.

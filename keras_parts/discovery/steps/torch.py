@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import torch
 
 from keras_parts.discovery.steps.base import NamedLosses, all_finite, nan_unless
@@ -12,7 +11,7 @@ class TrainStep(NamedLosses):
     """Training step of a model with named losses."""
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.unpack_batch(data)
         losses, total, updates = self._run_losses(batch, training=True)
         self.zero_grad()
         self.optimizer.scale_loss(total).backward()
