@@ -70,7 +70,7 @@ class DecodedImage:
         >>> from PIL import Image
         >>> from keras_parts.images import decode_image
         >>> file = io.BytesIO()
-        >>> frames = [Image.new("L", (40, 30), grey) for grey in (0, 99, 200)]
+        >>> frames = [Image.new("L", (40, 30), grey) for grey in (50, 99, 200)]
         >>> frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
         >>> decode_image(file.getvalue(), "moving.gif").remarks
         ('holds 3 frames: only the first is used',)
@@ -96,7 +96,7 @@ def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Dec
         >>> from PIL import Image
         >>> from keras_parts.images import decode_image
         >>> file = io.BytesIO()
-        >>> Image.new("L", (40, 30)).save(file, "PNG")
+        >>> Image.new("L", (40, 30), 99).save(file, "PNG")
         >>> decode_image(file.getvalue(), "grey.png").image.shape
         (30, 40, 3)
     """

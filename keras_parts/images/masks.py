@@ -115,6 +115,15 @@ def decode_mask(
     Raises:
         DataError: as `read_image`; or no threshold is given and the file is none of the above, such
             as a photograph, or a map of labels without the value 0.
+
+    Example:
+        >>> from PIL import Image
+        >>> from keras_parts.images import decode_mask
+        >>> mask = Image.new("P", (40, 30))
+        >>> mask.putpalette([255, 255, 255, 0, 0, 0])
+        >>> mask.save("white.png")
+        >>> bool(decode_mask("white.png").mask.all())
+        True
     """
     with decoded(source, max_pixels) as image:
         is_lossy = image.format in ("JPEG", "MPO")
