@@ -90,7 +90,6 @@ class Dataset(Sequence[Sample]):
         info: the description of the data set.
         split: name of the split, or None.
         masks_from: source of the foreground masks, shown in tables.
-        notes: remarks that are not problems, such as the classes that a partial copy lacks.
         left_out: the problems for which `load(..., skip_bad=True)` left samples out.
 
     Example:
@@ -111,8 +110,22 @@ class Dataset(Sequence[Sample]):
     info: DatasetInfo
     split: str | None = None
     masks_from: str = "the data set's own"
-    notes: tuple[str, ...] = ()
+    _notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks that are not problems, such as the classes that a partial copy lacks, or the
+        masks that were read in an unusual way; complete when every sample has been read."""
+        return (*self._notes, *self._notes_of_samples())
+
+    @notes.setter
+    def notes(self, notes: Iterable[str]) -> None:
+        self._notes = tuple(notes)
+
+    def _notes_of_samples(self) -> tuple[str, ...]:
+        """Remarks about the samples that have been read."""
+        return ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -168,11 +181,10 @@ class Dataset(Sequence[Sample]):
                 attempt(Sample, **fields)
             foreground = fields.get("foreground")
             if foreground is not None and not foreground.any():
-                report(self._empty_mask(index, fields["id"]))
+                report(self._empty_mask(fields["id"], self.mask_file(index)))
         return found, frozenset(name for name, value in fields.items() if value is not None)
 
-    def _empty_mask(self, index: int, name: str) -> str:
-        file = self.mask_file(index)
+    def _empty_mask(self, name: str, file: PathLike | str | None) -> str:
         where = "" if file is None else f" in {file}"
         return (
             f"{self.info.name}: the mask of {name}{where} is empty: correct it, or remove it and "
@@ -224,12 +236,15 @@ class Subset(Dataset):
         self.info = dataset.info
         self.split = dataset.split
         self.masks_from = dataset.masks_from
-        self.notes, self.left_out = dataset.notes, dataset.left_out
+        self.left_out = dataset.left_out
         known = range(len(dataset))
         self.indices = np.array([known[index] for index in indices], np.int64)
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def _notes_of_samples(self) -> tuple[str, ...]:
+        return self.dataset.notes
 
     def _number_of_samples(self) -> str:
         return f"{len(self):,} of {len(self.dataset):,} samples"

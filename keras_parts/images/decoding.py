@@ -21,9 +21,8 @@ from keras_parts.images.opening import (
     load,
     opacity,
     opened,
-    orientation,
-    upright,
 )
+from keras_parts.images.orientation import orientation, upright
 
 _MAX_PAGES = 100  # that are counted: Pillow needs a second for a thousand pages of a TIFF
 

@@ -13,14 +13,15 @@ from PIL import Image
 
 from keras_parts.errors import DataError
 from keras_parts.images.bit_depth import has_other_depth, to_eight_bits, white_value
-from keras_parts.images.opening import MAX_PIXELS, Source, decoded, opacity, upright
+from keras_parts.images.opening import MAX_PIXELS, Source, decoded, opacity
+from keras_parts.images.orientation import upright
 
 ALPHA_REMARK = "has transparency: the opaque pixels are the object"
 LABELS_REMARK = "holds several labels: all but 0 (black) are the object"
 
 _WAY_OUT = (
-    "Save it as 0 (background) and 255, or choose the largest value of the background: "
-    "mask_threshold=0 takes every other value as the object, mask_threshold=127 the bright ones"
+    "Save it as 0 and 255, or set mask_threshold (--data-option): 0 takes every other value as the "
+    "object, 127 the bright ones"
 )
 _HALF = 127
 """Larger values of 0 to 255 are white, or opaque."""

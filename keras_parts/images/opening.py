@@ -29,16 +29,6 @@ _MAX_SCANS = 200
 """Maximum number of scans of a JPEG file. Progressive files have about ten; each takes the time to
 visit all pixels, though it may have ten bytes."""
 _BLOCK = 2**20  # bytes of a file that are searched at a time
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @contextmanager
@@ -105,24 +95,6 @@ def load(image: Any) -> None:
     if image.format in ("JPEG", "MPO"):
         _check_scans(image.fp)
     image.load()
-
-
-def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an image, 1 to 8; 1 is upright."""
-    try:
-        number = int(image.getexif().get(_ORIENTATION, 1))
-    except DataError:
-        raise
-    except Exception:  # the pixels may be good although the EXIF data is damaged
-        return 1
-    return number if number in _UPRIGHT else 1
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """The image, decoded and turned by its EXIF orientation."""
-    image.load()  # Pillow turns a TIFF here
-    turn = _UPRIGHT.get(orientation(image))
-    return image if turn is None else image.transpose(turn)
 
 
 def opacity(image: Image.Image) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""`skip_bad` leaves out each sample with a problem, with every reader; all are counted and listed."""
+"""`skip_bad` leaves out each sample with a problem, with every reader, and counts them."""
 
 import json
 import re

@@ -23,6 +23,7 @@ from keras_parts.images.decoding import (
 )
 from keras_parts.images.formats import IMAGE_FORMATS, IMAGE_SUFFIXES
 from keras_parts.images.masks import read_mask
+from tests.images.turned import stored_as
 
 
 @pytest.fixture
@@ -56,17 +57,7 @@ def test_open_files_are_read_like_paths(image, tmp_path):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 def test_orientation_is_applied_to_image_mask_alpha_and_size(image, tmp_path, orientation, suffix):
-    stored = {  # how a camera stores the upright image with each orientation
-        1: image,
-        2: image[:, ::-1],
-        3: image[::-1, ::-1],
-        4: image[::-1],
-        5: image.transpose(1, 0, 2),
-        6: image.transpose(1, 0, 2)[::-1],
-        7: image.transpose(1, 0, 2)[::-1, ::-1],
-        8: image.transpose(1, 0, 2)[:, ::-1],
-    }[orientation]
-    stored = np.ascontiguousarray(stored)
+    stored = stored_as(image, orientation)
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif = exif.tobytes()

@@ -194,7 +194,7 @@ REFUSED = {
 def test_what_is_no_mask_is_refused_with_a_way_out(tmp_path, kind):
     image, words = REFUSED[kind]
     image.save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=rf"a\.png: .*{words}.* mask_threshold=0"):
+    with pytest.raises(DataError, match=rf"a\.png: .*{words}.* mask_threshold"):
         read_mask(tmp_path / "a.png")
 
 

@@ -5,8 +5,9 @@ Masks are optional. Part labels and keypoints are for evaluation.
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -20,8 +21,15 @@ from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
 from keras_parts.data.problems import attempt, collect_problems, is_collecting, listed, report
 from keras_parts.data.readers.coco import CocoFile, CocoObject
 from keras_parts.data.readers.keypoints import visible_inside
-from keras_parts.data.readers.mask_sources import Item, MaskSource, mask_source, sizes_differ
+from keras_parts.data.readers.mask_sources import (
+    FITS_STORED,
+    Item,
+    MaskSource,
+    mask_source,
+    sizes_differ,
+)
 from keras_parts.data.readers.matching_files import MatchingFiles, existing_folder, find_images
+from keras_parts.data.readers.remarks import Remarks
 from keras_parts.data.readers.sources import (
     DatasetSource,
     read_image_and_size,
@@ -30,10 +38,11 @@ from keras_parts.data.readers.sources import (
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images.decoding import read_size
+from keras_parts.images.decoding import ImageFacts, read_facts
 from keras_parts.images.folders import LeftOut
 from keras_parts.images.formats import IMAGE_SUFFIXES
-from keras_parts.images.masks import read_labels
+from keras_parts.images.masks import DecodedMask, read_labels
+from keras_parts.images.orientation import turn_map, turn_points
 
 SOURCE = DatasetSource(
     name="folder",
@@ -42,6 +51,18 @@ SOURCE = DatasetSource(
     how_to_obtain="use your own images",
 )
 _WAY_OUT = "Correct or remove them, or leave them out with skip_bad (--skip-bad)"
+
+
+_FULL = "covers the whole image"
+_INVERTED = "is white along all sides of the image and black inside: is it inverted?"
+_TURNED = (
+    "would fit its image before and after the EXIF turn: it is taken as upright; if it was painted "
+    "on the pixels as stored, set annotation_orientation=stored (--data-option)"
+)
+_FOLDER_IS_STORED = (
+    "No mask of an image with an EXIF turn fits it upright, and {} fit the pixels as stored: add "
+    "--data-option annotation_orientation=stored"
+)
 
 
 class Folder(Dataset):
@@ -57,11 +78,24 @@ class Folder(Dataset):
         part_labels: str | PathLike | None = None,
         part_names: Sequence[str] = (),
         keypoints: str | PathLike | None = None,
+        mask_threshold: int | None = None,
+        annotation_orientation: Literal["upright", "stored"] = "upright",
     ):
+        if annotation_orientation not in ("upright", "stored"):
+            raise ConfigError(
+                "folder: annotation_orientation must be upright or stored, not "
+                f"{annotation_orientation!r}"
+            )
         if verify not in ("headers", "pixels"):
             raise ConfigError(f"folder: verify must be headers or pixels, not {verify!r}")
         self._root = existing_folder(root, "the images")
-        self._masks = attempt(mask_source, self._root, masks, category) or MaskSource()
+        self._is_stored = annotation_orientation == "stored"
+        self._threshold = mask_threshold
+        self._remarks = _FolderRemarks()
+        self._known_facts: dict[Path, ImageFacts] = {}
+        self._masks = (
+            attempt(mask_source, self._root, masks, category, mask_threshold) or MaskSource()
+        )
         self._labels: MatchingFiles | None = None
         self._keypoints: CocoFile | None = None
         if part_labels is not None:
@@ -82,8 +116,7 @@ class Folder(Dataset):
         if is_collecting():  # every sample will be read completely
             self._report_unmatched(paths)
         else:
-            check = self._check_headers if verify == "headers" else self._fields
-            self._verify(check)
+            self._verify(pixels=verify == "pixels")
 
     def __len__(self) -> int:
         return len(self._items)
@@ -101,7 +134,9 @@ class Folder(Dataset):
         return np.full(len(self), -1, np.int64)
 
     def mask_file(self, index: int) -> PathLike | str | None:
-        item = self._items[index]
+        return self._file_of_mask(self._items[index])
+
+    def _file_of_mask(self, item: Item) -> PathLike | str | None:
         file = self._masks.mask_file(item)
         return self._labels.of(item.path) if file is None and self._labels is not None else file
 
@@ -110,7 +145,12 @@ class Folder(Dataset):
         of the kinds of annotations that are read from them."""
         labelled = self._labels is not None
         categories = [file and file.category for file in (self._masks.coco, self._keypoints)]
-        digest = hashlib.sha256(f"folder {self._masks.kind} {labelled} {categories}".encode())
+        options = f"folder {self._masks.kind} {labelled} {categories}"
+        if self._threshold is not None:
+            options += f" threshold {self._threshold}"
+        if self._is_stored:
+            options += " stored"
+        digest = hashlib.sha256(options.encode())
         for item in self._items:
             sizes_and_times = list(map(size_and_time, self._files(item)))
             number = item.object and item.object.number
@@ -142,7 +182,7 @@ class Folder(Dataset):
         others = [files.folder for files in self._other_files()]
         left_out = LeftOut()
         paths = find_images(self._root, exclude=others, left_out=left_out)
-        self.notes += (f"{self._root.name or self._root}: {left_out}",) if str(left_out) else ()
+        self._notes += (f"{self._root.name or self._root}: {left_out}",) if str(left_out) else ()
         if not paths:
             raise DataError(
                 f"{self._root} has no images: neither it nor its subfolders have files ending in "
@@ -158,37 +198,85 @@ class Folder(Dataset):
             items = self._masks.items(paths)
         return items
 
+    def _notes_of_samples(self) -> tuple[str, ...]:
+        return self._remarks.notes(len(self))
+
     def _fields(self, item: Item) -> dict[str, Any]:
         image, size = read_image_and_size(self._root / item.path)
-        labels = attempt(self._part_labels, item, size)
-        foreground = attempt(self._foreground, item, size, labels)
+        fields = {"id": item.id, "image": image}
+        if size is None:
+            return fields | self._annotations(item, None)
+        facts = replace(attempt(self._facts, item) or ImageFacts(size), size=size)
+        return fields | self._annotations(item, facts) | self._keypoints_of(item, facts)
+
+    def _facts(self, item: Item) -> ImageFacts:
+        """The facts of an image, read once."""
+        if item.path not in self._known_facts:
+            path = self._root / item.path
+            facts = read_facts(path)
+            self._remarks.on_image(item, path, facts)
+            self._known_facts[item.path] = replace(facts, remarks=())
+        return self._known_facts[item.path]
+
+    def _annotations(self, item: Item, facts: ImageFacts | None) -> dict[str, Any]:
+        """The fields foreground, part_labels and box; `facts` is None if the image is damaged."""
+        labels = attempt(self._part_labels, item, facts)
+        foreground = attempt(self._foreground, item, facts)
+        if foreground is None and self._masks.kind == MaskSource.kind and labels is not None:
+            foreground = labels > 0
         if labels is not None:
             if foreground is not None and foreground.shape == labels.shape:
                 labels = np.where(foreground, labels, np.uint8(0))
             self._check_names(item, labels)
-        fields = {"id": item.id, "image": image, "foreground": foreground, "part_labels": labels}
-        if size is None:
+        fields: dict[str, Any] = {"foreground": foreground, "part_labels": labels}
+        if facts is None:
             return fields
         box = None if foreground is None else mask_box(foreground)
-        fields["box"] = image_box(*size) if box is None else box
-        return fields | self._keypoints_of(item, size)
+        return fields | {"box": image_box(*facts.size) if box is None else box}
 
-    def _foreground(self, item, size, labels):
-        mask = self._masks.mask(item)
-        if mask is None:
-            return None if labels is None else labels > 0
-        if size is not None and mask.shape != size:
-            raise DataError(sizes_differ(size, mask.shape, self._masks.mask_file(item)))
+    def _foreground(self, item: Item, facts: ImageFacts | None) -> np.ndarray | None:
+        decoded = self._masks.mask(item)
+        if decoded is None:
+            return None
+        file = self._masks.mask_file(item) or ""
+        is_turned = self._masks.is_turned(item)
+        mask = self._upright(item, decoded.mask, facts, file, "the mask has", is_turned)
+        self._remarks.on_mask(item, file, replace(decoded, mask=mask))
         return mask
 
-    def _part_labels(self, item, size):
+    def _part_labels(self, item: Item, facts: ImageFacts | None) -> np.ndarray | None:
         if self._labels is None:
             return None
         file = self._labels.of(item.path)
-        labels = read_labels(file)
-        if size is not None and labels.shape != size:
-            raise DataError(sizes_differ(size, labels.shape, file, "labels have"))
-        return labels
+        is_turned = read_facts(file).orientation != 1
+        return self._upright(item, read_labels(file), facts, file, "labels have", is_turned)
+
+    def _upright(
+        self,
+        item: Item,
+        pixels: np.ndarray,
+        facts: ImageFacts | None,
+        file: PathLike | str,
+        what: str,
+        is_turned: bool,
+    ) -> np.ndarray:
+        """A mask or label map, turned like its image if it belongs to the stored pixels.
+
+        Raises:
+            DataError: its size is not that of the image.
+        """
+        if facts is None:
+            return pixels
+        is_stored = self._is_stored and not is_turned
+        if is_stored:
+            pixels = turn_map(pixels, facts.orientation)
+        if pixels.shape != facts.size:
+            raise DataError(
+                sizes_differ(facts.size, pixels.shape, file, what, facts=facts, is_stored=is_stored)
+            )
+        if not (self._is_stored or is_turned):
+            self._remarks.on_turn(item, file, facts)
+        return pixels
 
     def _check_names(self, item, labels):
         names = self.info.part_names
@@ -198,7 +286,7 @@ class Folder(Dataset):
                 f"{len(names)} have a name: name it in part_names, or set its pixels to 0"
             )
 
-    def _keypoints_of(self, item, size):
+    def _keypoints_of(self, item, facts):
         """The fields keypoints and visible; empty for a folder without landmarks."""
         source = self._keypoint_file()
         if source is None or not source.landmarks:
@@ -214,9 +302,12 @@ class Folder(Dataset):
                 f"{item.path.as_posix()},"
             )
 
-        points = annotated.keypoints[:, :2].astype(np.float32)
+        points = annotated.keypoints[:, :2]
+        if self._is_stored:
+            points = turn_points(points, facts.orientation, facts.stored_size)
+        points = points.astype(np.float32)
         labelled = annotated.keypoints[:, 2] > 0
-        visible = visible_inside(points, labelled, size=size, describe=describe)
+        visible = visible_inside(points, labelled, size=facts.size, describe=describe)
         return {"keypoints": points, "visible": visible}
 
     def _annotated_object(self, item: Item) -> CocoObject | None:
@@ -251,23 +342,29 @@ class Folder(Dataset):
                     f"{self._keypoints.path} has keypoints of {name}, but there is no such image"
                 )
 
-    def _check_headers(self, item: Item) -> None:
-        size = read_size(self._root / item.path)
-        self._masks.check(item, size)
-        if self._labels is not None:
-            file = self._labels.of(item.path)
-            if (labels_size := read_size(file)) != size:
-                raise DataError(sizes_differ(size, labels_size, file, "labels have"))
+    def _check(self, item: Item, *, pixels: bool) -> None:
+        """Raise `DataError` if an image or its mask has a problem; without `pixels`, only the
+        header of the image is read."""
+        fields = self._fields(item) if pixels else self._annotations(item, self._facts(item))
+        foreground = fields["foreground"]
+        if foreground is not None and not foreground.any():
+            raise DataError(self._empty_mask(item.id, self._file_of_mask(item)))
 
-    def _verify(self, check: Callable[[Item], Any]) -> None:
+    def _verify(self, *, pixels: bool) -> None:
         total = len(self._items)
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            results = pool.map(partial(_problem, check), self._items)
+            results = pool.map(partial(_problem, partial(self._check, pixels=pixels)), self._items)
             found = list(tqdm(results, "checking images", total, delay=2, leave=False))
         problems = [problem for problem in found if problem is not None]
         if problems:
             summary = f"{len(problems)} of {total} images have a problem"
-            raise DataError(f"{listed(summary, problems)}\n{_WAY_OUT}")
+            stored = sum(FITS_STORED in problem for problem in problems)
+            more = (
+                f"\n{_FOLDER_IS_STORED.format(stored)}"
+                if stored and not self._remarks.fit_upright
+                else ""
+            )
+            raise DataError(f"{listed(summary, problems)}{more}\n{_WAY_OUT}")
 
 
 def load_folder(
@@ -280,22 +377,26 @@ def load_folder(
     part_labels: str | PathLike | None = None,
     part_names: Sequence[str] = (),
     keypoints: str | PathLike | None = None,
+    mask_threshold: int | None = None,
+    annotation_orientation: Literal["upright", "stored"] = "upright",
 ) -> Dataset:
     """Load the images of a folder and its subfolders, in natural order (2 before 10).
 
     Hidden files and folders are skipped, and so are files whose suffix is not in `IMAGE_SUFFIXES`.
-    Loading checks the header of every file once.
+    Loading reads the header of every image and all of every mask once. What is unusual about masks
+    is said once for all of them, see `notes` of the data set.
 
     Args:
         split: "train", "test" or "all" (each the whole folder), or "fit" and "validation", two
             fixed parts of it (`hold_out`).
         data_dir: the folder.
-        masks: a folder with one mask per image, whose relative path differs only in the suffix (see
-            `read_mask` for the formats); or "alpha", to take pixels that are more than half opaque
-            as the object; or a COCO JSON file, each of whose annotated objects is a sample, with
-            keypoints if the file has any; or None for no masks.
-        verify: "headers" finds missing files, files that are not images, and masks of another size
-            than their image; "pixels" also decodes every file once, to find damaged ones.
+        masks: a folder with one mask per image, whose relative path differs only in the suffix
+            (`keras_parts.images.decode_mask` describes the kinds of masks); or "alpha", to take
+            pixels that are more than half opaque as the object; or a COCO JSON file, each of whose
+            annotated objects is a sample, with keypoints if the file has any; or None for no masks.
+        verify: "headers" finds missing files, files that are not images, and masks that are
+            damaged, empty or of another size than their image; "pixels" also decodes every image
+            once, to find damaged ones.
         category: name of the category in the COCO file; None if it has only one.
         part_labels: a folder with the part labels as indexed or grey images, named like the
             images, 0 for the background. Without `masks`, all labelled pixels are foreground. For
@@ -303,6 +404,12 @@ def load_folder(
         part_names: names of the labels 1, 2, ...
         keypoints: a COCO JSON file with at most one object with keypoints per image. For
             evaluation only.
+        mask_threshold: the largest value of the background in mask files or in alpha, 0 to 254;
+            None for the rules of `keras_parts.images.decode_mask`, or 127 for alpha.
+        annotation_orientation: "upright" if masks, part labels and keypoints belong to images as
+            they are displayed; "stored" if they were made by a program that ignores the EXIF
+            orientation: they are then turned like their image. Masks with an orientation of their
+            own are turned by that.
 
     Returns:
         Samples with image, foreground (None without masks and part labels), box, and the given
@@ -311,7 +418,7 @@ def load_folder(
         "PATH#NUMBER" with the id of the annotation.
 
     Raises:
-        ConfigError: the split, `verify` or the category is unknown; or the COCO file has several
+        ConfigError: the split, an option or the category is unknown; or the COCO file has several
             categories and none is chosen.
         DataError: a folder is missing or has no images; or files have problems, of which the first
             ten are listed.
@@ -325,6 +432,8 @@ def load_folder(
         part_labels=part_labels,
         part_names=part_names,
         keypoints=keypoints,
+        mask_threshold=mask_threshold,
+        annotation_orientation=annotation_orientation,
     )
     return split_of(dataset, split)
 
@@ -335,3 +444,47 @@ def _problem(check, item):
     except DataError as error:
         return str(error)
     return None
+
+
+class _FolderRemarks:
+    """Remarks about the images and masks of a folder.
+
+    Attributes:
+        fit_upright: ids of samples whose mask can only belong to the upright image, although the
+            image is turned by EXIF.
+    """
+
+    def __init__(self) -> None:
+        self._images, self._masks = Remarks("images"), Remarks("masks")
+        self._inverted, self._turned = Remarks("masks"), Remarks("masks")
+        self.fit_upright: set[str] = set()
+
+    def on_image(self, item: Item, file: Path, facts: ImageFacts) -> None:
+        for remark in facts.remarks:
+            self._images.add(remark, item.id, file)
+
+    def on_mask(self, item: Item, file: PathLike | str, decoded: DecodedMask) -> None:
+        for remark in decoded.remarks:
+            self._masks.add(remark, item.id, file)
+        mask = decoded.mask
+        if mask.all():
+            self._masks.add(_FULL, item.id, file)
+        elif all(side.all() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])):
+            self._inverted.add(_INVERTED, item.id, file)
+
+    def on_turn(self, item: Item, file: PathLike | str, facts: ImageFacts) -> None:
+        """Note which orientation a mask has that fits the upright image."""
+        if facts.orientation == 1:
+            return
+        if facts.size == facts.stored_size:
+            self._turned.add(_TURNED, item.id, file)
+        else:
+            self.fit_upright.add(item.id)
+
+    def notes(self, total: int) -> tuple[str, ...]:
+        found = [self._images, self._masks]
+        if 2 * self._inverted.count(_INVERTED) >= total:
+            found.append(self._inverted)
+        if not self.fit_upright:
+            found.append(self._turned)
+        return tuple(note for remarks in found for note in remarks.notes(total))

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
-
 from keras_parts.data.problems import report
 from keras_parts.data.readers.coco import CocoFile, CocoObject
 from keras_parts.data.readers.matching_files import MatchingFiles
-from keras_parts.errors import DataError
-from keras_parts.images.decoding import has_alpha, read_alpha, read_size
-from keras_parts.images.masks import read_mask
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.images.decoding import ImageFacts, read_alpha, read_facts
+from keras_parts.images.masks import DecodedMask, decode_mask
 
 ALPHA = "alpha"
 """The value of the option `masks` for the alpha channel of the images."""
 _ALPHA_THRESHOLD = 127  # pixels with a larger alpha are foreground
+FITS_STORED = "which annotation_orientation=stored takes (--data-option)"
+"""The end of a message about a mask that fits its image before the EXIF turn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +57,13 @@ class MaskSource:
         """The items of all images."""
         return [Item(path.as_posix(), path) for path in paths]
 
-    def check(self, item: Item, size: tuple[int, int]) -> None:
-        """Raise `DataError` if the item has no mask of this (height, width); read headers only."""
-
-    def mask(self, item: Item) -> np.ndarray | None:
-        """(height, width) bool, or None if there are no masks."""
+    def mask(self, item: Item) -> DecodedMask | None:
+        """The mask, or None if there are no masks."""
         return None
+
+    def is_turned(self, item: Item) -> bool:
+        """Whether the mask is upright in any case, because its file has an EXIF orientation."""
+        return False
 
     def mask_file(self, item: Item) -> PathLike | str | None:
         """The file of the mask, for messages; None if there are no masks."""
@@ -78,18 +79,18 @@ class AlphaMasks(MaskSource):
 
     kind = "_Alpha"
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, threshold: int | None = None):
         self._root = root
+        self._threshold = _ALPHA_THRESHOLD if threshold is None else threshold
 
-    def check(self, item: Item, size: tuple[int, int]) -> None:
-        if not has_alpha(self.mask_file(item)):
-            raise DataError(_no_alpha(self.mask_file(item)))
-
-    def mask(self, item: Item) -> np.ndarray:
+    def mask(self, item: Item) -> DecodedMask:
         alpha = read_alpha(self.mask_file(item))
         if alpha is None:
             raise DataError(_no_alpha(self.mask_file(item)))
-        return alpha > _ALPHA_THRESHOLD
+        return DecodedMask(alpha > self._threshold)
+
+    def is_turned(self, item: Item) -> bool:
+        return True
 
     def mask_file(self, item: Item) -> Path:
         return self._root / item.path
@@ -101,16 +102,15 @@ class MaskFiles(MaskSource):
     kind = "_MaskFolder"
     files: MatchingFiles
 
-    def __init__(self, folder: str | PathLike):
+    def __init__(self, folder: str | PathLike, threshold: int | None = None):
         self.files = MatchingFiles(folder, "mask")
+        self._threshold = threshold
 
-    def check(self, item: Item, size: tuple[int, int]) -> None:
-        path = self.mask_file(item)
-        if (mask_size := read_size(path)) != size:
-            raise DataError(sizes_differ(size, mask_size, path))
+    def mask(self, item: Item) -> DecodedMask:
+        return decode_mask(self.mask_file(item), self._threshold)
 
-    def mask(self, item: Item) -> np.ndarray:
-        return read_mask(self.mask_file(item))
+    def is_turned(self, item: Item) -> bool:
+        return read_facts(self.mask_file(item)).orientation != 1
 
     def mask_file(self, item: Item) -> Path:
         return self.files.of(item.path)
@@ -151,13 +151,9 @@ class CocoMasks(MaskSource):
             )
         return items
 
-    def check(self, item: Item, size: tuple[int, int]) -> None:
-        if item.coco_object.size != size:
-            raise DataError(sizes_differ(size, item.coco_object.size, self.mask_file(item)))
-
-    def mask(self, item: Item) -> np.ndarray:
+    def mask(self, item: Item) -> DecodedMask:
         try:
-            return item.coco_object.mask()
+            return DecodedMask(item.coco_object.mask())
         except DataError as error:
             raise DataError(f"{self.coco.path}: {error}") from error
 
@@ -169,7 +165,10 @@ class CocoMasks(MaskSource):
 
 
 def mask_source(
-    root: Path, masks: str | PathLike | None, category: str | None = None
+    root: Path,
+    masks: str | PathLike | None,
+    category: str | None = None,
+    threshold: int | None = None,
 ) -> MaskSource:
     """The source for a value of the option `masks`.
 
@@ -177,17 +176,27 @@ def mask_source(
         root: folder of the images.
         masks: None, `ALPHA`, a COCO JSON file or a folder.
         category: name of the category in the COCO file; None if it has only one.
+        threshold: the largest value of the background in mask files or alpha, 0 to 254; None for
+            `keras_parts.images.decode_mask`'s rules, or 127 for alpha.
 
     Raises:
         DataError: the folder or file is missing or damaged.
         ConfigError: the category is unknown, or there are several and none is chosen.
     """
+    if threshold is not None and not (type(threshold) is int and 0 <= threshold <= 254):
+        raise ConfigError(
+            f"mask_threshold is {threshold!r}, expected a whole number from 0 to 254",
+            setting="mask_threshold",
+            value=threshold,
+        )
     if masks is None:
         return MaskSource()
     if masks == ALPHA:
-        return AlphaMasks(root)
+        return AlphaMasks(root, threshold)
     path = Path(masks).expanduser()
-    return CocoMasks(path, category) if path.suffix.lower() == ".json" else MaskFiles(path)
+    return (
+        CocoMasks(path, category) if path.suffix.lower() == ".json" else MaskFiles(path, threshold)
+    )
 
 
 def sizes_differ(
@@ -195,12 +204,30 @@ def sizes_differ(
     other_size: tuple[int, int],
     where: PathLike | str | None,
     what: str = "the mask has",
+    *,
+    facts: ImageFacts | None = None,
+    is_stored: bool = False,
 ) -> str:
-    """The message for a mask or label map whose (height, width) differs from its image's."""
-    return (
+    """The message for a mask or label map whose (height, width) differs from its image's.
+
+    Args:
+        image_size: (height, width) of the image, upright.
+        other_size: that of the mask or label map; upright if it was turned like the image.
+        where: its file.
+        what: the subject of the message.
+        facts: of the image, if they are known.
+        is_stored: whether the mask or label map was turned like the image.
+    """
+    message = (
         f"{where}: {what} {other_size[1]} x {other_size[0]} pixels, "
         f"its image {image_size[1]} x {image_size[0]}"
     )
+    if facts is None or facts.orientation < 5 or other_size != facts.stored_size:
+        return message
+    turn = f"{message} after its EXIF turn (orientation {facts.orientation})"
+    if is_stored:
+        return f"{turn}, which fits without annotation_orientation=stored"
+    return f"{turn}: it fits the pixels as stored, {FITS_STORED}"
 
 
 def _no_alpha(path):

@@ -10,10 +10,11 @@ from keras_parts.data.dataset import Dataset
 from keras_parts.data.problems import attempt
 from keras_parts.data.readers.mask_sources import sizes_differ
 from keras_parts.data.readers.matching_files import MatchingFiles
+from keras_parts.data.readers.remarks import Remarks
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
 from keras_parts.images.formats import IMAGE_SUFFIXES
-from keras_parts.images.masks import read_mask
+from keras_parts.images.masks import decode_mask
 
 
 class WithMasks(Dataset):
@@ -30,7 +31,7 @@ class WithMasks(Dataset):
 
     def __init__(self, dataset: Dataset, folder: str | PathLike):
         self.dataset, self.info = dataset, dataset.info
-        self.split, self.notes = dataset.split, dataset.notes
+        self.split, self._remarks = dataset.split, Remarks("masks")
         self._files = MatchingFiles(folder, "mask")
         self.masks_from = str(folder)
 
@@ -65,10 +66,16 @@ class WithMasks(Dataset):
 
     def _mask(self, name: str, image: np.ndarray | None) -> np.ndarray:
         path = self._file(name)
-        mask = read_mask(path)
+        decoded = decode_mask(path)
+        for remark in decoded.remarks:
+            self._remarks.add(remark, name, path)
+        mask = decoded.mask
         if image is not None and mask.shape != image.shape[:2]:
             raise DataError(sizes_differ(image.shape[:2], mask.shape, path))
         return mask
+
+    def _notes_of_samples(self) -> tuple[str, ...]:
+        return (*self.dataset.notes, *self._remarks.notes(len(self)))
 
     def ids(self) -> list[str]:
         return self.dataset.ids()

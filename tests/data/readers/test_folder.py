@@ -1,5 +1,8 @@
 """A folder of the user's own images."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +12,7 @@ from keras_parts.data.check import check
 from keras_parts.data.crops import image_box, mask_box
 from keras_parts.errors import ConfigError, DataError
 from tests.data.contract import check_dataset
+from tests.images.turned import stored_as
 
 NAMES = ("bird 10.png", "bird 2.jpg", "Bird 1.PNG", "far/away/duck.webp", "far/duck.png")
 NATURAL = ["Bird 1.PNG", "bird 2.jpg", "bird 10.png", "far/away/duck.webp", "far/duck.png"]
@@ -76,10 +80,10 @@ def test_masks_of_a_folder(images, masks):
 
 
 def test_with_an_empty_mask_the_box_is_the_image(images, masks):
+    dataset = load("folder", "train", images, masks=masks)
     _draw_mask(masks / "Bird 1.png", np.zeros((20, 30), bool))
-    sample = load("folder", "train", images, masks=masks)[0]
-    assert not sample.foreground.any()
-    np.testing.assert_array_equal(sample.box, image_box(20, 30))
+    assert not dataset[0].foreground.any()
+    np.testing.assert_array_equal(dataset[0].box, image_box(20, 30))
 
 
 def test_masks_from_alpha(tmp_path):
@@ -143,13 +147,171 @@ def test_nested_folders_of_images_masks_and_labels(tmp_path, inside):
     assert report.problems == () and report.num_samples == 2
 
 
-def test_an_empty_mask_is_reported_with_its_file(images, masks):
+@pytest.mark.parametrize("option", ["masks", "part_labels"])
+def test_empty_masks_are_problems_with_their_files(images, masks, option):
+    dataset = load("folder", "fit", images, **{option: masks})
     _draw_mask(masks / "Bird 1.png", np.zeros((20, 30), bool))
-    for option in ("masks", "part_labels"):
-        dataset = load("folder", "fit", images, **{option: masks})
-        assert dataset.problems(1) == []
-        (problem,) = dataset.problems(0)
-        assert f"the mask of Bird 1.PNG in {masks / 'Bird 1.png'} is empty" in problem
+    assert dataset.problems(1) == []
+    (problem,) = dataset.problems(0)
+    assert f"the mask of Bird 1.PNG in {masks / 'Bird 1.png'} is empty" in problem
+    with pytest.raises(DataError, match=r"1 of 5 images(.|\n)*Bird 1.png is empty(.|\n)*skip_bad"):
+        load("folder", "train", images, **{option: masks})
+    for mask in masks.rglob("*.png"):
+        _draw_mask(mask, np.zeros((20, 30), bool))
+    with pytest.raises(DataError, match="5 of 5 images"):
+        load("folder", "train", images, skip_bad=True, **{option: masks})
+
+
+def _notes(images, masks, **options):
+    """The notes of a folder when it is loaded, and when it is checked."""
+    loaded = load("folder", "train", images, masks=masks, **options).notes
+    report = check("folder", data_dir=images, masks=masks, progress=False, **options)
+    assert report.problems == () and report.notes == loaded
+    return loaded
+
+
+def test_what_is_unusual_about_masks_is_said_once(images, masks):
+    assert _notes(images, masks) == ()
+    first = masks / "Bird 1.png"
+    _draw_mask(first, np.where(_mask(), 3, 0).astype(np.uint8))
+    assert _notes(images, masks) == ()
+    ring = np.zeros((20, 30), np.uint8)
+    ring[4:10, 5:21], ring[5:9, 6:20] = 255, 3
+    _draw_mask(first, ring)
+    _draw_mask(masks / "bird 2.png", ring)
+    label = f"{first} holds several labels: all but 0 (black) are the object (2 of 5 masks)"
+    assert _notes(images, masks) == (label,)
+    _draw_mask(masks / "bird 10.png", np.ones((20, 30), bool))
+    full = f"{masks / 'bird 10.png'} covers the whole image (1 of 5 masks)"
+    assert _notes(images, masks) == (full, label)
+    cut_out = np.dstack([np.full((20, 30, 3), 99, np.uint8), 255 * _mask().astype(np.uint8)])
+    _draw_mask(first, cut_out)
+    assert f"{first} has transparency: the opaque pixels are the object (1 of 5 masks)" in _notes(
+        images, masks
+    )
+    np.testing.assert_array_equal(
+        load("folder", "train", images, masks=masks)[0].foreground, _mask()
+    )
+
+
+def test_inverted_masks_are_said_if_they_are_many(images, masks):
+    for count, mask in enumerate(sorted(masks.rglob("*.png")), 1):
+        _draw_mask(mask, ~_mask())
+        notes = " ".join(_notes(images, masks))
+        assert ("is it inverted? (" in notes) == (count >= 3)
+    assert "(5 of 5 masks)" in notes
+
+
+def test_a_threshold_for_masks(images, masks):
+    soft = np.where(_mask(), 200, 90).astype(np.uint8)
+    soft[0, :20] = 140
+    for mask in masks.rglob("*.png"):
+        _draw_mask(mask, soft)
+    with pytest.raises(DataError, match="mask_threshold"):
+        load("folder", "train", images, masks=masks)
+    fingerprints = set()
+    for threshold in (100, 150):
+        dataset = load("folder", "train", images, masks=masks, mask_threshold=threshold)
+        np.testing.assert_array_equal(dataset[0].foreground, soft > threshold)
+        fingerprints.add(dataset.fingerprint())
+    assert len(fingerprints) == 2
+    for bad in (-1, 255, 1.5, "dark"):
+        with pytest.raises(ConfigError, match="mask_threshold is .*, expected a whole number"):
+            load("folder", "train", images, masks=masks, mask_threshold=bad)
+
+
+def test_a_threshold_for_alpha(tmp_path):
+    alpha = np.where(_mask(), 200, 150).astype(np.uint8)
+    Image.fromarray(np.dstack([np.full((20, 30, 3), 99, np.uint8), alpha])).save(tmp_path / "a.png")
+    assert load("folder", "train", tmp_path, masks="alpha")[0].foreground.all()
+    dataset = load("folder", "train", tmp_path, masks="alpha", mask_threshold=160)
+    np.testing.assert_array_equal(dataset[0].foreground, _mask())
+
+
+def _turned(folder, number, size=(20, 30), name="a.jpg"):
+    """A photograph that EXIF turns upright; the corner of the upright one is white."""
+    upright = np.zeros((*size, 3), np.uint8)
+    upright[:10, :10] = 255
+    exif = Image.Exif()
+    exif[0x0112] = number
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    Image.fromarray(stored_as(upright, number)).save(path, exif=exif.tobytes(), quality=98)
+    return upright[..., 0] > 0
+
+
+@pytest.mark.parametrize("number", range(2, 9))
+def test_annotations_of_stored_pixels(tmp_path, number):
+    mask = _turned(tmp_path / "photos", number)
+    stored = stored_as(mask, number)
+    _draw_mask(tmp_path / "masks" / "a.png", stored)
+    _draw_mask(tmp_path / "labels" / "a.png", stored * np.uint8(2))
+    y, x = np.argwhere(stored)[0].tolist()
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [x, y, 2]}
+    size = {"height": stored.shape[0], "width": stored.shape[1]}
+    (tmp_path / "points.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "a.jpg", **size}],
+                "annotations": [annotation],
+                "categories": [{"id": 1, "name": "bird", "keypoints": ["beak"]}],
+            }
+        )
+    )
+    options = {"masks": tmp_path / "masks", "part_labels": tmp_path / "labels"}
+    options |= {"keypoints": tmp_path / "points.json", "annotation_orientation": "stored"}
+    dataset = load("folder", "train", tmp_path / "photos", **options)
+    sample = dataset[0]
+    np.testing.assert_array_equal(sample.foreground, mask)
+    np.testing.assert_array_equal(sample.part_labels, mask * 2)
+    assert sample.image[mask].mean() > 240 and sample.image[~mask].mean() < 15
+    x, y = sample.keypoints[0].astype(int)
+    assert mask[y, x] and sample.visible.all() and dataset.notes == ()
+    if number < 5:
+        return
+    del options["annotation_orientation"]
+    with pytest.raises(DataError) as raised:
+        load("folder", "train", tmp_path / "photos", **options)
+    for words in (
+        f"EXIF turn .orientation {number}.*fits the pixels as stored",
+        "No mask of an image",
+    ):
+        assert re.search(words, str(raised.value))
+    assert str(raised.value).count("--data-option annotation_orientation=stored") == 1
+
+
+@pytest.mark.parametrize(("number", "size"), [(3, (20, 30)), (6, (24, 24))])
+def test_masks_that_fit_before_and_after_the_turn_are_said(tmp_path, number, size):
+    mask = _turned(tmp_path / "photos", number, size)
+    _draw_mask(tmp_path / "masks" / "a.png", mask)
+    (note,) = _notes(tmp_path / "photos", tmp_path / "masks")
+    assert "a.png would fit its image before and after the EXIF turn" in note
+    assert _notes(tmp_path / "photos", tmp_path / "masks", annotation_orientation="stored") == ()
+    # Another mask of the folder can only be upright.
+    other = _turned(tmp_path / "photos", 6, name="b.jpg")
+    _draw_mask(tmp_path / "masks" / "b.png", other)
+    assert _notes(tmp_path / "photos", tmp_path / "masks") == ()
+
+
+def test_a_mask_with_its_own_orientation_is_turned_once(tmp_path):
+    mask = _turned(tmp_path / "photos", 6)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "masks").mkdir()
+    stored = Image.fromarray(stored_as(mask, 6))
+    stored.save(tmp_path / "masks" / "a.png", exif=exif.tobytes())
+    for orientation in ("upright", "stored"):
+        options = {"masks": tmp_path / "masks", "annotation_orientation": orientation}
+        dataset = load("folder", "train", tmp_path / "photos", **options)
+        np.testing.assert_array_equal(dataset[0].foreground, mask)
+        assert dataset.notes == ()
+
+
+def test_images_of_unusual_depth_are_said(images):
+    values = np.linspace(0, 4000, 600).reshape(20, 30).astype(np.uint16)
+    Image.fromarray(values).save(images / "Bird 1.PNG")
+    words = "has 12 bits, stored in more: white is 4095 (1 of 5 images)"
+    assert _notes(images, None) == (f"{images / 'Bird 1.PNG'} {words}",)
 
 
 def _no_mask(images, masks):
@@ -204,7 +366,7 @@ DAMAGES = {
 def test_damage_is_found_when_loading_and_can_be_left_out(images, masks, damage):
     make, words = DAMAGES[damage]
     make(images, masks)
-    verify = "pixels" if damage in ("truncated", "photograph") else "headers"
+    verify = "pixels" if damage == "truncated" else "headers"
     with pytest.raises(
         DataError, match=f"1 of 5 images have a problem:\n  .*{words}.*\n.*skip-bad"
     ):
@@ -216,9 +378,8 @@ def test_damage_is_found_when_loading_and_can_be_left_out(images, masks, damage)
     check_dataset(dataset)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "photograph"])
-def test_damage_behind_the_header_is_found_when_a_sample_is_read(images, masks, damage):
-    make, words = DAMAGES[damage]
+def test_damage_behind_the_header_is_found_when_a_sample_is_read(images, masks):
+    make, words = DAMAGES["truncated"]
     make(images, masks)
     dataset = load("folder", "train", images, masks=masks)
     with pytest.raises(DataError, match=words):
@@ -259,6 +420,7 @@ def test_missing_and_empty_folders(images, tmp_path):
 @pytest.mark.parametrize(("options", "words"), [
     ({"split": "val"}, "train, test, fit"),
     ({"split": "train", "verify": "all"}, "headers or pixels"),
+    ({"split": "train", "annotation_orientation": 6}, "upright or stored, not 6"),
     ({"split": "train", "mask": "alpha"}, "'mask'"),
 ])  # fmt: skip
 def test_unknown_options(images, options, words):
