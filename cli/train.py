@@ -86,6 +86,7 @@ def train(
     from keras_parts import zoo
     from keras_parts.training.hosts import Hosts
     from keras_parts.training.recipes import parse_setting, recipe_for
+    from keras_parts.training.run_folder import RunFolder, check_folder
 
     chosen = recipe_for(
         data.name,
@@ -96,11 +97,15 @@ def train(
         find_model=zoo.path,
         settings=given(**fields) | dict(map(parse_setting, settings)),
     )
+    processes = Hosts.parse(hosts, host_index) if hosts else None
+    output = output or f"runs/{data.name}"
+    if resume or not processes or processes.index == 0:
+        # Before the data set is read and the backend imported, which takes seconds.
+        check_folder(RunFolder(output), chosen, overwrite=overwrite, resume=resume)
     dataset = data(split)
     import_keras()
     from keras_parts.training.run import train as run
 
-    output = output or f"runs/{data.name}"
     summary = run(
         chosen,
         dataset,
@@ -110,7 +115,7 @@ def train(
         progress=not quiet,
         split=split,
         devices=devices,
-        hosts=Hosts.parse(hosts, host_index) if hosts else None,
+        hosts=processes,
     )
     return CommandResult(summary, _sentence(summary))
 

@@ -292,7 +292,7 @@ class SampleSheet(IntervalCallback):
 
     def on_interval_end(self, step: int, logs: dict) -> None:
         picture = self.draw(self.images)
-        with atomic_path(self.run.samples / f"step-{step:08d}.png") as unfinished:
+        with atomic_path(self.run.sheet_file(step)) as unfinished:
             picture.save(unfinished)
 
 

@@ -283,10 +283,11 @@ class Recipe(Settings):
             raise ConfigError(_unknown(unknown[0]))
         for group, kind in _GROUPS.items():
             if group in values:
-                wrong = [name for name in values[group] if name not in kind.setting_names()]
+                table = _table(values, group)
+                wrong = [name for name in table if name not in kind.setting_names()]
                 if wrong:
                     raise ConfigError(_unknown(f"{group}.{wrong[0]}"))
-                values[group] = kind(**values[group])
+                values[group] = kind(**table)
         return cls(**values)
 
 
@@ -318,6 +319,9 @@ def translate_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         settings: as `Recipe.to_json` returned them, in any version; some may be missing.
 
+    Raises:
+        ConfigError: a group of settings is not a table.
+
     Example:
         >>> from keras_parts.training.recipes import translate_settings
         >>> translate_settings({"parts": 4, "temperature": 0.2})
@@ -327,12 +331,20 @@ def translate_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         group, _, inner = _RENAMED.get(name, name).partition(".")
         if not inner:
-            translated[group] = value
+            translated[group] = dict(value) if isinstance(value, Mapping) else value
         elif group in _GROUPS:
-            translated.setdefault(group, {})[inner] = value
+            _table(translated, group)[inner] = value
         else:
-            translated.setdefault("loss_settings", {}).setdefault(group, {})[inner] = value
+            _table(_table(translated, "loss_settings"), group)[inner] = value
     return translated
+
+
+def _table(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    """The table of this name in the settings, made if it is missing."""
+    table = settings.setdefault(name, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"recipe: {name} is {table!r}, expected a table {{name: value}}")
+    return table
 
 
 def _check_loss_tables(weights: Any, settings: Any) -> None:

@@ -38,11 +38,12 @@ from keras_parts.training.callbacks import (
 )
 from keras_parts.training.checkpoints import Checkpoints, variable_to_numpy
 from keras_parts.training.checks import check_dataset, check_recipe, check_steps_per_execution
+from keras_parts.training.data_record import check_same_data, record_data
 from keras_parts.training.devices import Devices, find_devices
 from keras_parts.training.hosts import Hosts
 from keras_parts.training.optimisers import averaged_weights, weight_averages
 from keras_parts.training.recipes import Recipe
-from keras_parts.training.run_folder import RunFolder
+from keras_parts.training.run_folder import RunFolder, check_folder
 
 _INTERVALS = 40
 """Maximum number of log intervals of a run."""
@@ -75,7 +76,7 @@ def train(
         dataset: training samples, each with a foreground.
         output: the run folder.
         resume: continue from the newest checkpoint in the folder; the result equals that of an
-            uninterrupted run.
+            uninterrupted run. Settings and data must be the same, see `data_record`.
         overwrite: replace the run in the folder.
         progress: show progress bars on stderr.
         split: name of the split, which is written to config.json.
@@ -91,8 +92,8 @@ def train(
         "skipped_steps" and the losses of the last interval.
 
     Raises:
-        ConfigError: the folder holds a run and neither `resume` nor `overwrite` is set, or a
-            setting is not valid.
+        ConfigError: the folder holds a run and neither `resume` nor `overwrite` is set, another
+            process trains it, it was begun with other settings or data, or a setting is not valid.
         DataError: a sample cannot be read or has no foreground, or weights are missing.
         DivergenceError: 20 steps or more, one after the other, were not finite. The log and the
             checkpoints are kept.
@@ -115,11 +116,17 @@ def train(
     set_random_seed(recipe.seed)
     progress = progress and placement.is_leader
     with precision_policy(recipe.precision), ExitStack() as stack:
+        if placement.is_leader and folder.path.exists():
+            stack.enter_context(folder.locked())
+        described = record_data(dataset, split)
+        if resume:
+            check_same_data(folder.read_config().get("data", {}), described, folder.path)
         discovery, batches = _prepare(recipe, dataset, placement, intervals.steps, progress)
         if placement.is_leader and not resume:
-            folder = RunFolder.create(output, overwrite=overwrite)
+            folder.make(overwrite=overwrite)
+            stack.enter_context(folder.locked())
             stack.enter_context(folder.removed_if_empty())
-            folder.write_config(recipe.to_json(), recipe.seed, _description(dataset, split))
+            folder.write_config(recipe.to_json(), recipe.seed, described)
         teacher = discovery.teacher
         checkpoints = Checkpoints(folder.checkpoints, exclude=[teacher] if teacher else [])
         with placement.scope():
@@ -196,9 +203,7 @@ def _check(
     check_recipe(recipe)
     check_dataset(dataset)
     if resume or devices.is_leader:
-        folder.check_available(overwrite=overwrite, resume=resume)
-    if resume:
-        folder.check_settings(recipe.to_json(), complete=_with_defaults)
+        check_folder(folder, recipe, overwrite=overwrite, resume=resume)
 
 
 def _prepare(
@@ -229,11 +234,6 @@ def _prepare(
     return discovery, batches
 
 
-def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a run of any version; those that did not exist then have their defaults."""
-    return Recipe.from_json(settings).to_json()
-
-
 @contextmanager
 def trained_segmenter(discovery: PartDiscovery, devices: Devices) -> Iterator[PartSegmenter]:
     """The segmenter with the weights that are saved: the averaged ones, if there are any.
@@ -253,18 +253,6 @@ def trained_segmenter(discovery: PartDiscovery, devices: Devices) -> Iterator[Pa
         for target, source in zip(copy.weights, discovery.segmenter.weights, strict=True):
             target.assign(variable_to_numpy(averages.get(id(source), source)))
         yield copy
-
-
-def _description(dataset: Dataset, split: str) -> dict[str, Any]:
-    """The training data, for config.json."""
-    categories = dataset.categories()
-    return {
-        "dataset": dataset.info.name,
-        "split": split,
-        "images": len(dataset),
-        "categories": len(np.unique(categories[categories >= 0])),
-        "licence": dataset.info.licence,
-    }
 
 
 def _restore(
@@ -346,6 +334,6 @@ def _summary(
     skip = ("step", "epoch", "learning_rate", "images_per_second", "skipped_steps")
     return summary | {
         "steps": records[-1]["step"],
-        "skipped_steps": sum(record["skipped_steps"] for record in records),
+        "skipped_steps": sum(record.get("skipped_steps") or 0 for record in records),
         **{name: value for name, value in records[-1].items() if name not in skip},
     }

@@ -12,22 +12,29 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_parts import __version__
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.files import atomic_write
-from keras_parts.training.recipes import translate_settings
+from keras_parts.files import atomic_write, read_limited, try_lock, unlock
+from keras_parts.training.recipes import Recipe, translate_settings
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 FORMAT = 2
 """Format of config.json. Format 1 has no field "format", and the setting names of version 0.1.0."""
 
+_CONFIG_BYTES = 16 * 2**20
+"""Maximum size of config.json."""
 _DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",)}
 
 
@@ -54,6 +61,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.segmenter = self.path / "segmenter"
         self._created: list[Path] = []
+        self._lock: BaseFileLock | None = None
 
     @classmethod
     def create(cls, path: str | os.PathLike, *, overwrite: bool = False) -> "RunFolder":
@@ -68,11 +76,45 @@ class RunFolder:
                 the folder cannot be written to.
         """
         run = cls(path)
-        run.check_available(overwrite=overwrite)
-        if overwrite:
-            run._remove()
-        run._make_folder()
+        run.make(overwrite=overwrite)
         return run
+
+    def make(self, *, overwrite: bool = False) -> None:
+        """Make the folder for a new run; see `create`."""
+        self.check_available(overwrite=overwrite)
+        if overwrite:
+            self._remove()
+        folders = (self.samples, self.path, *self.path.parents)
+        self._created = [folder for folder in folders if not folder.exists()]
+        with self._usable():
+            self.samples.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing the run during the block.
+
+        The folder must exist. The lock of a process that was killed is released.
+
+        Raises:
+            ConfigError: another process writes the run.
+        """
+        if self._lock:  # this process has it
+            yield
+            return
+        with self._usable():
+            self._lock = try_lock(self.path / ".lock")
+        if self._lock is None:
+            raise ConfigError(
+                f"{self.path}: another process is training this run: wait until it has ended, or "
+                "choose another --output",
+                path=self.path,
+            )
+        try:
+            yield
+        finally:
+            lock, self._lock = self._lock, None
+            unlock(lock)
+            self._remove_created()  # its file was in the way until now
 
     def check_available(self, *, overwrite: bool = False, resume: bool = False) -> None:
         """Check that a new run can be written to the folder, or that its run can be resumed.
@@ -87,20 +129,56 @@ class RunFolder:
         """
         if overwrite and resume:
             raise ConfigError("--resume continues a run, --overwrite removes it: give one of them")
-        if self.path.exists() and not self.path.is_dir():
-            raise ConfigError(f"{self.path} is a file: choose another --output")
-        if resume and not self.exists():
+        with self._usable():
+            with suppress(FileNotFoundError):
+                self.path.stat()  # unlike `exists`, it raises an error for an impossible name
+            if self.path.exists() and not self.path.is_dir():
+                raise ConfigError(f"{self.path} is a file: choose another --output")
+            exists = self.exists()
+        if resume and not exists:
             raise ConfigError(
                 f"{self.path} holds no run to resume: check --output, or leave out --resume"
             )
-        if self.exists() and not (overwrite or resume):
+        if exists and not (overwrite or resume):
             raise ConfigError(
                 f"{self.path} holds a run: continue it (--resume), replace it (--overwrite) or "
                 "choose another --output"
             )
-        parent = next(each for each in (self.path, *self.path.absolute().parents) if each.exists())
-        if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
-            raise ConfigError(f"{parent} cannot be written to: choose another --output")
+        self._check_parts()
+        with self._usable():
+            folders = (self.path, *self.path.absolute().parents)
+            parent = next(folder for folder in folders if folder.exists())
+            # Only an attempt shows whether a folder can be made here; /proc denies nothing.
+            os.rmdir(tempfile.mkdtemp(prefix=".keras-parts-", dir=parent))
+
+    def _check_parts(self) -> None:
+        """Check that no part of a run is a link or of another kind: what a link points to lies
+        outside the folder, and is neither written nor removed."""
+        files = (self.config_file, self.metrics_file, self.curves_file)
+        for part in (*files, self.samples, self.checkpoints, self.segmenter):
+            if part.is_symlink():
+                wrong = "a link"
+            elif part.exists() and part.is_file() != (part in files):
+                wrong = "no regular file" if part in files else "no folder"
+            else:
+                continue
+            raise ConfigError(
+                f"{part} is {wrong}: remove it, or choose another --output", path=part
+            )
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Turn an error of the system into one that says that the folder cannot be used."""
+        try:
+            yield
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            if isinstance(error, ConfigError):
+                raise
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(
+                f"{self.path} cannot be written to ({reason}): choose another --output",
+                path=self.path,
+            ) from None
 
     @contextmanager
     def removed_if_empty(self) -> Iterator[None]:
@@ -116,10 +194,14 @@ class RunFolder:
                     file.unlink(missing_ok=True)
                 for folder in (self.checkpoints, self.segmenter):
                     shutil.rmtree(folder, ignore_errors=True)
-                for folder in self._created:
-                    with suppress(OSError):  # not empty: it has files that are not part of the run
-                        folder.rmdir()
+                self._remove_created()
             raise
+
+    def _remove_created(self) -> None:
+        """Remove the folders that `make` made, as far as they are empty."""
+        for folder in self._created:
+            with suppress(OSError):  # not empty: it has files that are not part of the run
+                folder.rmdir()
 
     def exists(self) -> bool:
         """Whether the folder holds a run."""
@@ -155,20 +237,29 @@ class RunFolder:
         """The content of config.json, with the setting names of this version.
 
         Raises:
-            DataError: the file is missing, is not JSON, or has the format of a newer version.
+            DataError: the file is missing, is not the settings of a run, or has the format of a
+                newer version.
         """
         try:
-            config = json.loads(self.config_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.config_file} cannot be read: {error}") from None
-        file_format = config.get("format", 1)
-        if file_format > FORMAT:
+            config = json.loads(read_limited(self.config_file, _CONFIG_BYTES))
+            is_newer = _format(config) > FORMAT
+            if not is_newer:
+                _check_config(config)
+                if _format(config) < 2:
+                    config["settings"] = translate_settings(config["settings"])
+        except (DataError, ValueError, RecursionError) as error:
+            reason = str(error).removeprefix(f"{self.config_file}: ")
             raise DataError(
-                f"{self.config_file} is of format {file_format}, but this version reads formats up "
-                f"to {FORMAT}: update keras-parts"
+                f"{self.config_file} is not the settings of a run: {reason}. Restore it from a "
+                "copy, or start the run again (--overwrite)",
+                path=self.config_file,
+            ) from None
+        if is_newer:
+            raise DataError(
+                f"{self.config_file} is of format {_format(config)}, but this version reads "
+                f"formats up to {FORMAT}: update keras-parts",
+                path=self.config_file,
             )
-        if file_format < 2 and "settings" in config:
-            config["settings"] = translate_settings(config["settings"])
         return config
 
     def check_settings(
@@ -185,9 +276,15 @@ class RunFolder:
 
         Raises:
             ConfigError: settings differ; the message lists them with both values.
-            DataError: config.json cannot be read.
+            DataError: config.json cannot be read, or has settings that this version does not know.
         """
-        stored = _flat(_to_json(complete(self.read_config()["settings"])))
+        try:
+            stored = _flat(_to_json(complete(self.read_config()["settings"])))
+        except ConfigError as error:
+            raise DataError(
+                f"{self.config_file}: {error}. The file is damaged, or of another version",
+                path=self.config_file,
+            ) from None
         current = _flat(_to_json(dict(settings)))
         changed = [
             f"{name} was {stored.get(name)!r}, is {current.get(name)!r}"
@@ -210,38 +307,99 @@ class RunFolder:
         """The lines of metrics.jsonl, without an incomplete last one.
 
         Raises:
-            DataError: a line is not JSON.
+            DataError: a line is not a JSON object with the number of a step.
         """
         if not self.metrics_file.exists():
             return []
-        lines = self.metrics_file.read_text(encoding="utf-8").split("\n")
+        lines = self.metrics_file.read_bytes().split(b"\n")
         records = []
         for number, line in enumerate(lines, 1):
             try:
-                records += [json.loads(line)] if line else []
-            except ValueError:
+                records += [_log_record(line)] if line else []
+            except (ValueError, RecursionError):
                 if number < len(lines):  # the last one may be incomplete: the run was killed
                     raise DataError(
-                        f"{self.metrics_file}: line {number} is not JSON: remove it"
+                        f"{self.metrics_file}: line {number} is damaged, expected a JSON object "
+                        "with the step: remove the line",
+                        path=self.metrics_file,
                     ) from None
         return records
 
     def rewind(self, step: int) -> None:
-        """Remove the lines after `step`. A run that resumes from there writes them again."""
+        """Remove what was written after `step`: lines of the log, and sample sheets.
+
+        A run that resumes from there writes them again.
+        """
         kept = [record for record in self.metrics() if record["step"] <= step]
         with atomic_write(self.metrics_file, "w") as file:
             file.writelines(f"{json.dumps(record)}\n" for record in kept)
+        for sheet in self.samples.glob("step-*.png"):
+            number = re.fullmatch(r"step-(\d{8,})\.png", sheet.name)
+            if number and int(number[1]) > step:
+                sheet.unlink()
 
-    def _make_folder(self) -> None:
-        folders = (self.samples, self.path, *self.path.parents)
-        self._created = [folder for folder in folders if not folder.exists()]
-        self.samples.mkdir(parents=True, exist_ok=True)
+    def sheet_file(self, step: int) -> Path:
+        """The file of the sample sheet after `step` steps."""
+        return self.samples / f"step-{step:08d}.png"
 
     def _remove(self) -> None:
         for part in (self.config_file, self.metrics_file, self.curves_file):
             part.unlink(missing_ok=True)
         for part in (self.samples, self.checkpoints, self.segmenter):
             shutil.rmtree(part, ignore_errors=True)
+
+
+def check_folder(
+    folder: RunFolder, recipe: Recipe, *, overwrite: bool = False, resume: bool = False
+) -> None:
+    """Check that a run of the recipe can be written to the folder, or resumed there.
+
+    Raises:
+        ConfigError: see `RunFolder.check_available` and `RunFolder.check_settings`.
+        DataError: config.json cannot be read.
+    """
+    folder.check_available(overwrite=overwrite, resume=resume)
+    if resume:
+        check_settings(folder, recipe)
+
+
+def check_settings(folder: RunFolder, recipe: Recipe) -> None:
+    """Check that the run in the folder is one of the recipe; see `RunFolder.check_settings`."""
+    folder.check_settings(recipe.to_json(), complete=_with_defaults)
+
+
+def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a run of any version; those that did not exist then have their defaults."""
+    return Recipe.from_json(settings).to_json()
+
+
+def _format(config: Any) -> int:
+    """The format of the content of config.json; raises `ValueError` if it has none."""
+    if not isinstance(config, dict):
+        raise ValueError("it is not a table")
+    if not isinstance(config.get("format", 1), int):
+        raise ValueError(f"format is {config['format']!r}")
+    return config.get("format", 1)
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless these are the fields of config.json, each of its type."""
+    needed, others = {"settings": dict, "seed": int}, {"data": dict, "versions": dict}
+    for name, kind in (needed | others).items():
+        if name in needed and name not in config:
+            raise ValueError(f"{name} is missing")
+        if not isinstance(config.get(name, kind()), kind):
+            raise ValueError(f"{name} is not of the type {kind.__name__}")
+    for name in ("dataset", "split", "licence"):
+        if not isinstance(config.get("data", {}).get(name, ""), str):
+            raise ValueError(f"data.{name} is not a string")
+
+
+def _log_record(line: bytes) -> dict[str, Any]:
+    record = json.loads(line)
+    if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+        raise ValueError("no record of a step")
+    return record
 
 
 def environment() -> dict[str, Any]:

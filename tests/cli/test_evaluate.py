@@ -193,7 +193,9 @@ TRAINED_WITH = {
 def trained(evaluate, tmp_path):
     """Makes the model "mine" a run that was trained with `TRAINED_WITH`."""
     (tmp_path / "mine" / "segmenter").mkdir()
-    (tmp_path / "mine" / "config.json").write_text(json.dumps({"settings": TRAINED_WITH}))
+    (tmp_path / "mine" / "config.json").write_text(
+        json.dumps({"settings": TRAINED_WITH, "seed": 0})
+    )
 
 
 def test_baselines_get_the_features_that_the_model_learned_from(evaluate, trained, teachers):

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from keras_parts import zoo
 from keras_parts.cli import main
+from keras_parts.training import run_folder
 from keras_parts.training.hosts import Hosts
 from keras_parts.training.recipes import RECIPES, Recipe
 
@@ -29,6 +30,7 @@ SUMMARY = {
 def train(monkeypatch):
     """Runs `keras-parts train` on a small toy set; returns result and arguments of the library."""
     calls = []
+    monkeypatch.setattr(run_folder, "check_folder", lambda *_, **__: None)
 
     def fake(
         recipe, dataset, output, *, resume, overwrite, progress, split, devices, hosts
@@ -207,12 +209,24 @@ def test_missing_data(train, tmp_path):
     assert "none: no such folder" in result.stderr
 
 
-@pytest.mark.backend
-def test_a_run_in_the_folder_is_not_overwritten(tmp_path):
-    from keras_parts.training.run_folder import RunFolder
+def refused(monkeypatch, *arguments):
+    """stderr of a training that is refused before Keras is imported."""
+    monkeypatch.setattr(command, "import_keras", None)
+    result = CliRunner().invoke(main, ["train", "--dataset", "toy", *map(str, arguments)])
+    assert result.exit_code == 2, result.output
+    return result.stderr
 
-    RunFolder.create(tmp_path).write_config({}, 0)
-    arguments = ["train", "--dataset", "toy", "--data-option", "count=3"]
-    result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path)])
-    assert result.exit_code == 2
-    assert "--resume" in result.stderr and "--overwrite" in result.stderr
+
+@pytest.mark.backend
+def test_a_run_in_the_folder_is_not_overwritten(monkeypatch, tmp_path):
+    run_folder.RunFolder.create(tmp_path).write_config(RECIPES["toy"].to_json(), 0)
+    message = refused(monkeypatch, "--output", tmp_path)
+    assert "--resume" in message and "--overwrite" in message
+    assert "num_parts was 5, is 4" in refused(
+        monkeypatch, "--output", tmp_path, "--resume", "-k", "4"
+    )
+
+
+def test_wrong_folders_and_hosts_are_refused_at_once(monkeypatch, tmp_path):
+    assert "no run to resume" in refused(monkeypatch, "--output", tmp_path, "--resume")
+    assert "--host-index" in refused(monkeypatch, "--hosts", "a:1,b:1")

@@ -117,7 +117,7 @@ def test_pack_usage(tmp_path, arguments, message):
 
 
 def test_packing_a_run_that_does_not_name_its_data_needs_the_dataset_option(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"settings": {}, "seed": 0}')
     assert "give --dataset" in run("pack", tmp_path, "-o", tmp_path / "x", code=2).stderr
 
 

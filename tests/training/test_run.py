@@ -20,6 +20,7 @@ from keras_parts.errors import ConfigError
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.training import build, run
 from keras_parts.training.build import build_segmenter, build_teacher, prepare_batches
+from keras_parts.training.data_record import record_data
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run import train
 from keras_parts.training.run_folder import RunFolder
@@ -92,9 +93,7 @@ def test_a_run_writes_all_its_files(finished):
     assert summary["steps"] == 8 and np.isfinite(summary["loss"])
     config = json.loads((folder / "config.json").read_text())
     assert config["settings"]["num_parts"] == 3
-    assert config["data"] == {
-        "dataset": "toy", "split": "train", "images": 7, "categories": 7, "licence": "Apache-2.0",
-    }  # fmt: skip
+    assert config["data"] == record_data(toy_samples(), "train")
     assert config["versions"]["backend"] == keras.config.backend()
     assert PartSegmenter.from_preset(folder / "segmenter").num_parts == 3
 
@@ -176,6 +175,13 @@ def test_a_run_is_not_overwritten_or_resumed_with_other_settings(finished):
         train(tiny_recipe(), toy_samples(), folder, progress=False)
     with pytest.raises(ConfigError, match="num_parts was 3, is 4"):
         train(tiny_recipe(num_parts=4), toy_samples(), folder, resume=True, progress=False)
+    with pytest.raises(ConfigError, match="other data: images was 7, is 6; the samples have other"):
+        train(tiny_recipe(), toy_samples()[:6], folder, resume=True, progress=False)
+    with (
+        RunFolder(folder).locked(),
+        pytest.raises(ConfigError, match="another process is training this run"),
+    ):
+        train(tiny_recipe(), toy_samples(), folder, resume=True, progress=False)
 
 
 def values(segmenter):

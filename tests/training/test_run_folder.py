@@ -1,6 +1,8 @@
 """The run folder overwrites nothing unasked, has no line twice, and names neither user nor host."""
 
+import contextlib
 import getpass
+import itertools
 import json
 import platform
 import re
@@ -11,7 +13,7 @@ import pytest
 
 import keras_parts
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.training.run_folder import RunFolder
+from keras_parts.training.run_folder import RunFolder, check_settings
 
 pytestmark = pytest.mark.backend  # config.json names the backend
 
@@ -177,8 +179,132 @@ def test_a_run_with_a_log_line_is_kept(tmp_path):
     assert run.exists() and run.metrics() == [{"step": 1}]
 
 
-def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda *_: False)
-    with pytest.raises(ConfigError, match="cannot be written to: choose another --output"):
-        RunFolder.create(tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+@pytest.mark.parametrize("name", ["file/run", "a\0b", "x" * 300])
+def test_a_folder_that_cannot_be_made(tmp_path, name):
+    (tmp_path / "file").touch()
+    for method in (RunFolder.check_available, RunFolder.make):
+        with pytest.raises(
+            ConfigError, match=r"cannot be written to \(.*\): choose another --outp"
+        ):
+            method(RunFolder(tmp_path / name))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_may_not_be_written_to(unprivileged):
+    (unprivileged / "locked").mkdir(mode=0o500)
+    with pytest.raises(ConfigError, match="Permission denied.*choose another --output"):
+        RunFolder(unprivileged / "locked" / "run").check_available()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc")
+def test_a_file_system_that_has_no_folders_of_others():
+    with pytest.raises(ConfigError, match="/proc/run cannot be written to .No such file"):
+        RunFolder("/proc/run").check_available()
+
+
+def test_one_process_writes_a_run(run):
+    with run.locked(), run.locked():
+        with (
+            pytest.raises(ConfigError, match="another process is training this run"),
+            RunFolder(run.path).locked(),
+        ):
+            pass
+        assert (run.path / ".lock").exists()
+    with RunFolder(run.path).locked():
+        pass
+    assert not (run.path / ".lock").exists()
+
+
+def test_a_failed_run_leaves_no_folder_although_it_was_locked(tmp_path):
+    run = RunFolder.create(tmp_path / "made" / "run")
+    with pytest.raises(ValueError), run.locked(), run.removed_if_empty():
+        raise ValueError
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("part", ["metrics.jsonl", "samples", "checkpoints", "segmenter"])
+@pytest.mark.parametrize("options", [{"overwrite": True}, {"resume": True}], ids=str)
+def test_what_a_link_points_to_is_neither_written_nor_removed(tmp_path, run, part, options):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "mine").touch()
+    if (run.path / part).exists():
+        (run.path / part).rmdir()
+    (run.path / part).symlink_to(outside / "mine" if part == "metrics.jsonl" else outside)
+    with pytest.raises(ConfigError, match=f"{part} is a link: remove it"):
+        run.check_available(**options)
+    if "overwrite" in options:
+        with pytest.raises(ConfigError, match="is a link"):
+            RunFolder.create(run.path, overwrite=True)
+    assert [path.name for path in outside.iterdir()] == ["mine"]
+
+
+def test_parts_of_the_wrong_kind_are_refused(run):
+    run.samples.rmdir()
+    run.samples.touch()
+    with pytest.raises(ConfigError, match="samples is no folder: remove it"):
+        run.check_available(resume=True)
+    run.config_file.unlink()
+    run.config_file.mkdir()
+    with pytest.raises(ConfigError, match=r"config\.json is no regular file"):
+        run.check_available(resume=True)
+
+
+DEEP = b'{"settings": ' + b"[" * 50_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\0" * 99, b"\xff\xfe", b"[]", b"5", b'"text"', b"null", DEEP, b"9" * 5000,
+        b'{"settings": [], "seed": 0}', b'{"settings": {}, "seed": null}', b'{"seed": 0}',
+        b'{"format": "2"}', b'{"format": null}', b'{"format": [2]}',
+        b'{"settings": {"crops": 5, "padding": 1}, "seed": 0}',
+        b'{"settings": {}, "seed": 0, "data": []}',
+        b'{"settings": {}, "seed": 0, "data": {"split": 1}}',
+    ],
+    ids=range(18),
+)  # fmt: skip
+def test_a_damaged_config_says_so(run, content):
+    run.config_file.write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"config\.json is not the settings of a run: .*--overwrite"
+    ):
+        run.read_config()
+
+
+def test_any_change_of_config_is_an_error_or_read(run):
+    """Settings of every wrong type: one error of ours, or a run that may be resumed."""
+    from keras_parts.training.recipes import recipe
+
+    values = [None, True, 5, -1, 1e400, 10**30, "x", [], [1], [[]], {}, {"a": 1}, {"": []}]
+    chosen = recipe("toy")
+    settings = chosen.to_json()
+    for name, value in itertools.product([*settings, "later"], values):
+        config = {"format": 2, "settings": settings | {name: value}, "seed": 0}
+        run.config_file.write_text(json.dumps(config))
+        with contextlib.suppress(DataError, ConfigError):
+            check_settings(run, chosen)
+            assert value == settings[name] or value in (True, {}, None), (name, value)
+
+
+@pytest.mark.parametrize(
+    "line", [b"\0" * 20, b"\xff", b"[]", b"5", b'{"loss": 1}', b'{"step": "1"}']
+)
+def test_a_damaged_line_is_named(run, line):
+    run.metrics_file.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
+    with pytest.raises(DataError, match=r"metrics\.jsonl: line 2 is damaged.*remove the line"):
+        run.metrics()
+    run.metrics_file.write_bytes(b'{"step": 1}\n' + line)
+    assert run.metrics() == [{"step": 1}]
+
+
+def test_rewinding_removes_later_sample_sheets(run):
+    for step in (10, 20, 30):
+        run.log({"step": step})
+        run.sheet_file(step).touch()
+    (run.samples / "mine.png").touch()
+    run.rewind(20)
+    assert sorted(path.name for path in run.samples.iterdir()) == [
+        "mine.png", "step-00000010.png", "step-00000020.png",
+    ]  # fmt: skip
