@@ -7,7 +7,13 @@ import click
 
 from keras_parts import __version__
 from keras_parts.cli.messages import library_messages
-from keras_parts.errors import ConfigError, IntegrityError, KerasPartsError, ZooError
+from keras_parts.errors import (
+    ConfigError,
+    IntegrityError,
+    KerasPartsError,
+    ZooError,
+    is_out_of_memory,
+)
 
 FAILED, USAGE, SOME_FAILED, ZOO, NOTHING_TO_DO, INTERRUPTED = 1, 2, 3, 4, 5, 130
 """Exit codes."""
@@ -62,6 +68,12 @@ class Commands(click.Group):
         except tuple(_EXIT_CODES) as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(next(code for kind, code in _EXIT_CODES.items() if isinstance(error, kind)))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            text = "Error: the memory is full: try a smaller --batch-size, or --device cpu"
+            click.echo(text, err=True)
+            ctx.exit(FAILED)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,6 +8,7 @@ such as the file, are attributes. No message and no attribute contains the passw
         ConfigError                 also a ValueError
         IntegrityError
         DivergenceError
+        OutOfMemoryError
         ZooError
             UnknownModelError
             UntrustedAddressError
@@ -124,6 +125,38 @@ class DivergenceError(KerasPartsError):
     ) -> None:
         super().__init__(message, path=path)
         self.step = step
+
+
+class OutOfMemoryError(KerasPartsError):
+    """The memory of a device or of the machine is full; the message names a size to try."""
+
+
+_MEMORY_IS_FULL = re.compile(
+    "out of memory|OOM when allocating|RESOURCE_EXHAUSTED|can't allocate memory|ALLOC_FAILED|"
+    "bad_alloc|MemoryError|Unable to allocate|Failed to allocate",
+    re.IGNORECASE,
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python or of a backend says that memory is full.
+
+    TensorFlow, JAX and PyTorch each have errors of their own, which import nothing in common.
+
+    Example:
+        >>> from keras_parts.errors import is_out_of_memory
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("no"))
+        (True, False)
+        >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+        True
+    """
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, KerasPartsError) or not isinstance(error, Exception):
+        return False
+    names = {kind.__name__ for kind in type(error).__mro__}
+    from_backend = names & {"RuntimeError", "OpError", "XlaRuntimeError", "JaxRuntimeError"}
+    return bool(from_backend and _MEMORY_IS_FULL.search(str(error)))
 
 
 class ZooError(KerasPartsError):

@@ -1,9 +1,9 @@
-"""No error shows the password of an address."""
+"""No error shows the password of an address; errors of full memory are recognised."""
 
 import pytest
 
 from keras_parts import errors
-from keras_parts.errors import hide_secrets
+from keras_parts.errors import DataError, hide_secrets, is_out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,30 @@ def test_errors_hide_them_in_message_and_attributes():
         errors.UnknownModelError(f"{url}: wrong", model=url),
     ):
         assert "secret" not in f"{error} {vars(error)}", type(error)
+
+
+class OpError(Exception):
+    """As TensorFlow names the base of its errors."""
+
+
+class ResourceExhaustedError(OpError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "is_full"),
+    [
+        (MemoryError("Unable to allocate 3 GiB"), True),
+        (ResourceExhaustedError("OOM when allocating tensor with shape[9,9]"), True),
+        (OpError("MemoryError: in a Python function"), True),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."), True),  # JAX
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),  # PyTorch
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"), True),
+        (RuntimeError("shapes differ"), False),
+        (ValueError("out of memory"), False),
+        (DataError("out of memory"), False),
+        (KeyboardInterrupt("out of memory"), False),
+    ],
+)
+def test_full_memory_is_recognised(error, is_full):
+    assert is_out_of_memory(error) == is_full

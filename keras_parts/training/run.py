@@ -16,7 +16,7 @@ from keras_parts.data.batches import Batches
 from keras_parts.data.crops import object_crop
 from keras_parts.data.dataset import Dataset
 from keras_parts.discovery.model import PartDiscovery
-from keras_parts.errors import DivergenceError
+from keras_parts.errors import DivergenceError, OutOfMemoryError, is_out_of_memory
 from keras_parts.keras_private import set_random_seed, sync_variables
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.results.pictures import contact_sheet
@@ -95,6 +95,7 @@ def train(
         ConfigError: the folder holds a run and neither `resume` nor `overwrite` is set, another
             process trains it, it was begun with other settings or data, or a setting is not valid.
         DataError: a sample cannot be read or has no foreground, or weights are missing.
+        OutOfMemoryError: the memory of a device is full; the message names a size to try.
         DivergenceError: 20 steps or more, one after the other, were not finite. The log and the
             checkpoints are kept.
 
@@ -121,7 +122,8 @@ def train(
         described = record_data(dataset, split)
         if resume:
             check_same_data(folder.read_config().get("data", {}), described, folder.path)
-        discovery, batches = _prepare(recipe, dataset, placement, intervals.steps, progress)
+        with _enough_memory(_smaller_teacher(recipe)):
+            discovery, batches = _prepare(recipe, dataset, placement, intervals.steps, progress)
         if placement.is_leader and not resume:
             folder.make(overwrite=overwrite)
             stack.enter_context(folder.locked())
@@ -137,18 +139,19 @@ def train(
             callbacks = _callbacks(
                 folder, recipe, discovery, placement, dataset, checkpoints, intervals, progress
             )
-            placement.fit(
-                discovery,
-                batches,
-                done,
-                steps_per_epoch=intervals.length,
-                initial_epoch=done // intervals.length,
-                epochs=intervals.count,
-                shuffle=False,
-                verbose=0,
-                # All hosts stop together: they see the same losses.
-                callbacks=[stop, *callbacks] if placement.is_leader else [stop],
-            )
+            with _enough_memory(_smaller_step(recipe, placement, resume)):
+                placement.fit(
+                    discovery,
+                    batches,
+                    done,
+                    steps_per_epoch=intervals.length,
+                    initial_epoch=done // intervals.length,
+                    epochs=intervals.count,
+                    shuffle=False,
+                    verbose=0,
+                    # All hosts stop together: they see the same losses.
+                    callbacks=[stop, *callbacks] if placement.is_leader else [stop],
+                )
             if stop.diverged:
                 raise _divergence(folder, recipe, stop)
         seconds = time.perf_counter() - started
@@ -286,6 +289,51 @@ def _callbacks(
         CheckpointCallback(checkpoints, every),
     ]
     return [ProgressBar(), *callbacks] if progress else callbacks
+
+
+@contextmanager
+def _enough_memory(way_out: str) -> Iterator[None]:
+    """Turn an error of the backend into one that says which sizes to try."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(f"the memory is full: {way_out}") from error
+
+
+def _smaller_teacher(recipe: Recipe) -> str:
+    size = recipe.teacher_size or recipe.image_size
+    name = "teacher_size" if recipe.teacher_size else "image_size"
+    return (
+        f"the teacher computes features of {size} pixels; try --set {name}={_half(size)}, a smaller "
+        "--teacher, or --device cpu"
+    )
+
+
+def _smaller_step(recipe: Recipe, devices: Devices, resume: bool) -> str:
+    count = devices.num_devices
+    share = recipe.batch_size // count
+    smaller = (
+        f"--batch-size {share // 2 * count}"
+        if share > 1
+        else f"--image-size {_half(recipe.image_size)}"
+    )
+    tries = [smaller] + (["--precision mixed_bfloat16"] if recipe.precision == "float32" else [])
+    text = (
+        f"a step takes {recipe.batch_size} images of {recipe.image_size} pixels; try "
+        f"{' or '.join(tries)}"
+    )
+    if resume:
+        text += (
+            " in a new run. This run keeps its sizes: resume it on a larger or on more --devices"
+        )
+    return text
+
+
+def _half(size: int) -> int:
+    """Half of a network's input size, on the same grid: 257 -> 129, 256 -> 128."""
+    return size // 2 + size % 2
 
 
 def _divergence(folder: RunFolder, recipe: Recipe, stop: DivergenceStop) -> DivergenceError:

@@ -103,6 +103,14 @@ def test_errors_become_a_message_and_an_exit_code(command, error, code):
     assert ("Interrupted." if code == 130 else "broken") in result.stderr
 
 
+def test_full_memory_is_no_defect_of_the_program(command):
+    def work(quiet):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    result = command(work)
+    assert result.exit_code == 1 and "memory is full: try a smaller --batch-size" in result.stderr
+
+
 def test_defects_of_the_program_keep_their_traceback(command):
     def work(quiet):
         raise ZeroDivisionError

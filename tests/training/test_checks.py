@@ -7,8 +7,8 @@ import pytest
 
 from keras_parts import data
 from keras_parts.data.dataset import Subset
-from keras_parts.errors import ConfigError, DataError
-from keras_parts.training import build
+from keras_parts.errors import ConfigError, DataError, DivergenceError, OutOfMemoryError
+from keras_parts.training import build, run
 from keras_parts.training.devices import Devices
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run import train
@@ -106,17 +106,41 @@ def test_no_folder_is_left_if_a_later_sample_is_wrong(tmp_path):
 def test_a_run_that_fails_before_its_first_log_line_leaves_no_folder(monkeypatch, tmp_path):
     def fail(*_, **__):
         assert (tmp_path / "made/run/config.json").is_file()
-        raise MemoryError
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
 
     monkeypatch.setattr(Devices, "fit", fail)
-    with pytest.raises(MemoryError):
+    full = "2 images of 33 pixels; try --batch-size 1 or --precision mixed_bfloat16$"
+    with pytest.raises(OutOfMemoryError, match=full):
         train(recipe("toy", **SMALL), toy_samples(), tmp_path / "made/run", progress=False)
     assert not list(tmp_path.iterdir())
     (tmp_path / "made/run").mkdir(parents=True)
     (tmp_path / "made/run/notes.txt").write_text("mine")
-    with pytest.raises(MemoryError):
+    with pytest.raises(OutOfMemoryError):
         train(recipe("toy", **SMALL), toy_samples(), tmp_path / "made/run", progress=False)
     assert [path.name for path in (tmp_path / "made/run").iterdir()] == ["notes.txt"]
+
+
+def test_sizes_to_try_where_memory_is_full():
+    paper = recipe("paper", batch_size=1)
+    assert "--image-size 128" in run._smaller_step(paper, Devices(), resume=False)
+    assert "in a new run. This run keeps" in run._smaller_step(paper, Devices(), resume=True)
+    two = Devices()
+    two.num_devices = 2
+    assert "--batch-size 4 or" in run._smaller_step(recipe("toy", batch_size=10), two, resume=False)
+    assert "--set teacher_size=161" in run._smaller_teacher(recipe("default"))
+    assert "--set image_size=129" in run._smaller_teacher(recipe("toy", image_size=257))
+
+
+def test_a_run_that_diverges_has_no_segmenter(monkeypatch, tmp_path):
+    def diverge(self, model, batches, first_step=0, *, callbacks, **_):
+        stop, log = callbacks[0], callbacks[1].run
+        stop.diverged, stop.skipped_steps, stop.step = True, 20, 30
+        log.log({"step": 30, "loss": None})
+
+    monkeypatch.setattr(Devices, "fit", diverge)
+    with pytest.raises(DivergenceError, match=r"steps, up to step 30, were skipped.*than 0\.001"):
+        train(recipe("toy", **SMALL), toy_samples(), tmp_path / "run", progress=False)
+    assert (tmp_path / "run/metrics.jsonl").exists() and not (tmp_path / "run/segmenter").exists()
 
 
 def test_teacher_size_without_effect_is_reported(caplog, no_features, tmp_path):
