@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from os import PathLike
+from pathlib import Path
 from unicodedata import decimal
 
 from keras_parts.errors import DataError
 from keras_parts.images.formats import IMAGE_SUFFIXES
 
+_MAGIC = re.compile(r"[*?[]")
 _MAX_SUFFIXES_SHOWN = 6
 
 
@@ -134,6 +136,57 @@ def walk_images(
                 found.append("/".join(below))
         files += reversed(found)
     return files
+
+
+def expand_path(
+    path: str,
+    *,
+    exclude: Iterable[tuple[int, int]] = (),
+    seen: set[tuple[int, int]] | None = None,
+    left_out: LeftOut | None = None,
+) -> tuple[str, list[str]]:
+    """The images of a file, a folder or a pattern.
+
+    Args:
+        path: of a file, which is taken whatever its suffix; of a folder; or a pattern with `*`,
+            `?`, `[...]`, and `**` for any folders. An existing path is never a pattern.
+        exclude, seen, left_out: see `walk_images`. A pattern may match some files of a folder only:
+            it enters folders that are not in `seen`, but adds none.
+
+    Returns:
+        The absolute folder, and the images relative to it.
+
+    Raises:
+        DataError: the path is no pattern and does not exist, or a folder cannot be listed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.images.folders import expand_path
+        >>> for name in ("2.jpg", "10.jpg", "notes.txt"):
+        ...     Path(name).touch()
+        >>> expand_path("*.jpg")[1]
+        ['2.jpg', '10.jpg']
+    """
+    absolute = os.path.abspath(path)
+    if os.path.isdir(absolute):
+        return absolute, walk_images(absolute, exclude=exclude, seen=seen, left_out=left_out)
+    if os.path.lexists(absolute):
+        return os.path.split(absolute)[0], [os.path.basename(absolute)]
+    if not _MAGIC.search(path):
+        raise DataError(f"{path}: there is no such file or folder", path=path)
+    parts = Path(absolute).parts
+    first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
+    root = os.path.join(*parts[:first])
+    files = walk_images(
+        root, pattern=parts[first:], exclude=exclude, seen=set(seen or ()), left_out=left_out
+    )
+    return root, files
+
+
+def holds_several(path: str | PathLike[str]) -> bool:
+    """Whether a path is a folder, or a pattern because no file has this name."""
+    path = os.fspath(path)
+    return os.path.isdir(path) or bool(_MAGIC.search(path) and not os.path.lexists(path))
 
 
 def has_image_suffix(path: str) -> bool:

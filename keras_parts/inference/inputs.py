@@ -20,10 +20,10 @@ from keras_parts.files import decode_text, read_file
 from keras_parts.images.decoding import read_size
 from keras_parts.images.folders import (
     LeftOut,
+    expand_path,
     folder_identity,
     has_image_suffix,
     natural_key,
-    walk_images,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -389,27 +389,7 @@ def _images(files: Iterable[str], left_out: LeftOut) -> list[str]:
 
 def _expand_path(path: str, search: _Search) -> _Found:
     """The images of a file, a folder or a pattern on this machine."""
-    absolute = os.path.abspath(path)
-    if os.path.isdir(absolute):
-        return absolute, walk_images(
-            absolute, exclude=search.excluded, seen=search.seen, left_out=search.left_out
-        )
-    if os.path.lexists(absolute):
-        return os.path.split(absolute)[0], [os.path.basename(absolute)]
-    if not _MAGIC.search(path):
-        raise DataError(f"{path}: there is no such file or folder", path=path)
-    parts = Path(absolute).parts
-    first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
-    root = os.path.join(*parts[:first])
-    # A pattern may match some files of a folder only: the next argument may enter the folder again.
-    files = walk_images(
-        root,
-        pattern=parts[first:],
-        exclude=search.excluded,
-        seen=set(search.seen),
-        left_out=search.left_out,
-    )
-    return root, files
+    return expand_path(path, exclude=search.excluded, seen=search.seen, left_out=search.left_out)
 
 
 def _join(root: str, file: str) -> str:

@@ -4,16 +4,21 @@
 a batch of inputs of one shape, and `combine` turns the outputs for one image into its `Parts`.
 """
 
+import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from keras_parts.errors import ConfigError
+from keras_parts.addresses import is_address
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.images.folders import LeftOut, expand_path, holds_several
 from keras_parts.images.geometry import ResizeGeometry, resize_geometry
 from keras_parts.images.inputs import ImageLike, as_batch, as_images, is_array, is_image, path_of
 from keras_parts.images.upsampling import Patch, UpsampledLogits
@@ -26,6 +31,7 @@ Outputs = Mapping[str, np.ndarray]
 """The network's outputs for one input, float32: "logits" `(h, w, 1 + parts)` and, with
 descriptors, "descriptors" `(parts, channels)` and "masses" `(parts,)`."""
 
+_LOG = logging.getLogger(__name__)
 _BATCH_SIZES = {"cpu": (4, 8, 16), "gpu": (8, 16, 32, 64, 128, 256)}
 _MIN_GAIN = 1.1
 """Minimum speed of a batch, relative to the best smaller one, that is worth its memory."""
@@ -298,6 +304,8 @@ def segment_inputs(
     predictor: Predictor, images: ImageLike | Iterable[ImageLike]
 ) -> Parts | list[Parts] | Iterator[Parts]:
     """The parts of one image, of several, or of a stream; see `PartSegmenter.segment`."""
+    if isinstance(images, str | PathLike) and not is_address(images) and holds_several(images):
+        images = _files(os.fspath(images))
     if isinstance(images, list | tuple):
         return list(_stream(predictor, images))
     if is_array(images) and len(images.shape) == 4:
@@ -305,6 +313,19 @@ def segment_inputs(
     if is_image(images) or isinstance(images, Mapping) or not isinstance(images, Iterable):
         return next(_stream(predictor, [images]))
     return _stream(predictor, images)
+
+
+def _files(path: str) -> list[str]:
+    """The images of a folder or pattern."""
+    left_out = LeftOut()
+    root, files = expand_path(path, left_out=left_out)
+    if not files:
+        raise DataError(
+            f"{path}: there are no images" + (f" ({left_out})" if str(left_out) else ""), path=path
+        )
+    if str(left_out):
+        _LOG.warning("%s: %s", path, left_out)
+    return [os.path.join(root, *file.split("/")) for file in files]
 
 
 def _stream(predictor: Predictor, images: Iterable[Any]) -> Iterator[Parts]:

@@ -284,8 +284,9 @@ class PartSegmenter(keras.Model):
         Args:
             images: an image: a path or an address, the bytes of an image file, an open file, a
                 `PIL.Image`, or an array or tensor `(height, width, 3)`, RGB in 0 to 255. Or
-                several: a list or tuple of images, a batch `(batch, height, width, 3)`, or any
-                other iterable of images and batches, such as a generator or a `tf.data.Dataset`.
+                several: a list or tuple of images, a batch `(batch, height, width, 3)`, a folder or
+                a pattern such as "photos/**/*.jpg", or any other iterable of images and batches,
+                such as a generator or a `tf.data.Dataset`.
             flip: average the probabilities with those of the mirrored image, at twice the cost.
             tile: side in pixels of the overlapping tiles that larger images are cut into, for
                 objects that are small in them; None leaves every image whole.
@@ -293,9 +294,9 @@ class PartSegmenter(keras.Model):
             batch_size: maximum number of images that the network takes at once.
 
         Returns:
-            A `Parts` for an image; a list of them for a list, tuple or batch; an iterator of them
-            for another iterable, which is read as the iterator is: at most `batch_size` images are
-            in memory.
+            A `Parts` for an image; a list of them for a list, tuple, batch, folder or pattern,
+            where `path` names the file of each; an iterator of them for another iterable. It is
+            read as the iterator is: at most `batch_size` images are in memory.
 
         Raises:
             DataError: a file is missing, damaged or not an image; an array has another shape or

@@ -85,6 +85,18 @@ def test_segment_takes_tensors_and_batches(segmenter):
     np.testing.assert_array_equal(segmenter.segment(batch[1]).labels, wanted[1])
 
 
+def test_segment_takes_folders_and_patterns(segmenter, tmp_path, caplog):
+    for number in (10, 2):
+        Image.fromarray(random_images((30, 40))[0]).save(tmp_path / f"{number}.png")
+    (tmp_path / "notes.txt").touch()
+    names = [str(tmp_path / "2.png"), str(tmp_path / "10.png")]
+    for images in (tmp_path, f"{tmp_path}/*.png"):
+        assert [parts.path for parts in segmenter.segment(images)] == names
+    assert caplog.text.count("left out: 1 file that is not an image") == 1
+    with pytest.raises(DataError, match=r"\*.gif: there are no images"):
+        segmenter.segment(f"{tmp_path}/*.gif")
+
+
 def test_segment_reads_a_stream_as_its_results_are_taken(segmenter):
     read = []
 
