@@ -22,6 +22,8 @@ ZOO_VARIABLE = "KERAS_PARTS_ZOO"
 """Folders or http(s) addresses of more models, separated by commas and searched in order."""
 OFFLINE_VARIABLE = "KERAS_PARTS_OFFLINE"
 """1 forbids every network request; 0, false and no allow them."""
+MODEL_VARIABLE = "KERAS_PARTS_MODEL_GIB"
+"""Maximum memory that a loaded segmenter may need for an image, in GiB."""
 DOWNLOAD_VARIABLE = "KERAS_PARTS_DOWNLOAD_SECONDS"
 """Maximum time for the download of a file, in seconds."""
 IMAGE_SECONDS_VARIABLE = "KERAS_PARTS_IMAGE_SECONDS"
@@ -30,6 +32,7 @@ IMAGE_MIB_VARIABLE = "KERAS_PARTS_IMAGE_MIB"
 """Maximum size of an image file, in MiB."""
 
 _DEFAULT_FEATURES_GIB = 100.0
+_DEFAULT_MODEL_GIB = 4.0
 _DEFAULT_DOWNLOAD_SECONDS = 3600.0
 _DEFAULT_IMAGE_SECONDS = 60.0
 _DEFAULT_IMAGE_MIB = 1024.0
@@ -64,6 +67,17 @@ def max_feature_bytes() -> int:
         ConfigError: the variable is not a number, or is negative.
     """
     return int(_number(FEATURES_VARIABLE, _DEFAULT_FEATURES_GIB, "a number of GiB") * 2**30)
+
+
+def max_model_bytes() -> int:
+    """Maximum memory that a loaded segmenter may need for an image, in bytes.
+
+    It is `$KERAS_PARTS_MODEL_GIB`, or 4 GiB.
+
+    Raises:
+        ConfigError: the variable is not a number, or is negative.
+    """
+    return int(_number(MODEL_VARIABLE, _DEFAULT_MODEL_GIB, "a number of GiB") * 2**30)
 
 
 def max_download_seconds() -> float:

@@ -13,10 +13,10 @@ import h5py
 import numpy as np
 from keras import ops
 
+from keras_parts.backbones.weights_file import check_weights_file
 from keras_parts.data import load
 from keras_parts.errors import IntegrityError
 from keras_parts.files import atomic_path
-from keras_parts.zoo.weight_checks import check_weights_file
 
 TOLERANCE = 1e-4
 """Maximum difference of a logit between backends; logits are of the order of 10."""

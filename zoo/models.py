@@ -20,7 +20,6 @@ from keras_parts.zoo.cards import (
     CONFIG_FILE,
     GOLDEN_FILE,
     MAX_CARD_BYTES,
-    WEIGHTS_FILE,
     Card,
     check_files,
     decode,
@@ -315,17 +314,12 @@ def _segmenter_folder(model: str) -> Path | None:
 def _open(folder: Path) -> "PartSegmenter":
     """The segmenter of a folder whose files were compared with its card, if it has one."""
     from keras_parts.models.segmenter import PartSegmenter
-    from keras_parts.zoo.weight_checks import check_weights_file, weights_layout
 
-    check_weights_file(folder / WEIGHTS_FILE)
     _check_configuration(folder)
     try:
-        segmenter = PartSegmenter.from_preset(folder)
+        return PartSegmenter.from_preset(folder)
     except (ConfigError, DataError) as error:
         raise IntegrityError(str(error), path=folder) from error
-    # Keras ignores some missing and some additional arrays of a weights file.
-    check_weights_file(folder / WEIGHTS_FILE, weights_layout(segmenter))
-    return segmenter
 
 
 def _check_configuration(folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_parts.backbones.weights_file import check_weights_file
 from keras_parts.data import Dataset
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_path, atomic_write
@@ -35,7 +36,6 @@ from keras_parts.zoo.descriptions import (
 )
 from keras_parts.zoo.golden import write_golden
 from keras_parts.zoo.pictures import write_picture
-from keras_parts.zoo.weight_checks import check_weights_file
 
 
 @dataclass(frozen=True)

@@ -90,17 +90,19 @@ class Preprocessing:
         names = {field.name for field in fields(cls)}
         if not isinstance(config, dict) or set(config) != names:
             found = sorted(config) if isinstance(config, dict) else config
-            raise ConfigError(f"preprocessing: fields are {found}, expected {sorted(names)}")
+            raise ConfigError(
+                f"preprocessing: fields are {str(found):.200}, expected {sorted(names)}"
+            )
         return cls(**config)
 
 
 def _three_numbers(name, value):
     try:
-        numbers = tuple(float(number) for number in value)
-    except (TypeError, ValueError):
+        numbers = () if isinstance(value, str) else tuple(float(number) for number in value)
+    except (TypeError, ValueError, OverflowError):
         numbers = ()
     if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
-        raise ConfigError(f"preprocessing: {name} is {value!r}, expected three finite numbers")
+        raise ConfigError(f"preprocessing: {name} is {value!r:.200}, expected three finite numbers")
     return numbers
 
 

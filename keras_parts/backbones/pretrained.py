@@ -1,14 +1,21 @@
 """Pretrained weights: find and read their files, load presets of KerasHub."""
 
+import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_parts.backbones.weights_file import MAX_BYTES, check_weights_file
 from keras_parts.environment import WEIGHTS_VARIABLE, weights_folder
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
+from keras_parts.files import check_regular, read_limited
 
+_MAX_JSON_BYTES = 2**24
+_MODULES = {"keras", "keras_hub", "keras_nlp", "builtins"}
+"""Packages whose classes the configuration of a preset may name."""
 _SAFE_TORCH = (2, 6)  # first version in which weights_only=True cannot execute code
 
 
@@ -21,7 +28,7 @@ def find_weights(filename: str, path: str | os.PathLike | None = None) -> Path:
             `keras_parts.environment.weights_folder()`.
 
     Raises:
-        DataError: there is no such file.
+        DataError: there is no such file, or it is not a regular file.
 
     Example:
         >>> from pathlib import Path
@@ -32,7 +39,8 @@ def find_weights(filename: str, path: str | os.PathLike | None = None) -> Path:
     """
     given = weights_folder() if path is None else Path(path).expanduser()
     file = given / filename if path is None or given.is_dir() else given
-    if file.is_file():
+    if file.exists():
+        check_regular(file)
         return file
     raise DataError(
         f"{file}: no such weights file. Put {filename} there, pass the path of the file "
@@ -46,13 +54,13 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The named arrays in a `.npz`, `.safetensors` or PyTorch (`.pth`, `.pt`) file.
 
     No code in the file is executed: pickled objects in a npz file are refused, and PyTorch's files
-    are read with `weights_only=True`.
+    are read with `weights_only=True`. Archives that would unpack to more than 2 GiB are refused.
 
     Returns:
         `{name: array}`.
 
     Raises:
-        DataError: the file is damaged, of another type, or contains no named arrays.
+        DataError: the file is damaged, too large, of another type, or contains no named arrays.
         ConfigError: the library that reads this type is not installed.
 
     Example:
@@ -70,6 +78,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
             f"{path}: files of weights are of type {', '.join(readers)}, "
             f"not {path.suffix or '(none)'}"
         )
+    _check_size(path)
     try:
         return readers[path.suffix](path)
     except ImportError as error:
@@ -80,6 +89,19 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # each library has its own errors for damaged files
         raise DataError(f"{path}: not a readable {path.suffix} file of weights: {error}") from error
+
+
+def _check_size(path):
+    """Raise unless this is a regular file that does not unpack to too many bytes."""
+    size = check_regular(path)
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+        except (zipfile.BadZipFile, OSError, ValueError) as error:
+            raise DataError(f"{path}: a damaged archive: {error}", path=path) from error
+    if size > MAX_BYTES:
+        raise DataError(f"{path}: holds {size:,} bytes, expected {MAX_BYTES:,} at most", path=path)
 
 
 def _read_npz(path):
@@ -122,7 +144,10 @@ def keras_hub_backbone(preset: str | os.PathLike, **options: Any) -> Any:
     Raises:
         ConfigError: KerasHub is not installed.
         DataError: the preset cannot be loaded.
+        IntegrityError: the folder has a weights file that contains more than weights.
     """
+    if os.path.isdir(preset):
+        check_preset_folder(preset)
     try:
         import keras_hub
     except ImportError as error:
@@ -133,3 +158,43 @@ def keras_hub_backbone(preset: str | os.PathLike, **options: Any) -> Any:
         return keras_hub.models.Backbone.from_preset(str(preset), **options)
     except Exception as error:  # network, login, file and format errors of several libraries
         raise DataError(f"KerasHub cannot load {str(preset)!r}: {error}") from error
+
+
+def check_preset_folder(folder: str | os.PathLike) -> None:
+    """Check the files of a KerasHub preset before KerasHub reads them.
+
+    Raises:
+        DataError: a file is not a regular file, or a configuration is not JSON or names a class
+            outside of Keras and KerasHub.
+        IntegrityError: a weights file contains more than weights.
+    """
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_dir():
+            continue
+        size = check_regular(path)
+        if path.suffix == ".h5":
+            check_weights_file(path, max_bytes=2 * size)
+        elif path.suffix == ".json":
+            _check_modules(path)
+
+
+def _check_modules(path):
+    """Raise unless all modules that a JSON file names are those of Keras and KerasHub."""
+    content = read_limited(path, _MAX_JSON_BYTES)
+    try:
+        pending = [json.loads(content)] if len(content) <= _MAX_JSON_BYTES else []
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON: {error}", path=path) from None
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            module = value.get("module")
+            if isinstance(module, str) and module.partition(".")[0] not in _MODULES:
+                raise DataError(
+                    f"{path}: names the module {module!r:.200}, expected one of "
+                    f"{', '.join(sorted(_MODULES))}",
+                    path=path,
+                )
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value

@@ -15,6 +15,7 @@ from keras_parts.backbones.backbone import Backbone, build_backbone
 from keras_parts.backbones.preprocessing import IMAGENET
 from keras_parts.backbones.pretrained import find_weights, keras_hub_backbone, read_arrays
 from keras_parts.backbones.torch_weights import load_state
+from keras_parts.backbones.weights_file import load_weights
 from keras_parts.errors import DataError
 
 PREPROCESSING = IMAGENET
@@ -80,18 +81,14 @@ def load_vgg19(model: Backbone, weights: str | os.PathLike | None = None) -> Non
 
     Raises:
         DataError: there is no such file, or it is for another network.
+        IntegrityError: a `.weights.h5` file is damaged, or not that of a vgg19 with these outputs.
     """
     if weights is not None and _is_preset(weights):
         return load_keras_hub(model, keras_hub_backbone(weights))
     path = find_weights(WEIGHTS_FILE, weights)
     if path.name.endswith(".weights.h5"):
-        try:
-            model.load_weights(path)
-            return
-        except (OSError, KeyError, ValueError) as error:
-            raise DataError(
-                f"{path}: not the weights of a vgg19 with these outputs: {error}"
-            ) from error
+        load_weights(model, path)
+        return
     arrays = read_arrays(path)
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
     names = _torch_names()

@@ -10,6 +10,7 @@ import keras
 from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0, load_efficientnet_lite0
 from keras_parts.backbones.resnet50 import load_keras_applications, resnet50
 from keras_parts.backbones.small import load_small_weights, small
+from keras_parts.backbones.weights_file import load_weights
 from keras_parts.errors import ConfigError
 from keras_parts.models.heads import DilatedHead, FusionHead
 
@@ -35,6 +36,9 @@ class Architecture:
         aligned_corners: whether logits are upsampled to the image with aligned corners;
             `image_size` is then a multiple of 16 plus 1. The paper aligns corners in training, but
             not in its evaluation.
+        bytes_per_pixel: `{output stride of the logits: memory for a pixel of the input}`, by which
+            `PartSegmenter.from_preset` estimates the memory for an image before it builds the
+            network; without it, nothing is estimated.
 
     Raises:
         ConfigError: `layers` is empty or has an output stride other than 8 and 16.
@@ -52,6 +56,7 @@ class Architecture:
     load: Callable[[Any, str | PathLike | None], None] | None = None
     resize_mode: str = "pad"
     aligned_corners: bool = True
+    bytes_per_pixel: Mapping[int, int] | None = None
 
     def __post_init__(self):
         if not self.layers or not set(self.layers) <= _OUTPUT_STRIDES:
@@ -62,14 +67,19 @@ class Architecture:
 
 
 def _load_resnet50(backbone, path):
-    weights = "imagenet" if path is None else path
-    load_keras_applications(backbone, keras.applications.ResNet50(weights=weights))
+    if path is None:
+        model = keras.applications.ResNet50(weights="imagenet")
+    else:
+        model = keras.applications.ResNet50(weights=None)
+        load_weights(model, path)
+    load_keras_applications(backbone, model)
 
 
 def _load_small(backbone, path):
     load_small_weights(backbone, path or "toy")
 
 
+# bytes_per_pixel: measured on TensorFlow on a CPU, and half as much again for other backends.
 ARCHITECTURES = {
     "efficientnet_lite0": Architecture(
         efficientnet_lite0,
@@ -79,6 +89,7 @@ ARCHITECTURES = {
         },
         image_size=257,
         load=load_efficientnet_lite0,
+        bytes_per_pixel={8: 360, 16: 340},
     ),
     "resnet50": Architecture(
         resnet50,
@@ -88,12 +99,14 @@ ARCHITECTURES = {
         load=_load_resnet50,
         resize_mode="short",
         aligned_corners=False,
+        bytes_per_pixel={8: 700, 16: 440},
     ),
     "small": Architecture(
         small,
         {8: (16, ("stage3", "stage4")), 16: (16, ("stage4",))},
         image_size=161,
         load=_load_small,
+        bytes_per_pixel={8: 130, 16: 130},
     ),
 }
 """Name -> `Architecture`; `register` adds entries."""

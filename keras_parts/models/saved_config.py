@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.files import read_limited
 
 FORMAT = 2
 CONFIG_FILE, WEIGHTS_FILE = "segmenter.json", "segmenter.weights.h5"
+MAX_CONFIG_BYTES = 2**20
 _NAMES_IN_FORMAT_1 = {"num_parts": "parts", "image_size": "size", "resize_mode": "fit"}
 
 
@@ -20,7 +22,7 @@ def read_saved_config(folder: str | PathLike) -> dict[str, Any]:
         The fields of its `SegmenterConfig`, as JSON values.
 
     Raises:
-        DataError: the file is missing or not JSON.
+        DataError: the file is missing, not a regular file, too large, or not JSON.
         ConfigError: the file is not a segmenter's configuration, or of a later format.
 
     Example:
@@ -30,14 +32,20 @@ def read_saved_config(folder: str | PathLike) -> dict[str, Any]:
         5
     """
     path = Path(folder, CONFIG_FILE)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise DataError(
-            f"{path}: there is no such file; expected a folder that save_preset wrote"
-        ) from None
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON: {error}") from None
+            f"{path}: there is no such file; expected a folder that save_preset wrote", path=path
+        )
+    content = read_limited(path, MAX_CONFIG_BYTES)
+    if len(content) > MAX_CONFIG_BYTES:
+        raise DataError(
+            f"{path}: has more than {MAX_CONFIG_BYTES:,} bytes, the maximum for a configuration",
+            path=path,
+        )
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON: {error}", path=path) from None
     return current_fields(values, source=path)
 
 
@@ -56,7 +64,8 @@ def current_fields(values: Any, source: object = CONFIG_FILE) -> dict[str, Any]:
         is_later = isinstance(found, int) and found > FORMAT
         way_out = ": update the package (pip install --upgrade keras-parts)" if is_later else ""
         raise ConfigError(
-            f"{source}: format is {found!r}, expected a segmenter of format 1 or {FORMAT}{way_out}"
+            f"{source}: format is {found!r:.50}, expected a segmenter of format 1 or "
+            f"{FORMAT}{way_out}"
         )
     fields = {name: value for name, value in values.items() if name != "format"}
     if found == 1:

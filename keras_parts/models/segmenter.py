@@ -15,7 +15,9 @@ from PIL import Image
 
 from keras_parts.backbones.backbone import Backbone
 from keras_parts.backbones.preprocessing import Preprocessing
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.backbones.weights_file import load_weights
+from keras_parts.environment import MODEL_VARIABLE, max_model_bytes
+from keras_parts.errors import ConfigError
 from keras_parts.files import atomic_path, atomic_write
 from keras_parts.images.geometry import RESIZE_MODES, STRIDE
 from keras_parts.images.inputs import ImageLike
@@ -73,11 +75,11 @@ class SegmenterConfig:
         for name in ("image_size", "resize_mode"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(own, name))
-        if isinstance(self.part_names, str) or not all(
+        if not isinstance(self.part_names, list | tuple) or not all(
             isinstance(name, str) for name in self.part_names
         ):
             raise ConfigError(
-                f"segmenter: part_names is {self.part_names!r}, expected a tuple of strings"
+                f"segmenter: part_names is {self.part_names!r:.200}, expected a tuple of strings"
             )
         object.__setattr__(self, "part_names", tuple(self.part_names))
         self._check_choice("output_stride", sorted(own.layers))
@@ -100,14 +102,14 @@ class SegmenterConfig:
     def _check_choice(self, name, choices):
         if getattr(self, name) not in choices:
             raise ConfigError(
-                f"segmenter: {name} is {getattr(self, name)!r}, expected one of "
+                f"segmenter: {name} is {getattr(self, name)!r:.200}, expected one of "
                 f"{', '.join(map(str, choices))} for {self.architecture}"
             )
 
     def _check_range(self, name, low, high):
         value = getattr(self, name)
         if not isinstance(value, int) or not low <= value <= high:
-            raise ConfigError(f"segmenter: {name} is {value!r}, expected {low} to {high}")
+            raise ConfigError(f"segmenter: {name} is {value!r:.200}, expected {low} to {high}")
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as JSON values."""
@@ -130,10 +132,12 @@ class SegmenterConfig:
         values = current_fields(values, source)
         names = {field.name for field in fields(cls)}
         if set(values) != names:
-            raise ConfigError(f"{source}: fields are {sorted(values)}, expected {sorted(names)}")
-        if values["preprocessing"] is not None:
-            values["preprocessing"] = Preprocessing.from_config(values["preprocessing"])
+            raise ConfigError(
+                f"{source}: fields are {str(sorted(values)):.500}, expected {sorted(names)}"
+            )
         try:
+            if values["preprocessing"] is not None:
+                values["preprocessing"] = Preprocessing.from_config(values["preprocessing"])
             return cls(**values)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
@@ -337,20 +341,35 @@ class PartSegmenter(keras.Model):
     def from_preset(cls, folder: str | PathLike) -> "PartSegmenter":
         """Load a segmenter from a folder that this or an earlier version of `save_preset` wrote.
 
-        Only JSON and plain arrays are read; nothing in the files is executed.
+        Only JSON and plain arrays are read; nothing in the files is executed. The configuration is
+        checked before the network is built, and the weights file before Keras reads it.
 
         Raises:
-            DataError: a file is missing or cannot be read.
-            ConfigError: a field of the configuration is wrong, or its format is of a later version.
+            DataError: the configuration is missing or cannot be read.
+            ConfigError: a field of the configuration is wrong, or its format is of a later version,
+                or an image would need more memory than `environment.max_model_bytes()`.
+            IntegrityError: the weights are missing or damaged, or those of another segmenter.
         """
         folder = Path(folder)
-        config = read_saved_config(folder) | {"format": FORMAT}
-        segmenter = cls(SegmenterConfig.from_json(config, source=folder / CONFIG_FILE))
-        try:
-            segmenter.load_weights(folder / WEIGHTS_FILE)
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{folder / WEIGHTS_FILE}: cannot be loaded: {error}") from error
+        values = read_saved_config(folder) | {"format": FORMAT}
+        config = SegmenterConfig.from_json(values, source=folder / CONFIG_FILE)
+        _check_memory(config, folder / CONFIG_FILE)
+        segmenter = cls(config)
+        load_weights(segmenter, folder / WEIGHTS_FILE)
         return segmenter
+
+
+def _check_memory(config: SegmenterConfig, source: Path) -> None:
+    """Raise ConfigError if an image needs too much memory, before the network is built."""
+    by_stride = architecture_of(config.architecture).bytes_per_pixel or {}
+    needed = config.image_size**2 * by_stride.get(config.output_stride, 0)
+    if needed > max_model_bytes():
+        raise ConfigError(
+            f"{source}: {config.architecture} with images of {config.image_size} pixels and the "
+            f"output stride {config.output_stride} needs about {needed / 2**30:.0f} GiB an image, "
+            f"more than the {max_model_bytes() / 2**30:g} GiB that are allowed: if you trust the "
+            f"model and have the memory, set {MODEL_VARIABLE}"
+        )
 
 
 def _create_backbone(config, output_stride, outputs):

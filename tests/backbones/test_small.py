@@ -15,9 +15,9 @@ from keras_parts.backbones.small import (
     small,
     weights_path,
 )
+from keras_parts.backbones.weights_file import check_weights_file, weights_layout
 from keras_parts.data.toy.dataset import load_toy
 from keras_parts.errors import ConfigError, IntegrityError
-from keras_parts.zoo.weight_checks import check_weights_file, weights_layout
 from tests.backbones.contract import check_backbone, evaluate
 
 pytestmark = pytest.mark.backend

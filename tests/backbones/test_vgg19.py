@@ -4,7 +4,7 @@ import pytest
 
 from keras_parts.backbones.vgg19 import WEIGHTS_FILE, load_keras_hub, load_vgg19, vgg19
 from keras_parts.environment import WEIGHTS_VARIABLE
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.errors import ConfigError, DataError, IntegrityError
 from tests.backbones.contract import evaluate, tolerance
 
 pytestmark = pytest.mark.backend
@@ -82,7 +82,7 @@ def test_own_weights_file(tmp_path):
     saved.save_weights(tmp_path / "vgg19.weights.h5")
     load_vgg19(loaded, tmp_path / "vgg19.weights.h5")
     np.testing.assert_array_equal(saved.get_weights()[2], loaded.get_weights()[2])
-    with pytest.raises(DataError, match="not the weights of a vgg19"):
+    with pytest.raises(IntegrityError, match="2 arrays are missing"):
         load_vgg19(vgg19(("relu3_1",)), tmp_path / "vgg19.weights.h5")
 
 

@@ -46,7 +46,7 @@ def test_a_converted_checkpoint_has_the_logits_of_the_reference(reference, tmp_p
 
 
 def test_files_that_are_no_released_checkpoint(tmp_path):
-    with pytest.raises(DataError, match="nosuch.pth: not a readable .pth file"):
+    with pytest.raises(DataError, match="nosuch.pth: "):
         from_released(tmp_path / "nosuch.pth")
     with pytest.raises(DataError, match="no checkpoint of the paper's DeepLab"):
         from_released(stored(tmp_path / "other.pth", {"conv1.weight": np.zeros(3)}))

@@ -7,7 +7,7 @@ from keras import ops
 from PIL import Image
 
 from keras_parts import zoo
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.errors import ConfigError, DataError, IntegrityError
 from keras_parts.models.architectures import ARCHITECTURES
 from keras_parts.models.forward import digest
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
@@ -153,7 +153,7 @@ def test_errors_about_presets_name_the_file(segmenter, tmp_path):
     path = tmp_path / "segmenter.json"
     values = json.loads(path.read_text())
     (tmp_path / "segmenter.weights.h5").write_bytes(b"not HDF5")
-    with pytest.raises(DataError, match="weights.h5: cannot be loaded"):
+    with pytest.raises(IntegrityError, match="weights.h5: not a sound HDF5 file"):
         PartSegmenter.from_preset(tmp_path)
     path.write_text(json.dumps(values | {"extra": 1}))
     with pytest.raises(ConfigError, match="extra"):

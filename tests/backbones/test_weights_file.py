@@ -1,9 +1,12 @@
+import os
+import zlib
+
 import h5py
 import numpy as np
 import pytest
 
+from keras_parts.backbones.weights_file import check_weights_file
 from keras_parts.errors import IntegrityError
-from keras_parts.zoo.weight_checks import check_weights_file
 
 SHAPES = {"layers/dense/vars/0": (3, 4), "layers/dense/vars/1": (4,), "vars/0": ()}
 
@@ -138,6 +141,44 @@ def infinite(file):
     file["vars/0"][()] = np.inf
 
 
+def bomb(file):
+    """4,000 bytes of floats, whose chunk unpacks to 100 MB."""
+    x = file.create_dataset("x", (1000,), "float32", chunks=(1000,), compression="gzip")
+    packer = zlib.compressobj()
+    packed = [packer.compress(bytes(2**20)) for _ in range(100)]
+    x.id.write_direct_chunk((0,), b"".join([*packed, packer.flush()]))
+
+
+def large_chunks(file):
+    """A chunk of 1 GB, of which HDF5 reads all for 3 floats; it is not written here."""
+    x = file.create_dataset("x", (3,), "float32", maxshape=(None,), chunks=(2**28,))
+    x.id.write_direct_chunk((0,), bytes(12))
+
+
+def many_chunks(file):
+    x = file.create_dataset("x", (2**17,), "float32", chunks=(1,))
+    x[0] = 1
+
+
+def packed_twice(file):
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk((3,))
+    plan.set_deflate(1)
+    plan.set_deflate(1)
+    space = h5py.h5s.create_simple((3,))
+    h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F32LE, space, plan)
+
+
+def long_name(file):
+    file["layers"].attrs["name"] = "x" * 2000
+
+
+def lists_of_numbers(file):
+    values = np.empty(1, object)
+    values[0] = np.ones(3, "float32")
+    file["layers"].attrs.create("name", values, dtype=h5py.vlen_dtype(np.dtype("float32")))
+
+
 HOSTILE = [
     (external_link, "'x' is a ExternalLink"),
     (soft_link, "'x' is a SoftLink"),
@@ -156,8 +197,14 @@ HOSTILE = [
     (unwritten, "has no data"),
     (astronomic, "declares 18,446,744,073,709,5"),
     (too_large, "declares 17,179,869,"),
-    (lzf, "unknown filters"),
-    (attribute, "attributes that weights do not have: {'config'}"),
+    (lzf, "x has the filters [32000], expected gzip"),
+    (attribute, "attributes that weights do not have: ['config']"),
+    (bomb, "x: the chunk at (0,) unpacks to more than its 4,004 bytes"),
+    (large_chunks, "is stored in chunks of (268435456,)"),
+    (many_chunks, "expected at most 65,536 chunks"),
+    (packed_twice, "x has the filters [1, 1], expected gzip"),
+    (long_name, "layers has an attribute 'name' that is not a short text"),
+    (lists_of_numbers, "layers has an attribute 'name' that is not a short text"),
     (nan, "layers/dense/vars/1 has values that are not finite"),
     (infinite, "vars/0 has values that are not finite"),
 ]
@@ -198,6 +245,21 @@ def test_arrays_must_be_the_expected_ones(weights, change, message):
 def test_limit_on_bytes(weights):
     declared = 4 * (12 + 4 + 1)
     check_weights_file(weights, max_bytes=declared)
+    with open(weights, "ab") as file:
+        file.truncate(2**20 + declared + 1)  # takes no room
+    with pytest.raises(IntegrityError, match="has 1,048,645 bytes, expected 1,048,644 at most"):
+        check_weights_file(weights, max_bytes=declared)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "model.weights.h5")
+    with pytest.raises(IntegrityError, match="is a pipe, a socket or a device, expected a reg"):
+        check_weights_file(tmp_path / "model.weights.h5")
+
+
+def test_declared_bytes_are_limited(weights):
+    declared = 4 * (12 + 4 + 1)
     with pytest.raises(IntegrityError, match=f"declares {declared} bytes"):
         check_weights_file(weights, max_bytes=declared - 1)
 
@@ -241,11 +303,61 @@ def test_damage_anywhere_raises_nothing_else(weights):
             pass
 
 
+def nan_in_first(file):
+    file["layers/dense/vars/0"][0] = np.nan
+
+
+def number_as_name_at_root(file):
+    file.attrs["name"] = 3.0
+
+
+@pytest.mark.backend
+def test_weights_are_loaded_only_if_they_are_exactly_those_of_the_model(tmp_path):
+    import keras
+
+    from keras_parts.backbones.weights_file import load_weights
+
+    path = tmp_path / "x.weights.h5"
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")])
+    model.save_weights(path)
+    values = model.get_weights()
+    model.set_weights([value + 1 for value in values])
+    load_weights(model, path)
+    assert (model.get_weights()[0] == values[0]).all()
+    for edit in (nan_in_first, texts, number_as_name_at_root):
+        edited(path, edit)
+        with pytest.raises(IntegrityError):
+            load_weights(model, path)
+        model.save_weights(path)
+
+
+def test_files_of_keras_2(tmp_path):
+    """Layers and arrays are listed in attributes."""
+    import keras
+
+    from keras_parts.backbones.weights_file import load_weights
+
+    path = tmp_path / "old.h5"
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")])
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"dense"]
+        file.attrs["backend"], file.attrs["keras_version"] = "tensorflow", "2.4.0"
+        layer = file.create_group("dense")
+        layer.attrs["weight_names"] = [b"dense/kernel:0", b"dense/bias:0"]
+        layer["dense/kernel:0"] = np.full((3, 2), 5, "float32")
+        layer["dense/bias:0"] = np.zeros(2, "float32")
+    load_weights(model, path)
+    assert (model.get_weights()[0] == 5).all()
+    edited(path, external_link)
+    with pytest.raises(IntegrityError, match="ExternalLink"):
+        load_weights(model, path)
+
+
 @pytest.mark.backend
 def test_layout_is_that_of_saved_weights(tmp_path):
     import keras
 
-    from keras_parts.zoo.weight_checks import weights_layout
+    from keras_parts.backbones.weights_file import weights_layout
 
     def model(units):
         inputs = keras.Input((4,))
