@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 import click
 
-from keras_parts.errors import escape_controls, hide_secrets
-
 _logger = logging.getLogger("keras_parts")
 
 
@@ -20,11 +18,7 @@ class _Handler(logging.Handler):
 
 
 def write_message(text: str) -> None:
-    """Write a line to stderr, above a progress bar if there is one.
-
-    Names of files, data sets and models are in it: nothing in them commands the terminal.
-    """
-    text = escape_controls(hide_secrets(text))
+    """Write a line to stderr, above a progress bar if there is one."""
     if "tqdm" not in sys.modules:
         click.echo(text, err=True)
         return

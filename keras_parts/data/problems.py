@@ -44,21 +44,20 @@ def report(problem: str, *, of_sample: bool = True) -> None:
     collection.problems.append(problem)
 
 
-def report_all(problems: Sequence[str], summary: str) -> None:
+def report_all(problems: Sequence[str], summary: str, way_out: str) -> None:
     """Report problems of samples; outside `collect_problems()`, a single error shows the first ten.
 
     Args:
         problems: the messages.
-        summary: the beginning of that error if there are several.
+        summary, way_out: the beginning and the end of that error.
 
     Raises:
         DataError: there is a problem, outside `collect_problems()`.
     """
-    if is_collecting() or len(problems) == 1:
-        for problem in problems:
-            report(problem)
-    elif problems:
-        raise DataError(listed(summary, problems))
+    if problems and not is_collecting():
+        raise DataError(f"{listed(summary, problems)}\n{way_out}")
+    for problem in problems:
+        report(problem)
 
 
 def listed(summary: str, problems: Sequence[str]) -> str:

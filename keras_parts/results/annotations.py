@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from keras_parts.results.parts import Parts
 
 
+COCO_CONTRIBUTOR = "keras-parts"
+"""`info.contributor` in COCO files of this package, whose keypoints are measured from the corner of
+the image as annotation tools do; COCO's own are numbers of pixels."""
+
+
 def table_rows(parts: "Parts") -> list[dict[str, Any]]:
     """See `Parts.table`."""
     return [
@@ -47,7 +52,7 @@ def _coco_object(parts):
     boxes = parts.boxes[present]
     box = np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)])
     score = (share[present] * parts.scores[present]).sum()
-    points = np.where(present[:, None], parts.centroids.astype(float) + 0.5, 0).round(2)
+    points = np.where(present[:, None], parts.centroids.astype(float) + 0.5, 0).round(3)
     keypoints = [
         value
         for point, is_present in zip(points.tolist(), present.tolist(), strict=True)

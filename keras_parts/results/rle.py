@@ -1,12 +1,14 @@
 """Masks as run-length codes, in the formats of COCO, CVAT and Label Studio."""
 
+from collections.abc import Mapping
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 
-from keras_parts.errors import ConfigError
+from keras_parts.errors import ConfigError, DataError
 
+_MAX_COUNT_BITS = 60
 _LENGTH_BITS = (3, 4, 8, 16)
 """Label Studio's format stores the length of each run in the smallest of these numbers of bits."""
 
@@ -57,6 +59,80 @@ def coco_rle(mask: np.ndarray) -> dict[str, Any]:
         ) from None
     encoded = coco.encode(np.asfortranarray(mask, np.uint8))
     return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
+
+
+def decode_coco_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+    """The mask of COCO's run lengths, compressed (text) or not (a list).
+
+    Everything is checked before memory is taken for the mask: the code may be somebody else's.
+
+    Args:
+        code: `{"size": [height, width], "counts": str or list}`.
+        size: (height, width) of the image.
+
+    Returns:
+        `(height, width)` bool.
+
+    Raises:
+        DataError: the code is damaged, or has another size.
+
+    Example:
+        >>> from keras_parts.results.rle import decode_coco_rle
+        >>> decode_coco_rle({"size": [2, 3], "counts": [0, 6]}, (2, 3)).all()
+        np.True_
+    """
+    height, width = size
+    found = code.get("size")
+    if found != [height, width] and found != (height, width):
+        text = " x ".join(map(_short, reversed(found))) if isinstance(found, list) else None
+        raise DataError(f"it has {text or 'no number of'} pixels, its image {width} x {height}")
+    counts = code.get("counts")
+    if isinstance(counts, str | bytes):
+        counts = _decompressed(counts, height * width)
+    runs = _checked_runs(counts, height * width)
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+
+
+def _checked_runs(counts: Any, pixels: int) -> np.ndarray:
+    try:
+        numbers = np.array(counts)
+    except (ValueError, OverflowError):
+        numbers = np.array(None)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or (numbers < 0).any():
+        raise DataError("its counts are not a list of whole numbers from 0")
+    if numbers.size > 0 and numbers.max() > pixels or numbers.sum() != pixels:
+        raise DataError(f"its counts do not add up to the {pixels} pixels of the image")
+    return numbers
+
+
+def _decompressed(text: str | bytes, pixels: int) -> list[int]:
+    """The counts in COCO's text: groups of five bits, the least significant first, and each count
+    from the third on as the difference to that before the last."""
+    content = text.encode("ascii", "replace") if isinstance(text, str) else text
+    counts: list[int] = []
+    number = bits = 0
+    for byte in content:
+        group = byte - ord("0")
+        if not 0 <= group < 64 or bits > _MAX_COUNT_BITS:
+            raise DataError("its counts are damaged")
+        number |= (group & 31) << bits
+        bits += 5
+        if group & 32:
+            continue
+        if group & 16:  # negative
+            number -= 1 << bits
+        counts.append(number + (counts[-2] if len(counts) > 2 else 0))
+        if not 0 <= counts[-1] <= pixels:
+            raise DataError(f"its counts do not add up to the {pixels} pixels of the image")
+        number = bits = 0
+    if bits:
+        raise DataError("its counts are cut off")
+    return counts
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) < 20 else f"{text[:20]}..."
 
 
 def cvat_rle(mask: np.ndarray) -> dict[str, Any] | None:

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from keras_parts.results.rle import coco_rle, cvat_rle, label_studio_rle, run_lengths
+from keras_parts.results.rle import (
+    coco_rle,
+    cvat_rle,
+    decode_coco_rle,
+    label_studio_rle,
+    run_lengths,
+)
 
 MASKS = {
     "noise": np.random.default_rng(0).random((13, 17)) > 0.5,
@@ -27,6 +33,9 @@ def test_coco(name):
     encoded = coco_rle(MASKS[name])
     assert encoded["size"] == list(MASKS[name].shape) and isinstance(encoded["counts"], str)
     np.testing.assert_array_equal(coco.decode(encoded), MASKS[name])
+    np.testing.assert_array_equal(decode_coco_rle(encoded, MASKS[name].shape), MASKS[name])
+    plain = {"size": encoded["size"], "counts": run_lengths(MASKS[name].T).tolist()}
+    np.testing.assert_array_equal(decode_coco_rle(plain, MASKS[name].shape), MASKS[name])
 
 
 @pytest.mark.parametrize("name", MASKS)

@@ -4,11 +4,12 @@ Masks are optional. Part labels and keypoints are for evaluation.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +45,7 @@ from keras_parts.images.formats import IMAGE_SUFFIXES
 from keras_parts.images.masks import DecodedMask, read_labels
 from keras_parts.images.orientation import turn_map, turn_points
 
+_LOG = logging.getLogger(__name__)
 SOURCE = DatasetSource(
     name="folder",
     annotations="masks, part labels or keypoints if given",
@@ -74,9 +76,11 @@ class Folder(Dataset):
         *,
         masks: str | PathLike | None = None,
         verify: Literal["headers", "pixels"] = "headers",
-        category: str | None = None,
+        category: str | int | None = None,
+        crowds: bool = False,
         part_labels: str | PathLike | None = None,
         part_names: Sequence[str] = (),
+        void_label: int | None = 255,
         keypoints: str | PathLike | None = None,
         mask_threshold: int | None = None,
         annotation_orientation: Literal["upright", "stored"] = "upright",
@@ -94,14 +98,21 @@ class Folder(Dataset):
         self._remarks = _FolderRemarks()
         self._known_facts: dict[Path, ImageFacts] = {}
         self._masks = (
-            attempt(mask_source, self._root, masks, category, mask_threshold) or MaskSource()
+            attempt(
+                mask_source, self._root, masks, category, crowds=crowds, threshold=mask_threshold
+            )
+            or MaskSource()
         )
+        # With so many names it is the label of a part.
+        self._void_label = None if len(part_names) >= (void_label or 256) else void_label
         self._labels: MatchingFiles | None = None
         self._keypoints: CocoFile | None = None
+        self._keypoints_of_images: dict[Path, list[CocoObject]] = {}
         if part_labels is not None:
             self._labels = attempt(MatchingFiles, part_labels, "part label")
         if keypoints is not None:
             self._keypoints = attempt(CocoFile, keypoints, category)
+            self._notes += self._keypoints.notes if self._keypoints else ()
         landmarks = self._landmarks()
         self.info = DatasetInfo(
             name=SOURCE.name,
@@ -196,6 +207,11 @@ class Folder(Dataset):
         if items is None:  # reported; a check continues with the images
             self._masks = MaskSource()
             items = self._masks.items(paths)
+        self._notes += self._masks.notes
+        if self._keypoints is not None:
+            self._keypoints_of_images, problems = self._keypoints.by_image(paths, "keypoints")
+            for problem in problems if is_collecting() else ():
+                report(problem)
         return items
 
     def _notes_of_samples(self) -> tuple[str, ...]:
@@ -235,6 +251,12 @@ class Folder(Dataset):
         return fields | {"box": image_box(*facts.size) if box is None else box}
 
     def _foreground(self, item: Item, facts: ImageFacts | None) -> np.ndarray | None:
+        if item.object is not None and facts is not None:
+            # Before memory is taken for a mask of the size that a file claims.
+            height, width = item.object.size
+            turned = (width, height) if self._is_stored and facts.orientation >= 5 else None
+            where = self._masks.mask_file(item) or ""
+            self._check_size(turned or (height, width), facts, where, "the mask has")
         decoded = self._masks.mask(item)
         if decoded is None:
             return None
@@ -249,7 +271,16 @@ class Folder(Dataset):
             return None
         file = self._labels.of(item.path)
         is_turned = read_facts(file).orientation != 1
-        return self._upright(item, read_labels(file), facts, file, "labels have", is_turned)
+        labels = self._without_void(read_labels(file))
+        return self._upright(item, labels, facts, file, "labels have", is_turned)
+
+    def _without_void(self, labels: np.ndarray) -> np.ndarray:
+        void = labels == self._void_label
+        if not void.any():
+            return labels
+        assert self._labels is not None
+        _say_void(self._labels.folder.name, self._void_label)
+        return np.where(void, np.uint8(0), labels)
 
     def _upright(
         self,
@@ -270,13 +301,25 @@ class Folder(Dataset):
         is_stored = self._is_stored and not is_turned
         if is_stored:
             pixels = turn_map(pixels, facts.orientation)
-        if pixels.shape != facts.size:
-            raise DataError(
-                sizes_differ(facts.size, pixels.shape, file, what, facts=facts, is_stored=is_stored)
-            )
+        self._check_size(pixels.shape, facts, file, what, is_turned)
         if not (self._is_stored or is_turned):
             self._remarks.on_turn(item, file, facts)
         return pixels
+
+    def _check_size(
+        self,
+        size: tuple[int, ...],
+        facts: ImageFacts,
+        file: PathLike | str,
+        what: str,
+        is_turned: bool = False,
+    ) -> None:
+        if size != facts.size:
+            stored = self._is_stored and not is_turned
+            height, width = size
+            raise DataError(
+                sizes_differ(facts.size, (height, width), file, what, facts=facts, is_stored=stored)
+            )
 
     def _check_names(self, item, labels):
         names = self.info.part_names
@@ -315,8 +358,7 @@ class Folder(Dataset):
         if self._keypoints is None:
             found = item.object
             return None if found is None or found.keypoints is None else found
-        in_image = self._keypoints.objects.get(item.path.as_posix(), [])
-        objects = [found for found in in_image if found.keypoints is not None]
+        objects = self._keypoints_of_images.get(item.path, [])
         if len(objects) > 1:
             raise DataError(
                 f"{self._keypoints.path}: {item.path.as_posix()} has {len(objects)} objects "
@@ -326,21 +368,13 @@ class Folder(Dataset):
         return objects[0] if objects else None
 
     def _report_unmatched(self, paths: list[Path]) -> None:
-        """Report masks, labels and keypoints that belong to no image, or to several.
+        """Report masks and labels that belong to no image, or to several.
 
         Causes are misspelt names and missing images.
         """
         for files in self._other_files():
             others = [other.folder for other in self._other_files() if other is not files]
             files.report_unmatched(paths, [self._root, *others])
-        if self._keypoints is None:
-            return
-        existing = {path.as_posix() for path in paths}
-        for name, found in self._keypoints.objects.items():
-            if found and name not in existing:
-                report(
-                    f"{self._keypoints.path} has keypoints of {name}, but there is no such image"
-                )
 
     def _check(self, item: Item, *, pixels: bool) -> None:
         """Raise `DataError` if an image or its mask has a problem; without `pixels`, only the
@@ -373,9 +407,11 @@ def load_folder(
     *,
     masks: str | PathLike | None = None,
     verify: Literal["headers", "pixels"] = "headers",
-    category: str | None = None,
+    category: str | int | None = None,
+    crowds: bool = False,
     part_labels: str | PathLike | None = None,
     part_names: Sequence[str] = (),
+    void_label: int | None = 255,
     keypoints: str | PathLike | None = None,
     mask_threshold: int | None = None,
     annotation_orientation: Literal["upright", "stored"] = "upright",
@@ -397,11 +433,15 @@ def load_folder(
         verify: "headers" finds missing files, files that are not images, and masks that are
             damaged, empty or of another size than their image; "pixels" also decodes every image
             once, to find damaged ones.
-        category: name of the category in the COCO file; None if it has only one.
+        category: name or id of the category in the COCO file; None if only one has objects.
+        crowds: True to read also the objects of the COCO file with `iscrowd` 1, as annotation tools
+            mark brush masks.
         part_labels: a folder with the part labels as indexed or grey images, named like the
             images, 0 for the background. Without `masks`, all labelled pixels are foreground. For
             evaluation only.
         part_names: names of the labels 1, 2, ...
+        void_label: a label that means "unknown", such as the borders of objects in PASCAL VOC; its
+            pixels become background. None if there is none.
         keypoints: a COCO JSON file with at most one object with keypoints per image. For
             evaluation only.
         mask_threshold: the largest value of the background in mask files or in alpha, 0 to 254;
@@ -429,13 +469,20 @@ def load_folder(
         masks=masks,
         verify=verify,
         category=category,
+        crowds=crowds,
         part_labels=part_labels,
         part_names=part_names,
+        void_label=void_label,
         keypoints=keypoints,
         mask_threshold=mask_threshold,
         annotation_orientation=annotation_orientation,
     )
     return split_of(dataset, split)
+
+
+@cache
+def _say_void(folder: str, label: int) -> None:
+    _LOG.warning("%s: the label %d is void, its pixels are background (void_label)", folder, label)
 
 
 def _problem(check, item):

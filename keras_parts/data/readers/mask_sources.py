@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from keras_parts.data.problems import report
-from keras_parts.data.readers.coco import CocoFile, CocoObject
+from keras_parts.data.problems import report_all
+from keras_parts.data.readers.coco import CocoFile, CocoObject, describe_crowds
 from keras_parts.data.readers.matching_files import MatchingFiles
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.decoding import ImageFacts, read_alpha, read_facts
@@ -47,11 +47,13 @@ class MaskSource:
         files: the folder of mask files, or None.
         coco: the COCO file of the masks, or None.
         kind: name of the source in fingerprints; it must never change, so that they stay valid.
+        notes: remarks on what was chosen or left out.
     """
 
     kind = "_NoMasks"
     files: MatchingFiles | None = None
     coco: CocoFile | None = None
+    notes: tuple[str, ...] = ()
 
     def items(self, paths: Sequence[Path]) -> list[Item]:
         """The items of all images."""
@@ -125,30 +127,32 @@ class CocoMasks(MaskSource):
     kind = "_CocoMasks"
     coco: CocoFile
 
-    def __init__(self, path: Path, category: str | None):
-        self.coco = CocoFile(path, category)
+    def __init__(self, path: Path, category: str | int | None, crowds: bool):
+        self.coco = CocoFile(path, category, crowds=crowds)
+        self.notes = self.coco.notes
 
     def items(self, paths: Sequence[Path]) -> list[Item]:
-        objects = {
-            name: [found for found in in_image if found.segmentation is not None]
-            for name, in_image in self.coco.objects.items()
-        }
-        existing = {path.as_posix() for path in paths}
-        for name, in_image in objects.items():
-            if in_image and name not in existing:
-                report(f"{self.coco.path} has objects of {name}, but there is no such image")
+        objects, problems = self.coco.by_image(paths, "segmentation")
+        listed = len(objects) + len(problems)
+        report_all(
+            problems,
+            f"{len(problems)} of the {listed} images with objects are missing",
+            "Copy them, or leave them out with skip_bad (--skip-bad)",
+        )
         items = []
         for path in paths:
-            name = path.as_posix()
-            in_image = objects.get(name, [])
+            name, in_image = path.as_posix(), objects.get(path, [])
             for found in in_image:
-                items.append(
-                    Item(name if len(in_image) == 1 else f"{name}#{found.number}", path, found)
-                )
+                unique = name if len(in_image) == 1 else f"{name}#{found.number}"
+                items.append(Item(unique, path, found))
         if not items:
+            crowds = self.coco.num_crowds
+            reason = f": {describe_crowds(crowds)}" if crowds else ""
             raise DataError(
-                f"{self.coco.path} has no object with a mask in any image of the folder"
+                f"{self.coco.path} has no object with a mask in any image of the folder{reason}"
             )
+        if without := len(paths) - len(objects):
+            self.notes += (f"{self.coco.path.name} has no object in {without} images: left out",)
         return items
 
     def mask(self, item: Item) -> DecodedMask:
@@ -167,7 +171,9 @@ class CocoMasks(MaskSource):
 def mask_source(
     root: Path,
     masks: str | PathLike | None,
-    category: str | None = None,
+    category: str | int | None = None,
+    *,
+    crowds: bool = False,
     threshold: int | None = None,
 ) -> MaskSource:
     """The source for a value of the option `masks`.
@@ -175,7 +181,7 @@ def mask_source(
     Args:
         root: folder of the images.
         masks: None, `ALPHA`, a COCO JSON file or a folder.
-        category: name of the category in the COCO file; None if it has only one.
+        category, crowds: see `CocoFile`.
         threshold: the largest value of the background in mask files or alpha, 0 to 254; None for
             `keras_parts.images.decode_mask`'s rules, or 127 for alpha.
 
@@ -194,9 +200,9 @@ def mask_source(
     if masks == ALPHA:
         return AlphaMasks(root, threshold)
     path = Path(masks).expanduser()
-    return (
-        CocoMasks(path, category) if path.suffix.lower() == ".json" else MaskFiles(path, threshold)
-    )
+    if path.suffix.lower() == ".json":
+        return CocoMasks(path, category, crowds)
+    return MaskFiles(path, threshold)
 
 
 def sizes_differ(

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
+from unicodedata import normalize
+from urllib.parse import unquote
 
 from keras_parts.data.problems import report
 from keras_parts.errors import DataError
@@ -12,7 +14,8 @@ from keras_parts.images.folders import LeftOut, folder_identity, natural_key, wa
 class MatchingFiles:
     """A folder with one file per image, such as its mask.
 
-    The relative paths of both are the same, except for the suffix.
+    The relative paths of both are the same, except for the suffix; names are compared as a person
+    sees them (see `plain_name`).
 
     Args:
         folder: the folder.
@@ -27,7 +30,7 @@ class MatchingFiles:
         self._kind = kind
         self._files: dict[str, list[Path]] = {}
         for path in find_images(self.folder):
-            self._files.setdefault(_stem(path), []).append(self.folder / path)
+            self._files.setdefault(_key(path), []).append(self.folder / path)
 
     def of(self, path: Path) -> Path:
         """The file of an image.
@@ -38,7 +41,7 @@ class MatchingFiles:
         Raises:
             DataError: there is no such file, or more than one.
         """
-        found = self._files.get(_stem(path), [])
+        found = _as_written(self._files.get(_key(path), []), path)
         if not found:
             expected = self.folder / path.with_suffix(".png")
             raise DataError(f"{path.as_posix()}: no {self._kind}, expected {expected}")
@@ -58,13 +61,79 @@ class MatchingFiles:
         """
         images: dict[str, list[str]] = {}
         for path in paths:
-            images.setdefault(_stem(path), []).append(path.as_posix())
+            images.setdefault(_key(path), []).append(path.as_posix())
         for path in find_images(self.folder, exclude=exclude):
-            file, matches = self.folder / path, images.get(_stem(path), [])
+            file, matches = self.folder / path, images.get(_key(path), [])
             if not matches:
                 report(f"{file}: no image has the name of this {self._kind}")
             if len(matches) > 1:
                 report(f"{file}: this {self._kind} matches several images: {', '.join(matches)}")
+
+
+class ImageNames:
+    """Finds the images of a folder by the names that annotation tools write.
+
+    These may begin with "./", with other folders or with those of another machine, contain
+    backslashes, lack the folders in which the image lies, and differ in capitals or in the Unicode
+    form of letters. An image fits such a name if one of the two paths ends with the other.
+
+    Args:
+        paths: of the images, relative to their folder.
+    """
+
+    def __init__(self, paths: Sequence[Path]):
+        self._exact = {path.as_posix(): path for path in paths}
+        self._by_name: dict[str, list[Path]] = {}
+        for path in paths:
+            self._by_name.setdefault(plain_name(path.name), []).append(path)
+
+    def match(self, names: Iterable[str]) -> tuple[dict[str, Path], dict[str, list[Path]]]:
+        """The image of each name.
+
+        Returns:
+            {name: image}, and {name: images} of the names that fit several images, or none. Of
+            several names for one image, none counts unless one is its exact path.
+        """
+        fitting = {name: self._fitting(name) for name in names}
+        owners: dict[Path, list[str]] = {}
+        for name, found in fitting.items():
+            if len(found) == 1:
+                owners.setdefault(found[0], []).append(name)
+        found, others = {}, {}
+        for name, images in fitting.items():
+            alone = len(images) == 1 and owners[images[0]] == [name]
+            if alone or name in self._exact:
+                found[name] = images[0]
+            else:
+                others[name] = images if len(images) > 1 else []
+        return found, others
+
+    def _fitting(self, name: str) -> list[Path]:
+        if name in self._exact:
+            return [self._exact[name]]
+        return self._similar(name) or self._similar(unquote(name))
+
+    def _similar(self, name: str) -> list[Path]:
+        parts = _components(name)
+        lengths: dict[Path, int] = {}
+        for path in self._by_name.get(parts[-1], []) if parts else []:
+            own = _components(path.as_posix())
+            length = min(len(parts), len(own))
+            if parts[-length:] == own[-length:]:
+                lengths[path] = length
+        longest = max(lengths.values(), default=0)
+        return [path for path, length in lengths.items() if length == longest]
+
+
+def plain_name(name: str) -> str:
+    """A name without what a person does not see: the Unicode form of its letters, and capitals.
+
+    Example:
+        >>> from keras_parts.data.readers.matching_files import plain_name
+        >>> plain_name("Ma\u0308rz.JPG") == plain_name("m\u00e4rz.jpg")
+        True
+    """
+    return normalize("NFC", normalize("NFC", name).casefold())
 
 
 def find_images(
@@ -100,3 +169,18 @@ def existing_folder(folder: str | PathLike, what: str) -> Path:
 
 def _stem(path):
     return path.with_suffix("").as_posix()
+
+
+def _key(path):
+    return plain_name(_stem(path))
+
+
+def _as_written(files, path):
+    """The files whose names equal the image's also in capitals; all if there is none."""
+    name = normalize("NFC", path.stem)
+    return [file for file in files if normalize("NFC", file.stem) == name] or files
+
+
+def _components(name):
+    words = plain_name(name).replace("\\", "/").split("/")
+    return [word for word in words if word not in ("", ".", "..")]

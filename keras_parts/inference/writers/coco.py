@@ -7,6 +7,7 @@ from typing import Any
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
 from keras_parts.inference.writers.base import Records, RunInfo, Writer, json_list, valid_text
+from keras_parts.results.annotations import COCO_CONTRIBUTOR
 from keras_parts.results.parts import Parts
 
 
@@ -23,7 +24,10 @@ class CocoWriter(Writer):
 
     def merge(self, records: Records, run: RunInfo, output: Output) -> None:
         head = {
-            "info": {"description": f"parts found by {run.model or 'keras-parts'}"},
+            "info": {
+                "description": f"parts found by {run.model or 'keras-parts'}",
+                "contributor": COCO_CONTRIBUTOR,
+            },
             "licenses": [],
             "categories": _categories(run.names),
         }

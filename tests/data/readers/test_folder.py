@@ -426,3 +426,36 @@ def test_missing_and_empty_folders(images, tmp_path):
 def test_unknown_options(images, options, words):
     with pytest.raises(ConfigError, match=words):
         load("folder", data_dir=images, **options)
+
+
+def test_names_compare_as_a_person_sees_them(tmp_path):
+    pairs = {"Ma\u0308rz": "M\u00e4rz", "IMG_1": "img_1", "b": "b", "B2": "B2"}
+    for image, mask in pairs.items():
+        _draw(tmp_path / "images" / f"{image}.png")
+        _draw_mask(tmp_path / "masks" / f"{mask}.png")
+    _draw_mask(tmp_path / "masks/b2.png", ~_mask())
+    if len(list((tmp_path / "masks").iterdir())) < 5:
+        pytest.skip("this file system does not tell capitals apart")
+    dataset = load("folder", "all", tmp_path / "images", masks=tmp_path / "masks")
+    assert len(dataset) == 4
+    for sample in dataset:
+        np.testing.assert_array_equal(sample.foreground, _mask())
+
+
+def test_void_labels_are_background(images, masks, caplog):
+    labels = _mask() * np.uint8(2)
+    labels[0, :3] = 255
+    for path in sorted(masks.rglob("*.png")):
+        _draw_mask(path, labels)
+    for names in ((), ("front", "back")):
+        sample = load("folder", "train", images, part_labels=masks, part_names=names)[0]
+        assert np.unique(sample.part_labels).tolist() == [0, 2]
+        np.testing.assert_array_equal(sample.foreground, _mask())
+    assert caplog.text.count("masks: the label 255 is void") == 1
+    sample = load("folder", "train", images, part_labels=masks, void_label=None)[0]
+    assert sample.part_labels.max() == 255
+    sample = load("folder", "train", images, part_labels=masks, void_label=2)[0]
+    assert np.unique(sample.part_labels).tolist() == [0, 255]
+    names = [f"part {number}" for number in range(255)]
+    sample = load("folder", "train", images, part_labels=masks, part_names=names)[0]
+    assert sample.part_labels.max() == 255
