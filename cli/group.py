@@ -6,7 +6,7 @@ import importlib
 import click
 
 from keras_parts import __version__
-from keras_parts.cli.messages import library_messages
+from keras_parts.cli.messages import library_messages, write_message
 from keras_parts.errors import (
     ConfigError,
     IntegrityError,
@@ -66,7 +66,7 @@ class Commands(click.Group):
         except BrokenPipeError:  # `| head`: click exits without a message
             raise
         except tuple(_EXIT_CODES) as error:
-            click.echo(f"Error: {error}", err=True)
+            write_message(f"Error: {error}")
             ctx.exit(next(code for kind, code in _EXIT_CODES.items() if isinstance(error, kind)))
         except Exception as error:
             if not is_out_of_memory(error):

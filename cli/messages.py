@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import click
 
+from keras_parts.errors import escape_controls, hide_secrets
+
 _logger = logging.getLogger("keras_parts")
 
 
@@ -18,7 +20,11 @@ class _Handler(logging.Handler):
 
 
 def write_message(text: str) -> None:
-    """Write a line to stderr, above a progress bar if there is one."""
+    """Write a line to stderr, above a progress bar if there is one.
+
+    Names of files, data sets and models are in it: nothing in them commands the terminal.
+    """
+    text = escape_controls(hide_secrets(text))
     if "tqdm" not in sys.modules:
         click.echo(text, err=True)
         return

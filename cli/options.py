@@ -15,6 +15,7 @@ import click
 
 from keras_parts.cli.messages import only_errors
 from keras_parts.cli.runtime import BACKENDS, require_gpu, select_backend, select_device
+from keras_parts.errors import escape_controls
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]
             only_errors()
         with contextlib.redirect_stdout(sys.stderr):
             result = command(**options)
-        click.echo(json.dumps(plain(result.data), indent=2) if as_json else result.text)
+        text = json.dumps(plain(result.data), indent=2) if as_json else escape_controls(result.text)
+        click.echo(text)
         click.get_current_context().exit(result.code)
 
     return run

@@ -30,6 +30,9 @@ IMAGE_SECONDS_VARIABLE = "KERAS_PARTS_IMAGE_SECONDS"
 """Maximum time to decode an image file, in seconds."""
 IMAGE_MIB_VARIABLE = "KERAS_PARTS_IMAGE_MIB"
 """Maximum size of an image file, in MiB."""
+PROTOCOLS_VARIABLE = "KERAS_PARTS_PROTOCOLS"
+"""Protocols of addresses that are opened besides those of `addresses.PROTOCOLS`, separated by
+commas."""
 
 _DEFAULT_FEATURES_GIB = 100.0
 _DEFAULT_MODEL_GIB = 4.0
@@ -146,6 +149,12 @@ def zoo_locations() -> list[str]:
 def offline() -> bool:
     """Whether `$KERAS_PARTS_OFFLINE` forbids network requests: any value but 0, false or no."""
     return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "false", "no")
+
+
+def more_protocols() -> set[str]:
+    """The protocols in `$KERAS_PARTS_PROTOCOLS`, such as "sftp"."""
+    names = os.environ.get(PROTOCOLS_VARIABLE, "").lower().split(",")
+    return {name.strip() for name in names if name.strip()}
 
 
 def hugging_face_address() -> str:

@@ -24,6 +24,9 @@ _SECRET = re.compile(
     r"([?&][^\s=&#]*(?:token|key|sig|secret|passw|credential|auth)[^\s=&#]*=)[^\s&#'\"]*[^\s&#'\":;,.)]",
     re.IGNORECASE,
 )
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def hide_secrets(text: str) -> str:
@@ -38,6 +41,20 @@ def hide_secrets(text: str) -> str:
         'https://***@example.org/a.png?token=***: HTTP 404'
     """
     return _SECRET.sub(r"\1***", _USER.sub("***", text)) if "://" in text else text
+
+
+def escape_controls(text: str) -> str:
+    """A text for a terminal: characters that would command it are shown as escapes such as \\x1b.
+
+    These are control characters apart from tab and line feed, those that change the direction of
+    writing, other separators of lines, and halves of a character, which cannot be encoded.
+
+    Example:
+        >>> from keras_parts.errors import escape_controls
+        >>> print(escape_controls("a\\x1b[2Jb\\u202ec"))
+        a\\x1b[2Jb\\u202ec
+    """
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class KerasPartsError(Exception):

@@ -3,7 +3,7 @@
 import pytest
 
 from keras_parts import errors
-from keras_parts.errors import DataError, hide_secrets, is_out_of_memory
+from keras_parts.errors import DataError, escape_controls, hide_secrets, is_out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,17 @@ class ResourceExhaustedError(OpError):
 )
 def test_full_memory_is_recognised(error, is_full):
     assert is_out_of_memory(error) == is_full
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("bird\u202egpj.exe", "bird\\u202egpj.exe"),
+        ("a\u2028b\x85c\rd", "a\\u2028b\\x85c\\rd"),
+        ("caf\udce9.jpg", "caf\\udce9.jpg"),
+        ("größe\t鳥 🐦\nعصفور", "größe\t鳥 🐦\nعصفور"),
+    ],
+)
+def test_nothing_commands_a_terminal(text, shown):
+    assert escape_controls(text) == shown

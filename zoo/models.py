@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_parts.errors import (
     ConfigError,
@@ -115,7 +115,12 @@ def path(model: str | PathLike[str], *, trust: bool = False, progress: bool = Tr
 
 
 def load(
-    model: str | PathLike[str], *, trust: bool = False, progress: bool = True
+    model: str | PathLike[str],
+    *,
+    trust: bool = False,
+    progress: bool = True,
+    dtype: Any = None,
+    name: str | None = None,
 ) -> "PartSegmenter":
     """Load a segmenter.
 
@@ -127,6 +132,8 @@ def load(
         trust: accept a model from an address that KERAS_PARTS_ZOO does not name. A model cannot
             run code here, but its publisher decides what it segments.
         progress: show a progress bar for downloads if stderr is a terminal.
+        dtype: dtype policy of the network, such as "mixed_bfloat16"; Keras' global one if None.
+        name: of the Keras model.
 
     Raises:
         UnknownModelError: neither the name of a model nor a folder with a segmenter.
@@ -140,7 +147,7 @@ def load(
         >>> len(segmenter.part_names)
         5
     """
-    return _open(path(model, trust=trust, progress=progress))
+    return _open(path(model, trust=trust, progress=progress), dtype=dtype, name=name)
 
 
 def verify(model: str | PathLike[str], *, trust: bool = False) -> dict[str, float]:
@@ -311,13 +318,13 @@ def _segmenter_folder(model: str) -> Path | None:
     )
 
 
-def _open(folder: Path) -> "PartSegmenter":
+def _open(folder: Path, **options: Any) -> "PartSegmenter":
     """The segmenter of a folder whose files were compared with its card, if it has one."""
     from keras_parts.models.segmenter import PartSegmenter
 
     _check_configuration(folder)
     try:
-        return PartSegmenter.from_preset(folder)
+        return PartSegmenter.from_preset(folder, **options)
     except (ConfigError, DataError) as error:
         raise IntegrityError(str(error), path=folder) from error
 

@@ -12,6 +12,7 @@ from keras_parts.errors import ConfigError
 OUTPUT_STRIDES = (8, 16, 32)
 
 
+@keras.saving.register_keras_serializable("keras_parts")
 class Backbone(keras.Model):
     """A functional Keras model from a preprocessed image to named feature maps.
 
@@ -52,6 +53,7 @@ class Backbone(keras.Model):
         strides: Mapping[str, int],
         **kwargs: Any,
     ):
+        check_data_format()
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         if not isinstance(preprocessing, Preprocessing):
             raise ConfigError(
@@ -61,6 +63,31 @@ class Backbone(keras.Model):
         self.output_stride = output_stride
         self.strides = dict(strides)
         self.channels = {name: outputs[name].shape[-1] for name in strides}
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "network": keras.Model(self.inputs, self.output).get_config(),
+            "preprocessing": self.preprocessing.to_config(),
+            "output_stride": self.output_stride,
+            "strides": self.strides,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> "Backbone":
+        """The inverse of `get_config`, with random weights."""
+        values = dict(config)
+        network = keras.Model.from_config(values.pop("network"), custom_objects)
+        preprocessing = Preprocessing.from_config(values.pop("preprocessing"))
+        trainable = values.pop("trainable")
+        (image,) = network.inputs
+        backbone = cls(image, network.output, preprocessing, **values)
+        if not trainable:
+            backbone.trainable = False
+        return backbone
 
     def freeze_before(self, output: str) -> None:
         """Freeze all layers in front of the layers that compute an output.
@@ -108,6 +135,7 @@ def build_backbone(
     Raises:
         ConfigError: an argument is outside its range.
     """
+    check_data_format()
     check_output_stride(output_stride, name)
     outputs = check_outputs(outputs, available, name)
     if classes is not None and (not isinstance(classes, int) or classes < 1):
@@ -135,6 +163,16 @@ def build_backbone(
         strides={output: reached[output] for output in outputs},
         name=name,
     )
+
+
+def check_data_format() -> None:
+    """Raise `ConfigError` if Keras' image data format is "channels_first"."""
+    if keras.config.image_data_format() != "channels_last":
+        raise ConfigError(
+            "the image data format of Keras is 'channels_first'; the networks of keras-parts have "
+            "their channels last: call keras.config.set_image_data_format('channels_last') first, "
+            "and transpose images with (0, 2, 3, 1)"
+        )
 
 
 def check_output_stride(output_stride: int, name: str) -> None:

@@ -75,8 +75,8 @@ class ResizeGeometry:
         for size in ((width, resized.height), (width, height)):
             resized = resized.resize(size, Image.Resampling.BICUBIC)
         result = np.full((*self.input_size, *image.shape[2:]), outside, np.uint8)
-        visible = np.asarray(resized)[self._overlap(0, -1), self._overlap(1, -1)]
-        result[self._overlap(0, 1), self._overlap(1, 1)] = visible
+        visible = np.asarray(resized)[self.overlap(0, -1), self.overlap(1, -1)]
+        result[self.overlap(0, 1), self.overlap(1, 1)] = visible
         return result
 
     def to_input(self, points: np.ndarray) -> np.ndarray:
@@ -94,9 +94,9 @@ class ResizeGeometry:
         pairs = (self.original_size, self.resized_size, self.offset)
         return (np.array(pair[::-1], np.float64) for pair in pairs)
 
-    def _overlap(self, axis, sign):
+    def overlap(self, axis: int, sign: int) -> slice:
         """Slice of the input's pixels (sign 1) or of the resized image's (sign -1) that the two
-        share along an axis."""
+        share along an axis, 0 for rows or 1 for columns."""
         length = min(self.resized_size[axis], self.input_size[axis])
         start = max(sign * self.offset[axis], 0)
         return slice(start, start + length)

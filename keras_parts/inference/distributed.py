@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class RayEngine:
         import ray
         from ray.data import ActorPoolStrategy, from_items
 
-        items = [{"file": json.dumps([file.root, file.relative, file.result])} for file in files]
+        items = [{"file": json.dumps(astuple(file))} for file in files]
         if not items:
             return
         self._connect(ray)

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from keras_parts.errors import ConfigError, DataError, KerasPartsError
+from keras_parts.errors import ConfigError, DataError, KerasPartsError, hide_secrets
 from keras_parts.images.decoding import decode_image, decode_size
 from keras_parts.images.opening import MAX_PIXELS
 from keras_parts.inference.done_log import Failure, Outcome
@@ -305,7 +305,8 @@ class _Pool(ThreadPoolExecutor):
 def _failed(
     file: ImageFile, version: str, sha256: str, stage: str, error: BaseException
 ) -> Outcome:
-    failure = Failure(file.path, stage, type(error).__name__, str(error))
+    text = hide_secrets(str(error))
+    failure = Failure(hide_secrets(file.path), stage, type(error).__name__, text)
     return Outcome(file.relative, version, sha256, failure=failure)
 
 

@@ -1,22 +1,30 @@
 """Find the images to segment, and name the results of each."""
 
-import csv
-import io
 import logging
 import os
+import posixpath
 import re
 import stat
 import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from os import PathLike
-from pathlib import Path
 
-from keras_parts.addresses import file_system, is_address, read_address, version_of
-from keras_parts.errors import ConfigError, DataError
-from keras_parts.files import decode_text, read_file
+from keras_parts.addresses import (
+    check_address,
+    file_system,
+    is_address,
+    is_http,
+    read_address,
+    shown_address,
+    version_of,
+    without_file_protocol,
+)
+from keras_parts.errors import ConfigError, DataError, KerasPartsError
+from keras_parts.files import read_file
 from keras_parts.images.decoding import read_size
 from keras_parts.images.folders import (
     LeftOut,
@@ -25,6 +33,7 @@ from keras_parts.images.folders import (
     has_image_suffix,
     natural_key,
 )
+from keras_parts.inference.manifests import Row, list_name, list_rows, manifest_rows, read_list
 
 _LOG = logging.getLogger(__name__)
 _MAGIC = re.compile(r"[*?[]")
@@ -32,10 +41,9 @@ _HIDDEN = re.compile(r"(^|/)\.")
 _MANIFESTS = (".csv", ".parquet")
 _LARGE_FILE = 2**26
 """Bytes from which on the header of an image file is checked before all of it is read."""
-_DELIMITERS = ",;\t|"
 _AS_OTHERS_WRITE = re.compile(r"^[\s\"'#]|[\s\"']$|\\")
-_COLUMNS = ("image", "path", "file", "file_name", "filename", "filepath", "uri", "url")
-"""Names of a manifest's column of images; the first one that it has is read."""
+_MAX_PATH = 2**15
+"""Characters of the longest path that is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,9 @@ class ImageFile:
         relative: path of the image in `root`, with forward slashes; unique in the run.
         result: name of its results, to which a format adds its suffix: `relative` without its
             suffix, or with it if two images differ in the suffix alone.
+        source: the address to read if it differs from `root` and `relative`, which have no
+            passwords and queries; or the row of a list that cannot be used.
+        problem: why the image cannot be read; "" if it may be.
 
     Example:
         >>> from keras_parts.inference import ImageFile
@@ -57,12 +68,14 @@ class ImageFile:
     root: str
     relative: str
     result: str
+    source: str = ""
+    problem: str = ""
 
     @property
     def path(self) -> str:
-        """Path or address of the image."""
-        if is_address(self.root):
-            return f"{self.root}/{self.relative}"
+        """Path or address of the image. An address may have a password: see `hide_secrets`."""
+        if self.source or is_address(self.root):
+            return self.source or _join(self.root, self.relative)
         return os.path.join(self.root, *self.relative.split("/"))
 
     def read(self) -> bytes:
@@ -70,8 +83,10 @@ class ImageFile:
 
         Raises:
             DataError: it is missing, unreadable, too large or not a plain file.
+            ConfigError: its address is of a kind that is not opened.
         """
-        if is_address(self.root):
+        self._check_problem()
+        if is_address(self.path):
             return read_address(self.path)
         if os.path.isfile(self.path) and os.path.getsize(self.path) > _LARGE_FILE:
             # The header tells whether it is an image at all, before it fills the memory.
@@ -83,19 +98,24 @@ class ImageFile:
 
         Raises:
             DataError: it is missing or not a file.
+            ConfigError: its address is of a kind that is not opened.
         """
-        if is_address(self.root):
+        self._check_problem()
+        if is_address(self.path):
             return version_of(self.path)
         try:
             status = os.stat(self.path)
-        except OSError as error:
-            raise DataError(
-                f"{self.path}: cannot be read: {error.strerror}", path=self.path
-            ) from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{self.path}: cannot be read: {reason}", path=self.path) from None
         if not stat.S_ISREG(status.st_mode):  # a pipe may block, a device may never end
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a plain file"
             raise DataError(f"{self.path}: this is {kind}, expected an image file", path=self.path)
         return f"{status.st_size} {status.st_mtime_ns}"
+
+    def _check_problem(self) -> None:
+        if self.problem:
+            raise DataError(f"{self.relative}: {self.problem}", path=self.path)
 
 
 def select_shard(files: Sequence[ImageFile], shard: str) -> list[ImageFile]:
@@ -147,8 +167,10 @@ def find_images(
     begin at the folder of the manifest. Lists and CSV files are UTF-8, or begin with a byte order
     mark. Whether their files exist is not checked here.
 
-    Files, folders, patterns and manifests may be addresses that fsspec supports, such as
-    s3://bucket/photos.
+    Files, folders, patterns and manifests may be addresses such as s3://bucket/photos, of the
+    protocols in `keras_parts.addresses.PROTOCOLS`. An address of the web is one file: there are no
+    folders and patterns. A row of a list or manifest that cannot be used becomes an image that
+    fails.
 
     Args:
         paths: of the images. An existing path is never a pattern.
@@ -159,6 +181,7 @@ def find_images(
 
     Raises:
         DataError: a path that is not a pattern does not exist, or a list cannot be read.
+        ConfigError: an address is of a kind that is not opened.
 
     Example:
         >>> from pathlib import Path
@@ -180,9 +203,15 @@ def find_images(
         _LOG.warning("%s", text)
     root = _common_folder(roots)
     relative = sorted((_relative(path, root) for path in found), key=natural_key)
-    return [
-        ImageFile(root, path, result)
+    sources = search.sources
+    images = [
+        ImageFile(root, path, result, sources.get(_join(root, path), "") if sources else "")
         for path, result in zip(relative, _result_names(relative), strict=True)
+    ]
+    problems = {row.place: row for row in search.problems}
+    return images + [
+        ImageFile(root, place, place, row.path[:_MAX_PATH], row.problem)
+        for place, row in problems.items()
     ]
 
 
@@ -198,13 +227,17 @@ class _Search:
         excluded: identities of those folders.
         seen: identities of the folders that are read already.
         left_out: what is left out in all of them.
+        sources: path of an image -> the address to read, where they differ.
+        problems: rows that cannot be used.
     """
 
     def __init__(self, exclude: Sequence[str]):
-        self.exclude = exclude
-        self.excluded = {folder_identity(path) for path in exclude if os.path.exists(path)}
+        self.exclude = [without_file_protocol(path) for path in exclude]
+        self.excluded = {folder_identity(path) for path in self.exclude if os.path.exists(path)}
         self.seen: set[tuple[int, int]] = set()
         self.left_out = LeftOut()
+        self.sources: dict[str, str] = {}
+        self.problems: list[Row] = []
 
 
 def _expand(path: str, search: _Search) -> list[_Found]:
@@ -212,26 +245,96 @@ def _expand(path: str, search: _Search) -> list[_Found]:
     if not path:
         raise DataError("an input path is empty, expected a file, folder, pattern, list or address")
     if path == "-":
-        return _expand_list(sys.stdin.buffer.read(), os.getcwd())
+        if sys.stdin is None:
+            raise DataError("-: standard input is closed")
+        return _expand_list(sys.stdin.buffer.read(), "standard input", search)
     if path.startswith("@") and not os.path.lexists(path):
-        return _expand_list(_read_list(path[1:]), os.getcwd())
+        name = without_file_protocol(path[1:])
+        return _expand_list(read_list(name), list_name(name), search)
+    path = without_file_protocol(path)
     if path.lower().endswith(_MANIFESTS):
-        return _expand_manifest(path)
+        return _expand_manifest(path, search)
+    if is_http(path):
+        check_address(path)
+        return [_named_file(path, "", search)]
     if is_address(path):
         return [_expand_address(path, search)]
     return [_expand_path(path, search)]
 
 
-def _expand_list(content: bytes, folder: str) -> list[_Found]:
-    """The images of a list whose relative paths begin at `folder`."""
-    text = decode_text(content, errors="surrogateescape")
-    if "\0" in text:
-        return [_named_file(line, folder) for line in text.split("\0") if line.strip()]
-    lines = [_as_meant(line.rstrip("\r"), folder) for line in text.split("\n") if line.strip()]
-    paths = [line for line in lines if line is not None]
-    if comments := len(lines) - len(paths):
+def _expand_list(content: bytes, name: str, search: _Search) -> list[_Found]:
+    """The images of a list whose relative paths begin at the working folder."""
+    folder, found, comments = os.getcwd(), [], 0
+    for row in list_rows(content, name):
+        path = _as_meant(row.path, folder)
+        if path is None:
+            comments += 1
+        else:
+            found += _row_file(replace(row, path=path), folder, search)
+    if comments:
         _LOG.warning("comments left out of a list: %d (lines that begin with #)", comments)
-    return [_named_file(path, folder) for path in paths]
+    return found
+
+
+def _expand_manifest(path: str, search: _Search) -> list[_Found]:
+    """The images in the rows of a CSV or Parquet file, whose relative paths begin at its folder."""
+    remote = is_address(path)
+    folder = path.rsplit("/", 1)[0] if remote else os.path.dirname(os.path.abspath(path))
+    found = []
+    for row in manifest_rows(path):
+        if not (row.problem or remote):
+            row = replace(row, path=_as_meant(row.path, folder) or row.path)
+        found += _row_file(row, folder, search)
+    return found
+
+
+def _row_file(row: Row, folder: str, search: _Search) -> list[_Found]:
+    """The image in a row; none if the row cannot be used, which `search` then notes.
+
+    Args:
+        row: of a list or manifest.
+        folder: at which relative paths begin.
+        search: in which it is found.
+    """
+    problem = row.problem
+    try:
+        if not problem:
+            return [_named_file(_row_path(row.path, folder), folder, search)]
+    except KerasPartsError as error:
+        problem = str(error)
+    search.problems.append(replace(row, problem=problem))
+    return []
+
+
+def _row_path(path: str, folder: str) -> str:
+    """The path or address in a row, checked."""
+    if len(path) > _MAX_PATH or "\0" in path:
+        what = "a NUL" if "\0" in path else f"{len(path):,} characters"
+        raise DataError(f"{path[:100]!r}: has {what}, which no path has")
+    if is_address(folder) and not is_address(path):
+        protocol, _, base = folder.partition("://")
+        joined = posixpath.normpath(f"/{base}/{path}").lstrip("/")
+        if joined.partition("/")[0] != base.partition("/")[0]:
+            raise DataError(f"{path!r}: leads out of {shown_address(folder)}")
+        return f"{protocol}://{joined}"
+    if is_address(folder):
+        check_address(path)  # of this machine's files too: the list came from another one
+        return path
+    path = without_file_protocol(path)
+    if is_address(path):
+        check_address(path)
+    return path
+
+
+def _named_file(path: str, folder: str, search: _Search) -> _Found:
+    if is_address(path):
+        shown = shown_address(path)
+        if shown != path:
+            search.sources[shown] = path
+        parent, name = shown.rsplit("/", 1)
+    else:
+        parent, name = os.path.split(os.path.normpath(os.path.join(folder, path)))
+    return parent, [name]
 
 
 def _as_meant(line: str, folder: str) -> str | None:
@@ -252,102 +355,9 @@ def _as_meant(line: str, folder: str) -> str | None:
     return None if line.startswith("#") else line
 
 
-def _named_file(path: str, folder: str) -> _Found:
-    if is_address(path):
-        parent, name = path.rsplit("/", 1)
-    else:
-        parent, name = os.path.split(os.path.normpath(os.path.join(folder, path)))
-    return parent, [name]
-
-
-def _read_list(path: str) -> bytes:
-    if is_address(path):
-        return read_address(path)
-    try:
-        return Path(path).read_bytes()  # it may be a pipe: @<(find ...)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: the list cannot be read: {reason}", path=path) from error
-
-
-def _expand_manifest(path: str) -> list[_Found]:
-    """The images in the rows of a CSV or Parquet file."""
-    rows = _parquet_column(path) if path.lower().endswith(".parquet") else _csv_column(path)
-    folder = path.rsplit("/", 1)[0] if is_address(path) else os.path.dirname(os.path.abspath(path))
-    return [_row_file(row, folder) for row in rows]
-
-
-def _row_file(row: str, folder: str) -> _Found:
-    if is_address(row):
-        return _named_file(row, folder)
-    if is_address(folder):
-        return _named_file(f"{folder}/{row}", folder)
-    return _named_file(_as_meant(row, folder) or row, folder)
-
-
-def _csv_column(path: str) -> list[str]:
-    text = decode_text(_read_list(path), errors="surrogateescape")
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
-    column = _column(rows.fieldnames or [], path)
-    paths = []
-    for row in rows:
-        if row[column]:
-            paths.append(row[column])
-        elif any(row.values()):  # spreadsheets leave empty rows at the end
-            raise DataError(f"{path}: line {rows.line_num} has no {column}", path=path)
-    return paths
-
-
-def _delimiter(text: str) -> str:
-    """The character between the columns of a CSV file, according to its first line."""
-    header = text.partition("\n")[0]
-    return next((each for each in _DELIMITERS if _names_images(header.split(each))), ",")
-
-
-def _names_images(names: Sequence[str]) -> bool:
-    """Whether a manifest with these columns has one of images."""
-    return any(_plain(name) in _COLUMNS for name in names)
-
-
-def _plain(name: str) -> str:
-    """The name of a column without quotes, spaces and capitals."""
-    return name.strip().strip('"').strip().casefold()
-
-
-def _parquet_column(path: str) -> list[str]:
-    try:
-        import pyarrow as arrow
-        from pyarrow import parquet
-    except ImportError:
-        raise ConfigError(
-            f"{path}: Parquet files need pyarrow: pip install 'keras-parts[formats]'"
-        ) from None
-    try:
-        file = parquet.ParquetFile(arrow.BufferReader(_read_list(path)))
-        column = _column(file.schema_arrow.names, path)
-        paths = file.read([column])[column].to_pylist()
-    except arrow.ArrowException as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {error}", path=path) from error
-    if not all(isinstance(each, str) and each for each in paths):
-        raise DataError(f"{path}: column {column} has values that are not paths", path=path)
-    return paths
-
-
-def _column(names: Sequence[str], path: str) -> str:
-    plain = {_plain(name): name for name in reversed(names)}
-    column = next((plain[name] for name in _COLUMNS if name in plain), None)
-    if column is None:
-        raise DataError(
-            f"{path}: no column of images among {', '.join(names) or 'none'}; "
-            f"expected one called {', '.join(_COLUMNS)}",
-            path=path,
-        )
-    return column
-
-
 def _expand_address(address: str, search: _Search) -> _Found:
     """The images at the address of a file, a folder or a pattern."""
-    scheme = "file:///" if address.startswith("file:") else address.partition("://")[0] + "://"
+    scheme = address.partition("://")[0] + "://"
     root, files, name = _list_address(address, search.left_out)
     root = scheme + root.lstrip("/")
     found = [scheme + file.lstrip("/") for file in files]
@@ -356,10 +366,21 @@ def _expand_address(address: str, search: _Search) -> _Found:
         for file in found
         if not any(file.startswith(folder.rstrip("/") + "/") for folder in search.exclude)
     ]
-    below = [file.removeprefix(root).lstrip("/") for file in outside]
+    below = [_relative(file, root) for file in outside]
     visible = [file for file in below if file == name or not _HIDDEN.search(file)]
     search.left_out.hidden += len(below) - len(visible)
-    return root, visible
+    return root, [file for file in visible if _is_usable(_join(root, file), search)]
+
+
+def _is_usable(address: str, search: _Search) -> bool:
+    """Whether an address in a folder can be read; if not, `search` notes the problem."""
+    try:
+        check_address(address)
+    except DataError as error:
+        place = address.replace("/", "%2F").replace("\0", "%00")
+        search.problems.append(Row(place, address, str(error)))
+        return False
+    return True
 
 
 def _list_address(address: str, left_out: LeftOut) -> tuple[str, list[str], str]:
@@ -394,7 +415,9 @@ def _expand_path(path: str, search: _Search) -> _Found:
 
 
 def _join(root: str, file: str) -> str:
-    return f"{root}/{file}" if is_address(root) else os.path.join(root, file)
+    if is_address(root):
+        return f"{root}{file}" if root.endswith("://") else f"{root}/{file}"
+    return os.path.join(root, file)
 
 
 def _common_folder(roots: Iterable[str]) -> str:
@@ -406,17 +429,20 @@ def _common_folder(roots: Iterable[str]) -> str:
         if kinds == {""}:
             return os.path.commonpath(folders)
         (kind,) = kinds
-        paths = {folder.partition("://")[2] for folder in folders}
-        return f"{kind}://{os.path.commonpath(paths)}"
     except ValueError as error:
         raise DataError(
             "the inputs are on several drives or kinds of storage: use a run for each"
         ) from error
+    # Not `commonpath`: it takes a//b, another object than a/b, for the same.
+    parts = [folder.partition("://")[2].split("/") for folder in folders]
+    first, last = min(parts), max(parts)
+    equal = (a == b for a, b in zip(first, last, strict=False))
+    return f"{kind}://{'/'.join(first[: sum(takewhile(bool, equal))])}"
 
 
 def _relative(path: str, root: str) -> str:
     if is_address(root):
-        return path[len(root) :].lstrip("/")
+        return path.removeprefix(root if root.endswith("://") else f"{root}/")
     return os.path.relpath(path, root).replace(os.sep, "/")
 
 
@@ -426,6 +452,7 @@ def _result_names(relative: Sequence[str]) -> list[str]:
     A path with its suffix may equal another one without (a.jpg and a.jpg.png); the other one then
     keeps its suffix too, until all names differ.
     """
+    relative = [_file_name(path) for path in relative]
     names = [os.path.splitext(path)[0] for path in relative]
     while True:
         count = Counter(names)
@@ -435,3 +462,11 @@ def _result_names(relative: Sequence[str]) -> list[str]:
         if distinct == names:
             return names
         names = distinct
+
+
+def _file_name(path: str) -> str:
+    """A path without empty parts, which addresses may have, and files have not."""
+    if "//" not in path and not path.startswith("/"):
+        return path
+    stem, suffix = os.path.splitext("/".join(filter(None, path.split("/"))))
+    return f"{stem}-{zlib.crc32(path.encode('utf-8', 'surrogateescape')):08x}{suffix}"

@@ -16,8 +16,8 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from keras_parts.addresses import file_system, is_address
-from keras_parts.errors import DataError, KerasPartsError
+from keras_parts.addresses import file_system, is_address, is_http, without_file_protocol
+from keras_parts.errors import ConfigError, DataError, KerasPartsError
 from keras_parts.files import check_name, path_inside, try_lock, unlock
 
 if TYPE_CHECKING:
@@ -107,7 +107,13 @@ def open_output(path: str | PathLike[str], owner: str) -> Output:
     Args:
         path: created with the first file.
         owner: a name that no other process writing to the folder has.
+
+    Raises:
+        ConfigError: the address is of a kind that is not opened, or cannot be written.
     """
+    path = without_file_protocol(os.fspath(path))
+    if is_http(path):
+        raise ConfigError(f"{path}: results cannot be written to an address of the web", path=path)
     return RemoteOutput(path) if is_address(path) else LocalOutput(path, owner)
 
 

@@ -129,7 +129,7 @@ class ResultsFolder:
             if not self._verify and outcome.version and file.version() == outcome.version:
                 return True
             return hashlib.sha256(file.read()).hexdigest() == outcome.sha256
-        except DataError:
+        except (DataError, ConfigError):
             return False
 
     def _owns(self, outcome: Outcome, file: ImageFile) -> bool:
@@ -172,7 +172,7 @@ class ResultsFolder:
             _logger.warning(
                 "%s also has results of images that are not among the inputs (%d, such as %s): "
                 "they are kept, and are not in the files with the results of all images.",
-                *(self.output.path, len(kept), kept[0]),
+                *(hide_secrets(str(self.output.path)), len(kept), kept[0]),
             )
 
     def _renamed(self, file: ImageFile, done: DoneIndex) -> Outcome | None:
@@ -193,7 +193,7 @@ class ResultsFolder:
         index = DoneIndex(self.output, None if any_configuration else self.digest)
         for problem in index.problems:
             if problem not in self._problems:
-                _logger.warning("%s", problem)
+                _logger.warning("%s", hide_secrets(problem))
                 self._problems.add(problem)
         return index
 

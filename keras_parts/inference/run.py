@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from keras_parts.errors import ConfigError, KerasPartsError
+from keras_parts.errors import ConfigError, KerasPartsError, hide_secrets
 from keras_parts.images.opening import MAX_PIXELS
 from keras_parts.inference.done_log import DoneLog, Failure, Outcome
 from keras_parts.inference.engine import Engine, EngineFactory, ImageEngine
@@ -141,8 +141,8 @@ def segment_files(
         )
     chosen = select_shard(files, shard) if shard else files
     shard_name = shard.replace("/", "-of-") if shard else ""
-    settings = {"model": model, "names": list(predictor.names), "formats": list(formats)}
-    settings |= {"max_pixels": max_pixels} | {**predictor.settings}
+    settings = {"model": hide_secrets(model), "names": list(predictor.names)}
+    settings |= {"formats": list(formats), "max_pixels": max_pixels} | {**predictor.settings}
     target = open_output(output, shard_name or "all")
     folder = ResultsFolder(target, settings, writers, shard_name, verify=verify)
     if not overwrite:
@@ -300,4 +300,4 @@ def _summary(
     seconds: float = 0.0,
 ) -> Summary:
     numbers = (counts.found, counts.done, counts.failed, counts.kept)
-    return Summary(*numbers, complete, seconds, str(output), tuple(formats))
+    return Summary(*numbers, complete, seconds, hide_secrets(str(output)), tuple(formats))

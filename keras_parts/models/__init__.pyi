@@ -3,6 +3,7 @@ from .architectures import ARCHITECTURES, Architecture
 from .heads import DilatedHead, FusionHead
 from .paper_checkpoints import from_released
 from .predictor import PartPredictor, Predictor, create_predictor
+from .preprocessor import ImagePreprocessor
 from .segmenter import PartSegmenter, SegmenterConfig
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Architecture",
     "DilatedHead",
     "FusionHead",
+    "ImagePreprocessor",
     "PartPredictor",
     "PartSegmenter",
     "Predictor",

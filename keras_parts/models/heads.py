@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 from keras import layers, ops
 
 from keras_parts.backbones.resnet50 import deeplab_head
 from keras_parts.ops import finest_size, resize_aligned
 
 
+@keras.saving.register_keras_serializable("keras_parts")
 class FusionHead(layers.Layer):
     """Sums the feature maps of several layers and refines the sum with a wide field of view.
 
@@ -33,7 +35,7 @@ class FusionHead(layers.Layer):
 
     def __init__(self, outputs: int, width: int = 128, units: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
-        self.width = width
+        self.outputs, self.width, self.units = outputs, width, units
         self.projections: dict[str, Any] = {}
         self.spatial = [
             layers.DepthwiseConv2D(
@@ -65,7 +67,12 @@ class FusionHead(layers.Layer):
             x = ops.relu(x + pointwise(ops.relu(spatial(x))))
         return self.logits(x)
 
+    def get_config(self) -> dict[str, Any]:
+        sizes = {"outputs": self.outputs, "width": self.width, "units": self.units}
+        return super().get_config() | sizes
 
+
+@keras.saving.register_keras_serializable("keras_parts")
 class DilatedHead(layers.Layer):
     """The paper's head, `deeplab_head`, on a single feature map.
 
@@ -83,6 +90,7 @@ class DilatedHead(layers.Layer):
 
     def __init__(self, outputs: int, **kwargs: Any):
         super().__init__(**kwargs)
+        self.outputs = outputs
         self.dilated = deeplab_head(outputs, name="dilated")
 
     def build(self, input_shape: Mapping[str, Any]) -> None:
@@ -92,3 +100,6 @@ class DilatedHead(layers.Layer):
     def call(self, features: Mapping[str, Any]) -> Any:
         (maps,) = features.values()
         return self.dilated(maps)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"outputs": self.outputs}

@@ -13,7 +13,8 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from keras_parts.backbones.backbone import Backbone
+import keras_parts
+from keras_parts.backbones.backbone import Backbone, check_data_format
 from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.backbones.weights_file import load_weights
 from keras_parts.environment import MODEL_VARIABLE, max_model_bytes
@@ -23,7 +24,9 @@ from keras_parts.images.geometry import RESIZE_MODES, STRIDE
 from keras_parts.images.inputs import ImageLike
 from keras_parts.models.architectures import architecture_of
 from keras_parts.models.forward import compile_forward
+from keras_parts.models.precision import precision_policy
 from keras_parts.models.predictor import create_predictor, segment_inputs
+from keras_parts.models.preprocessor import ImagePreprocessor, check_range, prepared
 from keras_parts.models.saved_config import (
     CONFIG_FILE,
     FORMAT,
@@ -143,22 +146,29 @@ class SegmenterConfig:
             raise ConfigError(f"{source}: {error}") from None
 
 
+@keras.saving.register_keras_serializable("keras_parts")
 class PartSegmenter(keras.Model):
     """Segments images into parts and background.
 
     As a layer, it maps images `(batch, height, width, 3)`, RGB in 0 to 255 (uint8 or float) of the
     network's input size, to float32 logits `(batch, h, w, 1 + parts)` at the output stride.
     Channel 0 is the background; `keras_parts.ops.logits` explains how background and parts combine.
-    `segment` and `maps` take images of any size.
+    `predict` resizes images of any size to the input with `preprocessor`. `segment` and `maps` give
+    results at the pixels of images of any size.
 
     Args:
         config: a `SegmenterConfig`.
+        name: of the model; the names of its weights do not depend on it.
+        dtype: dtype policy of the whole network, such as "mixed_bfloat16"; Keras' global one if
+            None.
+        kwargs: further arguments of `keras.Model`.
 
     Attributes:
         config: the `SegmenterConfig`.
         num_parts: number of parts K.
         part_names: one per part, or empty.
         preprocessing: `Preprocessing` from RGB in 0 to 255 to the backbone's input.
+        preprocessor: the `ImagePreprocessor` of `predict`; None turns it off.
         updates_statistics: whether batch normalisation uses batch statistics in training and
             updates its running statistics. By default, False: those of the pretrained network stay.
 
@@ -169,25 +179,42 @@ class PartSegmenter(keras.Model):
         <PartSegmenter small, 3 parts, input of 65 pixels>
     """
 
-    def __init__(self, config: SegmenterConfig, **kwargs: Any):
-        super().__init__(name=kwargs.pop("name", "part_segmenter"), **kwargs)
+    def __init__(
+        self,
+        config: SegmenterConfig,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ):
+        check_data_format()
+        # Without autocast, as half precision would round images before they are preprocessed.
+        super().__init__(name=name, dtype=dtype, autocast=False, **kwargs)
         own = architecture_of(config.architecture)
         self.config = config
-        self.backbone = _create_backbone(config, *own.layers[config.output_stride])
+        with precision_policy(self.dtype_policy):
+            self.backbone = _create_backbone(config, *own.layers[config.output_stride])
+            self.head = own.head(1 + config.num_parts, name="head")
+            self._build_head()
         self.preprocessing = config.preprocessing or self.backbone.preprocessing
-        self.head = own.head(1 + config.num_parts, name="head")
+        self.preprocessor: ImagePreprocessor | None = ImagePreprocessor(
+            config.image_size, config.resize_mode, name="preprocessor"
+        )
         self.updates_statistics = False
         # Not a dictionary of models: Keras would track them as layers.
         self._compiled_forward = functools.cache(functools.partial(compile_forward, self))
-        self.build((1, config.image_size, config.image_size, 3))
+        self.built = True
 
-    def build(self, input_shape: tuple[int, ...]) -> None:
+    def _build_head(self) -> None:
         """Build the head on features of zeros; the backbone is functional, so it is built already.
 
         Calling the model instead would compute the whole backbone once, operation by operation.
         """
-        features = self.backbone.compute_output_spec(keras.KerasTensor(input_shape))
-        self.head({name: ops.zeros(maps.shape, maps.dtype) for name, maps in features.items()})
+        size = self.config.image_size
+        features = self.backbone.compute_output_spec(keras.KerasTensor((1, size, size, 3)))
+        # A scope of this name whatever the model's is: checkpoints refer to weights by their paths.
+        with keras.name_scope("part_segmenter"):
+            self.head({name: ops.zeros(maps.shape, maps.dtype) for name, maps in features.items()})
 
     def __repr__(self) -> str:
         config = self.config
@@ -206,6 +233,81 @@ class PartSegmenter(keras.Model):
     def part_names(self) -> tuple[str, ...]:
         """One per part, or empty."""
         return self.config.part_names
+
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
+        check_range(images)
+        return super().__call__(images, *args, **kwargs)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> np.ndarray:
+        """Keras' `predict` for images of any size, resized to the network's input.
+
+        Args:
+            x: a batch `(batch, height, width, 3)`, RGB in 0 to 255; a list of images of any sizes,
+                in the forms that `segment` takes; or a `tf.data.Dataset`, `PyDataset`, `DataLoader`
+                or generator of batches.
+            batch_size, verbose, steps, callbacks: as in Keras.
+
+        Returns:
+            float32 logits `(batch, h, w, 1 + parts)` at the output stride, of the resized images.
+
+        Raises:
+            DataError: see `ImagePreprocessor.prepare`.
+        """
+        if self.preprocessor is not None:
+            x, number = prepared(x, self.preprocessor)
+            steps = steps or number
+        return super().predict(x, batch_size, verbose, steps, callbacks)
+
+    def predict_on_batch(self, x: Any) -> np.ndarray:
+        """As `predict`, for a batch or a list of images."""
+        if self.preprocessor is not None:
+            x = self.preprocessor.prepare(x)
+        return super().predict_on_batch(x)
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """Refused: Keras quantises no convolutions.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            "a PartSegmenter cannot be quantised in Keras, which leaves convolutions as they are: "
+            "load it with dtype='mixed_bfloat16', or export it with quantize=True"
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "config": self.config.to_json(),
+            "preprocessor": self.preprocessor
+            and keras.saving.serialize_keras_object(self.preprocessor),
+            "updates_statistics": self.updates_statistics,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> "PartSegmenter":
+        """The inverse of `get_config`, with random weights."""
+        values = dict(config)
+        settings = SegmenterConfig.from_json(values.pop("config"), source="the configuration")
+        preprocessor = values.pop("preprocessor")
+        updates_statistics = values.pop("updates_statistics")
+        trainable = values.pop("trainable")
+        dtype = keras.dtype_policies.deserialize(values.pop("dtype"))
+        segmenter = cls(settings, dtype=dtype, **values)
+        segmenter.preprocessor = preprocessor and keras.saving.deserialize_keras_object(
+            preprocessor, custom_objects
+        )
+        segmenter.updates_statistics = updates_statistics
+        segmenter.trainable = trainable
+        return segmenter
 
     def call(self, images: Any, training: bool = False) -> Any:
         logits, _ = self.logits_and_features(images, training=training)
@@ -338,11 +440,18 @@ class PartSegmenter(keras.Model):
             json.dump(self.config.to_json(), file, indent=2)
 
     @classmethod
-    def from_preset(cls, folder: str | PathLike) -> "PartSegmenter":
+    def from_preset(
+        cls, folder: str | PathLike, *, dtype: Any = None, name: str | None = None
+    ) -> "PartSegmenter":
         """Load a segmenter from a folder that this or an earlier version of `save_preset` wrote.
 
         Only JSON and plain arrays are read; nothing in the files is executed. The configuration is
         checked before the network is built, and the weights file before Keras reads it.
+
+        Args:
+            folder: the folder; or a model as `keras_parts.zoo.load` takes it: a name of the zoo,
+                the folder of a training run, or an address.
+            dtype, name: see `PartSegmenter`.
 
         Raises:
             DataError: the configuration is missing or cannot be read.
@@ -350,11 +459,14 @@ class PartSegmenter(keras.Model):
                 or an image would need more memory than `environment.max_model_bytes()`.
             IntegrityError: the weights are missing or damaged, or those of another segmenter.
         """
+        if isinstance(folder, str) and not Path(folder, CONFIG_FILE).is_file():
+            # By attribute, as the zoo lies above this room: it finds names and checks downloads.
+            return keras_parts.zoo.load(folder, dtype=dtype, name=name)
         folder = Path(folder)
         values = read_saved_config(folder) | {"format": FORMAT}
         config = SegmenterConfig.from_json(values, source=folder / CONFIG_FILE)
         _check_memory(config, folder / CONFIG_FILE)
-        segmenter = cls(config)
+        segmenter = cls(config, dtype=dtype, name=name)
         load_weights(segmenter, folder / WEIGHTS_FILE)
         return segmenter
 

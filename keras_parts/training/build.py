@@ -3,11 +3,9 @@
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_parts.backbones.resnet50 import freeze_affine
@@ -27,6 +25,7 @@ from keras_parts.environment import (
 )
 from keras_parts.errors import ConfigError
 from keras_parts.models.architectures import architecture_of
+from keras_parts.models.precision import precision_policy
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.training.optimisers import Schedule, create_optimizer
 from keras_parts.training.recipes import Recipe
@@ -247,17 +246,6 @@ def build_discovery(
         steps_per_execution=recipe.steps_per_execution,
     )
     return discovery
-
-
-@contextmanager
-def precision_policy(policy: str) -> Iterator[None]:
-    """Set the dtype policy of Keras, with which layers are made, for the length of the block."""
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(previous)
 
 
 def _load_backbone(segmenter: PartSegmenter, weights: str) -> None:

@@ -186,3 +186,13 @@ def test_module_runs_as_the_script_does(python):
     stdout, stderr = process.communicate()
     assert process.returncode == 2  # no command
     assert (stdout + stderr).startswith("Usage: keras-parts ")
+
+
+def test_messages_command_no_terminal_and_tell_no_password(monkeypatch):
+    def fail(*arguments):
+        raise DataError("https://me:secret@host/a\x1b[2J\u202e.jpg: damaged")
+
+    monkeypatch.setattr(group.Commands, "get_command", fail)
+    result = CliRunner().invoke(main, ["zoo"])
+    assert result.exit_code == 1
+    assert result.output == "Error: https://***@host/a\\x1b[2J\\u202e.jpg: damaged\n"

@@ -236,7 +236,7 @@ def test_prominence_and_clusters_take_all_channels_of_a_position():
 
 def test_both_views_in_one_pass_have_the_logits_of_two_passes():
     model = discovery()
-    first, second = np.random.default_rng(0).random((2, 3, SIZE, SIZE, 3), "float32")
+    first, second = 255 * np.random.default_rng(0).random((2, 3, SIZE, SIZE, 3), "float32")
     model.segmenter.updates_statistics = False
     together = model.segment_views(first, second, training=True)
     for view, logits in zip((first, second), together, strict=True):

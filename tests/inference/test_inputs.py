@@ -229,7 +229,6 @@ def test_manifests(tree, kind):
     [
         ("name,label\nx,1\n", "no column of images among name, label; expected"),
         ("", "among none"),
-        ("label,path\n1,\n", "line 2 has no path"),
     ],
 )
 def test_bad_manifests(tree, content, message):
