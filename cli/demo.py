@@ -6,6 +6,7 @@ import click
 
 from keras_parts.cli.options import model_name
 from keras_parts.cli.runtime import import_keras, select_backend
+from keras_parts.errors import escape_controls
 
 
 @click.command()
@@ -34,7 +35,7 @@ def demo(model: str, host: str, port: int | None, in_browser: bool) -> None:
     page = create_page(zoo.load(model), name)
     try:
         address = serve(page, host, port)
-        click.echo(f"{name} is at {address} (Ctrl-C ends it)")
+        click.echo(escape_controls(f"{name} is at {address} (Ctrl-C ends it)"))
         if in_browser:
             click.launch(address)
         _wait()

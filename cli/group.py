@@ -1,17 +1,23 @@
 """The group of all commands: it imports a command when it is called, and turns errors into exit
 codes."""
 
+import contextlib
 import importlib
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
 from keras_parts import __version__
 from keras_parts.cli.messages import library_messages, write_message
+from keras_parts.cli.streams import reliable_streams
 from keras_parts.errors import (
     ConfigError,
     IntegrityError,
     KerasPartsError,
     ZooError,
+    escape_controls,
+    hide_secrets,
     is_out_of_memory,
 )
 
@@ -56,12 +62,20 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        with reliable_streams():
+            return super().main(*args, **options)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with _usage_errors():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
-            with library_messages():
+            with library_messages(), _usage_errors():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+            write_message("Interrupted.")
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:  # `| head`: click exits without a message
             raise
@@ -72,8 +86,18 @@ class Commands(click.Group):
             if not is_out_of_memory(error):
                 raise
             text = "Error: the memory is full: try a smaller --batch-size, or --device cpu"
-            click.echo(text, err=True)
+            write_message(text)
             ctx.exit(FAILED)
+
+
+@contextlib.contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Escape what the user typed in messages about wrong usage, and hide passwords in it."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = escape_controls(hide_secrets(error.message))
+        raise
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from keras_parts.cli.messages import only_errors
+from keras_parts.cli.messages import only_errors, write_message
 from keras_parts.cli.runtime import BACKENDS, require_gpu, select_backend, select_device
-from keras_parts.errors import escape_controls
+from keras_parts.errors import KerasPartsError, escape_controls, hide_secrets
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,15 @@ def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]
             only_errors()
         with contextlib.redirect_stdout(sys.stderr):
             result = command(**options)
-        text = json.dumps(plain(result.data), indent=2) if as_json else escape_controls(result.text)
-        click.echo(text)
+        text = hide_secrets(_json(result.data) if as_json else escape_controls(result.text))
+        try:
+            click.echo(text)
+        except BrokenPipeError:  # `| head`
+            raise
+        except OSError as error:
+            raise KerasPartsError(
+                f"the result cannot be written to standard output: {error.strerror}"
+            ) from error
         click.get_current_context().exit(result.code)
 
     return run
@@ -71,7 +78,7 @@ def common_options(command: Callable[..., CommandResult]) -> Callable[..., None]
             select_device(device)
         backend, remark = select_backend(backend)
         if remark and not quiet:
-            click.echo(remark, err=True)
+            write_message(remark)
         if device and device.startswith("gpu"):
             require_gpu(backend)
         return command(quiet=quiet, **options)
@@ -87,6 +94,11 @@ def given(**options: Any) -> dict[str, Any]:
 def model_name(model: str) -> str:
     """The name of a model in results; of a folder, its last component."""
     return os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    # The only control character that `dumps` does not escape.
+    return json.dumps(plain(data), indent=2).replace("\x7f", "\\u007f")
 
 
 def plain(value: Any) -> Any:

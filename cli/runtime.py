@@ -88,7 +88,8 @@ def _stderr_held_back() -> Iterator[None]:
             yield
         except BaseException:
             held.seek(0)
-            os.write(stderr, held.read())
+            with contextlib.suppress(OSError):  # a full disk must not replace the error
+                os.write(stderr, held.read())
             raise
         finally:
             os.dup2(stderr, 2)

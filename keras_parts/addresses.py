@@ -92,15 +92,16 @@ def check_address(address: str) -> None:
 def shown_address(address: str) -> str:
     """An address as the name of an image: without user, password, query and fragment.
 
-    The checksum of the query joins the name of the file: another query is another image.
+    The checksum of the query, without passwords and signatures, joins the name of the file: another
+    query is another image.
 
     Example:
         >>> from keras_parts.addresses import shown_address
         >>> shown_address("https://me:secret@example.org/a.jpg?size=big")
-        'https://example.org/a-d5a3e4ae.jpg'
+        'https://example.org/a-fee04955.jpg'
     """
     protocol = address.partition("://")[0]
-    host, path, query = _split(address)
+    host, path, query = _split(hide_secrets(address))
     host = host.rpartition("@")[2]
     if query:
         folder, slash, name = path.rpartition("/")

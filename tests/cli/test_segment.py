@@ -262,3 +262,54 @@ main(["segment", "in", "--model", "x", "--output", "out", "--batch-size", "1"])
         Image.open(path).load()
     assert 2 <= len(list(written.glob("*.jpg"))) < 20
     assert json.loads((tmp_path / "out/run.json").read_text())["status"] == "interrupted"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has this device")
+@pytest.mark.parametrize("failing", ["stdout", "stderr"])
+def test_results_are_written_where_output_cannot_be(segment, save_image, monkeypatch, failing):
+    save_image("in/1.png"), save_image("in/2.png")
+    Path("in/bad.png").touch()
+    arguments = ["segment", "in", "--model", "fake", "--output", "out"]
+    with open("out.txt", "w") as out, open("err.txt", "w") as err, open("/dev/full", "w") as full:
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", full if failing == "stdout" else out)
+            patch.setattr("sys.stderr", full if failing == "stderr" else err)
+            code = main.main(arguments, standalone_mode=False)
+    assert code == (1 if failing == "stdout" else 3)
+    text = Path("err.txt").read_text()
+    assert ("cannot be written to standard output: No space" in text) == (failing == "stdout")
+    assert json.loads(Path("out/run.json").read_text())["status"] == "complete"
+    assert ("Segmented 2 of 3" in Path("out.txt").read_text()) == (failing == "stderr")
+
+
+def test_output_in_an_encoding_without_the_names(segment, save_image, monkeypatch):
+    save_image("in/1.png")
+    Path("in/\N{SNOWMAN}.png").touch()
+    arguments = ["segment", "in", "--model", "fake", "--output", "\N{SNOWMAN}"]
+    with open("text", "w", encoding="latin-1") as text, monkeypatch.context() as patch:
+        for name in ("sys.stdout", "sys.stderr"):
+            patch.setattr(name, text)
+        assert main.main(arguments, standalone_mode=False) == 3
+    shown = Path("text").read_text(encoding="latin-1")
+    assert "into \\u2603 (" in shown and "in/\\u2603.png" in shown
+
+
+def test_names_do_not_command_the_terminal(segment, save_image, tmp_path):
+    name = "in/\x1b[31mred\u202egnp.exe\x9b.png"
+    save_image("in/1.png"), (tmp_path / name).touch()
+    for result in (segment("in"), segment("in", "in/\x1b[2J"), segment("in", "--\x1b[2J")):
+        assert not re.search("[\x1b\x9b\u202e]", result.stdout + result.stderr)
+    assert "\\x1b[31mred\\u202egnp.exe\\x9b.png" in segment("in").stderr
+
+
+def test_passwords_are_in_no_output_and_in_no_result(segment, save_image, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_PARTS_OFFLINE", "1")
+    save_image("in/1.png")
+    address = "https://me:hunter2@host/a.png?sig=hunter2"
+    result = segment("in", address, "--json")
+    assert result.exit_code == 2 and "https://***@host" in result.stderr
+    (tmp_path / "list.txt").write_text(f"in/1.png\n{address}\n")
+    result = segment("@list.txt", "--json", "--format", "label-studio")
+    assert result.exit_code == 3
+    written = [path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert "hunter2" not in "".join([result.stdout, result.stderr, *written])

@@ -503,6 +503,16 @@ def test_tables_agree(output):
     assert rows[2]["image"] == 'b "x",\n.png'
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＠"])
+@pytest.mark.parametrize("name", ["csv", "descriptors-npy"])
+def test_a_spreadsheet_runs_no_name(output, name, begin):
+    text = f"{begin}HYPERLINK(1).png"
+    files = write(name, output, {text: some_parts(), "a-=.png": some_parts()})
+    (content,) = (files[each].decode() for each in files if each.endswith(".csv"))
+    rows = list(csv.DictReader(io.StringIO(content, newline="")))
+    assert {row["image"] for row in rows} == {f"'{text}", "a-=.png"}
+
+
 def test_descriptors_agree(output):
     parquet = pytest.importorskip("pyarrow.parquet")
     parts = some_parts()

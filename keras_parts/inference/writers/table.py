@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
@@ -13,6 +13,8 @@ from keras_parts.results.parts import Parts
 COLUMNS = ("image", "part", "name", "x", "y", "area", "x0", "y0", "x1", "y1", "score")
 _Rows = Iterable[dict[str, Any]]
 _ROWS_PER_GROUP = 2**16
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Beginnings of cells that a spreadsheet runs; the last four in Chinese and Japanese ones."""
 
 
 class CsvWriter(Writer):
@@ -47,13 +49,30 @@ def _rows(records: Records) -> Iterator[dict[str, Any]]:
 
 
 def write_csv(rows: _Rows, columns: Sequence[str], name: str, output: Output) -> None:
-    """Write rows to a CSV file."""
+    """Write rows to a CSV file, in which a spreadsheet runs nothing."""
     with output.create(name) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        table = csv.DictWriter(text, columns, lineterminator="\n")
+        table = csv.DictWriter(_Lines(text), columns, lineterminator="\r\n")
         table.writeheader()
-        table.writerows(rows)
+        table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
         text.detach()  # flushes, without closing the file
+
+
+class _Lines:
+    """Ends rows with line feeds alone. `csv` puts a carriage return within a name in quotes only if
+    its rows end with one."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")
+
+
+def _cell(value: Any) -> Any:
+    """A value as a cell. Spreadsheets run texts that begin like a formula, unless there is an
+    apostrophe before them."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def write_parquet(rows: _Rows, schema: Any, name: str, output: Output) -> None:
