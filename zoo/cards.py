@@ -7,6 +7,7 @@ NumPy, so that listing the models is fast.
 """
 
 import hashlib
+import itertools
 import statistics
 from os import PathLike, fspath
 from pathlib import Path
@@ -16,7 +17,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from keras_parts import __version__
-from keras_parts.errors import IntegrityError
+from keras_parts.errors import DataError, IntegrityError
+from keras_parts.files import check_regular, read_limited
 from keras_parts.models.saved_config import CONFIG_FILE, WEIGHTS_FILE
 
 FORMAT: Final = 2
@@ -36,13 +38,19 @@ Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 FileName = Literal["segmenter.json", "segmenter.weights.h5", "golden.h5", "picture.png"]
 """All files that an entry can have beside its card: no other name ever becomes a path."""
 _Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]+\Z", max_length=2000)]
-# No control characters: a terminal would execute them.
-_Line = Annotated[str, Meta(max_length=2000, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
-_Text = Annotated[str, Meta(max_length=20_000, pattern=r"\A[^\x00-\x09\x0b-\x1f\x7f-\x9f]*\Z")]
+# No control characters, which a terminal would execute, and none that turn the direction of writing
+# or end a line in other ways: a name would show as another one.
+_SHOWN = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069{}]"
+_Line = Annotated[str, Meta(max_length=2000, pattern=rf"\A{_SHOWN.format(chr(10))}*\Z")]
+_Text = Annotated[str, Meta(max_length=20_000, pattern=rf"\A{_SHOWN.format('')}*\Z")]
+_PerCent = Annotated[float, Meta(ge=-1e6, le=1e6)]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_MAX_DEPTH, _MAX_VALUES = 16, 10_000
+"""Maximum nesting and number of the values of a recipe or a configuration."""
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
 _Byte = Annotated[int, Meta(ge=0, le=255)]
 _Part = Annotated[int, Meta(ge=1, le=64)]
-Values = dict[_Line, dict[_Line, float]]
+Values = dict[_Line, dict[_Line, _PerCent]]
 """Protocol -> metric -> per cent, as `Report.values`."""
 _T = TypeVar("_T")
 
@@ -76,6 +84,7 @@ class FileRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
     @classmethod
     def of(cls, path: str | PathLike[str]) -> "FileRecord":
         """The record of an existing file."""
+        check_regular(path)
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return cls(sha256=digest, size=file.tell())
@@ -92,8 +101,10 @@ class FileRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
         """
         source = source or path
         try:
-            self._check_size(Path(path).stat().st_size, source)
+            self._check_size(check_regular(path), source)
             found = FileRecord.of(path).sha256
+        except DataError as error:
+            raise IntegrityError(str(error), path=path) from error
         except OSError as error:
             raise IntegrityError(
                 f"{source}: cannot be read: {error.strerror}", path=path
@@ -185,7 +196,7 @@ class Evaluation(Record, frozen=True, kw_only=True, rename={"num_images": "image
     num_images: _Count
     values: Values
     titles: dict[_Line, _Line] = {}
-    shares: tuple[float, ...] = ()
+    shares: tuple[_Share, ...] = ()
     seeds: tuple[SeedResult, ...] = ()
     chosen_by: _Line = ""
 
@@ -269,12 +280,19 @@ class Card(
                 self._segmenter_is_valid(),
                 f"an architecture, num_parts {k} and the card's part_names",
             ),
+            (
+                "evaluation",
+                self.evaluation is None or self.evaluation.values,
+                "metrics of a protocol at least, or null",
+            ),
             ("files", required <= set(self.files), f"at least {', '.join(sorted(required))}"),
         ):
             if not valid:
                 raise IntegrityError(
                     f"card: {name} is {getattr(self, name)!r:.200}, expected {expected}"
                 )
+        _check_json("segmenter", self.segmenter)
+        _check_json("training.recipe", self.training.recipe)
 
     def _pairs_are_valid(self) -> bool:
         members = [part for pair in self.pairs for part in pair]
@@ -325,6 +343,24 @@ class Card(
                 schema; names `source`.
         """
         return decode(content, cls, source, max_bytes=MAX_CARD_BYTES)
+
+
+def _check_json(name: str, values: Any) -> None:
+    """Raise IntegrityError if free JSON values are nested deeply, or many, or large numbers."""
+    pending = [(values, 0)]
+    for count in itertools.count(1):
+        if not pending:
+            return
+        value, depth = pending.pop()
+        if depth > _MAX_DEPTH or count > _MAX_VALUES:
+            raise IntegrityError(
+                f"card: {name} has more than {_MAX_DEPTH} levels or {_MAX_VALUES:,} values"
+            )
+        if isinstance(value, int) and abs(value) > 2**63:
+            raise IntegrityError(f"card: {name} has a number beyond 64 bits")
+        if isinstance(value, dict | list):
+            inner = value.values() if isinstance(value, dict) else value
+            pending += [(one, depth + 1) for one in inner]
 
 
 class _AnyFormat(Struct):
@@ -382,20 +418,19 @@ def read_card(folder: str | PathLike[str]) -> Card:
         IntegrityError: missing, or as for `Card.decode`.
     """
     path = Path(folder, CARD_FILE)
-    return Card.decode(read_limited(path, MAX_CARD_BYTES), path)
+    return Card.decode(read_document(path, MAX_CARD_BYTES), path)
 
 
-def read_limited(path: Path, max_bytes: int) -> bytes:
-    """The first `max_bytes` + 1 bytes of a file, so that a larger file is noticed.
+def read_document(path: Path, max_bytes: int) -> bytes:
+    """A small file of an entry; as `files.read_limited`.
 
     Raises:
         IntegrityError: the file cannot be read.
     """
     try:
-        with open(path, "rb") as file:
-            return file.read(max_bytes + 1)
-    except OSError as error:
-        raise IntegrityError(f"{path}: cannot be read: {error.strerror}", path=path) from error
+        return read_limited(path, max_bytes)
+    except DataError as error:
+        raise IntegrityError(str(error), path=path) from error
 
 
 def check_files(folder: str | PathLike[str], card: Card) -> None:

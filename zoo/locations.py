@@ -8,19 +8,21 @@ A static web server that serves a folder of this layout makes it available at an
 """
 
 import contextlib
+import functools
 import hashlib
+import logging
 import shutil
-import warnings
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Meta
 
 from keras_parts.environment import (
     OFFLINE_VARIABLE,
+    ZOO_VARIABLE,
     cache_folder,
     hugging_face_address,
     offline,
@@ -37,11 +39,13 @@ from keras_parts.zoo.cards import (
     Record,
     Version,
     decode,
-    read_limited,
+    read_document,
 )
 
 INDEX_FILE = "index.json"
 _MAX_INDEX_BYTES = 2**24
+_logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
 HUB = "hf://"
 """Prefix of the address of a Hugging Face repository."""
 
@@ -78,21 +82,26 @@ class Folder:
         """A folder inside this one; `path` consists of checked names."""
         return Folder(self.root / path)
 
-    def read(self, name: str, *, max_bytes: int, refresh: bool = True) -> bytes:
-        """The first `max_bytes` + 1 bytes of a file, so that a larger file is noticed.
+    def read(
+        self, name: str, parse: Callable[[bytes], _T], *, max_bytes: int, refresh: bool = True
+    ) -> _T:
+        """The content of a small file.
 
         Args:
             name: of the file.
-            max_bytes: maximum size that the caller accepts.
+            parse: function of the first `max_bytes` + 1 bytes that returns the content, or raises
+                `IntegrityError`.
+            max_bytes: maximum size that `parse` accepts.
             refresh: ignored; for web addresses.
 
         Raises:
             DownloadError: there is no such file.
+            IntegrityError: of `parse`.
         """
         path = self.root / name
         if not path.is_file():
             raise DownloadError(f"{path}: there is no such file", path=path)
-        return read_limited(path, max_bytes)
+        return parse(read_document(path, max_bytes))
 
     def fetch(
         self, name: str, record: FileRecord, part: Path, report: Callable[[int], object]
@@ -139,16 +148,21 @@ class Address:
         """Whether another address is this one or lies below it."""
         return f"{other.url}/".startswith(f"{self.url}/")
 
-    def read(self, name: str, *, max_bytes: int, refresh: bool = True) -> bytes:
-        """The first `max_bytes` + 1 bytes of a small file, so that a larger file is noticed.
+    def read(
+        self, name: str, parse: Callable[[bytes], _T], *, max_bytes: int, refresh: bool = True
+    ) -> _T:
+        """The content of a small file.
+
+        What `parse` refuses, such as the page of a login, is not cached. If it comes from the
+        cache, where earlier versions kept it, it is removed.
 
         Args:
-            name: of the file.
-            max_bytes: maximum size that the caller accepts.
+            name, parse, max_bytes: as for a folder.
             refresh: request the file from the server; False reads the cached copy.
 
         Raises:
             DownloadError: the server cannot be reached and there is no cached copy.
+            IntegrityError: of `parse`, and there is no cached copy.
         """
         from keras_parts import transfer
 
@@ -157,17 +171,23 @@ class Address:
         if refresh and not offline():
             try:
                 content = transfer.read(url, max_bytes=max_bytes)
-            except DownloadError as error:
+                parsed = parse(content)
+            except (DownloadError, IntegrityError) as error:
                 if not cached.is_file():
                     raise
-                warnings.warn(f"{error}; using the cached copy", stacklevel=2)
+                _logger.warning("%s; using the cached copy", error)
             else:
                 _cache(cached, content)
-                return content
+                return parsed
         if not cached.is_file():
             reason = _offline_reason() or ", and there is no cached copy"
             raise DownloadError(f"{url}: not requested{reason}", url=url)
-        return read_limited(cached, max_bytes)
+        try:
+            return parse(read_document(cached, max_bytes))
+        except IntegrityError:
+            with contextlib.suppress(OSError):
+                cached.unlink()
+            raise
 
     def fetch(
         self, name: str, record: FileRecord, part: Path, report: Callable[[int], object]
@@ -199,8 +219,21 @@ def is_address(text: str) -> bool:
 
 
 def locations() -> list[Location]:
-    """The locations in `KERAS_PARTS_ZOO`, in order."""
-    return [location(text) for text in zoo_locations()]
+    """The locations in `KERAS_PARTS_ZOO`, in order.
+
+    What looks like an address but is none is left out, with a warning.
+    """
+    found = map(_named_location, zoo_locations())
+    return [one for one in found if one is not None]
+
+
+@functools.cache  # the warning comes once
+def _named_location(text: str) -> Location | None:
+    try:
+        return location(text)
+    except ConfigError as error:
+        _logger.warning("%s; left out of %s", error, ZOO_VARIABLE)
+        return None
 
 
 def read_index(location: Location, *, refresh: bool = True) -> Index:
@@ -214,8 +247,11 @@ def read_index(location: Location, *, refresh: bool = True) -> Index:
         DownloadError: it cannot be read.
         IntegrityError: it is not an index, or one of a later format.
     """
-    content = location.read(INDEX_FILE, max_bytes=_MAX_INDEX_BYTES, refresh=refresh)
-    return decode(content, Index, f"{location}/{INDEX_FILE}", max_bytes=_MAX_INDEX_BYTES)
+
+    def parse(content: bytes) -> Index:
+        return decode(content, Index, f"{location}/{INDEX_FILE}", max_bytes=_MAX_INDEX_BYTES)
+
+    return location.read(INDEX_FILE, parse, max_bytes=_MAX_INDEX_BYTES, refresh=refresh)
 
 
 def read_indexed_card(location: Location, listed: IndexEntry, *, refresh: bool = True) -> Card:
@@ -230,15 +266,18 @@ def read_indexed_card(location: Location, listed: IndexEntry, *, refresh: bool =
         IntegrityError: it differs from the index, or is not a card.
     """
     home = location.below(f"{listed.name}/{listed.version}")
-    content = home.read(CARD_FILE, max_bytes=MAX_CARD_BYTES, refresh=refresh)
     source = f"{home}/{CARD_FILE}"
-    listed.card.check_content(content, source=source)
-    card = Card.decode(content, source)
-    if (card.name, card.version) != (listed.name, listed.version):
-        raise IntegrityError(
-            f"{source}: is {card.id}, expected {listed.name}@{listed.version}", path=source
-        )
-    return card
+
+    def parse(content: bytes) -> Card:
+        listed.card.check_content(content, source=source)
+        card = Card.decode(content, source)
+        if (card.name, card.version) != (listed.name, listed.version):
+            raise IntegrityError(
+                f"{source}: is {card.id}, expected {listed.name}@{listed.version}", path=source
+            )
+        return card
+
+    return home.read(CARD_FILE, parse, max_bytes=MAX_CARD_BYTES, refresh=refresh)
 
 
 def _plain_url(text: str) -> str:

@@ -4,6 +4,7 @@ import builtins
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from keras_parts.zoo.cards import (
     check_files,
     decode,
     read_card,
-    read_limited,
+    read_document,
 )
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def list(
         refresh: request the indices of the addresses in KERAS_PARTS_ZOO; by default the cached
             copies are read, without any request.
 
-    Raises:
-        IntegrityError: a card is damaged.
+    A location or a card that cannot be read is reported in a warning of the logger, and the others
+    are listed.
 
     Example:
         >>> import keras_parts
@@ -188,7 +189,8 @@ def remove(*names: str) -> int:
     """Remove downloaded models.
 
     Args:
-        names: NAME for all versions, or NAME@VERSION.
+        names: NAME for all versions, NAME@VERSION, or the name of a folder in the cache. A model
+            whose card cannot be read is removed too.
 
     Returns:
         The number of bytes freed.
@@ -205,7 +207,7 @@ def remove(*names: str) -> int:
 
     chosen: builtins.list[Path] = []
     for name in names:
-        found = [folder for folder, card in store.downloaded() if name in (card.name, card.id)]
+        found = [kept.folder for kept in store.kept() if name in kept.names]
         if not found:
             raise UnknownModelError(
                 f"no downloaded model is called {name!r}: see `keras-parts zoo list`", model=name
@@ -216,6 +218,9 @@ def remove(*names: str) -> int:
 
 def prune() -> int:
     """Remove incomplete downloads, and versions of which a later one was downloaded.
+
+    A model whose card cannot be read is kept, because a later version of the package may have
+    downloaded it; a warning of the logger names it.
 
     Returns:
         The number of bytes freed.
@@ -302,8 +307,9 @@ def _at_address(model: str, trust: bool) -> _Found:
             "its publisher decides what it segments: pass trust=True (--trust) to accept that",
             address=str(address),
         )
-    content = address.read(CARD_FILE, max_bytes=MAX_CARD_BYTES)
-    return _Found(Card.decode(content, f"{address}/{CARD_FILE}"), [address])
+    source = f"{address}/{CARD_FILE}"
+    card = address.read(CARD_FILE, partial(Card.decode, source=source), max_bytes=MAX_CARD_BYTES)
+    return _Found(card, [address])
 
 
 def _segmenter_folder(model: str) -> Path | None:
@@ -332,7 +338,7 @@ def _open(folder: Path, **options: Any) -> "PartSegmenter":
 def _check_configuration(folder: Path) -> None:
     """Raise IntegrityError unless the configuration is small, and the same as on the card."""
     path = folder / CONFIG_FILE
-    content = read_limited(path, MAX_CARD_BYTES)
+    content = read_document(path, MAX_CARD_BYTES)
     values = decode(content, dict, path, max_bytes=MAX_CARD_BYTES)
     if (folder / CARD_FILE).is_file() and read_card(folder).segmenter != values:
         raise IntegrityError(f"{path}: differs from the configuration on {CARD_FILE}", path=path)

@@ -1,14 +1,14 @@
 """The models that exist: those of the package, then those of `KERAS_PARTS_ZOO`."""
 
-import contextlib
 import difflib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from keras_parts.errors import DownloadError, UnknownModelError
+from keras_parts.errors import DownloadError, IntegrityError, UnknownModelError
 from keras_parts.zoo.cards import CARD_FILE, Card, Name, Version, read_card
 from keras_parts.zoo.locations import (
     Folder,
@@ -21,6 +21,8 @@ from keras_parts.zoo.locations import (
 
 PACKAGED = Path(__file__).parent / "entries"
 """The models of the package: `PACKAGED/NAME/card.json`, with the files beside it."""
+_logger = logging.getLogger(__name__)
+_Failure = DownloadError | IntegrityError
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,45 @@ def entries(*, refresh: bool = False) -> list[Entry]:
     Args:
         refresh: request the indices of web addresses; False reads the cached copies.
 
-    Raises:
-        IntegrityError: a card is damaged.
+    A location or a card that cannot be read is reported in a warning, and the others are listed.
     """
-    found = {entry.card.id: entry for entry in _packaged()}
+    found, failures = _survey(refresh)
+    _report(failures)
+    return found
+
+
+def _survey(refresh: bool) -> tuple[list[Entry], list[_Failure]]:
+    """The models that can be read, and why others cannot."""
+    found: dict[str, Entry] = {}
+    failures: list[_Failure] = []
+    for path in _packaged():
+        try:
+            entry = _packaged_entry(path)
+            found[entry.card.id] = entry
+        except IntegrityError as error:
+            failures.append(error)
     for location in locations():
-        with contextlib.suppress(DownloadError):
-            for listed in read_index(location, refresh=refresh).entries:
-                if f"{listed.name}@{listed.version}" not in found:
+        try:
+            index = read_index(location, refresh=refresh)
+        except (DownloadError, IntegrityError) as error:
+            failures.append(error)
+            continue
+        for listed in index.entries:
+            if f"{listed.name}@{listed.version}" not in found:
+                try:
                     entry = _indexed(location, listed, refresh=refresh)
                     found[entry.card.id] = entry
-    return sorted(
+                except (DownloadError, IntegrityError) as error:
+                    failures.append(error)
+    in_order = sorted(
         found.values(), key=lambda entry: (entry.card.name, version_key(entry.card.version))
     )
+    return in_order, failures
+
+
+def _report(failures: Sequence[_Failure]) -> None:
+    for error in failures:
+        _logger.warning("Not listed: %s", error)
 
 
 def find(specifier: str) -> Entry:
@@ -70,29 +98,40 @@ def find(specifier: str) -> Entry:
 
     Models of the package take precedence, so that a name means the same model wherever the package
     is the same. Then the locations are searched in order; the latest version of the first location
-    that has the name is taken, unless a version is given.
+    that has the name is taken, unless a version is given. A location that cannot be read is passed
+    over, with a warning if the model is found elsewhere.
 
     Raises:
         UnknownModelError: there is none; the message suggests one.
         IntegrityError: its card is damaged or differs from the index of its location.
     """
     name, version = _parse(specifier)
-    failures = []
-    for entry in _packaged() if name else ():
-        if entry.card.name == name and version in (None, entry.card.version):
-            return entry
+    failures: list[_Failure] = []
+    for path in _packaged() if name else ():
+        if path.name == name:
+            entry = _packaged_entry(path)
+            if version in (None, entry.card.version):
+                return entry
     for location in locations() if name else ():
         try:
-            matching = [
-                listed
-                for listed in read_index(location).entries
-                if listed.name == name and version in (None, listed.version)
-            ]
-            if matching:
-                latest = max(matching, key=lambda listed: version_key(listed.version))
-                return _indexed(location, latest)
-        except DownloadError as error:
+            index = read_index(location)
+        except (DownloadError, IntegrityError) as error:
             failures.append(error)
+            continue
+        matching = [
+            listed
+            for listed in index.entries
+            if listed.name == name and version in (None, listed.version)
+        ]
+        if matching:
+            latest = max(matching, key=lambda listed: version_key(listed.version))
+            try:
+                entry = _indexed(location, latest)
+            except DownloadError as error:
+                failures.append(error)
+                continue
+            _report(failures)
+            return entry
     raise _unknown(specifier, failures)
 
 
@@ -101,9 +140,14 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
-def _packaged() -> Iterator[Entry]:
+def _packaged() -> Iterator[Path]:
+    """The folders of the package's models, which have the models' names."""
     for path in sorted(PACKAGED.glob(f"*/{CARD_FILE}")):
-        yield Entry(read_card(path.parent), Folder(path.parent))
+        yield path.parent
+
+
+def _packaged_entry(folder: Path) -> Entry:
+    return Entry(read_card(folder), Folder(folder))
 
 
 def _indexed(location: Location, listed: IndexEntry, *, refresh: bool = True) -> Entry:
@@ -120,8 +164,9 @@ def _parse(specifier: str) -> tuple[str, str | None]:
         return "", None
 
 
-def _unknown(specifier: str, failures: Sequence[DownloadError]) -> UnknownModelError:
-    cards = [entry.card for entry in entries()]
+def _unknown(specifier: str, failures: Sequence[_Failure]) -> UnknownModelError:
+    found, _ = _survey(refresh=False)
+    cards = [entry.card for entry in found]
     names = sorted({card.name for card in cards})
     name = specifier.partition("@")[0]
     versions = [card.version for card in cards if card.name == name]

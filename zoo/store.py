@@ -9,8 +9,10 @@ in anything have different folders. A file is called NAME.part until it is compl
 import contextlib
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from keras_parts.zoo.registry import version_key
 _PART = ".part"
 _RESERVED_BYTES = 2**20
 """Bytes of the disk that a download leaves free."""
+_FOLDER = re.compile(r"(.+)-(\d+\.\d+\.\d+)-[0-9a-f]{16}")
+"""Name of an entry's folder: name, version, and the beginning of the card's checksum."""
 _logger = logging.getLogger(__name__)
 Report = Callable[[int], object]
 """Called with the number of bytes received."""
@@ -68,9 +72,36 @@ def fetch(card: Card, locations: Sequence[Location], *, progress: bool = True) -
     return folder
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What the cache has of an entry.
+
+    Attributes:
+        folder: of the entry.
+        card: None if the download is incomplete, or if `problem` says why it cannot be read.
+        problem: "" for a card that can be read, and for an incomplete download.
+    """
+
+    folder: Path
+    card: Card | None = None
+    problem: str = ""
+
+    @property
+    def names(self) -> set[str]:
+        """The names by which the entry can be removed."""
+        found = _FOLDER.fullmatch(self.folder.name)
+        own = {found[1], f"{found[1]}@{found[2]}"} if found else set()
+        return own | {self.folder.name}
+
+
+def kept() -> list[Kept]:
+    """The entries in the cache, incomplete and damaged ones too."""
+    return list(map(_kept, _folders()))
+
+
 def downloaded() -> list[tuple[Path, Card]]:
-    """(folder, card) of every complete entry in the cache."""
-    return [(folder, read_card(folder)) for folder in _folders() if (folder / CARD_FILE).is_file()]
+    """(folder, card) of every complete entry in the cache whose card can be read."""
+    return [(one.folder, one.card) for one in kept() if one.card]
 
 
 def remove(folders: Sequence[Path]) -> int:
@@ -78,23 +109,39 @@ def remove(folders: Sequence[Path]) -> int:
     freed = 0
     for folder in folders:
         with _locked(folder):
+            if folder.is_symlink():  # whatever it leads to is no part of the cache
+                folder.unlink()
+                continue
             freed += _bytes_in(folder)
             # Without its card an entry is incomplete, even if the removal is interrupted.
-            (folder / CARD_FILE).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (folder / CARD_FILE).unlink(missing_ok=True)
             shutil.rmtree(folder)
     return freed
 
 
 def superseded() -> list[Path]:
-    """Folders of incomplete downloads, and of versions of which a later one was downloaded."""
-    cards = dict(downloaded())
+    """Folders of incomplete downloads, and of versions of which a later one was downloaded.
+
+    An entry whose card cannot be read is not among them: a warning of the logger names it.
+    """
+    entries = kept()
     latest: dict[str, tuple[int, ...]] = {}
-    for card in cards.values():
-        latest[card.name] = max(latest.get(card.name, (0,)), version_key(card.version))
+    for one in entries:
+        if one.card:
+            newest = latest.get(one.card.name, (0,))
+            latest[one.card.name] = max(newest, version_key(one.card.version))
+        if one.problem:
+            _logger.warning(
+                "%s; the entry is kept: `keras-parts zoo remove %s` removes it",
+                one.problem,
+                one.folder.name,
+            )
     return [
-        folder
-        for folder in _folders()
-        if folder not in cards or version_key(cards[folder].version) < latest[cards[folder].name]
+        one.folder
+        for one in entries
+        if not one.problem
+        and (one.card is None or version_key(one.card.version) < latest[one.card.name])
     ]
 
 
@@ -102,12 +149,21 @@ def _root() -> Path:
     return cache_folder() / "zoo"
 
 
+def _kept(folder: Path) -> Kept:
+    if not os.path.lexists(folder / CARD_FILE):
+        return Kept(folder)
+    try:
+        return Kept(folder, read_card(folder))
+    except IntegrityError as error:
+        return Kept(folder, problem=str(error))
+
+
 def _folders() -> list[Path]:
     return sorted(path for path in (_root() / "entries").glob("*") if path.is_dir())
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 @contextlib.contextmanager

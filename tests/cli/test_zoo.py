@@ -43,9 +43,12 @@ def test_list_some():
     assert [Card.decode(json.dumps(model).encode(), "") for model in models] == zoo.list()
 
 
-def test_damaged_card(models):
+def test_a_damaged_card_is_said_and_the_others_are_listed(models):
     (models / "toy" / "card.json").write_text("{}")
-    assert "does not follow the schema" in run("list", code=4).stderr
+    result = run("list")
+    assert "Not listed: " in result.stderr and "does not follow the schema" in result.stderr
+    assert len(result.stdout.splitlines()) == 2 and "birds-4" in result.stdout
+    assert "does not follow the schema" in run("card", "toy", code=4).stderr
 
 
 def test_card(models, tmp_path):

@@ -1,7 +1,6 @@
 """Names, addresses and the folders behind them."""
 
 import json
-import warnings
 
 import pytest
 
@@ -151,21 +150,20 @@ def test_listing_makes_no_request_and_reads_the_cached_index(server, monkeypatch
     assert server.requests == []
 
 
-@pytest.mark.filterwarnings("ignore:.*using the cached copy")
-def test_cached_copies_are_used_when_the_server_fails(server, monkeypatch):
+def test_cached_copies_are_used_when_the_server_fails(server, monkeypatch, caplog):
     publish_models(server.root / "zoo", "cars@1.0.0")
     monkeypatch.setenv("KERAS_PARTS_ZOO", f"{server.url}/zoo")
     registry.find("cars")
     server.behave["index.json"] = [bad.status(500)] * 9
     server.behave["card.json"] = [bad.status(500)] * 9
-    with pytest.warns(UserWarning, match=r"index\.json: HTTP 500.*using the cached copy"):
-        assert registry.find("cars").card.name == "cars"
+    assert registry.find("cars").card.name == "cars"
+    first = caplog.messages[0]
+    assert "index.json: HTTP 500" in first and first.endswith("using the cached copy")
     monkeypatch.setenv("KERAS_PARTS_OFFLINE", "1")
     server.requests.clear()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert registry.find("cars").card.name == "cars"
-    assert server.requests == []
+    caplog.clear()
+    assert registry.find("cars").card.name == "cars"
+    assert server.requests == [] and not caplog.messages
 
 
 @pytest.mark.parametrize(
@@ -220,4 +218,62 @@ def test_a_card_of_another_name(tmp_path, monkeypatch):
 
 def test_reading_a_missing_file(tmp_path):
     with pytest.raises(DownloadError, match="no such file"):
-        Folder(tmp_path).read("index.json", max_bytes=10)
+        Folder(tmp_path).read("index.json", bytes, max_bytes=10)
+
+
+LOGIN = b"<html>Log in to the wireless network</html>"
+
+
+def cached(home):
+    return sorted((home / "zoo" / "documents").glob("*"))
+
+
+def test_a_login_page_is_not_cached(server, monkeypatch, home, caplog):
+    publish_models(server.root / "zoo", "cars@1.0.0")
+    monkeypatch.setenv("KERAS_PARTS_ZOO", f"{server.url}/zoo")
+    server.behave["index.json"] = [bad.other(LOGIN)]
+    assert ids(registry.entries(refresh=True)) == ["birds-4@1.0.0"]
+    assert "Not listed: " in caplog.text and "index.json: not JSON" in caplog.text
+    assert cached(home) == []
+    assert ids(registry.entries(refresh=True)) == ["birds-4@1.0.0", "cars@1.0.0"]
+    server.behave["index.json"] = [bad.other(LOGIN)]
+    server.behave["card.json"] = [bad.other(LOGIN)]
+    caplog.clear()
+    assert ids(registry.entries(refresh=True)) == ["birds-4@1.0.0", "cars@1.0.0"]
+    assert caplog.text.count("using the cached copy") == 2
+
+
+def test_a_login_page_that_was_cached_is_removed(server, monkeypatch, home, caplog):
+    """Earlier versions cached whatever the server sent."""
+    publish_models(server.root / "zoo", "cars@1.0.0")
+    monkeypatch.setenv("KERAS_PARTS_ZOO", f"{server.url}/zoo")
+    registry.entries(refresh=True)
+    for path in cached(home):
+        path.write_bytes(LOGIN)
+    for _ in range(2):
+        assert ids(registry.entries()) == ["birds-4@1.0.0"]
+    assert "index.json: not JSON" in caplog.messages[0]
+    assert "no cached copy" in caplog.messages[1]
+    assert registry.find("cars").card.name == "cars"
+
+
+def test_damaged_cards_and_places_hide_no_others(tmp_path, monkeypatch, packaged, caplog):
+    publish_models(tmp_path / "zoo", "cars@1.0.0", "vans@1.0.0")
+    (tmp_path / "zoo/vans/1.0.0/card.json").write_text("{}")
+    make_entry(packaged / "broken", name="broken")
+    (packaged / "broken" / "card.json").write_bytes(b"[" * 10_000)
+    (tmp_path / "login").mkdir()
+    (tmp_path / "login" / "index.json").write_bytes(LOGIN)
+    places = ("http://[::1", tmp_path / "login", tmp_path / "none", tmp_path / "zoo")
+    monkeypatch.setenv("KERAS_PARTS_ZOO", ",".join(map(str, places)))
+    assert ids(registry.entries()) == ["birds-4@1.0.0", "cars@1.0.0"]
+    for message in ("http://[::1: not an address", "login/index.json: not JSON", "none/index.json",
+                    "vans/1.0.0/card.json: has 2 bytes", "broken/card.json: "):  # fmt: skip
+        assert message in caplog.text
+    caplog.clear()
+    assert registry.find("cars").card.id == "cars@1.0.0"
+    assert "login/index.json: not JSON" in caplog.text and "[::1" not in caplog.text
+    with pytest.raises(IntegrityError, match="has 2 bytes"):
+        registry.find("vans")
+    with pytest.raises(IntegrityError, match=r"broken.card\.json: "):
+        registry.find("broken")

@@ -10,7 +10,8 @@ from collections import namedtuple
 
 import pytest
 
-from keras_parts.errors import DownloadError, IntegrityError
+from keras_parts import zoo
+from keras_parts.errors import DownloadError, IntegrityError, UnknownModelError
 from keras_parts.zoo import store
 from keras_parts.zoo.cards import FileRecord
 from keras_parts.zoo.locations import Address, Folder
@@ -273,3 +274,57 @@ def test_superseded_downloads_are_removed(server, tmp_path):
     freed = store.remove(store.superseded())
     assert freed == 2 + 15 + len(cards[0].encode())
     assert {card.id for _, card in store.downloaded()} == {"birds-4@1.10.0", "other@1.0.0"}
+
+
+def kept_entry(card, **files):
+    """The folder of an entry in the cache, with these files."""
+    folder = store.entry_folder(card)
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name.replace("_", ".")).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>", b'{"format": 99}', b"[" * 10_000],
+    ids=lambda value: ascii(value[:9]),
+)
+def test_a_card_that_cannot_be_read_blocks_nothing(tmp_path, caplog, content):
+    old, new, broken = (
+        make_entry(tmp_path / str(index), name=name, version=version)
+        for index, (name, version) in enumerate(
+            (("cars", "1.0.0"), ("cars", "1.1.0"), ("vans", "1.0.0"))
+        )
+    )
+    folders = [kept_entry(card, card_json=card.encode()) for card in (old, new)]
+    damaged = kept_entry(broken, card_json=content, golden_h5=b"hello")
+    assert zoo.prune() == len(old.encode()) and not folders[0].exists()
+    assert f"zoo remove {damaged.name}` removes it" in caplog.text and damaged.exists()
+    assert zoo.remove("cars") == len(new.encode())
+    for name in ("vans", "vans@1.0.0", damaged.name):
+        damaged.mkdir(exist_ok=True)
+        (damaged / "card.json").write_bytes(content)
+        zoo.remove(name)
+        assert not damaged.exists()
+    with pytest.raises(UnknownModelError):
+        zoo.remove("vans")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_entry_in_the_cache(tmp_path, home):
+    """Links lead out of the cache, pipes and folders are no cards."""
+    card = make_entry(tmp_path / "entry")
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "card.json").write_text("mine")
+    link = store.entry_folder(card).with_name("linked-1.0.0-0123456789abcdef")
+    pipe = kept_entry(card)
+    link.symlink_to(precious)
+    os.mkfifo(pipe / "card.json")
+    folder = kept_entry(make_entry(tmp_path / "other", name="other"))
+    (folder / "card.json").mkdir()
+    assert store.superseded() == []
+    assert zoo.remove("linked", card.name, "other") >= 0
+    assert (precious / "card.json").read_text() == "mine"
+    assert not (link.exists() or pipe.exists() or folder.exists())
