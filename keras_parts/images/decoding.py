@@ -24,6 +24,9 @@ from keras_parts.images.opening import (
 )
 from keras_parts.images.orientation import orientation, upright
 
+REDUCED_PIXELS = 2**26
+"""JPEG files with more pixels may be decoded at a part of their size."""
+_STRIP_PIXELS = 2**22
 _MAX_PAGES = 100  # that are counted: Pillow needs a second for a thousand pages of a TIFF
 
 
@@ -63,6 +66,9 @@ class DecodedImage:
     Attributes:
         image: `(height, width, 3)` uint8 RGB, as `read_image` returns.
         remarks: sentences for the user, such as "holds 12 frames: only the first is used".
+        size: (height, width) of the image as displayed; larger than `image` if that is reduced.
+        box: left, top, right and bottom of the whole image in `image`, in pixels, if that is
+            reduced: its last pixels may be fractions of pixels.
 
     Example:
         >>> import io
@@ -77,15 +83,26 @@ class DecodedImage:
 
     image: np.ndarray
     remarks: tuple[str, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    size: tuple[int, int] = (0, 0)
 
 
-def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+def decode_image(
+    content: bytes,
+    name: str,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    enough: int | None = None,
+) -> DecodedImage:
     """Decode the bytes of an image file as `read_image` does, with remarks about the file.
 
     Args:
         content: all bytes of the file.
         name: of the file, for error messages.
         max_pixels: larger images are refused before they are decoded.
+        enough: length of the shorter side that suffices, in pixels: JPEG files of more than
+            `REDUCED_PIXELS` are decoded at a half, a quarter or an eighth of their size, as long as
+            it is reached. None decodes all pixels.
 
     Raises:
         DataError: as `read_image`.
@@ -100,10 +117,15 @@ def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Dec
         (30, 40, 3)
     """
     with opened(_named(content, name), max_pixels) as image:
-        remarks = _animation(image)
+        remarks, facts = _animation(image), _facts(image)
+        reduction = 1 if enough is None else _reduce(image, enough)
         load(image)
         rgb, more = _rgb(image)
-        return DecodedImage(rgb, (*remarks, *more))
+        if reduction == 1:
+            return DecodedImage(rgb, (*remarks, *more), size=facts.size)
+        more += (f"is large: the network sees it at 1/{reduction} of its size",)
+        box = _box_in_reduced(rgb.shape, facts, reduction)
+        return DecodedImage(rgb, (*remarks, *more), box, facts.size)
 
 
 def decode_size(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -258,23 +280,53 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     return _rgb(image)[0]
 
 
-def _rgb(image):
-    """`to_rgb`, and remarks."""
+def _rgb(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`to_rgb`, and remarks. The pixels are converted strip by strip: intermediate values would
+    need several times the memory of a large image."""
     try:
         image = upright(image)
         eight_bits, remarks = to_eight_bits(image)
-        # Without this condition Pillow would copy images that are RGB already.
-        plain = eight_bits if eight_bits.mode == "RGB" else eight_bits.convert("RGB")
-        rgb, alpha = np.array(plain), opacity(image)
+        rgb = np.empty((image.height, image.width, 3), np.uint8)
+        rows = max(1, _STRIP_PIXELS // image.width)
+        for top in range(0, image.height, rows):
+            box = (0, top, image.width, min(top + rows, image.height))
+            rgb[top : top + rows] = _on_white(eight_bits.crop(box), image.crop(box))
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(
             f"image of mode {image.mode} cannot be converted to RGB: {error}"
         ) from error
-    remarks += darkness(rgb)
+    return rgb, remarks + darkness(rgb)
+
+
+def _on_white(eight_bits: Image.Image, image: Image.Image) -> np.ndarray:
+    """RGB of an image that was scaled to 8 bits, on white where the image itself is transparent."""
+    rgb, alpha = np.asarray(eight_bits.convert("RGB")), opacity(image)
     if alpha is None:
-        return rgb, remarks
+        return rgb
     alpha = alpha[..., None].astype(np.uint16)
-    return ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8), remarks
+    return ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _reduce(image: Any, enough: int) -> int:
+    """Let Pillow decode a large JPEG file at a part of its size; returns 1, 2, 4 or 8."""
+    width, height = image.size
+    if image.format not in ("JPEG", "MPO") or width * height <= REDUCED_PIXELS:
+        return 1
+    parts = [part for part in (8, 4, 2) if min(width, height) // part >= enough]
+    if not parts or image.draft(None, (width // parts[0], height // parts[0])) is None:
+        return 1
+    return round(width / image.size[0])
+
+
+def _box_in_reduced(
+    shape: tuple[int, ...], facts: ImageFacts, reduction: int
+) -> tuple[float, float, float, float]:
+    """Where the whole image lies in a reduced one, whose sides are rounded up: at the end of the
+    stored pixels, which the EXIF turn may bring to the left or the top."""
+    height, width = (side / reduction for side in facts.size)
+    left = shape[1] - width if facts.orientation in (2, 3, 6, 7) else 0.0
+    top = shape[0] - height if facts.orientation in (3, 4, 7, 8) else 0.0
+    return (left, top, left + width, top + height)
 
 
 def _named(content: bytes, name: str) -> IO[bytes]:

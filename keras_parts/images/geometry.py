@@ -50,12 +50,20 @@ class ResizeGeometry:
     resized_size: tuple[int, int]
     offset: tuple[int, int]
 
-    def apply(self, image: np.ndarray, outside: int = 255) -> np.ndarray:
+    def apply(
+        self,
+        image: np.ndarray,
+        outside: int = 255,
+        *,
+        box: tuple[float, float, float, float] | None = None,
+    ) -> np.ndarray:
         """The network's input: the image, resized with antialiasing and padded or cropped.
 
         Args:
             image: `(height, width, 3)` or `(height, width)` uint8, of `original_size`.
             outside: value of the padding, 0 to 255.
+            box: left, top, right and bottom of the original image in `image`, if that is a reduced
+                copy, see `keras_parts.images.DecodedImage`.
 
         Returns:
             `(input height, input width, 3)` uint8, without the last axis if the image has none.
@@ -63,7 +71,7 @@ class ResizeGeometry:
         Raises:
             ConfigError: the image has another size.
         """
-        if image.shape[:2] != self.original_size:
+        if box is None and image.shape[:2] != self.original_size:
             raise ConfigError(
                 f"the image has (height, width) = {image.shape[:2]}, but this geometry is for "
                 f"{self.original_size}"
@@ -72,8 +80,12 @@ class ResizeGeometry:
         # The width first, then the height: Pillow rounds between the two, and the order that it
         # would choose depends on its version and on the size.
         resized = Image.fromarray(image)
-        for size in ((width, resized.height), (width, height)):
-            resized = resized.resize(size, Image.Resampling.BICUBIC)
+        left, top, right, bottom = box or (0, 0, *resized.size)
+        for size, part in (
+            ((width, resized.height), (left, 0, right, resized.height)),
+            ((width, height), (0, top, width, bottom)),
+        ):
+            resized = resized.resize(size, Image.Resampling.BICUBIC, part)
         result = np.full((*self.input_size, *image.shape[2:]), outside, np.uint8)
         visible = np.asarray(resized)[self.overlap(0, -1), self.overlap(1, -1)]
         result[self.overlap(0, 1), self.overlap(1, 1)] = visible

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from keras_parts.errors import ConfigError, DataError, KerasPartsError, hide_secrets
-from keras_parts.images.decoding import decode_image, decode_size
+from keras_parts.images.decoding import DecodedImage, decode_image, decode_size
 from keras_parts.images.opening import MAX_PIXELS
 from keras_parts.inference.done_log import Failure, Outcome
 from keras_parts.inference.inputs import ImageFile
@@ -170,12 +170,19 @@ class Engine:
             sha256 = hashlib.sha256(content).hexdigest()
             pixels = math.prod(decode_size(content, file.path, self.max_pixels))
             with self._budget.reserve(pixels):
-                decoded = decode_image(content, file.path, self.max_pixels)
-                prepared = self.predictor.prepare(decoded.image)
+                decoded = decode_image(
+                    content, file.path, self.max_pixels, enough=self.predictor.enough
+                )
+                prepared = self._prepared(decoded)
         except (KerasPartsError, OSError, MemoryError) as error:
             return _failed(file, version, sha256, "read", error)
         image = decoded.image if self._needs_image and pixels < _LARGE_IMAGE_PIXELS else None
         return _Item(file, version, sha256, decoded.remarks, prepared, image)
+
+    def _prepared(self, decoded: DecodedImage) -> PreparedImage:
+        if decoded.box is None:
+            return self.predictor.prepare(decoded.image)
+        return self.predictor.prepare(decoded.image, size=decoded.size, box=decoded.box)
 
     def _segmented(self, items: Iterable[_Item | Outcome]) -> Iterator[_Item | Outcome]:
         """Items as soon as their outputs are complete, and outcomes of failed images.

@@ -71,6 +71,11 @@ class PreparedImage:
     regions: list[Region]
 
 
+_ENOUGH = 4
+"""Sides of the network's input in the shorter side of an image that is reduced before; the bicubic
+filter then averages the pixels of the reduced image, as it does those of the whole one."""
+
+
 class PartPredictor(Protocol):
     """The interface of `Predictor` that the engines require.
 
@@ -78,6 +83,8 @@ class PartPredictor(Protocol):
         names: of the parts.
         batch_size: largest number of inputs that `predict` takes.
         tile: side in pixels of the tiles that larger images are cut into, or None.
+        enough: shorter side in pixels that suffices for the network's input; None if all pixels
+            are needed.
         settings: all settings that results depend on, as JSON values.
 
     Example:
@@ -99,9 +106,18 @@ class PartPredictor(Protocol):
     def tile(self) -> int | None: ...
 
     @property
+    def enough(self) -> int | None: ...
+
+    @property
     def settings(self) -> Mapping[str, Any]: ...
 
-    def prepare(self, image: np.ndarray) -> PreparedImage: ...
+    def prepare(
+        self,
+        image: np.ndarray,
+        *,
+        size: tuple[int, int] | None = None,
+        box: tuple[float, float, float, float] | None = None,
+    ) -> PreparedImage: ...
 
     def predict(self, inputs: list[np.ndarray]) -> list[Outputs]: ...
 
@@ -161,6 +177,7 @@ class Predictor:
         self.image_size, self.resize_mode = image_size, resize_mode
         self.aligned_corners = aligned_corners
         self.batch_size, self.tile = batch_size, tile
+        self.enough = _ENOUGH * image_size if tile is None else None
         self._settings = settings or {}
 
     @cached_property
@@ -169,8 +186,25 @@ class Predictor:
         given = self._settings() if callable(self._settings) else self._settings
         return {**given, "tile": self.tile}
 
-    def prepare(self, image: np.ndarray) -> PreparedImage:
-        """Resize an image `(height, width, 3)` uint8 RGB, or its tiles, to the network's input."""
+    def prepare(
+        self,
+        image: np.ndarray,
+        *,
+        size: tuple[int, int] | None = None,
+        box: tuple[float, float, float, float] | None = None,
+    ) -> PreparedImage:
+        """Resize an image, or its tiles, to the network's input.
+
+        Args:
+            image: `(height, width, 3)` uint8 RGB.
+            size, box: of a reduced image, which is not cut into tiles: see
+                `keras_parts.images.DecodedImage`.
+        """
+        if size is not None and box is not None:
+            geometry = resize_geometry(*size, self.image_size, self.resize_mode)
+            network_input = geometry.apply(image, box=box)
+            fade = np.ones(size[0], np.float32), np.ones(size[1], np.float32)
+            return PreparedImage(size, [network_input], [Region(0, 0, geometry, fade)])
         height, width, _ = image.shape
         inputs, regions = [], []
         for top, bottom, fade_rows in _tiles(height, self.tile):

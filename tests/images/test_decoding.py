@@ -22,6 +22,7 @@ from keras_parts.images.decoding import (
     to_rgb,
 )
 from keras_parts.images.formats import IMAGE_FORMATS, IMAGE_SUFFIXES
+from keras_parts.images.geometry import resize_geometry
 from keras_parts.images.masks import read_mask
 from tests.images.turned import stored_as
 
@@ -368,3 +369,39 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path):
     writer.kill()
     writer.join()
     assert path.read_text() == "".join(content)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_large_jpeg_files_are_reduced_and_keep_their_geometry(tmp_path, monkeypatch, orientation):
+    y, x = np.mgrid[:203, :301]
+    upright = np.stack([x * 255 / 300, y * 255 / 202, 255 - x * 255 / 300], -1).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.jpg"
+    Image.fromarray(stored_as(upright, orientation)).save(path, quality=95, exif=exif.tobytes())
+    whole = decode_image(path.read_bytes(), "a.jpg", enough=50)
+    assert whole.box is None and whole.size == (203, 301) == whole.image.shape[:2]
+    monkeypatch.setattr("keras_parts.images.decoding.REDUCED_PIXELS", 60_000)
+    for enough, reduction in [(50, 4), (20, 8), (102, 1), (None, 1)]:
+        reduced = decode_image(path.read_bytes(), "a.jpg", enough=enough)
+        assert reduced.size == (203, 301)
+        assert reduced.image.shape[0] == -(-203 // reduction)
+        if reduction == 1:
+            continue
+        assert reduced.remarks == (f"is large: the network sees it at 1/{reduction} of its size",)
+        geometry = resize_geometry(203, 301, 16)
+        found = geometry.apply(reduced.image, box=reduced.box).astype(int)
+        assert abs(found - geometry.apply(whole.image)).max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "I;16"])
+def test_strips_equal_the_whole(image, tmp_path, monkeypatch, mode):
+    if mode == "I;16":
+        picture = Image.fromarray(image[..., 0].astype(np.uint16) * 257)
+    elif mode == "P":
+        picture = Image.fromarray(image).quantize(200)
+    else:
+        picture = Image.fromarray(np.dstack([image, image[..., 0]])).convert(mode)
+    whole = to_rgb(picture)
+    monkeypatch.setattr("keras_parts.images.decoding._STRIP_PIXELS", 100)
+    np.testing.assert_array_equal(to_rgb(picture), whole)

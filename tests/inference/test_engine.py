@@ -190,12 +190,12 @@ def test_few_images_are_in_memory(photos, tmp_path, monkeypatch):
     lock, held, most = threading.Lock(), 0, 0
     read, write = engine.decode_image, engine.Engine._write
 
-    def counted_read(*args):
+    def counted_read(*args, **options):
         nonlocal held, most
         with lock:
             held += 1
             most = max(most, held)
-        return read(*args)
+        return read(*args, **options)
 
     def counted_write(*args):
         nonlocal held
@@ -217,9 +217,9 @@ def test_large_images_are_read_again_when_written(photos, tmp_path, monkeypatch)
     read, kept = [], []
     decode, original = engine.decode_image, engine._Item.__init__
 
-    def noted(content, name, limit):
+    def noted(content, name, limit, **options):
         read.append(name.rpartition("in/")[2])
-        return decode(content, name, limit)
+        return decode(content, name, limit, **options)
 
     def noted_item(item, *args):
         original(item, *args)
@@ -244,7 +244,7 @@ def test_pixels_processed_at_a_time_are_limited(tmp_path, monkeypatch, budget, m
     lock, inside, seen = threading.Lock(), 0, []
     together, decode = threading.Barrier(most, timeout=60), engine.decode_image
 
-    def counted(*args):
+    def counted(*args, **options):
         nonlocal inside
         with lock:
             inside += 1
@@ -252,7 +252,7 @@ def test_pixels_processed_at_a_time_are_limited(tmp_path, monkeypatch, budget, m
         together.wait()
         with lock:
             inside -= 1
-        return decode(*args)
+        return decode(*args, **options)
 
     monkeypatch.setattr(engine, "decode_image", counted)
     summary = segment(folder, tmp_path / "out", formats=["indexed"], threads=4)
