@@ -306,8 +306,8 @@ def _smaller_teacher(recipe: Recipe) -> str:
     size = recipe.teacher_size or recipe.image_size
     name = "teacher_size" if recipe.teacher_size else "image_size"
     return (
-        f"the teacher computes features of {size} pixels; try --set {name}={_half(size)}, a smaller "
-        "--teacher, or --device cpu"
+        f"the teacher computes features of {size} pixels; try --set {name}={_half(size)}, a "
+        "smaller --teacher, or --device cpu"
     )
 
 
