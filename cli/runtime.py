@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from keras_parts.environment import (
     keras_backend,
     keras_folder,
+    set_library_folders,
     tensorflow_log_level,
     visible_gpus,
 )
@@ -37,6 +38,7 @@ def select_backend(requested: str | None = None) -> tuple[str, str]:
         ConfigError: the requested backend is not installed, or none is; or Keras already runs on
             another one.
     """
+    set_library_folders()
     chosen, remark = requested or keras_backend(), ""
     if not chosen:
         configured = _configured_backend()

@@ -4,11 +4,18 @@
 program can do so, because libraries read their variables when they are imported.
 """
 
+import contextlib
+import functools
+import logging
 import os
 import re
+import stat
+import tempfile
 from pathlib import Path
 
 from keras_parts.errors import ConfigError
+
+_LOG = logging.getLogger(__name__)
 
 HOME_VARIABLE = "KERAS_PARTS_HOME"
 """Folder of the cache: downloaded models, teacher features, pretrained weights."""
@@ -45,6 +52,9 @@ _WORKER_VARIABLES = re.compile("KERAS_|JAX_|TF_|XLA_")
 def cache_folder() -> Path:
     """`$KERAS_PARTS_HOME`, or `keras_parts` in the platform's cache folder.
 
+    A temporary folder where neither exists nor can be made, as for a user of a container who has no
+    home folder; a warning says so, once. Paths in the cache are given by `cache_path`.
+
     Example:
         >>> import os
         >>> from keras_parts import environment
@@ -53,12 +63,126 @@ def cache_folder() -> Path:
         'cache'
         >>> del os.environ["KERAS_PARTS_HOME"]
     """
+    try:
+        folder = _wanted_cache_folder()
+    except RuntimeError:  # nobody knows the home folder
+        return _temporary_cache("the home folder is unknown")
+    if os.path.exists(folder) or _is_writable(folder):
+        return folder
+    return _temporary_cache(f"{folder} cannot be made")
+
+
+def _wanted_cache_folder() -> Path:
     folder = os.environ.get(HOME_VARIABLE)
     if folder:
         return Path(folder).expanduser()
     from platformdirs import user_cache_path
 
-    return user_cache_path("keras_parts", appauthor=False)
+    folder = user_cache_path("keras_parts", appauthor=False)
+    if str(folder).startswith("~"):  # earlier versions of platformdirs do not notice
+        raise RuntimeError("no home folder")
+    return folder
+
+
+def cache_path(name: str, *, writable: bool = False) -> Path:
+    """A file or folder in the cache.
+
+    Args:
+        name: relative to the cache folder.
+        writable: it will be written to. Otherwise a cache that can only be read will do, if the
+            file or folder is there.
+
+    Returns:
+        The path in `cache_folder()`, or in a temporary folder if it cannot be written there.
+
+    Example:
+        >>> import os
+        >>> from keras_parts import environment
+        >>> os.environ["KERAS_PARTS_HOME"] = "cache"
+        >>> environment.cache_path("features").as_posix()
+        'cache/features'
+        >>> del os.environ["KERAS_PARTS_HOME"]
+    """
+    folder = cache_folder()
+    path = folder / name
+    if _is_writable(path) or (not writable and os.path.exists(path)):
+        return path
+    return _temporary_cache(f"{folder} cannot be written to") / name
+
+
+def home_folder() -> Path | None:
+    """The home folder of the user; None if it is unknown, as without HOME and a passwd entry."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def set_library_folders() -> None:
+    """Let other libraries keep their files in a temporary folder, where there is no home folder.
+
+    It sets the variables of Keras, matplotlib, PyTorch and Hugging Face that are not set, if their
+    default folder neither exists nor can be made. They are read when the library is imported.
+    """
+    home = home_folder()
+    for variable, default in _LIBRARY_FOLDERS.items():
+        folder = home and home / default
+        if os.environ.get(variable) or (
+            folder and (os.path.exists(folder) or _is_writable(folder))
+        ):
+            continue
+        reason = f"{home} cannot be written to" if home else "the home folder is unknown"
+        os.environ[variable] = str(_temporary_cache(reason) / "libraries" / Path(default).name)
+
+
+_LIBRARY_FOLDERS = {
+    "KERAS_HOME": ".keras",
+    "MPLCONFIGDIR": ".config/matplotlib",
+    "TORCH_HOME": ".cache/torch",
+    "TORCHINDUCTOR_CACHE_DIR": ".cache/inductor",
+    "HF_HOME": ".cache/huggingface",
+}
+"""Variable -> default folder in the home folder. Inductor's default is named by the user instead,
+and fails for one without a name."""
+
+
+def _is_writable(path: Path) -> bool:
+    """Whether a file or folder can be written to, or made if it does not exist."""
+    for each in (path, *path.absolute().parents):
+        if os.path.exists(each):
+            return os.access(each, os.W_OK | os.X_OK if os.path.isdir(each) else os.W_OK)
+    return False
+
+
+def _temporary_cache(reason: str) -> Path:
+    """The temporary folder that replaces the cache folder; says so once."""
+    folder = _temporary_folder()
+    if not _said:
+        _said.append(reason)
+        _LOG.warning(
+            "%s: cached files are kept in %s. To keep them elsewhere, set %s (and for other "
+            "libraries HOME, or %s)",
+            reason, folder, HOME_VARIABLE, ", ".join(_LIBRARY_FOLDERS),
+        )  # fmt: skip
+    return folder
+
+
+_said: list[str] = []
+"""Why the cache is in a temporary folder, once that was said."""
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    """A folder that only this user can write to, the same one for later processes if possible."""
+    folder = Path(tempfile.gettempdir(), f"keras_parts-{getattr(os, 'getuid', int)()}")
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        # Another user may have made it, or a link of this name, to give us files of theirs.
+        is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+        if stat.S_ISDIR(status.st_mode) and is_own and not status.st_mode & 0o022:
+            return folder
+    return Path(tempfile.mkdtemp(prefix="keras_parts-"))
 
 
 def max_feature_bytes() -> int:
@@ -131,7 +255,7 @@ def _number(variable: str, default: float, what: str) -> float:
 def weights_folder() -> Path:
     """Folder of pretrained weights: `$KERAS_PARTS_WEIGHTS`, or `weights` in the cache folder."""
     folder = os.environ.get(WEIGHTS_VARIABLE)
-    return Path(folder).expanduser() if folder else cache_folder() / "weights"
+    return Path(folder).expanduser() if folder else cache_path("weights")
 
 
 def data_folder() -> Path | None:
@@ -169,7 +293,7 @@ def keras_backend() -> str | None:
 
 def keras_folder() -> Path:
     """The folder of Keras' own configuration file: `$KERAS_HOME`, or `~/.keras`."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    return Path(os.environ.get("KERAS_HOME") or (home_folder() or Path("/tmp")) / ".keras")
 
 
 def visible_gpus() -> list[str] | None:

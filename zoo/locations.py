@@ -23,7 +23,7 @@ from msgspec import Meta
 from keras_parts.environment import (
     OFFLINE_VARIABLE,
     ZOO_VARIABLE,
-    cache_folder,
+    cache_path,
     hugging_face_address,
     offline,
     zoo_locations,
@@ -167,7 +167,7 @@ class Address:
         from keras_parts import transfer
 
         url = f"{self.url}/{name}"
-        cached = cache_folder() / "zoo" / "documents" / hashlib.sha256(url.encode()).hexdigest()
+        cached = cache_path(f"zoo/documents/{hashlib.sha256(url.encode()).hexdigest()}")
         if refresh and not offline():
             try:
                 content = transfer.read(url, max_bytes=max_bytes)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from keras_parts.environment import cache_folder
+from keras_parts.environment import cache_path
 from keras_parts.errors import DownloadError, IntegrityError
 from keras_parts.files import atomic_write
 from keras_parts.zoo.cards import CARD_FILE, Card, FileRecord, check_files, read_card
@@ -35,7 +35,7 @@ Report = Callable[[int], object]
 
 def entry_folder(card: Card) -> Path:
     """The folder of an entry in the cache, whether it exists or not."""
-    return _root() / "entries" / f"{card.name}-{card.version}-{card.digest[:16]}"
+    return cache_path(f"zoo/entries/{card.name}-{card.version}-{card.digest[:16]}")
 
 
 def is_downloaded(card: Card) -> bool:
@@ -145,10 +145,6 @@ def superseded() -> list[Path]:
     ]
 
 
-def _root() -> Path:
-    return cache_folder() / "zoo"
-
-
 def _kept(folder: Path) -> Kept:
     if not os.path.lexists(folder / CARD_FILE):
         return Kept(folder)
@@ -159,7 +155,7 @@ def _kept(folder: Path) -> Kept:
 
 
 def _folders() -> list[Path]:
-    return sorted(path for path in (_root() / "entries").glob("*") if path.is_dir())
+    return sorted(path for path in cache_path("zoo/entries").glob("*") if path.is_dir())
 
 
 def _bytes_in(folder: Path) -> int:
@@ -171,7 +167,7 @@ def _locked(folder: Path, card: Card | None = None) -> Iterator[None]:
     """Exclude other processes; the lock of a process that died is released."""
     from filelock import FileLock, Timeout
 
-    locks = _root() / "locks"
+    locks = cache_path("zoo/locks", writable=True)
     locks.mkdir(parents=True, exist_ok=True)
     lock = FileLock(locks / f"{folder.name}.lock")
     try:

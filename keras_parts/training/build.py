@@ -20,7 +20,7 @@ from keras_parts.discovery.teachers import Teacher, create_teacher
 from keras_parts.environment import (
     FEATURES_VARIABLE,
     HOME_VARIABLE,
-    cache_folder,
+    cache_path,
     max_feature_bytes,
 )
 from keras_parts.errors import ConfigError
@@ -148,7 +148,7 @@ def _cached_features(
             image_size=recipe.teacher_size or recipe.image_size,
             teacher=teacher.predict_on_batch,
             fingerprint=teacher.fingerprint,
-            folder=cache_folder() / "features",
+            folder=cache_path("features", writable=True),
             symmetric=teacher.mirror,
             folder_bytes=max_feature_bytes(),
             progress=progress,

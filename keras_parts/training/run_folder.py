@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_parts import __version__
+from keras_parts.environment import home_folder
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_write, read_limited, try_lock, unlock
 from keras_parts.training.recipes import Recipe, translate_settings
@@ -476,9 +477,10 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_to_json(each) for each in value]
     if isinstance(value, str | Path):
-        home = str(Path.home())
-        text = str(value)
-        return f"~{text[len(home) :]}" if text == home or text.startswith(home + os.sep) else text
+        home, text = home_folder(), str(value)
+        if home and (text == str(home) or text.startswith(f"{home}{os.sep}")):
+            return f"~{text[len(str(home)) :]}"
+        return text
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
