@@ -21,6 +21,7 @@ from . import (
 from .discovery.model import PartDiscovery
 from .models.segmenter import PartSegmenter
 from .results.parts import Parts
+from .training.preparation import prepare_training
 
 __version__: str
 
@@ -41,6 +42,7 @@ __all__ = [
     "models",
     "objectives",
     "ops",
+    "prepare_training",
     "results",
     "training",
     "zoo",

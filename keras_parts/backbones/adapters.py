@@ -5,8 +5,10 @@ levels, "P2" to "P5" with strides 4 to 32; transformer blocks, "block_1", "block
 with the library's names; or one feature map, "features" or "tokens".
 """
 
+import json
 import math
 import warnings
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,9 +138,17 @@ def from_keras(
                 "feature map (batch, h, w, channels): leave out the pooling (include_top=False)"
             )
     chosen = check_outputs(outputs or tuple(maps), maps, model.name)
-    return _backbone(
-        image, {name: maps[name] for name in chosen}, preprocessing or _RANGE_255, model.name
-    )
+    chosen_maps = {name: maps[name] for name in chosen}
+    return _backbone(image, chosen_maps, preprocessing or _RANGE_255, _identity(model))
+
+
+def _identity(model):
+    """Name of a model with a digest of its layers: cached features belong to the name."""
+    try:
+        config = json.dumps(keras.saving.serialize_keras_object(model), sort_keys=True, default=str)
+    except Exception:  # a subclassed model without get_config
+        config = f"{type(model).__module__}.{type(model).__qualname__}"
+    return f"{model.name}_{zlib.crc32(config.encode()):08x}"
 
 
 def _input_shape(model):

@@ -2,10 +2,11 @@
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_parts.backbones.resnet50 import freeze_affine
@@ -199,12 +200,13 @@ def find_initial_clusters(
 
 def build_discovery(
     recipe: Recipe,
-    segmenter: PartSegmenter,
+    segmenter: keras.Model,
     *,
     teacher: Teacher | None,
     standardiser: Standardiser | None,
     steps: int,
     clusters: np.ndarray | None = None,
+    losses: Mapping[str, Any] | None = None,
 ) -> PartDiscovery:
     """The compiled model that trains the segmenter.
 
@@ -215,14 +217,15 @@ def build_discovery(
         standardiser: from `prepare_batches`.
         steps: number of training steps, the length of the learning-rate schedule.
         clusters: from `find_initial_clusters`.
+        losses: further losses, or others of the same names, see `PartDiscovery`.
     """
-    losses: dict[str, Any] = recipe.create_losses()
+    weighted: dict[str, Any] = recipe.create_losses()
     if clusters is not None:
-        loss, weight = losses[Clusters.name]
-        losses[Clusters.name] = replace(loss, centres=clusters), weight
+        loss, weight = weighted[Clusters.name]
+        weighted[Clusters.name] = replace(loss, centres=clusters), weight
     discovery = PartDiscovery(
         segmenter,
-        losses,
+        {**weighted, **(losses or {})},
         teacher=teacher,
         standardiser=standardiser,
         loss_size=recipe.loss_size,
@@ -238,7 +241,7 @@ def build_discovery(
         clip_norm=recipe.clip_norm,
         ema=recipe.ema_momentum,
         head_multiplier=recipe.head_multiplier,
-        is_head={variable.path for variable in segmenter.head.variables},
+        is_head=_head_paths(segmenter),
     )
     discovery.compile(
         optimizer=optimizer,
@@ -246,6 +249,12 @@ def build_discovery(
         steps_per_execution=recipe.steps_per_execution,
     )
     return discovery
+
+
+def _head_paths(segmenter: keras.Model) -> set[str]:
+    """Paths of the variables of the head; another model than a `PartSegmenter` may have none."""
+    head = getattr(segmenter, "head", None)
+    return {variable.path for variable in head.variables} if head is not None else set()
 
 
 def _load_backbone(segmenter: PartSegmenter, weights: str) -> None:

@@ -12,22 +12,14 @@ import keras
 import numpy as np
 from PIL import Image
 
-from keras_parts.data.batches import Batches
 from keras_parts.data.crops import object_crop
 from keras_parts.data.dataset import Dataset
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.errors import DivergenceError, OutOfMemoryError, is_out_of_memory
 from keras_parts.keras_private import set_random_seed, sync_variables
+from keras_parts.models.precision import precision_policy
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.results.pictures import contact_sheet
-from keras_parts.training.build import (
-    build_discovery,
-    build_segmenter,
-    build_teacher,
-    find_initial_clusters,
-    precision_policy,
-    prepare_batches,
-)
 from keras_parts.training.callbacks import (
     CheckpointCallback,
     DivergenceStop,
@@ -42,6 +34,7 @@ from keras_parts.training.data_record import check_same_data, record_data
 from keras_parts.training.devices import Devices, find_devices
 from keras_parts.training.hosts import Hosts
 from keras_parts.training.optimisers import averaged_weights, weight_averages
+from keras_parts.training.preparation import prepare
 from keras_parts.training.recipes import Recipe
 from keras_parts.training.run_folder import RunFolder, check_folder
 
@@ -123,7 +116,9 @@ def train(
         if resume:
             check_same_data(folder.read_config().get("data", {}), described, folder.path)
         with _enough_memory(_smaller_teacher(recipe)):
-            discovery, batches = _prepare(recipe, dataset, placement, intervals.steps, progress)
+            discovery, batches = prepare(
+                recipe, dataset, placement, steps=intervals.steps, progress=progress
+            )
         if placement.is_leader and not resume:
             folder.make(overwrite=overwrite)
             stack.enter_context(folder.locked())
@@ -207,34 +202,6 @@ def _check(
     check_dataset(dataset)
     if resume or devices.is_leader:
         check_folder(folder, recipe, overwrite=overwrite, resume=resume)
-
-
-def _prepare(
-    recipe: Recipe, dataset: Dataset, devices: Devices, steps: int, progress: bool
-) -> tuple[PartDiscovery, Batches]:
-    """The compiled model and its batches.
-
-    Weights are loaded before features are computed, so that a wrong file is reported at once.
-    """
-    with devices.scope():
-        segmenter = build_segmenter(recipe)
-    batches, teacher, standardiser = prepare_batches(
-        recipe, dataset, build_teacher(recipe), progress=progress
-    )
-    clusters = find_initial_clusters(recipe, batches, teacher, standardiser)
-    with devices.scope():
-        if teacher and devices.num_devices > 1:
-            teacher = build_teacher(recipe)  # the first one is on a single device
-        discovery = build_discovery(
-            recipe,
-            segmenter,
-            teacher=teacher,
-            standardiser=standardiser,
-            steps=steps,
-            clusters=clusters,
-        )
-        discovery.optimizer.build(discovery.trainable_variables)
-    return discovery, batches
 
 
 @contextmanager
