@@ -116,7 +116,22 @@ def decode_image(
         >>> decode_image(file.getvalue(), "grey.png").image.shape
         (30, 40, 3)
     """
-    with opened(_named(content, name), max_pixels) as image:
+    return decode_file(_named(content, name), max_pixels=max_pixels, enough=enough)
+
+
+def decode_file(
+    source: Source, *, max_pixels: int = MAX_PIXELS, enough: int | None = None
+) -> DecodedImage:
+    """Decode an image file as `read_image` does, with remarks about the file.
+
+    Args:
+        source: path of a file, or a file opened for reading bytes.
+        max_pixels, enough: as for `decode_image`.
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    with opened(source, max_pixels) as image:
         remarks, facts = _animation(image), _facts(image)
         reduction = 1 if enough is None else _reduce(image, enough)
         load(image)

@@ -1,6 +1,7 @@
 """Images as people have them: files, bytes, open files, Pillow images, arrays and tensors."""
 
 import io
+import logging
 import os
 from collections.abc import Mapping
 from os import PathLike
@@ -10,8 +11,10 @@ import numpy as np
 from PIL import Image
 
 from keras_parts.addresses import is_address, read_address
-from keras_parts.errors import DataError
-from keras_parts.images.decoding import decode_image, read_image, to_rgb
+from keras_parts.errors import DataError, hide_secrets
+from keras_parts.images.decoding import DecodedImage, decode_file, decode_image, to_rgb
+
+_LOG = logging.getLogger(__name__)
 
 ImageLike = str | PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray | Any
 """A path or an address, such as "s3://bucket/a.jpg"; the content of an image file, or a file opened
@@ -20,6 +23,8 @@ for reading bytes; a `PIL.Image`; an array or tensor `(height, width, 3)`, RGB f
 
 def as_image(image: ImageLike) -> np.ndarray:
     """`(height, width, 3)` uint8 RGB of an image in any form.
+
+    Remarks about a file, such as "has 12 bits, stored in more: white is 4095", are logged.
 
     Args:
         image: see `ImageLike`. Values of a floating-point array are rounded.
@@ -36,24 +41,32 @@ def as_image(image: ImageLike) -> np.ndarray:
         True
     """
     if is_address(image):
-        return decode_image(read_address(image), image).image
+        return _said(decode_image(read_address(image), image), image)
     if isinstance(image, str | PathLike):
-        return read_image(image)
+        return _said(decode_file(image), image)
     if isinstance(image, bytes | bytearray | memoryview):
-        return read_image(_opened(bytes(image)))
+        file = _opened(bytes(image))
+        return _said(decode_file(file), file.name)
     if isinstance(image, Image.Image):
         return to_rgb(image)
     if is_array(image):
         (found,) = as_batch(image, rank=3)
         return found
     if hasattr(image, "read"):
-        return read_image(cast(IO[bytes], image))
+        return _said(decode_file(cast(IO[bytes], image)), path_of(image) or "image")
     pairs = isinstance(image, tuple | list | Mapping)
     raise DataError(
         f"{type(image).__name__} is not an image: expected a path, the bytes of an image file, an "
         "open file, a PIL.Image, or an array (height, width, 3)"
         + ("; take the images out of pairs or dictionaries first" if pairs else "")
     )
+
+
+def _said(decoded: DecodedImage, name: str | PathLike[str]) -> np.ndarray:
+    """The image, after logging the remarks about its file."""
+    for remark in decoded.remarks:
+        _LOG.warning("%s %s", hide_secrets(os.fspath(name)), remark)
+    return decoded.image
 
 
 def as_images(image: Any) -> list[np.ndarray]:

@@ -33,6 +33,7 @@ from keras_parts.images.folders import (
     has_image_suffix,
     natural_key,
 )
+from keras_parts.images.opening import check_image_file
 from keras_parts.inference.manifests import Row, list_name, list_rows, manifest_rows, read_list
 
 _LOG = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class ImageFile:
         self._check_problem()
         if is_address(self.path):
             return read_address(self.path)
+        check_image_file(self.path)
         if os.path.isfile(self.path) and os.path.getsize(self.path) > _LARGE_FILE:
             # The header tells whether it is an image at all, before it fills the memory.
             read_size(self.path, max_pixels=sys.maxsize)

@@ -78,3 +78,15 @@ def test_the_path_of_an_image(tmp_path):
     assert [path_of(each) for each in (PIXELS, png(), io.BytesIO(), Image.new("L", (1, 1)))] == (
         [None] * 4
     )
+
+
+def test_remarks_about_files_are_logged(tmp_path, caplog):
+    path = tmp_path / "deep.tif"
+    Image.fromarray(np.full((8, 8), 4000, np.uint16)).save(path)
+    content = path.read_bytes()
+    with open(path, "rb") as file:
+        for image in (path, content, file):
+            as_image(image)
+    words = "has 12 bits, stored in more: white is 4095"
+    names = [str(path), f"image of {len(content)} bytes", str(path)]
+    assert caplog.messages == [f"{name} {words}" for name in names]
