@@ -3,10 +3,13 @@
 import contextlib
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
+import keras_parts
 from keras_parts.errors import escape_controls, hide_secrets
 
 _logger = logging.getLogger("keras_parts")
@@ -42,11 +45,28 @@ def library_messages() -> Iterator[None]:
     # TensorFlow adds a handler to the root logger, which would write each message again.
     _logger.propagate = False
     try:
-        yield
+        with _own_warnings():
+            yield
     finally:
         _logger.removeHandler(handler)
         _logger.setLevel(level)
         _logger.propagate = propagate
+
+
+@contextlib.contextmanager
+def _own_warnings() -> Iterator[None]:
+    """Show the warnings of the package by their text, without the line of code that warns."""
+    folders = tuple(str(Path(file).resolve().parent) for file in (keras_parts.__file__, __file__))
+
+    def show(message, category, filename, *arguments, **options):
+        if issubclass(category, UserWarning) and filename.startswith(folders):
+            write_message(str(message))
+        else:
+            default(message, category, filename, *arguments, **options)
+
+    with warnings.catch_warnings():
+        default, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def only_errors() -> None:

@@ -82,3 +82,18 @@ def test_prepare_makes_label_maps_of_faces(tmp_path):
     assert run("prepare", "celebamask").exit_code == 2
     nothing = run("prepare", "deepfashion")
     assert nothing.exit_code == 5 and "mmlab.ie.cuhk.edu.hk" in nothing.stdout
+
+
+def test_skip_bad_says_what_it_leaves_out(tmp_path):
+    options = drawn.folder(tmp_path)
+    folder = options["data_dir"]
+    arguments = ("--dataset", "folder", "--data-dir", folder, "--masks", options["masks"])
+    (folder / "0.jpg").write_text("none")
+    (folder / "0\x1b[31m.jpg").write_text("none")
+    assert run("show", *arguments, "-o", tmp_path / "a.png").exit_code == 1
+    shown = run("show", *arguments, "--skip-bad", "-o", tmp_path / "a.png")
+    assert shown.exit_code == 0
+    assert shown.stderr.startswith("left out: 2 of ") and "\x1b" not in shown.stderr
+    problems = run("check", *arguments, "-q").stdout
+    assert problems == run("check", *arguments, "-q", "--skip-bad").stdout
+    assert "0.jpg: not an image" in problems
