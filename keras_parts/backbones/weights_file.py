@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import ml_dtypes
 import numpy as np
 
 from keras_parts.errors import DataError, IntegrityError
@@ -29,10 +30,14 @@ _MAX_CHUNKS = 2**16
 """Maximum number of chunks in which an array is stored."""
 _MAX_TEXT, _MAX_TEXTS = 1000, 10_000
 """Maximum length of a text in an attribute, and maximum number of them."""
+_KERAS_3 = ("name", "dtype")
+"""Attributes in files of Keras 3: the name of a layer, and the type of an array of bfloat16."""
 _KERAS_2 = ("name", "backend", "keras_version", "layer_names", "weight_names")
 """Attributes in files of Keras 2."""
 _OVERHEAD = 2**20
 """Bytes that a file may have beside its arrays, and as many for each 256 of them."""
+_BFLOAT16 = np.dtype("V2")
+"""How h5py stores bfloat16, which HDF5 does not have."""
 _FLOATS = {np.dtype(kind) for kind in ("<f2", ">f2", "<f4", ">f4", "<f8", ">f8")}
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _CHECKSUM_BYTES = 4
@@ -74,7 +79,7 @@ def check_weights_file(
     expected: Mapping[str, tuple[int, ...]] | None = None,
     *,
     max_bytes: int = MAX_BYTES,
-    attributes: Collection[str] = ("name",),
+    attributes: Collection[str] = _KERAS_3,
 ) -> dict[str, tuple[int, ...]]:
     """Raise unless a `.weights.h5` file consists of plain, finite arrays of floats in groups.
 
@@ -114,7 +119,7 @@ def check_weights_file(
                 )
             for name, array in arrays.items():
                 _check_chunks(array, f"{path}: {name}")
-                if not np.isfinite(array[()]).all():
+                if not np.isfinite(_values(array)).all():
                     raise IntegrityError(f"{path}: {name} has values that are not finite")
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise IntegrityError(f"{path}: not a sound HDF5 file: {error}") from error
@@ -127,7 +132,7 @@ def weights_layout(model: Any) -> dict[str, tuple[int, ...]]:
         path = Path(folder, "layout.weights.h5")
         model.save_weights(path)
         with h5py.File(path, "r") as file:
-            return {name: array.shape for name, array in _arrays(file, path, ("name",)).items()}
+            return {name: array.shape for name, array in _arrays(file, path, _KERAS_3).items()}
 
 
 def _arrays(
@@ -168,7 +173,8 @@ def _child(group: h5py.Group, key: str, where: str) -> Any:
 
 def _check_storage(array: h5py.Dataset, where: str) -> None:
     """Raise unless the array consists of floats stored in this file."""
-    if array.dtype not in _FLOATS or array.shape is None:
+    is_bfloat16 = array.dtype == _BFLOAT16 and array.attrs.get("dtype") == "bfloat16"
+    if not (array.dtype in _FLOATS or is_bfloat16) or array.shape is None:
         raise IntegrityError(f"{where} has type {array.dtype}, expected floats")
     if array.is_virtual or array.external:
         raise IntegrityError(f"{where} is stored in another file")
@@ -213,6 +219,11 @@ def _check_attributes(found: h5py.HLObject, where: str, known: Collection[str]) 
             or any(len(text) > _MAX_TEXT for text in np.ravel(found.attrs[name]).tolist())
         ):
             raise IntegrityError(f"{where} has an attribute {name!r} that is not a short text")
+
+
+def _values(array: h5py.Dataset) -> np.ndarray:
+    values = np.asarray(array[()])
+    return values.view(ml_dtypes.bfloat16) if values.dtype == _BFLOAT16 else values
 
 
 def _filters(plan: Any) -> list[int]:

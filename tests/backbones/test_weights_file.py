@@ -1,7 +1,9 @@
 import os
 import zlib
+from functools import partial
 
 import h5py
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -37,6 +39,16 @@ def test_sound_files_pass(weights):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
 def test_floats_of_any_precision_pass(weights, dtype):
     edited(weights, lambda file: file.create_dataset("half", data=np.ones(3, dtype)))
+    assert check_weights_file(weights)["half"] == (3,)
+
+
+def bfloat16(file, value=1):
+    file.create_dataset("half", data=np.full(3, value, ml_dtypes.bfloat16))
+    file["half"].attrs["dtype"] = "bfloat16"
+
+
+def test_bfloat16_passes_as_keras_writes_it(weights):
+    edited(weights, bfloat16)
     assert check_weights_file(weights)["half"] == (3,)
 
 
@@ -206,6 +218,8 @@ HOSTILE = [
     (long_name, "layers has an attribute 'name' that is not a short text"),
     (lists_of_numbers, "layers has an attribute 'name' that is not a short text"),
     (nan, "layers/dense/vars/1 has values that are not finite"),
+    (partial(bfloat16, value=np.inf), "half has values that are not finite"),
+    (lambda file: file.create_dataset("x", data=np.zeros(3, "V2")), "x has type |V2"),
     (infinite, "vars/0 has values that are not finite"),
 ]
 
