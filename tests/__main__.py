@@ -21,7 +21,10 @@ SELECTIONS = {
     "torch": "backend and not integration",
 }
 AT_A_TIME = 2
-QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+QUICK_COMPILATION = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_parallel_codegen_split_count=1"
+)
 QUICK_JAX = {
     "XLA_FLAGS": f"{QUICK_COMPILATION} --xla_cpu_use_fusion_emitters=false",
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -36,6 +39,9 @@ def run(backend, arguments, cache):
     command = [sys.executable, "-m", "pytest", *arguments]
     # As on the command line: these processes and their children compute alike.
     environment = {"TF_ENABLE_ONEDNN_OPTS": "1", "XLA_FLAGS": QUICK_COMPILATION}
+    if backend == "torch":
+        # Its threads wait actively: beside another process they took five times as long.
+        environment["OMP_NUM_THREADS"] = "1"
     if backend == "jax":
         environment |= QUICK_JAX | {"JAX_COMPILATION_CACHE_DIR": cache}
     environment |= os.environ

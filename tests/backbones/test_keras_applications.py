@@ -32,8 +32,19 @@ FAMILIES = [
 ]
 
 
+@pytest.fixture
+def zeros(monkeypatch):
+    """Weights of zeros: drawing those of a large network takes seconds."""
+    layer_weights = keras.Layer.add_weight
+
+    def add_weight(self, *arguments, **options):
+        return layer_weights(self, *arguments, **options | {"initializer": "zeros"})
+
+    monkeypatch.setattr(keras.Layer, "add_weight", add_weight)
+
+
 @pytest.mark.parametrize(("name", "module"), FAMILIES)
-def test_every_family(name, module):
+def test_every_family(name, module, zeros):
     model = getattr(applications, name)(input_shape=(97, 97, 3), include_top=False, weights=None)
     dilated = atrous(model, 8)
     assert dilated.strides == {"features": 8}

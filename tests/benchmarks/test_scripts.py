@@ -9,7 +9,6 @@ from pathlib import Path
 
 import keras
 import pytest
-from PIL import Image
 
 from keras_parts.training import recipes
 
@@ -165,13 +164,12 @@ def test_data():
     assert rows[0][0] == "decode" and all(float(row[3]) > 0 for row in rows)
 
 
-def test_startup(tmp_path):
-    Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
+def test_startup():
     header, *rows = table_of_process(
-        "startup.py", "--repeats", 1, "--with-keras", "--image", tmp_path / "photo.png"
+        "startup.py", "--repeats", 1, "--with-keras", KERAS_BACKEND="jax"
     )
     assert [row[0].strip("`") for row in rows] == [
         "python -c pass", "keras-parts --help", "keras-parts --version", "keras-parts zoo list",
-        "keras-parts train --help", "import keras", "keras-parts segment, one image",
+        "keras-parts train --help", "import keras",
     ]  # fmt: skip
     assert all(row[-1] == "none" for row in rows if row[0].startswith("`keras-parts --"))

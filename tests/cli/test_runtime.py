@@ -108,8 +108,7 @@ def test_notices_are_suppressed_unless_the_import_fails(capfd):
     assert capfd.readouterr().err == "why it failed\nafterwards\n"
 
 
-@pytest.mark.backend
-@pytest.mark.parametrize("level", [None, "3"])
+@pytest.mark.parametrize("level", [pytest.param(None, marks=pytest.mark.backend), "3"])
 @pytest.mark.slow
 def test_keras_starts_silently_and_the_users_log_level_is_kept(python, level):
     process = python(

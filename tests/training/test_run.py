@@ -123,6 +123,8 @@ def test_several_steps_per_execution_have_the_same_result(finished, tmp_path, mo
         assert record["skipped_steps"] == 0
         assert record["loss"] == pytest.approx((first["loss"] + second["loss"]) / 2, rel=1e-4)
 
+    if BACKEND == "tensorflow":  # TensorFlow would trace and compile a third time
+        return
     shutil.rmtree(path / "checkpoints" / "step-00000008")
     (path / "checkpoints" / "latest").write_text("step-00000004")
     train(settings, toy_samples(), path, resume=True, progress=False)
