@@ -25,6 +25,7 @@ from keras_parts.data.dataset import Dataset
 from keras_parts.data.prefetch import computed_ahead
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_path
+from keras_parts.images.inputs import host_array
 
 _FORMAT = 1  # of the files; increase it when the meaning of their content changes
 
@@ -227,7 +228,7 @@ class FeatureCache:
         return np.stack([crop.image for crop in crops])
 
     def _run_teacher(self, images):
-        features = np.asarray(self._teacher(np.ascontiguousarray(images)), np.float32)
+        features = host_array(self._teacher(np.ascontiguousarray(images))).astype(np.float32)
         if features.ndim != 4 or len(features) != len(images):
             raise ConfigError(
                 f"the teacher returned the shape {features.shape} for images of shape "

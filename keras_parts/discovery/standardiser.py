@@ -58,7 +58,8 @@ class Standardiser:
         Returns:
             float32 tensor of the same shape.
         """
-        return ops.matmul(ops.cast(features, "float32") - self.mean, self.matrix)
+        # `ops.subtract` makes a tensor of the mean: on PyTorch, `-` takes no NumPy array on a GPU.
+        return ops.matmul(ops.subtract(ops.cast(features, "float32"), self.mean), self.matrix)
 
 
 def fit_standardiser(

@@ -120,8 +120,7 @@ def host_array(tensor: Any) -> np.ndarray:
     """A tensor as a NumPy array. PyTorch converts neither tensors of a GPU nor bfloat16."""
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu()
-        if tensor.is_floating_point():
-            tensor = tensor.float()
+        return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     return np.asarray(tensor)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any, overload
+from typing import IO, Any, Literal, overload
 
 import keras
 import numpy as np
@@ -161,6 +161,8 @@ class PartSegmenter(keras.Model):
         name: of the model; the names of its weights do not depend on it.
         dtype: dtype policy of the whole network, such as "mixed_bfloat16"; Keras' global one if
             None.
+        preprocessor: the `ImagePreprocessor` of `predict`; "auto" takes that of the configuration,
+            None takes images as they are.
         kwargs: further arguments of `keras.Model`.
 
     Attributes:
@@ -168,7 +170,7 @@ class PartSegmenter(keras.Model):
         num_parts: number of parts K.
         part_names: one per part, or empty.
         preprocessing: `Preprocessing` from RGB in 0 to 255 to the backbone's input.
-        preprocessor: the `ImagePreprocessor` of `predict`; None turns it off.
+        preprocessor: as given; it may be set to None.
         updates_statistics: whether batch normalisation uses batch statistics in training and
             updates its running statistics. By default, False: those of the pretrained network stay.
 
@@ -185,6 +187,7 @@ class PartSegmenter(keras.Model):
         *,
         name: str | None = None,
         dtype: Any = None,
+        preprocessor: ImagePreprocessor | Literal["auto"] | None = "auto",
         **kwargs: Any,
     ):
         check_data_format()
@@ -197,12 +200,18 @@ class PartSegmenter(keras.Model):
             self.head = own.head(1 + config.num_parts, name="head")
             self._build_head()
         self.preprocessing = config.preprocessing or self.backbone.preprocessing
-        self.preprocessor: ImagePreprocessor | None = ImagePreprocessor(
-            config.image_size, config.resize_mode, name="preprocessor"
-        )
+        if preprocessor == "auto":
+            preprocessor = ImagePreprocessor(
+                config.image_size, config.resize_mode, name="preprocessor"
+            )
+        self.preprocessor = preprocessor
         self.updates_statistics = False
         # Not a dictionary of models: Keras would track them as layers.
         self._compiled_forward = functools.cache(functools.partial(compile_forward, self))
+        self.build((None, config.image_size, config.image_size, 3))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """All layers are built already; Keras keeps the shape for its exports."""
         self.built = True
 
     def _build_head(self) -> None:
@@ -298,13 +307,12 @@ class PartSegmenter(keras.Model):
         values = dict(config)
         settings = SegmenterConfig.from_json(values.pop("config"), source="the configuration")
         preprocessor = values.pop("preprocessor")
+        if preprocessor is not None:
+            preprocessor = keras.saving.deserialize_keras_object(preprocessor, custom_objects)
         updates_statistics = values.pop("updates_statistics")
         trainable = values.pop("trainable")
         dtype = keras.dtype_policies.deserialize(values.pop("dtype"))
-        segmenter = cls(settings, dtype=dtype, **values)
-        segmenter.preprocessor = preprocessor and keras.saving.deserialize_keras_object(
-            preprocessor, custom_objects
-        )
+        segmenter = cls(settings, dtype=dtype, preprocessor=preprocessor, **values)
         segmenter.updates_statistics = updates_statistics
         segmenter.trainable = trainable
         return segmenter

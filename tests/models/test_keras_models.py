@@ -99,6 +99,21 @@ def test_segmenters_in_a_functional_model(segmenter, images, tmp_path):
     assert not np.allclose(ops.convert_to_numpy(found["other"]), expected)
 
 
+@pytest.mark.backend("tensorflow", "jax")
+def test_raw_images_under_xla(segmenter):
+    image = keras.Input((40, 60, 3))
+    model = keras.Model(image, segmenter(segmenter.preprocessor(image)))
+    model.compile(jit_compile=True)
+    raw = np.stack(random_images((40, 60)))
+    np.testing.assert_allclose(
+        model.predict(raw, verbose=0), segmenter.predict(raw, verbose=0), atol=1e-4
+    )
+
+
+def test_exports_of_keras_know_the_input(segmenter):
+    assert segmenter._build_shapes_dict == {"input_shape": (None, 65, 65, 3)}
+
+
 def test_a_backbone_is_saved(segmenter, tmp_path):
     again = saved_and_loaded(segmenter.backbone, tmp_path)
     assert type(again) is Backbone and again.strides == segmenter.backbone.strides
@@ -190,5 +205,9 @@ def test_images_of_another_range_or_several_inputs_are_refused(segmenter, images
             function(images / 255)
     with pytest.raises(DataError, match="inputs of the shapes .* expected one shape"):
         ImagePreprocessor(33, "short").prepare(random_images((40, 60), (60, 40)))
+
+
+@pytest.mark.backend("tensorflow")  # others do not keep sides open
+def test_the_preprocessor_needs_fixed_sides():
     with pytest.raises(ConfigError, match="expected a fixed height and width"):
         ImagePreprocessor(33)(keras.Input((None, None, 3)))

@@ -15,6 +15,7 @@ from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.geometry import ResizeGeometry
+from keras_parts.images.inputs import host_array
 from keras_parts.images.upsampling import Patch, UpsampledLogits
 from keras_parts.metrics.protocols.base import box_crop, foreground_of
 from keras_parts.ops.lab import lab
@@ -116,7 +117,7 @@ class NetworkFeatures:
             batch = np.stack(
                 [self._square(one) for one in samples[first : first + self._batch_size]]
             )
-            maps += list(np.asarray(self._network(batch)))
+            maps += list(host_array(self._network(batch)))
         return maps
 
     def _square(self, sample):
