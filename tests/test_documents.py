@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import keras_parts
-from keras_parts import data
+from keras_parts import data, environment
 from keras_parts.errors import DataError
 from keras_parts.inference.writers import RunInfo
 from tests.data import drawn
@@ -310,6 +310,12 @@ def test_data_sets_are_in_the_table_of_the_benchmarks():
     first_cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
     names = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
     assert sorted(names) == sorted(data.catalogue.DATASETS)
+
+
+def test_every_environment_variable_is_on_the_page_of_limits():
+    text = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+    named = {value for name, value in vars(environment).items() if name.endswith("_VARIABLE")}
+    assert named == set(re.findall(r"`(KERAS_PARTS_[A-Z_]+)`", text.partition("## Limits")[2]))
 
 
 def test_messages_that_are_explained_exist():
