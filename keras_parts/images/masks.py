@@ -9,7 +9,7 @@ a guess would be a wrong mask that nobody notices.
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from keras_parts.errors import DataError
 from keras_parts.images.bit_depth import has_other_depth, to_eight_bits, white_value
@@ -35,6 +35,7 @@ photographs none is below it, of 80 masks blurred by 3 pixels a fifth is above."
 _MAX_LABELS = 32
 """Maximum number of grey values of a map of labels; masks with soft borders have more."""
 _MAX_COLOURS = 256
+_STRIP = 2**22
 _MIN_FLAT = 0.3
 """Share of a label's pixels whose right and lower neighbours have the same label. A soft border is
 a pixel or two wide, and has none."""
@@ -52,7 +53,7 @@ class DecodedMask:
             "has transparency: the opaque pixels are the object".
 
     Example:
-        >>> from PIL import Image
+        >>> from PIL import Image, ImageChops
         >>> from keras_parts.images import decode_mask
         >>> cut_out = Image.new("RGBA", (40, 30), (0, 99, 0, 0))
         >>> cut_out.paste((0, 99, 0, 255), (10, 10, 20, 20))
@@ -82,7 +83,7 @@ def read_mask(
         DataError: as `decode_mask`.
 
     Example:
-        >>> from PIL import Image
+        >>> from PIL import Image, ImageChops
         >>> from keras_parts.images import read_mask
         >>> Image.new("1", (40, 30), 1).save("mask.png")
         >>> bool(read_mask("mask.png").all())
@@ -118,7 +119,7 @@ def decode_mask(
             as a photograph, or a map of labels without the value 0.
 
     Example:
-        >>> from PIL import Image
+        >>> from PIL import Image, ImageChops
         >>> from keras_parts.images import decode_mask
         >>> mask = Image.new("P", (40, 30))
         >>> mask.putpalette([255, 255, 255, 0, 0, 0])
@@ -156,7 +157,7 @@ def read_labels(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         DataError: as `read_image`; or the image has colours, or a value below 0 or above 255.
 
     Example:
-        >>> from PIL import Image
+        >>> from PIL import Image, ImageChops
         >>> from keras_parts.images import read_labels
         >>> Image.new("L", (40, 30), 7).save("labels.png")
         >>> int(read_labels("labels.png").max())
@@ -228,17 +229,17 @@ def _of_values(values: np.ndarray, is_lossy: bool) -> DecodedMask:
 
 def _of_colours(image: Image.Image, is_lossy: bool) -> DecodedMask:
     """The mask in an image with colours, or with a palette."""
-    rgb = image.convert("RGB")
-    pixels = np.array(rgb)
-    if (pixels == pixels[..., :1]).all():
-        values = pixels[..., 0]
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    red, green, blue = rgb.split()
+    if not any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
+        values = np.array(red)
         if image.mode == "P" and values.min() == values.max() and np.ptp(np.array(image)) > 0:
             raise DataError(
                 f"all labels have the same colour in the palette of this mask. {_WAY_OUT}, once "
                 "it has no palette"
             )
         return _of_values(values, is_lossy)
-    spread = np.ptp(pixels, axis=-1)
+    pixels = np.array(rgb)
     colours = None if is_lossy else rgb.getcolors(_MAX_COLOURS)
     object_ = np.asarray(pixels.any(axis=-1))
     if colours is not None and not object_.all():
@@ -247,7 +248,7 @@ def _of_colours(image: Image.Image, is_lossy: bool) -> DecodedMask:
         codes = pixels.astype(np.int32) @ (1, 256, 65536)
         if _flat_share(codes, object_) > 0.5 and _cover_areas(codes, *_count(codes))[1:].sum() > 1:
             return DecodedMask(object_, (LABELS_REMARK,))
-    if np.quantile(spread, 0.995) <= 48:  # the colours of JPEG's rounding
+    if np.quantile(np.ptp(pixels, axis=-1), 0.995) <= 48:  # the colours of JPEG's rounding
         return _of_values(np.array(rgb.convert("L")), is_lossy=True)
     if colours is not None and len(colours) <= _MAX_LABELS and object_.all():
         raise DataError(f"the colours of this mask do not include black. {_WAY_OUT}")
@@ -300,8 +301,10 @@ def _scaled(values: np.ndarray, white: float) -> np.ndarray:
 
 def _count(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(distinct values in order, number of pixels of each); values are at least 0."""
-    if values.max() <= 65535:
-        counts = np.bincount(values.ravel())
+    maximum, flat = int(values.max()), values.ravel()
+    if maximum <= 65535:
+        strips = np.split(flat, range(_STRIP, flat.size, _STRIP))  # bincount makes 8 bytes of each
+        counts = np.sum([np.bincount(strip, minlength=maximum + 1) for strip in strips], axis=0)
         levels = np.flatnonzero(counts)
         return levels, counts[levels]
     return np.unique(values, return_counts=True)
