@@ -96,7 +96,7 @@ def _usage_errors() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = escape_controls(hide_secrets(error.message))
+        vars(error)["message"] = escape_controls(hide_secrets(error.message))
         raise
 
 

@@ -25,7 +25,7 @@ def reliable_streams() -> Iterator[None]:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     stderr = sys.stderr
-    sys.stderr = _Lenient(stderr)  # type: ignore[assignment]
+    sys.stderr = _Lenient(stderr)
     try:
         yield
     except Exception:

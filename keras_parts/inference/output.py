@@ -29,6 +29,8 @@ _FATAL_ERRORS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ELOOP)
 }
 """Errors that would occur with every other file too."""
+_OBSTACLES = {errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ENOTEMPTY}
+"""Errors where a folder is in the place of a file, or a file in that of a folder."""
 _MAX_OPEN_FILES = 32
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 """Kinds of storage where creating a folder could create a bucket of a mistyped name."""
@@ -167,8 +169,8 @@ class LocalOutput:
     def _clear(self) -> None:
         """Remove unfinished files of this owner, and of processes that are no longer running."""
         own = self._unfinished
-        if os.path.islink(own) or own.is_file():
-            own.unlink()
+        if os.path.islink(own) or not own.is_dir():
+            own.unlink(missing_ok=True)  # `rmtree` would wait for a pipe
         shutil.rmtree(own, ignore_errors=True)  # does not follow links
         with os.scandir(own.parent) as entries:
             folders = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -261,6 +263,9 @@ class LocalOutput:
             if error.errno in _FATAL_ERRORS or path == self.path:
                 text = f"{path}: results cannot be written: {error.strerror}"
                 raise OutputError(text, path=path) from error
+            if error.errno in _OBSTACLES:
+                text = f"{path}: cannot be written: {error.strerror}: remove what is there"
+                raise KerasPartsError(text, path=path) from error
             raise
 
 

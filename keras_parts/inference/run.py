@@ -141,7 +141,7 @@ def segment_files(
         )
     chosen = select_shard(files, shard) if shard else files
     shard_name = shard.replace("/", "-of-") if shard else ""
-    settings = {"model": hide_secrets(model), "names": list(predictor.names)}
+    settings: dict[str, Any] = {"model": hide_secrets(model), "names": list(predictor.names)}
     settings |= {"formats": list(formats), "max_pixels": max_pixels} | {**predictor.settings}
     target = open_output(output, shard_name or "all")
     folder = ResultsFolder(target, settings, writers, shard_name, verify=verify)

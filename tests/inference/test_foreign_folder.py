@@ -143,6 +143,20 @@ def test_locks_and_unfinished_files_that_are_links(photos, tmp_path, outside, ki
     assert segment(photos, folder).complete and everything(outside) == before
 
 
+def test_a_pipe_in_place_of_the_unfinished_files(photos, tmp_path):
+    (tmp_path / "out/.unfinished").mkdir(parents=True)
+    os.mkfifo(tmp_path / "out/.unfinished/all")
+    assert segment(photos, tmp_path / "out").complete
+
+
+@pytest.mark.parametrize(("name", "kind"), [("labels.json", "mkdir"), ("done", "touch")])
+def test_obstacles_are_named(photos, tmp_path, name, kind):
+    (tmp_path / "out").mkdir()
+    getattr(tmp_path / "out" / name, kind)()
+    with pytest.raises(KerasPartsError, match=f"{name}.*cannot be written.*remove what is there"):
+        segment(photos, tmp_path / "out")
+
+
 def test_a_folder_given_as_a_link_is_followed_once(photos, tmp_path, outside):
     (tmp_path / "out").symlink_to(outside)
     before = everything(outside)
