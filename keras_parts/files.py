@@ -118,7 +118,8 @@ def read_limited(path: str | PathLike[str], max_bytes: int) -> bytes:
         >>> read_limited("notes.txt", 3)
         b'comp'
     """
-    check_regular(path)
+    if not check_regular(path):
+        return b""  # a file of /proc has no size, and reading it may wait for ever
     try:
         with open(path, "rb") as file:
             return file.read(max_bytes + 1)
@@ -165,7 +166,8 @@ def decode_text(content: bytes, *, errors: str = "strict") -> str:
     """
     for mark, encoding in _MARKS.items():
         if content.startswith(mark) and len(content) > len(mark):
-            return content.decode(encoding, errors)
+            # "surrogateescape" knows bytes of UTF-8 only.
+            return content.decode(encoding, errors if errors == "strict" else "replace")
     return content.decode("utf-8-sig", errors)
 
 

@@ -73,3 +73,10 @@ def test_only_plain_files_within_the_limit_are_read(tmp_path):
     ):
         with pytest.raises(DataError, match=message):
             read_file(f"{tmp_path}/{name}")
+
+
+def test_a_file_without_size_is_not_read(tmp_path, monkeypatch):
+    """A file of /proc may wait for ever."""
+    (tmp_path / "kmsg").touch()
+    monkeypatch.setattr("builtins.open", None)
+    assert read_limited(tmp_path / "kmsg", 10) == b""

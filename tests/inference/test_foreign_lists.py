@@ -70,6 +70,13 @@ def test_bad_lines_of_lists_fail_alone(folder):
     assert len(find_images(["@zeros.txt"])) == 5
 
 
+def test_half_a_character_in_utf_16_fails_alone(folder):
+    text = "\n".join(["image", *GOOD, "\ud800.png"]).encode("utf-16", "surrogatepass")
+    (folder / "in/m.csv").write_bytes(text)
+    summary = segment("in/m.csv")
+    assert (summary.done, summary.failed) == (5, 1)
+
+
 def test_bad_rows_of_parquet_fail_alone(folder):
     arrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
