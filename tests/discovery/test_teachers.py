@@ -11,6 +11,7 @@ from keras_parts.errors import ConfigError, DataError
 from keras_parts.keras_private import set_random_seed
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.ops import resize_aligned
+from tests.backbones.test_efficientnet_lite0 import save_torch_state
 
 pytestmark = pytest.mark.backend
 
@@ -82,6 +83,13 @@ def test_wrong_arguments(arguments, message):
         Teacher(efficientnet_lite0(16, ("block_1",)), **arguments)
 
 
+@pytest.mark.backend("tensorflow")
+def test_efficientnet_lite0_from_a_drawn_file(tmp_path):
+    save_torch_state(efficientnet_lite0(16, ("block_14",)), tmp_path)
+    teacher = create_teacher("efficientnet_lite0", "block_14", tmp_path)
+    assert check_teacher(teacher, IMAGES).shape == (2, 3, 3, 192)
+
+
 def test_efficientnet_lite0(test_weights):
     teacher = create_teacher("efficientnet_lite0", weights=test_weights)
     assert check_teacher(teacher, IMAGES).shape == (2, 3, 3, 192)
@@ -124,6 +132,18 @@ def test_vgg19_has_the_papers_layers_and_scales(tmp_path):
     np.testing.assert_allclose(
         as_array(teacher(even))[..., :256], 0.33 * as_array(maps["relu3_2"]), atol=1e-4
     )
+
+
+@pytest.mark.backend("tensorflow")
+def test_dinov2_from_a_drawn_folder(tmp_path):
+    keras_hub = pytest.importorskip("keras_hub")
+    keras_hub.models.DINOV2Backbone(
+        patch_size=14, num_layers=2, hidden_dim=12, num_heads=3, intermediate_dim=24,
+        layer_scale_init_value=1.0, num_register_tokens=4, position_embedding_shape=(56, 56),
+        image_shape=(56, 56, 3),
+    ).save_to_preset(tmp_path / "vit")  # fmt: skip
+    teacher = create_teacher("dinov2", ("block_1", "block_2"), tmp_path / "vit", patches=3)
+    assert check_teacher(teacher, IMAGES).shape == (2, 3, 3, 2 * 12)
 
 
 def test_dinov2_folder(test_data, test_weights):

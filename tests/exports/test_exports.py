@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from keras_parts import zoo
 from keras_parts.errors import ConfigError, KerasPartsError
@@ -103,16 +104,24 @@ def test_export_equals_the_keras_model(predictor, exported, name):
     assert len(metadata["model_sha256"]) == 64
 
 
-def test_onnx_on_real_birds(predictor, exported, test_data):
+def check_onnx(predictor, exported, photograph):
+    run = load("onnx", exported("onnx").path)
+    parts, found = predictor.segment(photograph), run(photograph[None])
+    np.testing.assert_allclose(found["probabilities"][0], parts.probabilities, atol=1e-3)
+    assert found["labels"].any() and (found["labels"][0] != parts.labels).mean() < 1e-3
+
+
+def test_onnx_on_photographs(predictor, exported):
+    for photograph in load_sample_images().images:
+        check_onnx(predictor, exported, photograph)
+
+
+def test_onnx_on_birds(predictor, exported, test_data):
     files = sorted((test_data / "CUB_200_2011/images").glob("*/*.jpg"))
     if not files:
         pytest.skip("no birds among the test data")
-    run = load("onnx", exported("onnx").path)
     for file in files[:: -(-len(files) // 3)]:
-        bird = read_image(file)
-        parts, found = predictor.segment(bird), run(bird[None])
-        np.testing.assert_allclose(found["probabilities"][0], parts.probabilities, atol=1e-3)
-        assert found["labels"].any() and (found["labels"][0] != parts.labels).mean() < 1e-3
+        check_onnx(predictor, exported, read_image(file))
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].quantized])

@@ -67,6 +67,14 @@ def test_the_splits_divide_the_data_set(copy):
     assert validation == [] or set(validation).isdisjoint(fit)
 
 
+def test_validation_is_the_fifth_training_bird_of_each_drawn_class(copy):
+    train, validation = load("cub", "train", copy), load("cub", "validation", copy)
+    wanted = [
+        np.flatnonzero(np.asarray(train.categories()) == category)[4] for category in range(3)
+    ]
+    assert validation.ids() == [train.ids()[index] for index in wanted]
+
+
 def test_validation_is_every_fifth_training_bird_of_a_class(test_data):
     root = test_data / "CUB_200_2011"
     validation = load("cub", "validation", root)
