@@ -163,8 +163,8 @@ def _opened(content: bytes) -> IO[bytes]:
 
 
 def path_of(image: object) -> str | None:
-    """The path of the file that an image comes from; None if it has none."""
+    """The path of the file that an image comes from, without passwords; None if it has none."""
     if isinstance(image, str | PathLike):
-        return os.fspath(image)
+        return hide_secrets(os.fspath(image))
     name = getattr(image, "name", None) if hasattr(image, "read") else None
     return name if isinstance(name, str) else getattr(image, "filename", None) or None

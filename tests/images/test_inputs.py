@@ -90,3 +90,7 @@ def test_remarks_about_files_are_logged(tmp_path, caplog):
     words = "has 12 bits, stored in more: white is 4095"
     names = [str(path), f"image of {len(content)} bytes", str(path)]
     assert caplog.messages == [f"{name} {words}" for name in names]
+
+
+def test_the_path_of_an_image_has_no_password():
+    assert path_of("https://me:secret@host/a.jpg?sig=secret") == "https://***@host/a.jpg?sig=***"

@@ -92,6 +92,9 @@ def test_contract(name, output):
     else:
         assert all(each.startswith(f"{name}/") for each in first)
         assert any(each.startswith(f"{name}/a.v1/b.c") for each in first)
+        (writer,) = create_writers([name])
+        owners = [[each for each in images if writer.owns(path, file(each))] for path in first]
+        assert all(len(names) == 1 for names in owners)
     # Writing again replaces older files by the same bytes.
     for each in first:
         (output.path / each).write_bytes(b"older")
