@@ -3,11 +3,13 @@
 import importlib
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from numbers import Integral, Real
 from os import PathLike
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.problems import is_collecting
@@ -27,6 +29,10 @@ _LOADERS = {
     "celebamask": (f"{_READERS}.celebamask", "load_celebamask"),
     "clothing_co_parsing": (f"{_READERS}.clothing_co_parsing", "load_clothing_co_parsing"),
 }
+_WORDS = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "a text",
+    PathLike: "a path", type(None): "null",
+}  # fmt: skip
 DATASETS: tuple[str, ...] = tuple(_LOADERS)
 """The names of all data sets."""
 
@@ -76,6 +82,7 @@ def load(
     except TypeError as error:
         known = ", ".join(list(signature.parameters)[1:])
         raise ConfigError(f"{name}: {error}; the options are {known}") from None
+    _check_kinds(name, function, options)
     read = partial(function, split, **options)
     dataset = load_good_samples(read) if skip_bad else read()
     dataset.split = split
@@ -83,6 +90,46 @@ def load(
         for note in dataset.notes:
             _say_once(note)
     return dataset
+
+
+def _check_kinds(name: str, function: Callable[..., Any], options: dict[str, Any]) -> None:
+    """Raise `ConfigError` unless each option is of the kind that the reader declares."""
+    kinds = get_type_hints(function)
+    for option, value in options.items():
+        if not _is_kind(value, kinds[option]):
+            raise ConfigError(
+                f"{name}: {option} is {value!r}, expected {_in_words(kinds[option])}",
+                setting=option,
+                value=value,
+            )
+
+
+def _is_kind(value: Any, kind: Any) -> bool:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any or origin is Literal:  # the reader names the choices
+        return True
+    if origin in (Union, UnionType):
+        return any(_is_kind(value, each) for each in arguments)
+    if kind is int:
+        return isinstance(value, Integral) and not isinstance(value, bool)
+    if kind is float:
+        return isinstance(value, Real) and not isinstance(value, bool)
+    if origin in (Sequence, Iterable):  # a text is not meant as a list of letters
+        listed = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+        if not isinstance(value, Sequence):
+            return listed
+        return listed and all(_is_kind(item, arguments[0]) for item in value)
+    return isinstance(value, origin or kind)
+
+
+def _in_words(kind: Any) -> str:
+    """A kind of value, for messages."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(_in_words, arguments)))
+    if origin in (Sequence, Iterable):
+        return f"a list, each {_in_words(arguments[0])}"
+    return _WORDS.get(kind, kind.__name__)
 
 
 @cache

@@ -133,7 +133,7 @@ def select_shard(files: Sequence[ImageFile], shard: str) -> list[ImageFile]:
     Raises:
         ConfigError: `shard` is not of that form.
     """
-    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard)
     index, count = map(int, match.groups()) if match else (0, 0)
     if not 1 <= index <= count:
         raise ConfigError(

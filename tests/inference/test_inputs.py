@@ -6,6 +6,7 @@ import pytest
 
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.inference import find_images
+from keras_parts.inference.inputs import select_shard
 
 
 @pytest.fixture
@@ -138,6 +139,11 @@ def test_missing_paths_are_errors(tree, path):
     tree("in/1.jpg")
     with pytest.raises(DataError, match=path.partition("/*")[0] or "empty"):
         find_images(["in", path])
+
+
+def test_a_shard_of_thousands_of_digits():
+    with pytest.raises(ConfigError, match="expected I/N"):
+        select_shard([], f"1/{'9' * 5000}")
 
 
 def test_strange_names(tree):

@@ -96,10 +96,12 @@ class CocoFile:
     """
 
     def __init__(
-        self, path: str | PathLike, category: str | int | None = None, *, crowds: bool = False
+        self,
+        path: str | PathLike,
+        category: str | int | bool | None = None,
+        *,
+        crowds: bool = False,
     ):
-        if not isinstance(crowds, bool):
-            raise ConfigError(f"folder: crowds must be true or false, not {crowds!r}")
         self.path = Path(path)
         self.notes: tuple[str, ...] = ()
         content = self._read()

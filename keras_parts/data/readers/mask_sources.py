@@ -127,7 +127,7 @@ class CocoMasks(MaskSource):
     kind = "_CocoMasks"
     coco: CocoFile
 
-    def __init__(self, path: Path, category: str | int | None, crowds: bool):
+    def __init__(self, path: Path, category: str | int | bool | None, crowds: bool):
         self.coco = CocoFile(path, category, crowds=crowds)
         self.notes = self.coco.notes
 
@@ -171,7 +171,7 @@ class CocoMasks(MaskSource):
 def mask_source(
     root: Path,
     masks: str | PathLike | None,
-    category: str | int | None = None,
+    category: str | int | bool | None = None,
     *,
     crowds: bool = False,
     threshold: int | None = None,

@@ -99,14 +99,15 @@ class ImageNames:
         for name, found in fitting.items():
             if len(found) == 1:
                 owners.setdefault(found[0], []).append(name)
-        found, others = {}, {}
+        matched: dict[str, Path] = {}
+        others: dict[str, list[Path]] = {}
         for name, images in fitting.items():
             alone = len(images) == 1 and owners[images[0]] == [name]
             if alone or name in self._exact:
-                found[name] = images[0]
+                matched[name] = images[0]
             else:
                 others[name] = images if len(images) > 1 else []
-        return found, others
+        return matched, others
 
     def _fitting(self, name: str) -> list[Path]:
         if name in self._exact:

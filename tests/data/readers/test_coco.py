@@ -235,7 +235,7 @@ def test_crowds_are_counted_and_can_be_read(tmp_path):
     options["masks"].write_text(json.dumps(content))
     with pytest.raises(DataError, match="no object with a mask.*left out 8 objects with iscrowd 1"):
         load("folder", "all", **options)
-    with pytest.raises(ConfigError, match="crowds must be true or false, not 'yes'"):
+    with pytest.raises(ConfigError, match="crowds is 'yes', expected true or false"):
         load("folder", "all", crowds="yes", **options)
 
 

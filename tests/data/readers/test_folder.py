@@ -422,6 +422,10 @@ def test_missing_and_empty_folders(images, tmp_path):
     ({"split": "train", "verify": "all"}, "headers or pixels"),
     ({"split": "train", "annotation_orientation": 6}, "upright or stored, not 6"),
     ({"split": "train", "mask": "alpha"}, "'mask'"),
+    ({"split": "train", "part_names": "head"}, "part_names is 'head', expected a list, each a"),
+    ({"split": "train", "part_names": ["a", 1]}, "expected a list, each a text"),
+    ({"split": "train", "masks": 5}, "masks is 5, expected a text or a path or null"),
+    ({"split": "train", "void_label": True}, "void_label is True, expected a whole number"),
 ])  # fmt: skip
 def test_unknown_options(images, options, words):
     with pytest.raises(ConfigError, match=words):
