@@ -41,6 +41,18 @@ def test_results_in_a_bucket_equal_those_on_a_disk(photos, tmp_path, store):
     assert segment_files(predictor(), ["s3://bucket/in"], "s3://bucket/out", FORMATS).kept == 3
 
 
+def test_a_later_run_leaves_what_a_fresh_one_leaves(photos, tmp_path, store):
+    segment_files(predictor(), [photos], "s3://bucket/later", FORMATS)
+    (photos / "a.png").rename(photos / "a.jpg")
+    (photos / "a.png").write_text("damaged")
+    segment_files(predictor(), [photos], "s3://bucket/later", FORMATS)
+    segment_files(predictor(), [photos], tmp_path / "fresh", FORMATS)
+    store.invalidate_cache()
+    names = {path.removeprefix("bucket/later/") for path in store.find("bucket/later")}
+    results = {name for name in names if not name.startswith(("done/", "run"))}
+    assert results == set(contents(tmp_path / "fresh"))
+
+
 def test_a_missing_bucket_is_an_error_and_is_not_created(photos, store):
     with pytest.raises(KerasPartsError, match="nosuch/out"):
         segment_files(predictor(), [photos], "s3://nosuch/out", FORMATS)
