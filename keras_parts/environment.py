@@ -73,9 +73,10 @@ def cache_folder() -> Path:
 
 
 def _wanted_cache_folder() -> Path:
-    folder = os.environ.get(HOME_VARIABLE)
-    if folder:
-        return Path(folder).expanduser()
+    """The cache folder, whether it can be made or not; `RuntimeError` if there is no home folder."""
+    given = os.environ.get(HOME_VARIABLE)
+    if given:
+        return Path(given).expanduser()
     from platformdirs import user_cache_path
 
     folder = user_cache_path("keras_parts", appauthor=False)

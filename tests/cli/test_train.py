@@ -64,6 +64,12 @@ def test_without_options_the_recipe_is_unchanged(train):
     assert call.devices is call.hosts is None
 
 
+def test_losses_that_were_never_finite(train, monkeypatch):
+    monkeypatch.setitem(SUMMARY, "loss", None)
+    result, _ = train()
+    assert result.exit_code == 0 and "last losses: loss not finite." in result.stdout
+
+
 def test_devices_and_hosts(train):
     _, call = train("--devices", "all", "--hosts", "a:1,b:1", "--host-index", "1")
     assert (call.devices, call.hosts) == ("all", Hosts(("a:1", "b:1"), 1))
