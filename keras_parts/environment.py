@@ -73,7 +73,7 @@ def cache_folder() -> Path:
 
 
 def _wanted_cache_folder() -> Path:
-    """The cache folder, whether it can be made or not; `RuntimeError` if there is no home folder."""
+    """The cache folder, also if it cannot be made; `RuntimeError` if there is no home folder."""
     given = os.environ.get(HOME_VARIABLE)
     if given:
         return Path(given).expanduser()
