@@ -134,7 +134,7 @@ def _sentence(summary: Mapping[str, Any]) -> str:
     )
     return (
         f"Trained {summary['steps']} steps in {summary['seconds']:.0f} s "
-        f"({summary['images_per_second']:.1f} images/s, {summary['skipped_steps']} steps skipped); "
-        f"last losses: {losses}.\nThe segmenter is in {summary['segmenter']}: "
+        f"({summary['images_per_second']:.1f} images/s, {summary['skipped_steps']} steps skipped)"
+        f"{losses and f'; last losses: {losses}'}.\nThe segmenter is in {summary['segmenter']}: "
         f"use it with --model {summary['output']}"
     )

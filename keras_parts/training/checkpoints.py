@@ -28,7 +28,7 @@ from typing import IO, Any
 import keras
 import numpy as np
 
-from keras_parts.errors import ConfigError, IntegrityError
+from keras_parts.errors import ConfigError, DataError, IntegrityError
 from keras_parts.files import atomic_write, check_regular, read_limited
 from keras_parts.keras_private import is_seed, sync_variables
 
@@ -130,8 +130,8 @@ class Checkpoints:
         """Step of the newest checkpoint, or None."""
         steps = self.steps()
         try:
-            name = (self.folder / "latest").read_text(encoding="utf-8").strip()
-        except (OSError, ValueError):  # ValueError: not UTF-8
+            name = read_limited(self.folder / "latest", 100).decode().strip()
+        except (DataError, UnicodeDecodeError):
             name = ""
         named = [step for step in steps if _FOLDER.format(step) == name]
         return max(named or steps, default=None)

@@ -1,5 +1,6 @@
 """A training run: it trains a recipe on a data set, and writes a run folder with the segmenter."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,7 @@ from keras_parts.training.preparation import prepare
 from keras_parts.training.recipes import Recipe
 from keras_parts.training.run_folder import RunFolder, check_folder
 
+_LOG = logging.getLogger(__name__)
 _INTERVALS = 40
 """Maximum number of log intervals of a run."""
 _SHEETS = 4
@@ -153,7 +155,7 @@ def train(
         if placement.is_leader:
             with trained_segmenter(discovery, placement) as segmenter:
                 segmenter.save_preset(folder.segmenter)
-    return _summary(folder, recipe, placement, seconds, intervals.steps - done)
+    return _summary(folder, recipe, placement, seconds, intervals.steps, done)
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,12 @@ def _restore(
         step, _ = checkpoints.restore(discovery)
     if is_leader:
         folder.rewind(step)
+        if step and [record["step"] for record in folder.metrics()][-1:] != [step]:
+            _LOG.warning(
+                "%s: lines up to step %d are missing, so the curves are incomplete; the training "
+                "itself does not need them",
+                folder.metrics_file, step,
+            )  # fmt: skip
         folder.samples.mkdir(exist_ok=True)
     return step
 
@@ -334,21 +342,24 @@ def _sheet_of(
 
 
 def _summary(
-    folder: RunFolder, recipe: Recipe, devices: Devices, seconds: float, steps: int
+    folder: RunFolder, recipe: Recipe, devices: Devices, seconds: float, steps: int, done: int
 ) -> dict[str, Any]:
+    """The result of `train`: of `steps` steps, `done` were made by an earlier call."""
+    speed = (steps - done) * recipe.batch_size / max(seconds, 1e-9)
     summary = {
         "output": str(folder.path),
         "segmenter": str(folder.segmenter),
         "devices": devices.num_devices,
         "seconds": round(seconds, 1),
-        "images_per_second": round(steps * recipe.batch_size / seconds, 2),
+        "images_per_second": round(speed, 2),
     }
     if not devices.is_leader:  # the folder may be on another host
         return summary
     records = folder.metrics()
+    last = records[-1] if records else {}  # the log of a finished run may be lost
     skip = ("step", "epoch", "learning_rate", "images_per_second", "skipped_steps")
     return summary | {
-        "steps": records[-1]["step"],
+        "steps": steps,
         "skipped_steps": sum(record.get("skipped_steps") or 0 for record in records),
-        **{name: value for name, value in records[-1].items() if name not in skip},
+        **{name: value for name, value in last.items() if name not in skip},
     }

@@ -317,11 +317,11 @@ class RunFolder:
         for number, line in enumerate(lines, 1):
             try:
                 records += [_log_record(line)] if line else []
-            except (ValueError, RecursionError):
+            except (ValueError, OverflowError, RecursionError):
                 if number < len(lines):  # the last one may be incomplete: the run was killed
                     raise DataError(
                         f"{self.metrics_file}: line {number} is damaged, expected a JSON object "
-                        "with the step: remove the line",
+                        "with the step and losses: remove the line",
                         path=self.metrics_file,
                     ) from None
         return records
@@ -397,9 +397,13 @@ def _check_config(config: Mapping[str, Any]) -> None:
 
 
 def _log_record(line: bytes) -> dict[str, Any]:
+    """A line of metrics.jsonl: numbers, or None where there is none; `ValueError` otherwise."""
     record = json.loads(line)
     if not isinstance(record, dict) or not isinstance(record.get("step"), int):
         raise ValueError("no record of a step")
+    for value in record.values():
+        if value is not None:
+            float(value if isinstance(value, int | float) else "no number")
     return record
 
 

@@ -186,6 +186,14 @@ def test_a_run_is_not_overwritten_or_resumed_with_other_settings(finished):
         train(tiny_recipe(), toy_samples(), folder, resume=True, progress=False)
 
 
+def test_a_finished_run_whose_log_is_lost(finished, tmp_path, caplog):
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    (folder / "metrics.jsonl").unlink()
+    summary = train(tiny_recipe(), toy_samples(), folder, resume=True, progress=False)
+    assert summary["steps"] == 8 and "loss" not in summary
+    assert "metrics.jsonl: lines up to step 8 are missing" in caplog.text
+
+
 def values(segmenter):
     return {v.path: keras.ops.convert_to_numpy(v) for v in segmenter.variables}
 

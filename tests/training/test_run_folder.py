@@ -289,7 +289,16 @@ def test_any_change_of_config_is_an_error_or_read(run):
 
 
 @pytest.mark.parametrize(
-    "line", [b"\0" * 20, b"\xff", b"[]", b"5", b'{"loss": 1}', b'{"step": "1"}']
+    "line",
+    [
+        b"\0" * 20,
+        b"\xff",
+        b"[]",
+        b"5",
+        b'{"loss": 1}',
+        b'{"step": "1"}',
+        b'{"step": 1, "loss": "x"}',
+    ],
 )
 def test_a_damaged_line_is_named(run, line):
     run.metrics_file.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
