@@ -28,6 +28,8 @@ MAX_PIXELS = 178_956_970
 _MAX_SCANS = 200
 """Maximum number of scans of a JPEG file. Progressive files have about ten; each takes the time to
 visit all pixels, though it may have ten bytes."""
+_TILE_SIDES = (322, 323)  # TIFF's tags TileWidth and TileLength
+_SMALL_TILE = 2**22  # pixels
 _BLOCK = 2**20  # bytes of a file that are searched at a time
 
 
@@ -50,6 +52,8 @@ def opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
             width, height = image.size
             if width * height > max_pixels:
                 raise DataError(f"{width} x {height} pixels exceed the limit of {max_pixels}")
+            if image.format == "TIFF":
+                _check_tiles(image)
             yield image
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
@@ -146,6 +150,15 @@ class _TimedFile:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
+
+
+def _check_tiles(tiff: Any) -> None:
+    """Refuse a TIFF file whose tiles are much larger than the image: each is decoded as a whole."""
+    sides = [tiff.tag_v2.get(tag, 1) for tag in _TILE_SIDES]
+    if all(isinstance(side, int) for side in sides):
+        width, height = sides
+        if width * height > max(_SMALL_TILE, 4 * tiff.width * tiff.height):
+            raise DataError(f"the TIFF file has tiles of {width} x {height} pixels: save it anew")
 
 
 def _check_scans(file: Any) -> None:

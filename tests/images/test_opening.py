@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import time
 
 import numpy as np
@@ -66,6 +67,15 @@ def test_a_jpeg_with_endless_scans_is_refused(photo):
         read_image(photo)
     photo.write_bytes(content[:-2] + scan * 20 + b"\xff\xd9")
     assert read_image(photo).shape == (40, 60, 3)
+
+
+def test_a_tiff_with_tiles_larger_than_the_image_is_refused():
+    tags = [(256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1)]
+    tags += [(322, 40_000), (323, 48_000), (324, 0), (325, 9)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    content = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
+    with pytest.raises(DataError, match="a.tif: .* tiles of 40000 x 48000 pixels"):
+        decode_image(content, "a.tif")
 
 
 def _pages(number):
