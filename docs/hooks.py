@@ -35,6 +35,14 @@ ROOT_DOCUMENTS = {
     "examples/README.md": "examples.md",
 }
 """Document in the repository -> its page."""
+GUIDE = [
+    ROOT / "examples" / f"{name}.py"
+    for name in (
+        "load_and_predict", "train_on_tf_data", "own_loss", "own_teacher", "own_backbone",
+        "fine_tune_with_labels", "features", "several_devices", "save_and_export",
+    )
+]  # fmt: skip
+"""The examples that are pages of the guide in Python."""
 
 
 def on_startup(command, dirty):
@@ -53,6 +61,7 @@ def on_startup(command, dirty):
 def on_files(files, config):
     """Add the pages that are made."""
     pages = {page: root_document(path) for path, page in ROOT_DOCUMENTS.items()}
+    pages |= {f"guide/{path.stem}.md": guide_page(path) for path in GUIDE}
     pages |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
     pages |= {f"reference/{name}.md": module_page(name) for name in MODULES}
     pages["reference/keras_parts.md"] = package_page()
@@ -61,6 +70,24 @@ def on_files(files, config):
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def guide_page(path):
+    """The page of an example: its cells with their headings, and the lines of comments below each
+    heading as text."""
+    title, _, introduction = docstring(path).partition("\n\n")
+    code = path.read_text(encoding="utf-8").partition("# %% ")[2]
+    sections = []
+    for cell in code.split("\n# %% "):
+        heading, _, body = cell.partition("\n")
+        lines = body.splitlines()
+        count = next((i for i, line in enumerate(lines) if not line.startswith("# ")), len(lines))
+        prose = "\n".join(line.removeprefix("# ") for line in lines[:count])
+        program = "\n".join(lines[count:]).strip()
+        sections.append(f"## {heading}\n\n{prose}\n\n```python\n{program}\n```\n")
+    source = f"The whole program: [examples/{path.name}]({REPOSITORY}examples/{path.name})\n"
+    title = " ".join(title.split()).rstrip(".")
+    return "\n".join([f"# {title}\n", introduction, *sections, source])
 
 
 def root_document(path):

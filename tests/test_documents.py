@@ -144,12 +144,6 @@ def test_example_runs(name, folder, eager):
     assert list(folder.glob("*.png"))
 
 
-def test_examples_are_listed():
-    text = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\[(\w+\.py)\]", text)) == set(EXAMPLES)
-    assert set(EXAMPLES) == {path.name for path in (ROOT / "examples").glob("*.py")}
-
-
 def test_the_version_is_the_same_everywhere():
     version = keras_parts.__version__
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")

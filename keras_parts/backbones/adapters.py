@@ -5,10 +5,8 @@ levels, "P2" to "P5" with strides 4 to 32; transformer blocks, "block_1", "block
 with the library's names; or one feature map, "features" or "tokens".
 """
 
-import json
 import math
 import warnings
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,6 +92,8 @@ def from_keras(
     model: keras.Model,
     outputs: str | Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
+    *,
+    name: str | None = None,
 ) -> Backbone:
     """Turn any Keras model from images to feature maps into a `Backbone`, as it is.
 
@@ -105,6 +105,7 @@ def from_keras(
         outputs: names of the feature maps; by default all of them.
         preprocessing: from RGB in 0 to 255 to the model's input; by default none, as for the
             networks of `keras.applications` that contain it.
+        name: of the backbone, before "_adapted"; by default that of the model.
 
     Returns:
         `Backbone`, which shares the weights of the model.
@@ -138,17 +139,8 @@ def from_keras(
                 "feature map (batch, h, w, channels): leave out the pooling (include_top=False)"
             )
     chosen = check_outputs(outputs or tuple(maps), maps, model.name)
-    chosen_maps = {name: maps[name] for name in chosen}
-    return _backbone(image, chosen_maps, preprocessing or _RANGE_255, _identity(model))
-
-
-def _identity(model):
-    """Name of a model with a digest of its layers: cached features belong to the name."""
-    try:
-        config = json.dumps(keras.saving.serialize_keras_object(model), sort_keys=True, default=str)
-    except Exception:  # a subclassed model without get_config
-        config = f"{type(model).__module__}.{type(model).__qualname__}"
-    return f"{model.name}_{zlib.crc32(config.encode()):08x}"
+    chosen_maps = {output: maps[output] for output in chosen}
+    return _backbone(image, chosen_maps, preprocessing or _RANGE_255, name or model.name)
 
 
 def _input_shape(model):

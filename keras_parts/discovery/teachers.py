@@ -235,10 +235,20 @@ def as_teacher(network: keras.Model) -> Teacher:
             f"the teacher is {type(network).__name__}, expected a Keras model from images to "
             "feature maps"
         )
-    backbone = from_keras(network)
+    backbone = from_keras(network, name=_identity(network))
     size = backbone.inputs[0].shape[1:3]
     resize = None if None in size else functools.partial(resize_aligned, size=tuple(size))
     return Teacher(backbone, resize=resize, name=f"teacher_{network.name}")
+
+
+def _identity(network: keras.Layer) -> str:
+    """Name of a network with a digest of its layers, as cached features belong to the name."""
+    try:
+        values = keras.saving.serialize_keras_object(network)
+        config = json.dumps(values, sort_keys=True, default=str)
+    except Exception:  # a subclassed model without get_config
+        config = f"{type(network).__module__}.{type(network).__qualname__}"
+    return f"{network.name}_{hashlib.sha256(config.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)

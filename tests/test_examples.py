@@ -1,0 +1,95 @@
+"""The pages of the Python guide run as they stand, with smaller numbers."""
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import keras
+import pytest
+
+from keras_parts import exports
+
+FOLDER = Path(__file__).resolve().parents[1] / "examples"
+SHORT = {
+    "COUNT": 4, "SIZE": 33, "STEPS": 2, "BATCH": 2, "EPOCHS": 1, "WEIGHTS": None,
+}  # fmt: skip
+"""Constant of a page -> its value in the tests."""
+PAGES = {
+    "load_and_predict.py": "parts.png",
+    "train_on_tf_data.py": "segmenter/segmenter.json",
+    "own_loss.py": "parts.png",
+    "own_teacher.py": "parts.png",
+    "own_backbone.py": "mine/segmenter.json",
+    "fine_tune_with_labels.py": "parts.png",
+    "features.py": None,
+    "several_devices.py": "runs/devices/segmenter/segmenter.json",
+    "save_and_export.py": "toy.keras",
+}
+"""Page -> a file that it writes."""
+OTHERS = {"discover_parts.py", "fine_tune.py", "search_by_part.py"}
+"""Examples that `test_documents.py` runs on a folder of photographs."""
+
+
+class Shortened(ast.NodeTransformer):
+    """Gives the constants of a page the values of `SHORT`."""
+
+    def visit_Assign(self, node):
+        targets = [target for each in node.targets for target in getattr(each, "elts", [each])]
+        values = getattr(node.value, "elts", [node.value])
+        for index, target in enumerate(targets):
+            if isinstance(target, ast.Name) and target.id in SHORT:
+                values[index] = ast.copy_location(ast.Constant(SHORT[target.id]), values[index])
+        if len(targets) == 1 == len(values):
+            node.value = values[0]
+        return node
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_PARTS_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+@pytest.fixture
+def eager():
+    """TensorFlow without graphs: tracing a training step takes longer than making it."""
+    if keras.config.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.slow
+@pytest.mark.backend
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run")
+@pytest.mark.parametrize("page", PAGES)
+def test_page_runs(page, folder, eager, monkeypatch):
+    written = []
+
+    def export(segmenter, format, path, *, name):
+        written.append((format, path, name))
+
+    # The exports have tests of their own, which take a process on TensorFlow.
+    monkeypatch.setattr(exports, "export", export)
+    tree = Shortened().visit(ast.parse((FOLDER / page).read_text(encoding="utf-8")))
+    exec(compile(tree, page, "exec"), {"__name__": "__main__"})
+    file = PAGES[page]
+    assert file is None or (folder / file).stat().st_size
+    assert bool(written) == (page == "save_and_export.py")
+
+
+def test_every_page_is_listed_and_readable_as_a_notebook():
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\[(\w+\.py)\]", text)) == {*PAGES, *OTHERS} == {
+        name for name in os.listdir(FOLDER) if name.endswith(".py")
+    }  # fmt: skip
+    for page in PAGES:
+        code = (FOLDER / page).read_text(encoding="utf-8")
+        assert ast.get_docstring(ast.parse(code)), page
+        assert len(re.findall(r"^# %% \S", code, re.MULTILINE)) >= 3, page
