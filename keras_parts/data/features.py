@@ -7,6 +7,7 @@ features instead of running the teacher.
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_path
 from keras_parts.images.inputs import host_array
 
+_LOG = logging.getLogger(__name__)
 _FORMAT = 1  # of the files; increase it when the meaning of their content changes
 
 
@@ -167,7 +169,8 @@ class FeatureCache:
         path = folder / f"{self.key[:32]}.npy"
         # Of several processes that need the same features, one computes them.
         with FileLock(f"{path}.lock"):
-            if not path.exists():
+            features = self._stored(path)
+            if features is None:
                 with atomic_path(path) as unfinished:
 
                     def allocate(shape):
@@ -175,8 +178,24 @@ class FeatureCache:
                         return np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
 
                     self._compute(allocate).flush()
+                features = np.load(path, mmap_mode="r")
             os.utime(path)  # marks the file as used
-            return np.load(path, mmap_mode="r")
+            return features
+
+    def _stored(self, path):
+        """The features in a file, or None if there is none or it is damaged."""
+        if not path.exists():
+            return None
+        try:
+            features = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            problem = error
+        else:
+            if features.dtype == np.float16 and features.ndim == 5:
+                return features
+            problem = f"it has the shape {features.shape} and the type {features.dtype}"
+        _LOG.warning("%s: damaged (%s), so the teacher features are computed again", path, problem)
+        return None
 
     def _make_room(self, folder, needed):
         """Remove the least recently used files until `needed` bytes fit."""

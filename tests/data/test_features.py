@@ -66,6 +66,21 @@ def test_existing_files_are_read_instead_of_running_the_teacher(tmp_path):
     )
 
 
+@pytest.mark.parametrize("content", [b"", b"none", bytes(200), "cut off", "other"])
+def test_a_damaged_file_is_computed_again(tmp_path, content, caplog):
+    _cache(folder=tmp_path)
+    (path,) = tmp_path.glob("*.npy")
+    whole = path.read_bytes()
+    if content == "other":
+        np.save(path, np.zeros(3))
+    else:
+        path.write_bytes(whole[:-9] if content == "cut off" else content)
+    teacher = Teacher()
+    _cache(folder=tmp_path, teacher=teacher)
+    assert teacher.shapes and path.read_bytes() == whole
+    assert f"{path}: damaged (" in caplog.text
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -121,7 +121,7 @@ def size_and_time(path: Path) -> tuple[int | None, int | None]:
     """Size in bytes and modification time in nanoseconds, for fingerprints; None without a file."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return None, None
     return status.st_size, status.st_mtime_ns
 
