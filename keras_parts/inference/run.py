@@ -18,7 +18,7 @@ from keras_parts.images.opening import MAX_PIXELS
 from keras_parts.inference.done_log import DoneLog, Failure, Outcome
 from keras_parts.inference.engine import Engine, EngineFactory, ImageEngine
 from keras_parts.inference.inputs import ImageFile, find_images, select_shard
-from keras_parts.inference.output import OutputError, open_output
+from keras_parts.inference.output import open_output
 from keras_parts.inference.results_folder import (
     RUN_FILE,
     ResultsFolder,
@@ -258,24 +258,20 @@ def _run(
     Returns:
         Whether the run, with all shards, is complete.
     """
-    status = "interrupted"
-
-    def finish() -> bool:
-        complete = folder.finish(files, merge=status == "complete")
-        record.write(status, counts)
-        if complete and folder.shard:
-            record.write(status, _total_counts(folder, files), RUN_FILE)
-        return complete
-
     try:
         _segment_missing(engine, folder, counts, progress)
-        status = "complete"
+        complete = folder.finish(files, merge=True)
     except BaseException as error:
-        status = "stopped" if isinstance(error, KerasPartsError) else "interrupted"
-        with suppress(OutputError):  # the error that stopped the run is raised, not this one
-            finish()
+        # The error that stopped the run is raised, not one of these.
+        with suppress(KerasPartsError, OSError):
+            folder.finish(files, merge=False)
+        with suppress(KerasPartsError, OSError):
+            record.write("stopped" if isinstance(error, Exception) else "interrupted", counts)
         raise
-    return finish()
+    record.write("complete", counts)
+    if complete and folder.shard:
+        record.write("complete", _total_counts(folder, files), RUN_FILE)
+    return complete
 
 
 def _segment_missing(

@@ -1,6 +1,7 @@
 """A run into a folder with earlier results leaves what a run into an empty folder leaves."""
 
 import errno
+import json
 import os
 
 import numpy as np
@@ -131,6 +132,7 @@ def test_a_merged_file_that_cannot_be_written_stops_the_run(photos, tmp_path, mo
         patch.setattr(CsvWriter, "merge", full)
         with pytest.raises(OSError, match="No space left"):
             segment(photos, tmp_path / "out")
+    assert json.loads((tmp_path / "out/run.json").read_text())["status"] == "stopped"
     assert_as_fresh(photos, tmp_path)
 
 
