@@ -189,7 +189,7 @@ class FeatureCache:
         try:
             features = np.load(path, mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
-            problem = error
+            problem = str(error)
         else:
             if features.dtype == np.float16 and features.ndim == 5:
                 return features

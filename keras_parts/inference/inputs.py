@@ -23,6 +23,7 @@ from keras_parts.addresses import (
     version_of,
     without_file_protocol,
 )
+from keras_parts.environment import max_image_bytes
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
 from keras_parts.files import read_file
 from keras_parts.images.decoding import read_size
@@ -93,7 +94,7 @@ class ImageFile:
         if os.path.isfile(self.path) and os.path.getsize(self.path) > _LARGE_FILE:
             # The header tells whether it is an image at all, before it fills the memory.
             read_size(self.path, max_pixels=sys.maxsize)
-        return read_file(self.path)
+        return read_file(self.path, max_bytes=max_image_bytes())
 
     def version(self) -> str:
         """A text that changes when the file does, from its size and date.

@@ -55,9 +55,10 @@ def _damage_pascal_part(root):
 
 
 def _damage_celebamask(root):
-    _truncate(root / "CelebAMask-HQ/CelebA-HQ-img/0.jpg")
-    _truncate(_first(root, "00001_*.png"))
-    return ["0", "1"]
+    _truncate(root / "images/00.jpg")
+    _truncate(root / "masks/01.png")
+    (root / "masks/02.png").unlink()
+    return ["00", "01", "02"]
 
 
 def _damage_clothing(root):
@@ -90,7 +91,7 @@ READERS = {
     "cub": (drawn.cub, _damage_cub),
     "deepfashion": (drawn.deepfashion, _damage_deepfashion),
     "pascal_part": (drawn.pascal_part, _damage_pascal_part),
-    "celebamask": (drawn.celebamask, _damage_celebamask),
+    "celebamask": (drawn.celebamask_label_maps, _damage_celebamask),
     "clothing_co_parsing": (drawn.clothing_co_parsing, _damage_clothing),
     "folder": (drawn.folder, _damage_folder),
     "folder, COCO": (drawn.coco, _damage_coco),
