@@ -14,6 +14,7 @@ from keras_parts.data.crops import CropSettings, object_crop
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.features import FeatureCache
 from keras_parts.data.prefetch import Stream, computed_ahead, loader_threads
+from keras_parts.data.problems import way_out
 from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError, DataError
 
@@ -154,12 +155,8 @@ class Batches:
 
     def _training_sample(self, index):
         """A sample with only the fields that training uses, to save memory."""
-        try:
+        with way_out():
             sample = self.dataset[index]
-        except DataError as error:
-            raise DataError(
-                f"{error}\nCorrect or remove it, or leave it out with skip_bad (--skip-bad)"
-            ) from error
         if sample.foreground is None:
             raise DataError(
                 f"sample {sample.id!r} has no foreground mask, which training needs: give masks "

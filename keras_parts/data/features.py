@@ -24,6 +24,7 @@ from tqdm import tqdm
 from keras_parts.data.crops import CropSettings, object_crop
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.prefetch import computed_ahead
+from keras_parts.data.problems import way_out
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_path
 from keras_parts.images.inputs import host_array
@@ -197,6 +198,10 @@ class FeatureCache:
         _LOG.warning("%s: damaged (%s), so the teacher features are computed again", path, problem)
         return None
 
+    def _sample(self, index):
+        with way_out():
+            return self._dataset[index]
+
     def _make_room(self, folder, needed):
         """Remove the least recently used files until `needed` bytes fit."""
         files = sorted(folder.glob("*.npy"), key=lambda path: path.stat().st_mtime)
@@ -242,7 +247,7 @@ class FeatureCache:
         """A batch of crops; the first samples complete the last batch, to keep its shape."""
         indices = np.arange(start, start + self._batch_size) % len(self._dataset)
         crops = [
-            object_crop(self._dataset[index], self._crops, self._image_size) for index in indices
+            object_crop(self._sample(index), self._crops, self._image_size) for index in indices
         ]
         return np.stack([crop.image for crop in crops])
 

@@ -103,6 +103,19 @@ def required(read: Callable[..., _Result], *arguments: Any, **options: Any) -> _
         _collection.reset(token)
 
 
+WAY_OUT = "Correct or remove them, or leave them out with skip_bad (--skip-bad)"
+"""What to do about images with a problem."""
+
+
+@contextmanager
+def way_out() -> Iterator[None]:
+    """Add the way out to the error of a sample that is read for training."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error}\n{WAY_OUT}", path=error.path) from error
+
+
 def is_collecting() -> bool:
     """Whether problems are collected: a reader then has to find all of them."""
     return _collection.get() is not None

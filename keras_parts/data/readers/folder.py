@@ -19,7 +19,14 @@ from tqdm import tqdm
 
 from keras_parts.data.crops import image_box, mask_box
 from keras_parts.data.dataset import Dataset, DatasetInfo, split_of
-from keras_parts.data.problems import attempt, collect_problems, is_collecting, listed, report
+from keras_parts.data.problems import (
+    WAY_OUT,
+    attempt,
+    collect_problems,
+    is_collecting,
+    listed,
+    report,
+)
 from keras_parts.data.readers.coco import CocoFile, CocoObject
 from keras_parts.data.readers.keypoints import visible_inside
 from keras_parts.data.readers.mask_sources import (
@@ -52,7 +59,6 @@ SOURCE = DatasetSource(
     licence="the owner's",
     how_to_obtain="use your own images",
 )
-_WAY_OUT = "Correct or remove them, or leave them out with skip_bad (--skip-bad)"
 
 
 _FULL = "covers the whole image"
@@ -398,7 +404,7 @@ class Folder(Dataset):
                 if stored and not self._remarks.fit_upright
                 else ""
             )
-            raise DataError(f"{listed(summary, problems)}{more}\n{_WAY_OUT}")
+            raise DataError(f"{listed(summary, problems)}{more}\n{WAY_OUT}")
 
 
 def load_folder(
