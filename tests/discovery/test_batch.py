@@ -1,4 +1,7 @@
-"""What `PartDiscovery` is trained on, in every form, and what is said of wrong forms."""
+"""What `PartDiscovery` is trained on, in every form, and what is said of wrong forms.
+
+`tests/test_keras_habits.py` tries the forms on every backend.
+"""
 
 import keras
 import numpy as np
@@ -24,8 +27,7 @@ def discovery():
     image = keras.Input((None, None, 3))
     maps = keras.layers.Conv2D(4, 3, strides=4, padding="same")(image)
     model = PartDiscovery(keras.Model(image, maps), {"balance": 1.0}, loss_size=9)
-    # Without compilation, but for JAX, which compiles each operation by itself.
-    model.compile("sgd", run_eagerly=keras.config.backend() != "jax")
+    model.compile("sgd", run_eagerly=True)
     return model
 
 
@@ -49,13 +51,6 @@ def tf_data_of_dictionaries():
     return tf.data.Dataset.from_tensor_slices(BATCH).batch(2)
 
 
-def data_loader():
-    import torch
-
-    pairs = torch.utils.data.TensorDataset(torch.tensor(IMAGES), torch.tensor(MASKS))
-    return torch.utils.data.DataLoader(pairs, batch_size=2)
-
-
 def own_batches():
     toy = data.load("toy", "train", count=3, size=33)
     return data.Batches(toy, data.CropSettings(), batch_size=2, image_size=SIZE)
@@ -71,27 +66,12 @@ FORMS = {
     "a PyDataset": lambda: (Sequence(1),),
     "tf.data": lambda: (tf_data(),),
     "tf.data of dictionaries": lambda: (tf_data_of_dictionaries(),),
-    "a DataLoader": lambda: (data_loader(),),
     "batches": lambda: (own_batches(),),
 }
 
 
-BACKENDS = {
-    "a DataLoader": ["torch"],
-    "a dictionary": [], "a generator of pairs": [], "a PyDataset": [], "arrays": [],
-}  # fmt: skip
-"""Form -> the backends on which it is tried: all, or the one whose library it needs. The others are
-tried on TensorFlow: each `fit` compiles anew on JAX."""
-
-
 @pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")
-@pytest.mark.parametrize(
-    "form",
-    [
-        pytest.param(form, marks=pytest.mark.backend(*BACKENDS.get(form, ["tensorflow"])))
-        for form in FORMS
-    ],
-)
+@pytest.mark.parametrize("form", FORMS)
 def test_fit_and_evaluate_take(discovery, form):
     history = discovery.fit(*FORMS[form](), verbose=0).history
     assert np.isfinite(history["balance"]).all() and history["skipped_steps"] == [0]
