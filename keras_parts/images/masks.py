@@ -32,6 +32,8 @@ _BORDERS = 64
 _MAX_INSIDE = 0.08
 """Largest area of such values elsewhere, as a share of what is not dark, or not bright. Of 80
 photographs none is below it, of 80 masks blurred by 3 pixels a fifth is above."""
+_MAX_SPREAD = 48
+"""Largest difference of the channels of grey that JPEG or WebP has rounded."""
 _MAX_LABELS = 32
 """Maximum number of grey values of a map of labels; masks with soft borders have more."""
 _MAX_COLOURS = 256
@@ -209,10 +211,11 @@ def _of_values(values: np.ndarray, is_lossy: bool) -> DecodedMask:
     if values.min() < 0:
         raise DataError(f"the mask has negative values, down to {values.min()}. {_WAY_OUT}")
     levels, counts = _count(values)
-    if len(levels) == 1:
+    is_lossy |= _is_rounded(levels)
+    if len(levels) == 1 and not is_lossy:
         return DecodedMask(_of_one_value(values, int(levels[0])))
     low, high = int(levels[0]), int(levels[-1])
-    if len(levels) == 2 and (low == 0 or _is_dark_and_bright(low, high)):
+    if len(levels) == 2 and not is_lossy and (low == 0 or low <= _HALF < high):
         return DecodedMask(values == high)
     has_few_levels = not is_lossy and len(levels) <= _MAX_LABELS
     if has_few_levels and _cover_areas(values, levels, counts)[1:-1].any():
@@ -240,6 +243,8 @@ def _of_colours(image: Image.Image, is_lossy: bool) -> DecodedMask:
             )
         return _of_values(values, is_lossy)
     pixels = np.array(rgb)
+    if np.quantile(np.ptp(pixels, axis=-1), 0.995) <= _MAX_SPREAD:
+        return _of_values(np.array(rgb.convert("L")), is_lossy=True)
     colours = None if is_lossy else rgb.getcolors(_MAX_COLOURS)
     object_ = np.asarray(pixels.any(axis=-1))
     if colours is not None and not object_.all():
@@ -248,8 +253,6 @@ def _of_colours(image: Image.Image, is_lossy: bool) -> DecodedMask:
         codes = pixels.astype(np.int32) @ (1, 256, 65536)
         if _flat_share(codes, object_) > 0.5 and _cover_areas(codes, *_count(codes))[1:].sum() > 1:
             return DecodedMask(object_, (LABELS_REMARK,))
-    if np.quantile(np.ptp(pixels, axis=-1), 0.995) <= 48:  # the colours of JPEG's rounding
-        return _of_values(np.array(rgb.convert("L")), is_lossy=True)
     if colours is not None and len(colours) <= _MAX_LABELS and object_.all():
         raise DataError(f"the colours of this mask do not include black. {_WAY_OUT}")
     return DecodedMask(_of_soft(pixels.max(axis=-1)))
@@ -291,8 +294,11 @@ def _near(mask: np.ndarray, side: int) -> np.ndarray:
     return touched.repeat(side, axis=0).repeat(side, axis=1)[:height, :width]
 
 
-def _is_dark_and_bright(low: int, high: int) -> bool:
-    return low <= _HALF < high
+def _is_rounded(levels: np.ndarray) -> bool:
+    """Whether grey values are rounded as by JPEG or WebP, which leave nearly black and nearly white
+    ones. Labels are small numbers, and 255 for unsure pixels."""
+    is_dark, is_bright = (levels > 0) & (levels < 16), (levels >= 240) & (levels < 255)
+    return bool(is_dark.any() and is_bright.any())
 
 
 def _scaled(values: np.ndarray, white: float) -> np.ndarray:

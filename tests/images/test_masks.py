@@ -165,6 +165,18 @@ def test_soft_masks_and_those_of_jpeg(tmp_path, quality, colour):
         assert np.mean(found.mask != wanted) < 0.02 and found.remarks == ()
 
 
+@pytest.mark.parametrize(("suffix", "quality"), [("webp", 20), ("webp", 80), ("jpg", 100)])
+def test_rounded_values_are_no_labels(tmp_path, suffix, quality):
+    _grey(255).resize((256, 192)).save(tmp_path / f"a.{suffix}", quality=quality)
+    Image.open(tmp_path / f"a.{suffix}").save(tmp_path / "b.png")
+    wanted = np.array(_grey(255).resize((256, 192))) > 127
+    for name in (f"a.{suffix}", "b.png"):
+        found = decode_mask(tmp_path / name)
+        assert np.mean(found.mask != wanted) < 0.01 and found.remarks == ()
+    Image.new("L", (40, 30), 1).save(tmp_path / "c.jpg")
+    assert not read_mask(tmp_path / "c.jpg").any()
+
+
 def test_masks_of_one_value(tmp_path):
     for value, wanted in [(0, False), (1, True), (255, True)]:
         Image.new("L", (4, 3), value).save(tmp_path / "a.png")
