@@ -129,12 +129,15 @@ class Checkpoints:
     def latest(self) -> int | None:
         """Step of the newest checkpoint, or None."""
         steps = self.steps()
-        try:
-            name = read_limited(self.folder / "latest", 100).decode().strip()
-        except (DataError, UnicodeDecodeError):
-            name = ""
-        named = [step for step in steps if _FOLDER.format(step) == name]
+        named = [step for step in steps if _FOLDER.format(step) == self._named()]
         return max(named or steps, default=None)
+
+    def _named(self):
+        """The name in the file "latest", or "" without one."""
+        try:
+            return read_limited(self.folder / "latest", 100).decode().strip()
+        except (DataError, UnicodeDecodeError):
+            return ""
 
     def restore(self, model: keras.Model) -> tuple[int, dict]:
         """Load the newest readable checkpoint into a compiled model.
@@ -147,8 +150,8 @@ class Checkpoints:
             (step, extra) as given to `save`.
 
         Warns:
-            UserWarning: a checkpoint is damaged and an older one is used instead; or it was written
-                on another backend, which draws other random numbers.
+            UserWarning: a checkpoint is damaged or missing and an older one is used; or it was
+                written on another backend, which draws other random numbers.
 
         Raises:
             ConfigError: there is no checkpoint, or the model has other variables.
@@ -157,6 +160,13 @@ class Checkpoints:
         latest = self.latest()
         if latest is None:
             raise ConfigError(f"{self.folder}: no checkpoint to resume from: start the run again")
+        name = self._named()
+        if name and name != _FOLDER.format(latest):
+            warnings.warn(
+                f"{self.folder}: the newest checkpoint is missing or incomplete; continuing from "
+                f"step {latest}",
+                stacklevel=2,
+            )
         older = [step for step in reversed(self.steps()) if step < latest]
         for step in (latest, *older):
             try:

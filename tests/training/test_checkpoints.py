@@ -304,6 +304,8 @@ def test_an_incomplete_checkpoint_does_not_count(tmp_path, model):
     checkpoints.save(2, model)
     (tmp_path / "step-00000002" / "state.npz").unlink()
     assert (checkpoints.steps(), checkpoints.latest()) == ([1], 1)
+    with pytest.warns(UserWarning, match="newest checkpoint is missing or incomplete; .* step 1"):
+        assert checkpoints.restore(model)[0] == 1
 
 
 def test_another_model_is_refused_and_not_changed(tmp_path, model):
