@@ -68,7 +68,7 @@ class Backbone(keras.Model):
         return {
             "name": self.name,
             "trainable": self.trainable,
-            "network": keras.Model(self.inputs, self.output).get_config(),
+            "network": keras.Model(self.inputs, self.output, name=self.name).get_config(),
             "preprocessing": self.preprocessing.to_config(),
             "output_stride": self.output_stride,
             "strides": self.strides,

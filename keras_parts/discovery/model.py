@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
+from dataclasses import asdict
 from types import GeneratorType
 from typing import Any
 
@@ -12,6 +13,12 @@ from keras import ops
 from keras_parts.discovery import defaults
 from keras_parts.discovery.batch import BatchSource, as_batch, check_batch, check_values, peek
 from keras_parts.discovery.losses import complete_losses
+from keras_parts.discovery.saving import (
+    array_config,
+    array_from_config,
+    loss_config,
+    loss_from_config,
+)
 from keras_parts.discovery.standardiser import Standardiser
 from keras_parts.discovery.steps import TrainStep
 from keras_parts.discovery.teachers import as_teacher
@@ -34,6 +41,7 @@ from keras_parts.ops import (
 )
 
 
+@keras.saving.register_keras_serializable("keras_parts")
 class PartDiscovery(TrainStep, keras.Model):
     """Trains a segmenter to find parts, without part labels.
 
@@ -123,6 +131,7 @@ class PartDiscovery(TrainStep, keras.Model):
             (), "zeros", trainable=False, aggregation="only_first_replica", name="steps_made"
         )
         self.seed = keras.random.SeedGenerator(seed, name="views")
+        self._initial_seed = seed
         self.track_losses({name: weight for name, (_, weight) in weighted.items()})
         self.built = True
 
@@ -152,6 +161,48 @@ class PartDiscovery(TrainStep, keras.Model):
                 "0 is reported without effect on the training"
             )
         super().compile(optimizer, **options)
+
+    def get_config(self) -> dict[str, Any]:
+        transforms = self.view_transforms
+        return {
+            "segmenter": keras.saving.serialize_keras_object(self.segmenter),
+            "losses": {
+                name: [loss_config(function), self.loss_weights[name]]
+                for name, function in self.loss_functions.items()
+            },
+            "teacher": keras.saving.serialize_keras_object(self.teacher),
+            "standardiser": self.standardiser
+            and {
+                "mean": array_config(self.standardiser.mean),
+                "matrix": array_config(self.standardiser.matrix),
+            },
+            "has_background": self.has_background,
+            "loss_size": self.loss_size,
+            "view_transforms": asdict(transforms) | {"scale": list(transforms.scale)},
+            "centre_features": self.centre_features,
+            "prominence_exponent": self.prominence_exponent,
+            "seed": self._initial_seed,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> "PartDiscovery":
+        """The inverse of `get_config`, with random weights."""
+        values = dict(config)
+        for name in ("segmenter", "teacher"):
+            values[name] = keras.saving.deserialize_keras_object(values[name], custom_objects)
+        values["losses"] = {
+            name: (loss_from_config(loss, custom_objects), weight)
+            for name, (loss, weight) in values["losses"].items()
+        }
+        if values["standardiser"]:
+            arrays = values["standardiser"]
+            values["standardiser"] = Standardiser(
+                array_from_config(arrays["mean"]), array_from_config(arrays["matrix"])
+            )
+        values["view_transforms"] = ViewTransforms(**values["view_transforms"])
+        return cls(values.pop("segmenter"), **values)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))

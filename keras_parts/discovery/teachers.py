@@ -1,10 +1,9 @@
 """Teachers: frozen networks whose features the discovered parts must explain."""
 
-import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -17,14 +16,14 @@ from keras import ops
 from keras_parts.backbones.adapters import from_keras, from_keras_hub
 from keras_parts.backbones.atrous import atrous
 from keras_parts.backbones.backbone import Backbone
-from keras_parts.backbones.dinov2 import dinov2, patch_input
+from keras_parts.backbones.dinov2 import dinov2
 from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0, load_efficientnet_lite0
 from keras_parts.backbones.small import load_small_weights, small
 from keras_parts.backbones.vgg19 import load_vgg19, vgg19
+from keras_parts.discovery.resizing import PatchInput, ResizeTo, to_multiple_of_16
 from keras_parts.discovery.views import Tensor, join_maps
 from keras_parts.errors import ConfigError
 from keras_parts.models.segmenter import PartSegmenter
-from keras_parts.ops import resize_aligned
 
 
 @keras.saving.register_keras_serializable("keras_parts")
@@ -166,6 +165,27 @@ class Teacher(keras.Model):
         pairs = groupby(zip(strides, scaled, strict=True), key=itemgetter(0))
         return [ops.concatenate([maps for _, maps in group], axis=-1) for _, group in pairs]
 
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "layers": list(self.layer_names),
+            "scales": list(self.scales),
+            "resize": keras.saving.serialize_keras_object(self._resize),
+            "turns": list(self.turns),
+            "mirror": self.mirror,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> "Teacher":
+        """The inverse of `get_config`, with random weights."""
+        values = dict(config)
+        for name in ("network", "resize"):
+            values[name] = keras.saving.deserialize_keras_object(values[name], custom_objects)
+        return cls(values.pop("network"), **values)
+
     def map_size(self, height: int, width: int) -> tuple[int, int]:
         """`(h, w)` of the features of images of `height` x `width` pixels."""
         return tuple(self.compute_output_spec(keras.KerasTensor((1, height, width, 3))).shape[1:3])
@@ -237,7 +257,7 @@ def as_teacher(network: keras.Model) -> Teacher:
         )
     backbone = from_keras(network, name=_identity(network))
     size = backbone.inputs[0].shape[1:3]
-    resize = None if None in size else functools.partial(resize_aligned, size=tuple(size))
+    resize = None if None in size else ResizeTo(size)
     return Teacher(backbone, resize=resize, name=f"teacher_{network.name}")
 
 
@@ -281,13 +301,13 @@ def _build_small(layers, weights, output_stride=16):
 def _build_vgg19(layers, weights):
     network = vgg19(layers)
     load_vgg19(network, weights)
-    return network, _to_multiple_of_16
+    return network, to_multiple_of_16
 
 
 def _build_dinov2(layers, weights, patches=16):
     options = {} if weights is None else {"preset": weights}
     network = dinov2(**options, outputs=layers, patches=patches)
-    return network, lambda images: patch_input(images, patches)
+    return network, PatchInput(patches)
 
 
 def _build_segmenter(layers, weights):
@@ -306,7 +326,7 @@ def _build_keras_hub(layers, weights, size=None):
     side, patch = network.inputs[0].shape[1], network.output_stride
     if side is None:
         return network, None
-    return network, lambda images: patch_input(images, side // patch, patch)
+    return network, PatchInput(side // patch, patch)
 
 
 def _build_keras_applications(layers, weights, output_stride=16):
@@ -318,12 +338,6 @@ def _build_keras_applications(layers, weights, output_stride=16):
         )
     model = create(include_top=False, weights="imagenet")
     return atrous(model, output_stride, layers or None), None
-
-
-def _to_multiple_of_16(images):
-    """Resize images to multiples of 16, because VGG's poolings drop the last row of odd sizes."""
-    height, width = (max(16, round(side / 16) * 16) for side in images.shape[1:3])
-    return resize_aligned(images, (height, width))
 
 
 TEACHERS = {
