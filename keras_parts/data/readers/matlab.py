@@ -18,8 +18,10 @@ _MAX_UNPACKED_BYTES = 2**30  # of all variables of a file together
 _MAX_DEPTH = 64  # of cells and structs inside each other
 _HEADER_BYTES, _TAG_BYTES = 128, 8
 _INT32, _UINT32, _MATRIX, _COMPRESSED = 5, 6, 14, 15  # types of an element
+_DATA = frozenset({1, 2, 3, 4, _INT32, _UINT32, 7, 9, 12, 13, _MATRIX, 16, 17, 18})  # in a matrix
 _CELL, _STRUCT, _OBJECT = 1, 2, 3  # classes of a matrix that contain matrices
-_PLAIN = range(4, 16)  # classes of text, sparse and full numbers
+_TEXT, _SPARSE, _NUMBERS = 4, 5, range(6, 16)
+_COMPLEX = 1 << 11  # in the flags of a matrix
 
 
 def read_mat(path: Path, variable: str) -> Any:
@@ -105,28 +107,42 @@ def _check_matrices(content: bytes, outer: _Element, order: str) -> None:
             raise DataError(f"its cells or structs are nested more than {_MAX_DEPTH} deep")
         parts = list(_elements(content, element.start, element.end, order))
         nested = [part for part in parts if part.type == _MATRIX]
-        if len(nested) != _num_nested(content, parts, order):
+        own, inner = _num_parts(content, parts, order)
+        if (len(parts) - len(nested), len(nested)) != (own, inner):
             raise DataError("a matrix has another number of parts than it declares")
+        if not all(part.type in _DATA for part in parts):
+            raise DataError("a matrix has a part of an unknown type")
         pending += [(part, depth + 1) for part in nested]
 
 
-def _num_nested(content: bytes, parts: list[_Element], order: str) -> int:
-    """Number of matrices that a matrix must contain, according to its class and size."""
-    if len(parts) < 3 or parts[1].type not in (_INT32, _UINT32):
+def _num_parts(content: bytes, parts: list[_Element], order: str) -> tuple[int, int]:
+    """Number of parts of a matrix, and of matrices in it, according to its flags and size."""
+    flags, size = parts[:2] if len(parts) > 2 else (None, None)
+    if not flags or flags.end - flags.start != 8 or size.type not in (_INT32, _UINT32):
         raise DataError("a matrix has no size")
-    kind = content[parts[0].start if order == "<" else parts[0].start + 3]
-    sizes = _integers(content, parts[1], order)
+    (bits,) = struct.unpack_from(f"{order}I", content, flags.start)
+    kind, is_complex = bits & 0xFF, bool(bits & _COMPLEX)
+    sizes = _integers(content, size, order)
     count = math.prod(sizes)
-    if min(sizes, default=0) < 0 or count * 8 > _MAX_UNPACKED_BYTES:
-        raise DataError(f"a matrix has the size {sizes}")
+    if not 2 <= len(sizes) <= 32 or min(sizes) < 0 or count * 8 > _MAX_UNPACKED_BYTES:
+        raise DataError(f"a matrix has the size {sizes[:32]}")
     if kind == _CELL:
-        return count
+        return 3, count
     if kind in (_STRUCT, _OBJECT):
-        length, names = parts[3:5] if kind == _STRUCT else parts[4:6]
-        (width,) = _integers(content, length, order)
-        return count * ((names.end - names.start) // width if width > 0 else 0)
-    if kind in _PLAIN:
-        return 0
+        own = 5 if kind == _STRUCT else 6
+        if len(parts) < own:
+            raise DataError("a struct has no names")
+        length, names = parts[own - 2 : own]
+        widths = _integers(content, length, order)
+        if len(widths) != 1 or widths[0] < 1:
+            raise DataError("the names of a struct have no length")
+        return own, count * ((names.end - names.start) // widths[0])
+    if kind == _TEXT:
+        return 4, 0
+    if kind == _SPARSE:
+        return 6 + is_complex, 0
+    if kind in _NUMBERS:
+        return 4 + is_complex, 0
     raise DataError(f"it has a variable of MATLAB's class {kind}, which cannot be read")
 
 

@@ -48,6 +48,8 @@ FILES = {
     "many cells": (matrix(CELL, (60_000, 60_000)), r"a matrix has the size \(60000, 60000\)"),
     "cells without content": (matrix(CELL, (9000, 1000)), "another number of parts"),
     "negative": (matrix(DOUBLE, (-5, 3), element(9, b"")), r"has the size \(-5, 3\)"),
+    "unknown type": (matrix(DOUBLE, (1, 1), element(57, bytes(8))), "a part of an unknown type"),
+    "no data": (matrix(DOUBLE, (1, 1)) * 2, "another number of parts"),
     "function": (matrix(FUNCTION, (1, 1)), "MATLAB's class 16"),
     "cut off": (matrix(DOUBLE, (1, 1), element(9, bytes(8)))[:-4], "it is cut off"),
     "no size": (element(14, element(6, bytes(8))), "a matrix has no size"),
