@@ -7,7 +7,13 @@ import pytest
 
 from keras_parts import data
 from keras_parts.data.dataset import Subset
-from keras_parts.errors import ConfigError, DataError, DivergenceError, OutOfMemoryError
+from keras_parts.errors import (
+    ConfigError,
+    DataError,
+    DivergenceError,
+    OutOfMemoryError,
+    UnknownModelError,
+)
 from keras_parts.training import build, run
 from keras_parts.training.devices import Devices
 from keras_parts.training.recipes import recipe
@@ -52,7 +58,11 @@ def no_features(monkeypatch):
         ({"image_size": 66}, ConfigError, "size is 66, .*try 65"),
         ({"train_from": "block_99"}, ConfigError, "no layer's name starts with 'block_99_'"),
         ({"backbone_weights": "none.h5"}, ConfigError, "none.h5"),
-        ({"init_from": "nowhere"}, DataError, "nowhere.*expected a folder that save_preset wrote"),
+        (
+            {"init_from": "nowhere"},
+            UnknownModelError,
+            "no model is called 'nowhere'.* no such folder",
+        ),
         ({"teacher": "smal"}, ConfigError, "teacher is 'smal', .*did you mean 'small'"),
         ({"teacher_layers": ("stage9",)}, ConfigError, "no output named 'stage9'"),
         ({"teacher_weights": "none.h5"}, ConfigError, "none.h5"),
