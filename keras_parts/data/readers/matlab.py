@@ -117,8 +117,10 @@ def _check_matrices(content: bytes, outer: _Element, order: str) -> None:
 
 def _num_parts(content: bytes, parts: list[_Element], order: str) -> tuple[int, int]:
     """Number of parts of a matrix, and of matrices in it, according to its flags and size."""
-    flags, size = parts[:2] if len(parts) > 2 else (None, None)
-    if not flags or flags.end - flags.start != 8 or size.type not in (_INT32, _UINT32):
+    if len(parts) < 3:
+        raise DataError("a matrix has no size")
+    flags, size = parts[:2]
+    if flags.end - flags.start != 8 or size.type not in (_INT32, _UINT32):
         raise DataError("a matrix has no size")
     (bits,) = struct.unpack_from(f"{order}I", content, flags.start)
     kind, is_complex = bits & 0xFF, bool(bits & _COMPLEX)
