@@ -93,7 +93,9 @@ def given(**options: Any) -> dict[str, Any]:
 
 def model_name(model: str) -> str:
     """The name of a model in results; of a folder, its last component."""
-    return os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model
+    if os.path.isdir(model):
+        return os.path.basename(os.path.abspath(model))
+    return hide_secrets(model)
 
 
 def _json(data: Mapping[str, Any]) -> str:

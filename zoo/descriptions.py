@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_parts.data import Dataset
-from keras_parts.errors import ConfigError
+from keras_parts.errors import ConfigError, hide_secrets
 from keras_parts.metrics.report import Report
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.results.palette import part_palette
@@ -224,4 +224,4 @@ def without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _public_name(path: str) -> str:
     """The name of a file; of the segmenter in a run folder, the name of the run."""
     run = Path(path).parent
-    return run.name if Path(path) == RunFolder(run).segmenter else Path(path).name
+    return hide_secrets(run.name if Path(path) == RunFolder(run).segmenter else Path(path).name)

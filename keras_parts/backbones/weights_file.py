@@ -9,6 +9,8 @@ of the zoo, the folder of `--model` or `--init-from`, the weights of a teacher.
 
 import itertools
 import math
+import subprocess
+import sys
 import tempfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -30,6 +32,25 @@ _MAX_CHUNKS = 2**16
 """Maximum number of chunks in which an array is stored."""
 _MAX_TEXT, _MAX_TEXTS = 1000, 10_000
 """Maximum length of a text in an attribute, and maximum number of them."""
+_MAX_SECONDS = 60
+_READ_ALL = """
+import sys, h5py
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
+except ImportError:
+    pass
+def read(name, found):
+    for attribute in found.attrs:
+        found.attrs[attribute]
+    if isinstance(found, h5py.Dataset):
+        found[()]
+with h5py.File(sys.argv[1], "r") as file:
+    read("", file)
+    file.visititems(read)
+"""
+_PROCESS_BYTES = 2**31
+"""Memory of the process that reads a file, beside the arrays."""
 _KERAS_3 = ("name", "dtype")
 """Attributes in files of Keras 3: the name of a layer, and the type of an array of bfloat16."""
 _KERAS_2 = ("name", "backend", "keras_version", "layer_names", "weight_names")
@@ -117,6 +138,11 @@ def check_weights_file(
                 raise IntegrityError(
                     f"{path}: declares {declared:,} bytes of arrays, expected {max_bytes:,} at most"
                 )
+            read_by_keras = attributes != _KERAS_3 or any(
+                "dtype" in one.attrs for one in arrays.values()
+            )
+            if read_by_keras or any(array.chunks for array in arrays.values()):
+                _read_apart(path, declared)
             for name, array in arrays.items():
                 _check_chunks(array, f"{path}: {name}")
                 if not np.isfinite(_values(array)).all():
@@ -173,7 +199,7 @@ def _child(group: h5py.Group, key: str, where: str) -> Any:
 
 def _check_storage(array: h5py.Dataset, where: str) -> None:
     """Raise unless the array consists of floats stored in this file."""
-    is_bfloat16 = array.dtype == _BFLOAT16 and array.attrs.get("dtype") == "bfloat16"
+    is_bfloat16 = array.dtype == _BFLOAT16 and "dtype" in array.attrs
     if not (array.dtype in _FLOATS or is_bfloat16) or array.shape is None:
         raise IntegrityError(f"{where} has type {array.dtype}, expected floats")
     if array.is_virtual or array.external:
@@ -186,6 +212,14 @@ def _check_storage(array: h5py.Dataset, where: str) -> None:
         )
     if array.size and not array.id.get_storage_size():
         raise IntegrityError(f"{where} declares the shape {array.shape} but has no data")
+    if array.chunks and (
+        any(chunk > side for side, chunk in zip(array.shape, array.chunks, strict=True))
+        or math.prod(_chunk_counts(array)) > _MAX_CHUNKS
+    ):
+        raise IntegrityError(
+            f"{where} of shape {array.shape} is stored in chunks of {array.chunks}, expected at "
+            f"most {_MAX_CHUNKS:,} chunks that are not larger than the array"
+        )
 
 
 def _check_size(path: str | PathLike[str], max_bytes: int, num_arrays: int) -> None:
@@ -212,13 +246,30 @@ def _check_attributes(found: h5py.HLObject, where: str, known: Collection[str]) 
         )
     for name in found.attrs:
         attribute = found.attrs.get_id(name)
-        is_text = attribute.get_type().get_class() == h5py.h5t.STRING
-        if (
-            not is_text
-            or math.prod(attribute.shape) > _MAX_TEXTS
-            or any(len(text) > _MAX_TEXT for text in np.ravel(found.attrs[name]).tolist())
-        ):
+        kind = attribute.get_type()
+        is_text = kind.get_class() == h5py.h5t.STRING
+        if not is_text or math.prod(attribute.shape) > _MAX_TEXTS or kind.get_size() > _MAX_TEXT:
             raise IntegrityError(f"{where} has an attribute {name!r} that is not a short text")
+
+
+def _read_apart(path: str | PathLike[str], declared: int) -> None:
+    """Read a whole file in a process of its own, before this one does.
+
+    HDF5 can be brought to crash by damaged chunks, and to look for ever for the end of a damaged
+    heap, where texts are. Only the end of a process ends that.
+    """
+    memory = str(2 * declared + _PROCESS_BYTES)
+    command = [sys.executable, "-c", _READ_ALL, fspath(path), memory]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=_MAX_SECONDS)
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"it ends the process that reads it ({error.returncode})"
+        raise IntegrityError(f"{path}: not a sound HDF5 file: {reason}", path=path) from None
+    except subprocess.TimeoutExpired:
+        raise IntegrityError(
+            f"{path}: not a sound HDF5 file: not read within {_MAX_SECONDS} s", path=path
+        ) from None
 
 
 def _values(array: h5py.Dataset) -> np.ndarray:
@@ -230,26 +281,20 @@ def _filters(plan: Any) -> list[int]:
     return [plan.get_filter(index)[0] for index in range(plan.get_nfilters())]
 
 
+def _chunk_counts(array: h5py.Dataset) -> list[int]:
+    """Number of chunks along each axis."""
+    return [math.ceil(side / chunk) for side, chunk in zip(array.shape, array.chunks, strict=True)]
+
+
 def _check_chunks(array: h5py.Dataset, where: str) -> None:
     """Raise if a compressed chunk unpacks to more than its size, which HDF5 would not notice
     before it has the memory."""
-    if array.chunks is None or not array.size:
-        return
-    counts = [
-        math.ceil(side / chunk) for side, chunk in zip(array.shape, array.chunks, strict=True)
-    ]
-    too_large = any(chunk > side for side, chunk in zip(array.shape, array.chunks, strict=True))
-    if too_large or math.prod(counts) > _MAX_CHUNKS:
-        raise IntegrityError(
-            f"{where} of shape {array.shape} is stored in chunks of {array.chunks}, expected at "
-            f"most {_MAX_CHUNKS:,} chunks that are not larger than the array"
-        )
     filters = _filters(array.id.get_create_plist())
-    if h5py.h5z.FILTER_DEFLATE not in filters:
+    if not array.size or h5py.h5z.FILTER_DEFLATE not in filters:
         return
     unpacked = math.prod(array.chunks) * array.dtype.itemsize + _CHECKSUM_BYTES
     skipped = 1 << filters.index(h5py.h5z.FILTER_DEFLATE)
-    for index in itertools.product(*map(range, counts)):
+    for index in itertools.product(*map(range, _chunk_counts(array))):
         corner = tuple(i * chunk for i, chunk in zip(index, array.chunks, strict=True))
         stored = array.id.get_chunk_info_by_coord(corner)
         if not stored.size or stored.filter_mask & skipped:

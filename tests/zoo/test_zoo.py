@@ -447,7 +447,7 @@ def a_pickle(file):
         (external_link, "'x' is a ExternalLink"),
         (virtual, "is stored in another file"),
         (four_terabytes, "has no data"),
-        (a_terabyte_that_begins, "has the shape .262144, 1048576., expected"),
+        (a_terabyte_that_begins, "of shape .262144, 1048576. is stored in chunks"),
         (not_finite, "not finite"),
         (missing, "missing|cannot be loaded"),
         (extra, "1 are not expected"),
