@@ -353,7 +353,14 @@ class PartDiscovery(TrainStep, keras.Model):
         return ops.concatenate([ops.zeros_like(logits[..., :1]), logits], axis=-1)
 
     def _check_sides(self, shape: tuple[int | None, ...]) -> None:
-        """Check that images fit a segmenter whose logits are aligned with the image's corners."""
+        """Check that images have fixed sides, and that these fit a segmenter whose logits are
+        aligned with the image's corners."""
+        if None in shape[1:3]:
+            raise ConfigError(
+                f"'image' has shape {tuple(shape)}, expected a fixed height and width: on "
+                "TensorFlow all batches of a training have one size, and a tf.data.Dataset states "
+                "it (tf.ensure_shape)"
+            )
         if not isinstance(self.segmenter, PartSegmenter):
             return
         name = self.segmenter.config.architecture

@@ -31,7 +31,7 @@ def array_from_config(config: Mapping[str, str]) -> np.ndarray:
 def loss_config(function: Any) -> dict[str, Any]:
     """A loss as a JSON value: one of `LOSSES` with its settings, or a function that is registered
     with `keras.saving.register_keras_serializable`."""
-    if type(function) is not LOSSES.get(getattr(function, "name", None)):
+    if type(function) is not LOSSES.get(getattr(function, "name", "")):
         return {"function": keras.saving.serialize_keras_object(function)}
     values = {each.name: getattr(function, each.name) for each in fields(function)}
     settings = {

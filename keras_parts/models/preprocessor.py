@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images.geometry import resize_geometry
+from keras_parts.images.geometry import resize_geometry, resize_image
 from keras_parts.images.inputs import as_images, is_array, is_image
 
 _WHITE = 255
@@ -102,7 +102,8 @@ class ImagePreprocessor(keras.layers.Layer):
         return geometry.input_size == geometry.resized_size == (height, width)
 
     def _input(self, image):
-        return resize_geometry(*image.shape[:2], self.image_size, self.resize_mode).apply(image)
+        resized, _ = resize_image(image, self.image_size, self.resize_mode)
+        return resized
 
     def get_config(self) -> dict[str, Any]:
         sizes = {"image_size": self.image_size, "resize_mode": self.resize_mode}

@@ -132,6 +132,22 @@ def test_a_loss_gets_the_batch():
     assert float(model.compute_losses(batch() | {"label": np.full(4, 3.0)})["mine"]) == 3
 
 
+@pytest.mark.backend("tensorflow")  # others compute with sizes that are known
+def test_open_sides_are_refused():
+    import tensorflow as tf
+
+    model = discovery({"balance": 1.0})
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))], autograph=False)
+    def losses(image):
+        return model.compute_losses({"image": image, "foreground": image[..., :1]})
+
+    with pytest.raises(
+        ConfigError, match=r"shape \(None, None, None, 3\), expected a fixed height"
+    ):
+        losses(np.zeros((1, 33, 33, 3), "float32"))
+
+
 def test_networks_that_cannot_be_used_are_refused():
     with pytest.raises(ConfigError, match="the segmenter mine has no weights yet: call it"):
         PartDiscovery(keras.Sequential([keras.layers.Conv2D(4, 3)], name="mine"))
