@@ -67,18 +67,31 @@ def decided_segmenter(config, image):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_path_gives_the_same_labels(name, strips):
     segmenter = decided_segmenter(CONFIGS[name], strips[3])
-    wanted = [create_predictor(segmenter, batch_size=1).segment(image).labels for image in strips]
-    assert any(len(np.unique(labels)) > 2 for labels in wanted)
-    for parts, labels in zip(segmenter.segment(strips), wanted, strict=True):
-        np.testing.assert_array_equal(parts.labels, labels)
-    for logits, labels in zip(segmenter.maps(strips), wanted, strict=True):
-        np.testing.assert_array_equal(Parts(logits).labels, labels)
+    wanted = [create_predictor(segmenter, batch_size=1).segment(image) for image in strips]
+    assert any(len(np.unique(parts.labels)) > 2 for parts in wanted)
+    for parts, expected in zip(segmenter.segment(strips), wanted, strict=True):
+        assert_same_labels(parts.labels, expected)
+    for logits, expected in zip(segmenter.maps(strips), wanted, strict=True):
+        assert_same_labels(Parts(logits).labels, expected)
     if keras.backend.backend() == "tensorflow":
         from keras_parts.exports.graph import ImageToParts
 
         graph = ImageToParts(segmenter)
-        for image, labels in zip(strips, wanted, strict=True):
-            np.testing.assert_array_equal(graph(image[None])["labels"][0].numpy(), labels)
+        for image, expected in zip(strips, wanted, strict=True):
+            assert_same_labels(graph(image[None])["labels"][0].numpy(), expected)
+
+
+def assert_same_labels(labels, expected):
+    """Equal labels, but where rounding decides: programs for other batches round otherwise.
+
+    The foreground is decided between the background and the sum of the parts, the label between
+    the parts.
+    """
+    rows, columns = np.nonzero(labels != expected.labels)
+    background, *parts = np.moveaxis(expected.probabilities[rows, columns], -1, 0)
+    first, second = np.sort(parts, axis=0)[:-3:-1]
+    tie = (np.abs(background - 0.5) < 1e-4) | (first - second < 1e-4 * first)
+    assert tie.all() and len(rows) <= 1e-3 * labels.size
 
 
 @pytest.mark.parametrize(
