@@ -9,6 +9,8 @@ import keras
 import pytest
 
 from keras_parts import exports
+from keras_parts.models.architectures import ARCHITECTURES
+from tests.small import register_tiny
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples"
 SHORT = {
@@ -27,6 +29,8 @@ PAGES = {
     "save_and_export.py": "toy.keras",
 }
 """Page -> a file that it writes."""
+TRAINING = {"train_on_tf_data.py", "own_loss.py", "own_teacher.py", "several_devices.py"}
+"""Pages that train the architecture "small" from scratch: here a smaller one, compiled sooner."""
 OTHERS = {"discover_parts.py", "fine_tune.py", "search_by_part.py"}
 """Examples that `test_documents.py` runs on a folder of photographs."""
 
@@ -77,6 +81,8 @@ def test_page_runs(page, folder, eager, monkeypatch):
 
     # The exports have tests of their own, which take a process on TensorFlow.
     monkeypatch.setattr(exports, "export", export)
+    if page in TRAINING:
+        monkeypatch.setitem(ARCHITECTURES, "small", ARCHITECTURES[register_tiny()])
     tree = Shortened().visit(ast.parse((FOLDER / page).read_text(encoding="utf-8")))
     exec(compile(tree, page, "exec"), {"__name__": "__main__"})
     file = PAGES[page]

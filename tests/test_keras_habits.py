@@ -234,6 +234,12 @@ def own_networks(desk):
     assert np.isfinite(as_array(losses["feature_consistency"]))
 
 
+@habit(TRAIN, "images of several sizes, one `fit` after the other")
+def sizes(desk):
+    for size in (SIZE, 25):
+        desk.discovery.fit(IMAGES[:, :size, :size], MASKS[:, :size, :size], verbose=0)
+
+
 @habit(TRAIN, "losses of one's own; schedules, clipping, EMA and gradient accumulation")
 def optimisers(desk):
     rate = keras.optimizers.schedules.CosineDecay(1e-2, 10)

@@ -133,6 +133,7 @@ class PartDiscovery(TrainStep, keras.Model):
         self.seed = keras.random.SeedGenerator(seed, name="views")
         self._initial_seed = seed
         self.track_losses({name: weight for name, (_, weight) in weighted.items()})
+        self._sides: tuple[int, ...] | None = None  # of the images of the last `fit`
         self.built = True
 
     def compile(
@@ -259,6 +260,12 @@ class PartDiscovery(TrainStep, keras.Model):
         if batch is not None:
             check_batch(batch)
             check_values(batch)
+            sides = tuple(batch["image"].shape[1:3])
+            self._check_sides(sides)
+            if self._sides not in (None, sides):
+                # TensorFlow would compile the steps for images whose sides are open.
+                self.train_function = self.test_function = None
+            self._sides = sides
         return x, more
 
     def unpack_batch(self, data: Any) -> dict[str, Tensor]:
@@ -292,7 +299,7 @@ class PartDiscovery(TrainStep, keras.Model):
     def make_views(self, batch: Mapping[str, Tensor], training: bool = True) -> Views:
         """The two views of a batch, with the logits of both; arguments as in `compute_losses`."""
         check_batch(batch)
-        self._check_sides(batch["image"].shape)
+        self._check_sides(batch["image"].shape[1:3])
         image = ops.cast(batch["image"], "float32") / 255  # the transforms take 0 to 1
         size = self.loss_size or image.shape[1]
         points = self._source_points(ops.shape(image)[0])
@@ -352,25 +359,24 @@ class PartDiscovery(TrainStep, keras.Model):
         logits = ops.cast(logits, "float32")
         return ops.concatenate([ops.zeros_like(logits[..., :1]), logits], axis=-1)
 
-    def _check_sides(self, shape: tuple[int | None, ...]) -> None:
-        """Check that images have fixed sides, and that these fit a segmenter whose logits are
+    def _check_sides(self, sides: tuple[int | None, ...]) -> None:
+        """Check that the sides of images are fixed, and that they fit a segmenter whose logits are
         aligned with the image's corners."""
-        if None in shape[1:3]:
+        if None in sides:
             raise ConfigError(
-                f"'image' has shape {tuple(shape)}, expected a fixed height and width: on "
-                "TensorFlow all batches of a training have one size, and a tf.data.Dataset states "
-                "it (tf.ensure_shape)"
+                f"'image' has sides {tuple(sides)}, expected a fixed height and width: give all "
+                "batches of a data set one size, and in tf.data set it with ensure_shape"
             )
         if not isinstance(self.segmenter, PartSegmenter):
             return
         name = self.segmenter.config.architecture
         if not architecture_of(name).aligned_corners:
             return
-        for side in shape[1:3]:
-            if side is not None and (side - 1) % STRIDE:
+        for side in sides:
+            if (side - 1) % STRIDE:
                 nearest = max(1, round((side - 1) / STRIDE)) * STRIDE + 1
                 raise ConfigError(
-                    f"'image' has sides {tuple(shape[1:3])}, expected multiples of {STRIDE} plus 1 "
+                    f"'image' has sides {tuple(sides)}, expected multiples of {STRIDE} plus 1 "
                     f"for {name}: resize images and masks to {nearest} pixels"
                 )
 

@@ -18,7 +18,8 @@ _LOG = logging.getLogger(__name__)
 
 ImageLike = str | PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray | Any
 """A path or an address, such as "s3://bucket/a.jpg"; the content of an image file, or a file opened
-for reading bytes; a `PIL.Image`; an array or tensor `(height, width, 3)`, RGB from 0 to 255."""
+for reading bytes; a `PIL.Image`; an array or tensor `(height, width, 3)`, RGB from 0 to 255; or a
+`keras_parts.data.Sample`."""
 
 
 def as_image(image: ImageLike) -> np.ndarray:
@@ -52,8 +53,10 @@ def as_image(image: ImageLike) -> np.ndarray:
     if is_array(image):
         (found,) = as_batch(image, rank=3)
         return found
-    if hasattr(image, "read"):
+    if is_file(image):
         return _said(decode_file(cast(IO[bytes], image)), path_of(image) or "image")
+    if is_sample(image):
+        return as_image(image.image)
     pairs = isinstance(image, tuple | list | Mapping)
     raise DataError(
         f"{type(image).__name__} is not an image: expected a path, the bytes of an image file, an "
@@ -91,7 +94,17 @@ def is_array(value: object) -> TypeGuard[Any]:
 def is_image(value: object) -> bool:
     """Whether a value is meant as one image, and not as several."""
     kinds = (str, PathLike, bytes, bytearray, memoryview, Image.Image)
-    return isinstance(value, kinds) or is_array(value) or hasattr(value, "read")
+    return isinstance(value, kinds) or is_array(value) or is_file(value) or is_sample(value)
+
+
+def is_file(value: object) -> bool:
+    """Whether a value is a file that is open for reading."""
+    return hasattr(value, "read") and hasattr(value, "seek")
+
+
+def is_sample(value: object) -> TypeGuard[Any]:
+    """Whether a value is a `keras_parts.data.Sample`, or similar: an image and its foreground."""
+    return hasattr(value, "image") and hasattr(value, "foreground")
 
 
 def as_batch(images: Any, *, rank: int = 4) -> list[np.ndarray]:
@@ -166,5 +179,5 @@ def path_of(image: object) -> str | None:
     """The path of the file that an image comes from, without passwords; None if it has none."""
     if isinstance(image, str | PathLike):
         return hide_secrets(os.fspath(image))
-    name = getattr(image, "name", None) if hasattr(image, "read") else None
+    name = getattr(image, "name", None) if is_file(image) else None
     return name if isinstance(name, str) else getattr(image, "filename", None) or None

@@ -191,6 +191,11 @@ class PartSegmenter(keras.Model):
         **kwargs: Any,
     ):
         check_data_format()
+        if not isinstance(config, SegmenterConfig):
+            raise ConfigError(
+                f"PartSegmenter is given {config!r}, expected its settings: "
+                "PartSegmenter(SegmenterConfig(num_parts=4))"
+            )
         # Without autocast, as half precision would round images before they are preprocessed.
         super().__init__(name=name, dtype=dtype, autocast=False, **kwargs)
         own = architecture_of(config.architecture)

@@ -45,6 +45,11 @@ def check_dataset(dataset: Dataset) -> None:
     Raises:
         DataError: there are no samples, or the first has no foreground or cannot be read.
     """
+    if not hasattr(dataset, "info"):
+        raise ConfigError(
+            f"the data set is {type(dataset).__name__}, expected one of keras_parts.data.load, "
+            "such as load('folder', 'all', data_dir='photos', masks='masks')"
+        )
     name = dataset.info.name
     if not len(dataset):
         raise DataError(f"{name}: there are no samples to train on")

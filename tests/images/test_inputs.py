@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_parts import data
 from keras_parts.errors import DataError
 from keras_parts.images.inputs import as_image, as_images, path_of
 
@@ -34,6 +35,11 @@ def test_an_image_in_any_form_has_the_same_pixels(tmp_path):
         np.testing.assert_array_equal(found, PIXELS)
     with open(tmp_path / "a.png", "rb") as file:
         np.testing.assert_array_equal(as_image(file), PIXELS)
+
+
+def test_a_sample_of_a_data_set_is_its_image():
+    sample = data.load("toy", "test", count=1, size=33)[0]
+    np.testing.assert_array_equal(as_image(sample), sample.image)
 
 
 def test_a_batch_is_its_images():

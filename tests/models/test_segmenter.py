@@ -85,6 +85,11 @@ def test_segment_takes_tensors_and_batches(segmenter):
     np.testing.assert_array_equal(segmenter.segment(batch[1]).labels, wanted[1])
 
 
+def test_settings_are_expected():
+    with pytest.raises(ConfigError, match=r"is given 4, expected its settings: PartSegmenter\(Seg"):
+        PartSegmenter(4)
+
+
 def test_segment_takes_folders_and_patterns(segmenter, tmp_path, caplog):
     for number in (10, 2):
         Image.fromarray(random_images((30, 40))[0]).save(tmp_path / f"{number}.png")

@@ -71,6 +71,8 @@ def test_a_segmenter_decides_on_parts_and_size(animals, home):
 def test_what_does_not_fit_is_refused_before_anything_is_computed(animals):
     with pytest.raises(ConfigError, match=r"own returns .* expected logits \(batch, h, w, 4\)"):
         keras_parts.prepare_training("toy", animals, segmenter=conv(3, 4, "own"), **SETTINGS)
+    with pytest.raises(ConfigError, match="the data set is str, expected one of keras_parts.data"):
+        keras_parts.prepare_training("toy", "photos")
     with pytest.raises(ConfigError, match="no recipe 'toys'"):
         keras_parts.prepare_training("toys", animals)
     with pytest.raises(DataError, match="no samples"):
