@@ -483,6 +483,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
                 if adapter._ended:
                     adapter.disconnect()
 
+        Connection.__name__ = kind.__name__  # messages of urllib3 contain it
         pool.ConnectionCls = Connection
         return pool
 
