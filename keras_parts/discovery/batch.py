@@ -1,8 +1,6 @@
 """Batches of `PartDiscovery`: in the forms that Keras takes them, and what is wrong with one."""
 
-import types
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import keras
@@ -18,8 +16,6 @@ _FORMS = (
     "a dictionary with 'image' and 'foreground', or images and masks: fit(images, masks), or a "
     "data set of (images, masks)"
 )
-_CHECKED = 8
-"""Number of images of an array whose values are checked."""
 
 
 @runtime_checkable
@@ -129,38 +125,3 @@ def check_values(batch: Batch) -> None:
             f"the masks of the first batch have values from {low:g} to {high:g}, expected 0 and 1, "
             "or 0 and 255: for a map of labels, give labels > 0"
         )
-
-
-def peek(x: Any, y: Any = None, sample_weight: Any = None) -> tuple[Any, dict[str, Tensor] | None]:
-    """The first batch of what `fit` is given, and what to give to Keras instead.
-
-    A generator is put back together. A `torch.utils.data.DataLoader` with processes of its own is
-    not read, as they would be started twice.
-
-    Returns:
-        `x`, unchanged but for a generator; the batch, or None if it cannot be read twice.
-    """
-    if isinstance(x, types.GeneratorType):
-        first = next(x, None)
-        return (x, None) if first is None else (chained(first, x), as_batch(first))
-    if isinstance(x, keras.utils.PyDataset):
-        return x, as_batch(x[0])
-    if hasattr(x, "element_spec") and hasattr(x, "take"):  # tf.data.Dataset
-        return x, next((as_batch(each) for each in x.take(1)), None)
-    if hasattr(x, "num_workers") and hasattr(x, "collate_fn"):  # torch.utils.data.DataLoader
-        return x, None if x.num_workers else next(map(as_batch, x), None)
-    if isinstance(x, Mapping) or hasattr(x, "dtype"):
-        return x, as_batch(
-            tuple(
-                None if each is None else keras.tree.map_structure(lambda a: a[:_CHECKED], each)
-                for each in (x, y, sample_weight)
-            )
-        )
-    if isinstance(x, list | tuple):
-        as_batch((x, y, sample_weight))  # raises
-    return x, None
-
-
-def chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    """A generator, which is what Keras recognises, of `first` and the rest."""
-    yield from chain([first], rest)

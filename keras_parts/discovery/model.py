@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_parts.discovery import defaults
-from keras_parts.discovery.batch import BatchSource, as_batch, check_batch, check_values, peek
+from keras_parts.discovery.batch import BatchSource, as_batch, check_batch, check_values
 from keras_parts.discovery.losses import complete_losses
 from keras_parts.discovery.saving import (
     array_config,
@@ -27,6 +27,7 @@ from keras_parts.discovery.views import Tensor, Views
 from keras_parts.errors import ConfigError
 from keras_parts.images.geometry import STRIDE
 from keras_parts.models.architectures import architecture_of
+from keras_parts.models.first_batch import peek
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.ops import (
     binary_mask,
@@ -256,8 +257,9 @@ class PartDiscovery(TrainStep, keras.Model):
                 more[steps] = math.ceil(x.steps_per_epoch)
             stream = stack.enter_context(closing(x.iterate()))
             x = ((batch,) for batch in stream)
-        x, batch = peek(x, y, options.get("sample_weight"))
-        if batch is not None:
+        x, first = peek(x, y, options.get("sample_weight"))
+        if first is not None:
+            batch = as_batch(first)
             check_batch(batch)
             check_values(batch)
             sides = tuple(batch["image"].shape[1:3])

@@ -23,6 +23,7 @@ from keras_parts.files import atomic_path, atomic_write
 from keras_parts.images.geometry import RESIZE_MODES, STRIDE
 from keras_parts.images.inputs import ImageLike
 from keras_parts.models.architectures import architecture_of
+from keras_parts.models.first_batch import peek
 from keras_parts.models.forward import compile_forward
 from keras_parts.models.precision import precision_policy
 from keras_parts.models.predictor import create_predictor, segment_inputs
@@ -249,8 +250,25 @@ class PartSegmenter(keras.Model):
         return self.config.part_names
 
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
-        check_range(images)
+        if isinstance(images, np.ndarray):  # a tensor may be on a device, or have no values yet
+            check_range(images)
         return super().__call__(images, *args, **kwargs)
+
+    def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
+        """As `keras.Model.fit`, for labels at the output stride; `preprocessor` is not applied.
+
+        Args:
+            x: images `(batch, height, width, 3)`, RGB in 0 to 255, or batches of images and labels.
+            y: labels, if `x` is an array of images.
+            options: see `keras.Model.fit`.
+
+        Raises:
+            DataError: the images of the first batch are in 0 to 1.
+        """
+        x, first = peek(x, y)
+        if isinstance(first, tuple | list) and first:
+            check_range(first[0])
+        return super().fit(x, y, **options)
 
     def predict(
         self,

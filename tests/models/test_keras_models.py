@@ -202,9 +202,14 @@ def test_predictions_are_the_logits_of_segment(segmenter, images):
 
 
 def test_images_of_another_range_or_several_inputs_are_refused(segmenter, images):
-    for function in (segmenter, segmenter.predict, segmenter.predict_on_batch):
+    functions = (segmenter, segmenter.predict, segmenter.predict_on_batch, segmenter.fit)
+    for function, given in (
+        *((function, images / 255) for function in functions),
+        (segmenter.predict, ops.convert_to_tensor(images) / 255),
+        (segmenter.fit, ((images / 255, 0) for _ in range(2))),
+    ):
         with pytest.raises(DataError, match="expected RGB in 0 to 255: multiply them by 255"):
-            function(images / 255)
+            function(given)
     with pytest.raises(DataError, match="inputs of the shapes .* expected one shape"):
         ImagePreprocessor(33, "short").prepare(random_images((40, 60), (60, 40)))
 
