@@ -73,21 +73,16 @@ def on_files(files, config):
 
 
 def guide_page(path):
-    """The page of an example: its cells with their headings, and the lines of comments below each
-    heading as text."""
-    title, _, introduction = docstring(path).partition("\n\n")
-    code = path.read_text(encoding="utf-8").partition("# %% ")[2]
+    """The page of an example in the percent format: its cells of text, and those of code."""
     sections = []
-    for cell in code.split("\n# %% "):
-        heading, _, body = cell.partition("\n")
-        lines = body.splitlines()
-        count = next((i for i, line in enumerate(lines) if not line.startswith("# ")), len(lines))
-        prose = "\n".join(line.removeprefix("# ") for line in lines[:count])
-        program = "\n".join(lines[count:]).strip()
-        sections.append(f"## {heading}\n\n{prose}\n\n```python\n{program}\n```\n")
-    source = f"The whole program: [examples/{path.name}]({REPOSITORY}examples/{path.name})\n"
-    title = " ".join(title.split()).rstrip(".")
-    return "\n".join([f"# {title}\n", introduction, *sections, source])
+    for cell in re.split("^# %%", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        kind, _, body = cell.partition("\n")
+        if "[markdown]" in kind:
+            sections.append(re.sub("^# ?", "", body, flags=re.MULTILINE))
+        else:
+            sections.append(f"```python\n{body.strip()}\n```\n")
+    link = f"The whole program: [examples/{path.name}]({REPOSITORY}examples/{path.name})\n"
+    return "\n".join([*sections, link])
 
 
 def root_document(path):

@@ -1,10 +1,13 @@
-"""Use parts as features of another model.
+# %% [markdown]
+# # Use parts as features of another model
+#
+# Each part of an image is described by the mean of the network's features over it. A small
+# classifier learns the species of drawn animals from these descriptors, which say where to look.
 
-Each part of an image is described by the mean of the network's features over it. A small classifier
-learns the species of drawn animals from these descriptors, which say where to look.
-"""
+# %% [markdown]
+# ## Descriptors of parts
 
-# %% Descriptors of parts
+# %%
 import numpy as np
 
 import keras_parts
@@ -23,8 +26,12 @@ def describe(split):
     return descriptors, areas, animals.categories()
 
 
-# %% A classifier of them
+# %% [markdown]
+# ## A classifier of them
+#
 # It is a Keras model of its own, with two inputs. The descriptors are normalised first.
+
+# %%
 import keras
 from keras import layers
 
@@ -37,7 +44,10 @@ x = layers.Concatenate()([layers.Flatten()(normalised(parts)), sizes])
 classes = layers.Dense(int(species.max()) + 1)(layers.Dropout(0.5)(x))
 classifier = keras.Model([parts, sizes], classes)
 
-# %% Train and test it
+# %% [markdown]
+# ## Train and test it
+
+# %%
 EPOCHS = 60
 classifier.compile(
     keras.optimizers.Adam(1e-3),
@@ -49,8 +59,12 @@ descriptors, areas, species = describe("test")
 _, accuracy = classifier.evaluate([descriptors, areas], species, verbose=0)
 print("share of the images whose species is recognised:", round(accuracy, 2))
 
-# %% The segmenter inside of another model
+# %% [markdown]
+# ## The segmenter inside of another model
+#
 # As a layer it takes images of its own size, and its logits are a tensor like any other.
+
+# %%
 image = keras.Input((161, 161, 3))
 shares = layers.GlobalAveragePooling2D()(layers.Softmax()(segmenter(image)))
 model = keras.Model(image, shares, name="shares_of_the_image")

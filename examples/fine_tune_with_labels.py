@@ -1,11 +1,15 @@
-"""Fine-tune a segmenter with labels of parts, as any Keras model.
+# %% [markdown]
+# # Fine-tune a segmenter with labels of parts, as any Keras model
+#
+# Discovery needs no labels. Where a few images have some, the network learns the parts that they
+# name.
 
-Discovery needs no labels. Where a few images have some, the network learns the parts that they
-name.
-"""
-
-# %% Images with labels
+# %% [markdown]
+# ## Images with labels
+#
 # Labels are maps of pixels: 0 is the background, k is part k.
+
+# %%
 import numpy as np
 
 import keras_parts
@@ -17,7 +21,10 @@ labels = np.stack([sample.part_labels for sample in animals])
 names = animals.info.part_names
 print(len(images), "images with", ", ".join(names))
 
-# %% A segmenter with these parts, on the backbone of a trained one
+# %% [markdown]
+# ## A segmenter with these parts, on the backbone of a trained one
+
+# %%
 from keras_parts import PartSegmenter
 from keras_parts.models import SegmenterConfig
 
@@ -26,9 +33,13 @@ config = SegmenterConfig(len(names), "small", output_stride=8, image_size=SIZE, 
 segmenter = PartSegmenter(config)
 segmenter.backbone.set_weights(trained.backbone.get_weights())
 
-# %% Train it with Keras' own loss
+# %% [markdown]
+# ## Train it with Keras' own loss
+#
 # The network computes logits at every eighth pixel, from the first to the last: the labels are
 # those of these pixels.
+
+# %%
 import keras
 
 EPOCHS, STRIDE = 10, config.output_stride
@@ -39,7 +50,10 @@ segmenter.compile(
 )
 segmenter.fit(images, labels[:, ::STRIDE, ::STRIDE], batch_size=12, epochs=EPOCHS, verbose=2)
 
-# %% Compare with the labels of other images
+# %% [markdown]
+# ## Compare with the labels of other images
+
+# %%
 test = keras_parts.data.load("toy", "test", count=min(COUNT, 12), size=SIZE)
 found = segmenter.segment([sample.image for sample in test])
 predicted = np.stack([parts.labels for parts in found])

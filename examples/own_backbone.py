@@ -1,13 +1,17 @@
-"""Build segmenters on a backbone of your own.
+# %% [markdown]
+# # Build segmenters on a backbone of your own
+#
+# An architecture is a function that creates the backbone, under a name. Its segmenters are trained,
+# saved and loaded as those of the package are.
 
-An architecture is a function that creates the backbone, under a name. Its segmenters are trained,
-saved and loaded as those of the package are.
-"""
-
-# %% The backbone
+# %% [markdown]
+# ## The backbone
+#
 # A function of the output stride and the names of the outputs. A model with a dictionary of feature
 # maps becomes a backbone as it is; `keras_parts.backbones.atrous` takes networks of
 # `keras.applications` and replaces strides by dilation.
+
+# %%
 import keras
 from keras import layers
 
@@ -27,15 +31,22 @@ def my_backbone(output_stride, outputs):
     return from_keras(model, preprocessing=SIGNED)
 
 
-# %% The architecture
+# %% [markdown]
+# ## The architecture
+#
 # For each output stride of the logits: the output stride of the backbone, and its outputs that the
 # head combines.
+
+# %%
 from keras_parts.models import architectures
 
 strides = {8: (16, ("eighth", "sixteenth")), 16: (16, ("sixteenth",))}
 architectures.register("mine", my_backbone, strides, image_size=161)
 
-# %% Train it
+# %% [markdown]
+# ## Train it
+
+# %%
 import keras_parts
 
 COUNT, SIZE, STEPS = 60, 161, 240
@@ -46,7 +57,11 @@ discovery, batches = keras_parts.prepare_training(
 discovery.fit(batches, steps_per_epoch=STEPS, verbose=2)
 discovery.segmenter.segment(animals[0].image).overlay().save("parts.png")
 
-# %% Save and load it
+# %% [markdown]
+# ## Save and load it
+#
 # Every program that loads the segmenter registers the name first.
+
+# %%
 discovery.segmenter.save_preset("mine")
 print(keras_parts.PartSegmenter.from_preset("mine"))

@@ -1,11 +1,15 @@
-"""Train with a loss of your own beside those of a recipe.
+# %% [markdown]
+# # Train with a loss of your own beside those of a recipe
+#
+# A loss is a function of `Views`: the logits of both views of each image, the foreground, the
+# teacher features and the batch itself.
 
-A loss is a function of `Views`: the logits of both views of each image, the foreground, the teacher
-features and the batch itself.
-"""
-
-# %% The loss
+# %% [markdown]
+# ## The loss
+#
 # This one makes the network certain: it is the entropy of the parts within the object.
+
+# %%
 from keras import ops
 
 
@@ -15,8 +19,12 @@ def entropy(views):
     return ops.sum(each * views.foreground) / (ops.sum(views.foreground) + 1e-7)
 
 
-# %% The training of a recipe, with this loss
+# %% [markdown]
+# ## The training of a recipe, with this loss
+#
 # A weight alone changes a loss of the recipe, and a weight of 0 only reports it.
+
+# %%
 import keras_parts
 
 COUNT, SIZE, STEPS = 60, 161, 240
@@ -30,7 +38,10 @@ discovery, batches = keras_parts.prepare_training(
     steps=STEPS,
 )
 
-# %% Train
+# %% [markdown]
+# ## Train
+
+# %%
 history = discovery.fit(batches, steps_per_epoch=STEPS // 2, epochs=2, verbose=2).history
 print("entropy:", [round(value, 3) for value in history["entropy"]])
 discovery.segmenter.segment(animals[0].image).overlay().save("parts.png")

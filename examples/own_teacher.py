@@ -1,11 +1,15 @@
-"""Use a network of your own as the teacher, whose features the parts must explain.
+# %% [markdown]
+# # Use a network of your own as the teacher, whose features the parts must explain
+#
+# Any Keras model from images to one or several feature maps is a teacher. It is frozen.
 
-Any Keras model from images to one or several feature maps is a teacher. It is frozen.
-"""
-
-# %% The network
+# %% [markdown]
+# ## The network
+#
 # It is given RGB in 0 to 255; if it was trained on another range, its first layer scales the
 # images. Maps of a stride of 8 or 16 pixels are best, so the network ends in its middle.
+
+# %%
 import keras
 
 WEIGHTS = "imagenet"  # which Keras downloads; None for random weights
@@ -15,8 +19,12 @@ image = keras.Input((None, None, 3))
 scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
 teacher = keras.Model(image, middle(scaled), name="my_teacher")
 
-# %% The training of a recipe, with this teacher
+# %% [markdown]
+# ## The training of a recipe, with this teacher
+#
 # Its features are computed once, and standardised, so that the weights of the losses suit it.
+
+# %%
 import keras_parts
 
 COUNT, SIZE, STEPS = 60, 161, 240
@@ -26,5 +34,8 @@ discovery, batches = keras_parts.prepare_training(
 )
 discovery.fit(batches, steps_per_epoch=STEPS, verbose=2)
 
-# %% Look at the parts
+# %% [markdown]
+# ## Look at the parts
+
+# %%
 discovery.segmenter.segment(animals[0].image).overlay().save("parts.png")

@@ -147,6 +147,16 @@ def copies(desk):
         assert_close(model(IMAGES), desk.logits)
 
 
+@habit(SAVE, "a `PartDiscovery` in a `.keras` file, which goes on training")
+def discovery(desk):
+    desk.discovery.save(desk.folder / "d.keras")
+    loaded = keras.models.load_model(desk.folder / "d.keras")
+    pairs = zip(loaded.get_weights(), desk.discovery.get_weights(), strict=True)
+    assert all(np.array_equal(*pair) for pair in pairs)
+    assert_close(loaded.optimizer.iterations, desk.discovery.optimizer.iterations)
+    assert loaded.loss_weights == {"balance": 1.0}
+
+
 @habit(SAVE, "`from_preset` and `save_preset`, as KerasHub has them")
 def preset(desk):
     desk.segmenter.save_preset(desk.folder / "preset")
@@ -253,17 +263,17 @@ def optimisers(desk):
     assert any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
 
 
-@habit(TRAIN, "`EarlyStopping`, `TerminateOnNaN`, `BackupAndRestore`, `ModelCheckpoint` of weights")
+@habit(TRAIN, "`EarlyStopping`, `TerminateOnNaN`, `BackupAndRestore`, `ModelCheckpoint`")
 def callbacks(desk):
     chosen = [
         keras.callbacks.EarlyStopping("val_loss"),
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.BackupAndRestore(desk.folder / "backup"),
-        keras.callbacks.ModelCheckpoint(desk.folder / "w.weights.h5", save_weights_only=True),
+        keras.callbacks.ModelCheckpoint(desk.folder / "best.keras", save_best_only=True),
     ]
     data = (IMAGES, MASKS)
     desk.discovery.fit(*data, validation_data=data, epochs=2, callbacks=chosen, verbose=0)
-    assert (desk.folder / "w.weights.h5").is_file()
+    assert (desk.folder / "best.keras").is_file()
 
 
 @habit(TRAIN, "a loss that is not finite is reported as NaN, and the weights stay as they were")
