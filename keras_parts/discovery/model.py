@@ -375,7 +375,7 @@ class PartDiscovery(TrainStep, keras.Model):
         if not architecture_of(name).aligned_corners:
             return
         for side in sides:
-            if (side - 1) % STRIDE:
+            if side is not None and (side - 1) % STRIDE:
                 nearest = max(1, round((side - 1) / STRIDE)) * STRIDE + 1
                 raise ConfigError(
                     f"'image' has sides {tuple(sides)}, expected multiples of {STRIDE} plus 1 "
