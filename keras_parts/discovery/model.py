@@ -162,6 +162,10 @@ class PartDiscovery(TrainStep, keras.Model):
                 "PartDiscovery.compile takes no metrics, as there are no labels: a loss of weight "
                 "0 is reported without effect on the training"
             )
+        if not any(self.loss_weights.values()):
+            raise ConfigError(
+                f"the losses of PartDiscovery have no weight above 0: {self.loss_weights}"
+            )
         super().compile(optimizer, **options)
 
     def get_config(self) -> dict[str, Any]:
@@ -210,7 +214,15 @@ class PartDiscovery(TrainStep, keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        **options: Any,
+    ) -> keras.callbacks.History:
         """As `keras.Model.fit`, with the batches that the class describes.
 
         The first batch is checked before anything is computed. It is read twice, but for a
@@ -219,8 +231,9 @@ class PartDiscovery(TrainStep, keras.Model):
         Args:
             x: batches, or images.
             y: masks, where `x` is an array of images.
-            options: see `keras.Model.fit`. With `keras_parts.data.Batches`, which never end,
-                `steps_per_epoch` is by default the number of batches that hold all samples.
+            batch_size, epochs, verbose, options: see `keras.Model.fit`. With
+                `keras_parts.data.Batches`, which never end, `steps_per_epoch` is by default the
+                number of batches that hold all samples.
 
         Raises:
             ConfigError: a batch has another form.
@@ -228,14 +241,21 @@ class PartDiscovery(TrainStep, keras.Model):
         """
         if options.get("class_weight") is not None:
             raise ConfigError("PartDiscovery does not use class_weight: there are no classes")
+        options |= {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}
         with ExitStack() as stack:
             x, changes = self._checked(x, y, options, "steps_per_epoch", stack)
             if isinstance(x, GeneratorType):
                 changes["shuffle"] = False  # Keras warns that it cannot shuffle a generator
             given = options.get("validation_data")
-            if isinstance(given, BatchSource):
-                given, more = self._checked(given, None, options, "validation_steps", stack)
-                changes |= {"validation_data": given, **more}
+            if given is not None:
+                parts = given if isinstance(given, tuple | list) else (given,)
+                validation, masks, weights = keras.utils.unpack_x_y_sample_weight(tuple(parts))
+                given = {**options, "sample_weight": weights}
+                checked, more = self._checked(validation, masks, given, "validation_steps", stack)
+                changes |= {
+                    "validation_data": checked if masks is None else (checked, masks),
+                    **more,
+                }
             return super().fit(x, y, **{**options, **changes})
 
     def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
@@ -257,7 +277,14 @@ class PartDiscovery(TrainStep, keras.Model):
                 more[steps] = math.ceil(x.steps_per_epoch)
             stream = stack.enter_context(closing(x.iterate()))
             x = ((batch,) for batch in stream)
+        elif hasattr(x, "info") and hasattr(x, "__getitem__"):
+            raise ConfigError(
+                f"fit is given {x!r}, which has single samples: make batches of it with "
+                "keras_parts.data.Batches, or model and batches with keras_parts.prepare_training"
+            )
         x, first = peek(x, y, options.get("sample_weight"))
+        if isinstance(x, GeneratorType):
+            x = ((as_batch(each),) for each in x)  # of a generator, Keras takes tuples only
         if first is not None:
             batch = as_batch(first)
             check_batch(batch)

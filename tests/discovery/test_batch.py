@@ -62,7 +62,8 @@ FORMS = {
     "masks of 255": lambda: (IMAGES.astype("float32"), 255 * MASKS.astype("uint8")),
     "a dictionary": lambda: (BATCH,),
     "a generator of pairs": lambda: ((each for each in [(IMAGES, MASKS)] * 2),),
-    "a generator of dictionaries": lambda: ((each for each in [(BATCH,)] * 2),),
+    "a generator of dictionaries": lambda: ((each for each in [BATCH] * 2),),
+    "a generator of lists": lambda: ((each for each in [[IMAGES, MASKS]] * 2),),
     "a PyDataset": lambda: (Sequence(1),),
     "tf.data": lambda: (tf_data(),),
     "tf.data of dictionaries": lambda: (tf_data_of_dictionaries(),),
@@ -130,6 +131,13 @@ def test_what_fit_and_compile_do_not_use_is_refused(discovery):
         discovery.fit(IMAGES, MASKS, class_weight={0: 1.0})
     with pytest.raises(ConfigError, match="does not use sample_weight"):
         discovery.fit(IMAGES, MASKS, sample_weight=np.ones(4))
+    for wrong in ((IMAGES / 255, MASKS), (IMAGES, MASKS, np.ones(4))):
+        with pytest.raises((ConfigError, DataError), match="multiply them|sample_weight"):
+            discovery.fit(IMAGES, MASKS, validation_data=wrong, verbose=0)
+    with pytest.raises(ConfigError, match="ToyDataset .*, which has single samples: make batches"):
+        discovery.fit(data.load("toy", "train", count=3, size=33))
+    with pytest.raises(ConfigError, match="no weight above 0: {'balance': 0.0}"):
+        PartDiscovery(discovery.segmenter, {"balance": 0}).compile("sgd")
     with pytest.raises(ConfigError, match=r"takes no loss: give PartDiscovery\(losses="):
         discovery.compile("sgd", "mse")
     with pytest.raises(ConfigError, match="takes no metrics"):
