@@ -158,13 +158,18 @@ def segment(
         overwrite=not resume,
         dry_run=dry_run,
         progress=not quiet,
-        on_failure=lambda failure: write_message(f"Failed: {failure}"),
-        on_remark=None if quiet else lambda path, remark: write_message(f"{path}: {remark}"),
+        on_failure=lambda failure: _write_line(f"Failed: {failure}"),
+        on_remark=None if quiet else lambda path, remark: _write_line(f"{path}: {remark}"),
         arguments=click.get_current_context().params,
         **given(**options),
     )
     text = _dry_run_text(summary) if dry_run else _text(summary)
     return CommandResult(summary.to_json(), text, SOME_FAILED if summary.failed else 0)
+
+
+def _write_line(text: str) -> None:
+    """Write a message about an image, whose name may have line feeds, as one line."""
+    write_message(text.replace("\n", "\\n"))
 
 
 def _find_images(paths: Sequence[str], output: str) -> "list[ImageFile]":

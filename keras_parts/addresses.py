@@ -26,6 +26,8 @@ _ADDRESS = re.compile(
 _LOCAL = re.compile(r"(?:file|local)://(?:/(?=[A-Za-z]:))?", re.IGNORECASE)
 _HTTP = ("http", "https")
 _URL = re.compile(r"([^/?#]*)([^?#]*)(.*)", re.DOTALL)
+_NUMERIC_HOST = re.compile(r"(?<=[/@])\[[0-9A-Fa-f:.]*\](?=[:/?#]|$)")
+"""The host of an address with the number of a machine (IPv6), such as [::1]."""
 
 
 def is_address(path: object) -> TypeGuard[str]:
@@ -61,7 +63,8 @@ def check_address(address: str) -> None:
     Raises:
         ConfigError: its protocol is not among `PROTOCOLS` and `$KERAS_PARTS_PROTOCOLS`, it is a
             chain of several, or `$KERAS_PARTS_OFFLINE` forbids requests.
-        DataError: a part of its path is `.` or `..`, or it has a control character.
+        DataError: a part of its path is `.` or `..`, it has a control character, or it is one of
+            the web and names no host or no file.
 
     Example:
         >>> from keras_parts import addresses, errors
@@ -72,7 +75,7 @@ def check_address(address: str) -> None:
         reference
     """
     protocol = protocol_of(address)
-    if "::" in address:
+    if "::" in _NUMERIC_HOST.sub("", address, count=1):
         raise ConfigError(f"{address}: chains of addresses (::) are not opened")
     if protocol not in PROTOCOLS and protocol not in more_protocols():
         raise ConfigError(
@@ -81,7 +84,12 @@ def check_address(address: str) -> None:
         )
     if offline() and protocol != "memory":
         raise ConfigError(f"{address}: not requested, because {OFFLINE_VARIABLE} is set")
-    path = _split(address)[1]
+    host, path, query = _split(address)
+    if protocol in _HTTP and not (host.rpartition("@")[2] and (path.rpartition("/")[2] or query)):
+        raise DataError(
+            f"{address}: names no {'file' if host else 'host'}: servers of the web list no folders",
+            path=address,
+        )
     if {".", ".."} & set(path.split("/")) or re.search("[\0-\x1f\x7f]", address):
         raise DataError(
             f"{address!r}: not opened, because it has '.', '..' or a control character",
@@ -100,7 +108,7 @@ def shown_address(address: str) -> str:
         >>> shown_address("https://me:secret@example.org/a.jpg?size=big")
         'https://example.org/a-fee04955.jpg'
     """
-    protocol = address.partition("://")[0]
+    protocol = protocol_of(address)
     host, path, query = _split(hide_secrets(address))
     host = host.rpartition("@")[2]
     if query:
@@ -134,21 +142,21 @@ def file_system(address: str) -> tuple[Any, str]:
         raise ConfigError(f"{address}: {_first_line(error)}") from error
 
 
-def read_address(address: str) -> bytes:
+def read_address(address: str, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """The content of the file at an address.
 
     Raises:
-        DataError: it cannot be read, or is larger than `MAX_FILE_BYTES`.
+        DataError: it cannot be read, or is larger than `max_bytes`.
         ConfigError: as `file_system`.
     """
     if (path := without_file_protocol(address)) != address:
-        return read_file(path)
+        return read_file(path, max_bytes=max_bytes)
     if is_http(address):
         from keras_parts import transfer  # requests takes long to import
 
         check_address(address)
         try:
-            content = transfer.read(address, max_bytes=MAX_FILE_BYTES)
+            content = transfer.read(address, max_bytes=max_bytes)
         except DownloadError as error:
             raise DataError(f"{address}: cannot be read: {error}", path=address) from error
         size = len(content)
@@ -156,12 +164,12 @@ def read_address(address: str) -> bytes:
         system, path = file_system(address)
         try:
             size = system.info(path).get("size") or 0
-            content = system.cat_file(path) if size <= MAX_FILE_BYTES else b""
+            content = system.cat_file(path) if size <= max_bytes else b""
         except Exception as error:  # each kind of storage raises other errors
             text = f"{address}: cannot be read: {_first_line(error)}"
             raise DataError(text, path=address) from error
-    if size > MAX_FILE_BYTES:
-        raise DataError(f"{address}: more than the limit of {MAX_FILE_BYTES:,} bytes", path=address)
+    if size > max_bytes:
+        raise DataError(f"{address}: more than the limit of {max_bytes:,} bytes", path=address)
     return content
 
 

@@ -19,9 +19,14 @@ import re
 from collections.abc import Sequence
 from os import PathLike, fspath
 
-_USER = re.compile(r"(?<=://)[^/\s?#]+(?=@)")
+_USER = re.compile(
+    r"(?<=://)(?:[^/\s?#]+(?=@)"
+    # A password with characters that it should not have: what follows the colon is no port.
+    r"|[^/\s:?#@\[]*:(?!\d*(?:[/?#\s'\",;:)]|$))\S*(?=@))"
+)
+_SECRET_NAMES = "token|key|sig|secret|pass|pwd|credential|auth|session|jwt|bearer|hmac|code"
 _SECRET = re.compile(
-    r"([?&][^\s=&#]*(?:token|key|sig|secret|passw|credential|auth)[^\s=&#]*=)[^\s&#'\"]*[^\s&#'\":;,.)]",
+    rf"([?&][^\s=&#]*(?:{_SECRET_NAMES})[^\s=&#]*=)[^\s&#'\"]*[^\s&#'\":;,.)]",
     re.IGNORECASE,
 )
 _CONTROLS = re.compile(

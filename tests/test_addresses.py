@@ -68,6 +68,20 @@ def test_addresses_whose_path_leads_elsewhere(address):
 def test_addresses_that_may_be_opened():
     for address in ("s3://b/a..b/...", "http://h/a.jpg?x=../..#..", "gs://b/a?b", "s3://b//a"):
         check_address(address)
+    for address in ("http://[::1]/a.jpg", "https://me:x@[fe80::1]:8000/a.jpg", "http://h?id=1"):
+        check_address(address)
+
+
+@pytest.mark.parametrize("address", ["http://[::1]/a::file:///b", "http://[::1/a", "[::1]::s3://b"])
+def test_chains_are_not_hosts(address):
+    with pytest.raises(ConfigError, match="chains"):
+        check_address(address)
+
+
+@pytest.mark.parametrize("address", ["http://h", "https://h/a/", "http:///a.jpg", "http://me@/a"])
+def test_addresses_of_the_web_name_a_file(address):
+    with pytest.raises(DataError, match="names no (file|host)"):
+        check_address(address)
 
 
 def test_offline_means_no_request(monkeypatch):
@@ -87,6 +101,7 @@ def test_offline_means_no_request(monkeypatch):
         ("http://host/a/#1", "http://host/a/index-a9bbb4ac"),
         ("s3://key:secret@bucket/a?b.jpg", "s3://bucket/a?b.jpg"),
         ("s3://bucket/a@b.jpg", "s3://bucket/a@b.jpg"),
+        ("HTTP://host/a.jpg", "http://host/a.jpg"),
     ],
 )
 def test_how_addresses_are_shown(address, shown):
@@ -103,10 +118,9 @@ def test_files_of_this_machine(tmp_path):
     assert addresses.without_file_protocol("file:///C:/a.jpg") == "C:/a.jpg"
 
 
-def test_a_file_that_is_too_large_is_not_read(monkeypatch):
+def test_a_file_that_is_too_large_is_not_read():
     store = pytest.importorskip("fsspec").filesystem("memory")
     store.pipe_file("/large/a.jpg", b"123")
-    monkeypatch.setattr(addresses, "MAX_FILE_BYTES", 2)
     with pytest.raises(DataError, match="more than the limit of 2 bytes"):
-        read_address("memory://large/a.jpg")
+        read_address("memory://large/a.jpg", max_bytes=2)
     store.rm("/large", recursive=True)

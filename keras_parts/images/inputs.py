@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from keras_parts.addresses import is_address, read_address
+from keras_parts.environment import max_image_bytes
 from keras_parts.errors import DataError, hide_secrets
 from keras_parts.images.decoding import DecodedImage, decode_file, decode_image, to_rgb
 
@@ -42,7 +43,7 @@ def as_image(image: ImageLike) -> np.ndarray:
         True
     """
     if is_address(image):
-        return _said(decode_image(read_address(image), image), image)
+        return _said(decode_image(read_address(image, max_bytes=max_image_bytes()), image), image)
     if isinstance(image, str | PathLike):
         return _said(decode_file(image), image)
     if isinstance(image, bytes | bytearray | memoryview):

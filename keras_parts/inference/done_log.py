@@ -27,7 +27,7 @@ from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
 
 FOLDER = "done"
-_LOG = re.compile(r"(\d{1,99})-[0-9a-f]{8}(\.\d+)?\.log")
+_LOG = re.compile(r"([0-9]{1,1024})-[0-9a-f]{8}(\.\d+)?\.log")
 _MAX_LINE_BYTES = 2**28
 
 

@@ -312,7 +312,7 @@ class _Pool(ThreadPoolExecutor):
 def _failed(
     file: ImageFile, version: str, sha256: str, stage: str, error: BaseException
 ) -> Outcome:
-    text = hide_secrets(str(error))
+    text = hide_secrets(str(error) or type(error).__name__)  # a `MemoryError` says nothing
     failure = Failure(hide_secrets(file.path), stage, type(error).__name__, text)
     return Outcome(file.relative, version, sha256, failure=failure)
 

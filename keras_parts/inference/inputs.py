@@ -8,7 +8,7 @@ import stat
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from os import PathLike
@@ -18,13 +18,14 @@ from keras_parts.addresses import (
     file_system,
     is_address,
     is_http,
+    protocol_of,
     read_address,
     shown_address,
     version_of,
     without_file_protocol,
 )
 from keras_parts.environment import max_image_bytes
-from keras_parts.errors import ConfigError, DataError, KerasPartsError
+from keras_parts.errors import ConfigError, DataError, KerasPartsError, hide_secrets
 from keras_parts.files import read_file
 from keras_parts.images.decoding import read_size
 from keras_parts.images.folders import (
@@ -44,6 +45,7 @@ _MANIFESTS = (".csv", ".parquet")
 _LARGE_FILE = 2**26
 """Bytes from which on the header of an image file is checked before all of it is read."""
 _AS_OTHERS_WRITE = re.compile(r"^[\s\"'#]|[\s\"']$|\\")
+_ELSEWHERE = "is on another drive or kind of storage than most of the images: use a run for each"
 _MAX_PATH = 2**15
 """Characters of the longest path that is looked for."""
 
@@ -89,7 +91,7 @@ class ImageFile:
         """
         self._check_problem()
         if is_address(self.path):
-            return read_address(self.path)
+            return read_address(self.path, max_bytes=max_image_bytes())
         check_image_file(self.path)
         if os.path.isfile(self.path) and os.path.getsize(self.path) > _LARGE_FILE:
             # The header tells whether it is an image at all, before it fills the memory.
@@ -149,6 +151,18 @@ def select_shard(files: Sequence[ImageFile], shard: str) -> list[ImageFile]:
     ]
 
 
+def _with_places(problems: Mapping[tuple[str, str], Row]) -> Iterator[Row]:
+    """The rows of several lists, each with a place of its own.
+
+    Args:
+        problems: (place, argument) -> row. Lists in two folders may have the same name.
+    """
+    count = Counter(place for place, _ in problems)
+    for (place, argument), row in problems.items():
+        shown = f"{place} of {hide_secrets(argument)}" if count[place] > 1 else place
+        yield replace(row, place=shown)
+
+
 def find_images(
     paths: Iterable[str | PathLike[str]], *, exclude: Iterable[str | PathLike[str]] = ()
 ) -> list[ImageFile]:
@@ -198,23 +212,29 @@ def find_images(
     search = _Search(excluded)
     found: set[str] = set()
     roots: list[str] = []
-    for path in paths:
-        for root, files in _expand(os.fspath(path), search):
+    problems: dict[tuple[str, str], Row] = {}
+    for path in map(os.fspath, paths):
+        for root, files in _expand(path, search):
             roots.append(root)
             found.update(_join(root, file) for file in files)
+        problems |= {(row.place, path): row for row in search.problems}
+        search.problems.clear()
     if text := str(search.left_out):
         _LOG.warning("%s", text)
-    root = _common_folder(roots)
+    elsewhere = _elsewhere(roots, found, search.row_kinds)
+    found -= elsewhere.keys()
+    kinds = set(elsewhere.values())
+    root = _common_folder(root for root in roots if not kinds or _kind(root) not in kinds)
     relative = sorted((_relative(path, root) for path in found), key=natural_key)
     sources = search.sources
     images = [
         ImageFile(root, path, result, sources.get(_join(root, path), "") if sources else "")
         for path, result in zip(relative, _result_names(relative), strict=True)
     ]
-    problems = {row.place: row for row in search.problems}
+    rows = list(_with_places(problems))
+    rows += [Row(path, search.sources.get(path, path), _ELSEWHERE) for path in sorted(elsewhere)]
     return images + [
-        ImageFile(root, place, place, row.path[:_MAX_PATH], row.problem)
-        for place, row in problems.items()
+        ImageFile(root, row.place, row.place, row.path[:_MAX_PATH], row.problem) for row in rows
     ]
 
 
@@ -232,6 +252,7 @@ class _Search:
         left_out: what is left out in all of them.
         sources: path of an image -> the address to read, where they differ.
         problems: rows that cannot be used.
+        row_kinds: kind of storage -> number of rows whose images it has.
     """
 
     def __init__(self, exclude: Sequence[str]):
@@ -241,6 +262,7 @@ class _Search:
         self.left_out = LeftOut()
         self.sources: dict[str, str] = {}
         self.problems: list[Row] = []
+        self.row_kinds: Counter[str] = Counter()
 
 
 def _expand(path: str, search: _Search) -> list[_Found]:
@@ -250,7 +272,11 @@ def _expand(path: str, search: _Search) -> list[_Found]:
     if path == "-":
         if sys.stdin is None:
             raise DataError("-: standard input is closed")
-        return _expand_list(sys.stdin.buffer.read(), "standard input", search)
+        try:
+            content = sys.stdin.buffer.read()
+        except OSError as error:  # opened for writing
+            raise DataError(f"-: standard input cannot be read: {error.strerror}") from error
+        return _expand_list(content, "standard input", search)
     if path.startswith("@") and not os.path.lexists(path):
         name = without_file_protocol(path[1:])
         return _expand_list(read_list(name), list_name(name), search)
@@ -302,7 +328,9 @@ def _row_file(row: Row, folder: str, search: _Search) -> list[_Found]:
     problem = row.problem
     try:
         if not problem:
-            return [_named_file(_row_path(row.path, folder), folder, search)]
+            found = _named_file(_row_path(row.path, folder), folder, search)
+            search.row_kinds[_kind(found[0])] += 1
+            return [found]
     except KerasPartsError as error:
         problem = str(error)
     search.problems.append(replace(row, problem=problem))
@@ -427,20 +455,44 @@ def _common_folder(roots: Iterable[str]) -> str:
     folders = set(roots)
     if not folders:
         return os.getcwd()
-    kinds = {folder.partition("://")[0] if is_address(folder) else "" for folder in folders}
-    try:
-        if kinds == {""}:
-            return os.path.commonpath(folders)
-        (kind,) = kinds
-    except ValueError as error:
-        raise DataError(
-            "the inputs are on several drives or kinds of storage: use a run for each"
-        ) from error
+    address = next(filter(is_address, folders), None)
+    if address is None:
+        return os.path.commonpath(folders)
     # Not `commonpath`: it takes a//b, another object than a/b, for the same.
     parts = [folder.partition("://")[2].split("/") for folder in folders]
     first, last = min(parts), max(parts)
     equal = (a == b for a, b in zip(first, last, strict=False))
-    return f"{kind}://{'/'.join(first[: sum(takewhile(bool, equal))])}"
+    return f"{protocol_of(address)}://{'/'.join(first[: sum(takewhile(bool, equal))])}"
+
+
+def _kind(path: str) -> str:
+    """The kind of storage of a path or address: its protocol or its drive, which may be ""."""
+    return protocol_of(path) if is_address(path) else os.path.splitdrive(path)[0].lower()
+
+
+def _elsewhere(roots: Sequence[str], found: Iterable[str], rows: Counter[str]) -> dict[str, str]:
+    """The images on another kind of storage than most, and their kind: they have no folder in
+    common. They are rows of lists and manifests, each of which fails alone.
+
+    Args:
+        roots: folders of the images.
+        found: the images.
+        rows: kind -> number of rows.
+
+    Raises:
+        DataError: they are no rows, but inputs by themselves.
+    """
+    examples = {_kind(root): root for root in roots}
+    if len(examples) < 2:
+        return {}
+    kinds = Counter(map(_kind, roots))
+    (kind, _), *others = (kinds - rows or kinds).most_common()
+    if kinds - rows and others:
+        shown = " and ".join(sorted(hide_secrets(examples[each]) for each in kinds - rows))
+        raise DataError(
+            f"the inputs are on several drives or kinds of storage ({shown}): use a run for each"
+        )
+    return {path: each for path in found if (each := _kind(path)) != kind}
 
 
 def _relative(path: str, root: str) -> str:

@@ -30,8 +30,14 @@ _FATAL_ERRORS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ELOOP)
 }
 """Errors that would occur with every other file too."""
-_OBSTACLES = {errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ENOTEMPTY}
+_OBSTACLES = (errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ENOTEMPTY)
 """Errors where a folder is in the place of a file, or a file in that of a folder."""
+_ADVICE = {
+    **dict.fromkeys(_OBSTACLES, ": remove what is there"),
+    errno.ENAMETOOLONG: ": give the image a shorter name, or choose an --output with a shorter one",
+    errno.EFBIG: ": the file system or the user (ulimit -f) limits the size of files",
+    errno.EMFILE: ": the user (ulimit -n) limits the number of open files",
+}
 _MAX_OPEN_FILES = 32
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 """Kinds of storage where creating a folder could create a bucket of a mistyped name."""
@@ -79,7 +85,7 @@ class Output(Protocol):
 
         Raises:
             OutputError: no file can be written.
-            OSError: this file cannot be written.
+            KerasPartsError: this file cannot be written.
         """
 
     def create(self, name: str) -> AbstractContextManager[IO[bytes]]:
@@ -112,9 +118,12 @@ def open_output(path: str | PathLike[str], owner: str) -> Output:
         owner: a name that no other process writing to the folder has.
 
     Raises:
-        ConfigError: the address is of a kind that is not opened, or cannot be written.
+        ConfigError: the path is empty or has a NUL; the address is of a kind that is not opened,
+            or cannot be written.
     """
     path = without_file_protocol(os.fspath(path))
+    if not path or "\0" in path:
+        raise ConfigError(f"the output folder is {path!r}, expected a path", setting="output")
     if is_http(path):
         raise ConfigError(f"{path}: results cannot be written to an address of the web", path=path)
     return RemoteOutput(path) if is_address(path) else LocalOutput(path, owner)
@@ -261,13 +270,14 @@ class LocalOutput:
         try:
             yield
         except OSError as error:
+            advice = _ADVICE.get(error.errno or 0, "")
             if error.errno in _FATAL_ERRORS or path == self.path:
-                text = f"{path}: results cannot be written: {error.strerror}"
+                if path == self.path and advice and error.filename:
+                    path = Path(os.fsdecode(error.filename))
+                text = f"{path}: results cannot be written: {error.strerror}{advice}"
                 raise OutputError(text, path=path) from error
-            if error.errno in _OBSTACLES:
-                text = f"{path}: cannot be written: {error.strerror}: remove what is there"
-                raise KerasPartsError(text, path=path) from error
-            raise
+            text = f"{path}: cannot be written: {error.strerror or error}{advice}"
+            raise KerasPartsError(text, path=path) from error
 
 
 def _below(folder: str, name: str) -> str:

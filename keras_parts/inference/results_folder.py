@@ -44,6 +44,10 @@ _SHARD_FAILURES = re.compile(r"failures-\d+-of-\d+\.jsonl")
 _FORMAT = 1
 """Format of run.json."""
 _MAX_RUN_BYTES = 2**24
+_DAMAGED_RECORDS = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError),
+)
+"""Errors of writers whose records are not those that they have written."""
 
 
 class ResultsFolder:
@@ -240,7 +244,7 @@ class ResultsFolder:
     def _merge(self, writer: Writer, records: Records, run: RunInfo) -> None:
         try:
             writer.merge(records, run, self.output)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except _DAMAGED_RECORDS as error:
             raise KerasPartsError(
                 f"{self.output.path}: {' and '.join(writer.merged)} cannot be written from the "
                 f"records in {FOLDER}/ ({type(error).__name__}: {error}): they are damaged; "

@@ -6,6 +6,7 @@ import zlib
 from pathlib import PureWindowsPath
 
 import pytest
+from PIL import Image
 
 from keras_parts import files
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
@@ -157,6 +158,29 @@ def test_obstacles_are_named(photos, tmp_path, name, kind):
         segment(photos, tmp_path / "out")
 
 
+def test_a_file_in_place_of_the_unfinished_files_is_named(photos, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.unfinished").touch()
+    with pytest.raises(OutputError, match=r"out/\.unfinished: .*remove what is there"):
+        segment(photos, tmp_path / "out")
+
+
+def test_a_name_that_is_too_long_for_its_results(photos, tmp_path):
+    for suffix in (".png", ".jpg"):
+        Image.new("RGB", (8, 6)).save(photos / f"{'a' * 251}{suffix}")
+    failures = []
+    summary = segment(photos, tmp_path / "out", on_failure=failures.append)
+    assert (summary.done, summary.failed) == (3, 2)
+    assert all("give the image a shorter name" in str(failure) for failure in failures)
+
+
+def test_a_log_with_the_highest_number_hides_no_later_log(photos, tmp_path):
+    (tmp_path / "out/done").mkdir(parents=True)
+    (tmp_path / f"out/done/{'9' * 99}-00000000.log").touch()
+    assert segment(photos, tmp_path / "out").complete
+    assert segment(photos, tmp_path / "out").kept == 3
+
+
 def test_a_folder_given_as_a_link_is_followed_once(photos, tmp_path, outside):
     (tmp_path / "out").symlink_to(outside)
     before = everything(outside)
@@ -275,7 +299,8 @@ def test_records_that_are_not_those_of_the_format(photos, tmp_path):
     segment(photos, tmp_path / "out")
     (log,) = (tmp_path / "out/done").iterdir()
     head, *lines = log.read_bytes().splitlines()
-    for records in (b"{}", b'{"csv": 5}', b'{"csv": [{"colour": 1}]}'):
+    deep = b"[" * 100_000
+    for records in (b"{}", b'{"csv": 5}', b'{"csv": [{"colour": 1}]}', deep):
         text = [line.split(b"\t")[0] + b"\t" + records for line in lines]
         log.write_bytes(b"\n".join([head, *(b"%s\t%08x" % (x, zlib.crc32(x)) for x in text), b""]))
         with pytest.raises(KerasPartsError, match=r"parts\.csv cannot be written.*--overwrite"):

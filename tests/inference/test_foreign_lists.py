@@ -3,8 +3,10 @@ out of the output folder."""
 
 import contextlib
 import csv
+import io
 import json
 import os
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -209,6 +211,39 @@ def test_images_of_the_web(folder, web, monkeypatch):
     assert segment("m.csv").kept == 5 and len(_Images.requested) >= requested
 
 
+def test_images_of_the_web_are_limited(folder, web, monkeypatch):
+    monkeypatch.setenv("KERAS_PARTS_IMAGE_MIB", "0.00001")
+    (file,) = find_images([f"http://{web}/a.png"])
+    with pytest.raises(DataError, match="more than the limit of 10 bytes"):
+        file.read()
+
+
+def test_rows_on_another_kind_of_storage_fail_alone(folder, web):
+    good = [f"http://{web}/{number}.png" for number in range(3)]
+    (folder / "l.txt").write_text("\n".join(["in/0.png", "s3://bucket/a.png", *good]))
+    summary, failures = segment("@l.txt", formats=["csv"]), folder / "out/failures.jsonl"
+    assert (summary.done, summary.failed) == (3, 2)
+    assert failures.read_text().count("on another drive or kind of storage") == 2
+    found = find_images(["in", "@l.txt"])  # an input that is no row decides
+    assert sorted(file.relative for file in found if not file.problem) == GOOD
+    with pytest.raises(DataError, match=f"kinds of storage .*{folder}/in and http://.*a run for"):
+        find_images(["in", good[0]])
+
+
+def test_bad_rows_of_lists_with_the_same_name(folder):
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        (folder / name / "m.csv").write_text(f"image,x\n{folder}/in/0.png,1\n,2\n")
+    names = [file.relative for file in find_images(["a/m.csv", "b/m.csv"]) if file.problem]
+    assert names == ["m.csv line 3 of a/m.csv", "m.csv line 3 of b/m.csv"]
+
+
+def test_an_output_without_a_name_is_refused(folder):
+    for output in ("", "a\0b"):
+        with pytest.raises(ConfigError, match="the output folder is"):
+            segment("in", output)
+
+
 def test_addresses_of_the_web_are_files_only(folder, web):
     (file,) = find_images([f"http://{web}/a/*.png?x=[1]"])
     assert file.path == f"http://{web}/a/*.png?x=[1]" and not _Images.requested
@@ -244,6 +279,14 @@ def test_a_closed_standard_input(folder, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(DataError, match="standard input is closed"):
         find_images(["-"])
+
+
+def test_a_standard_input_that_is_open_for_writing(monkeypatch):
+    with open(os.devnull, "wb") as file:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.FileIO(os.devnull))))
+        os.dup2(file.fileno(), sys.stdin.fileno())
+        with pytest.raises(DataError, match="-: standard input cannot be read: Bad file"):
+            find_images(["-"])
 
 
 def test_an_output_error_has_no_password(folder, monkeypatch):

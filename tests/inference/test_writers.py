@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_parts.errors import ConfigError
+from keras_parts.errors import ConfigError, KerasPartsError
 from keras_parts.inference import FORMATS, ImageFile
 from keras_parts.inference.output import LocalOutput
 from keras_parts.inference.writers import RunInfo, create_writers
@@ -124,7 +124,7 @@ def test_a_failed_write_keeps_the_previous_file(name, output, monkeypatch):
         raise OSError("interrupted")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="interrupted"):
+    with pytest.raises(KerasPartsError, match="interrupted"):
         write(name, output, {"a.png": some_parts(1)})
     monkeypatch.undo()
     for each, content in first.items():
@@ -514,6 +514,20 @@ def test_a_spreadsheet_runs_no_name(output, name, begin):
     (content,) = (files[each].decode() for each in files if each.endswith(".csv"))
     rows = list(csv.DictReader(io.StringIO(content, newline="")))
     assert {row["image"] for row in rows} == {f"'{text}", "a-=.png"}
+
+
+def test_names_in_csv_stay_distinct_and_whole(output):
+    names = ["=a.png", "'=a.png", "'a.png", "b;=c.png", "d\t=e.png"]
+    content = write("csv", output, dict.fromkeys(names, some_parts()))["parts.csv"].decode()
+    rows = list(csv.DictReader(io.StringIO(content, newline="")))
+    assert {row["image"] for row in rows} == {"'=a.png", "''=a.png", *names[2:]}
+    assert '\n"b;=c.png",' in content and '\n"d\t=e.png",' in content
+
+
+def test_names_in_cvat_stay_distinct(output):
+    content = write("cvat", output, dict.fromkeys(["a\x1b", "a\x07", "a?"], no_parts()))["cvat.xml"]
+    names = [image.get("name") for image in ElementTree.fromstring(content).iter("image")]
+    assert names == ["a\\x1b", "a\\x07", "a?"]
 
 
 def test_descriptors_agree(output):

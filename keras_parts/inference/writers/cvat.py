@@ -61,4 +61,6 @@ def _bytes(element: xml.Element) -> bytes:
 
 
 def _valid(text: str) -> str:
-    return _NOT_IN_XML.sub("?", valid_text(text))
+    """A text as XML may have it; other characters become \\x1b and the like, so that two names stay
+    two."""
+    return _NOT_IN_XML.sub(lambda found: ascii(found[0])[1:-1], valid_text(text))

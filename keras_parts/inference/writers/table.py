@@ -13,6 +13,9 @@ from keras_parts.results.parts import Parts
 COLUMNS = ("image", "part", "name", "x", "y", "area", "x0", "y0", "x1", "y1", "score")
 _Rows = Iterable[dict[str, Any]]
 _ROWS_PER_GROUP = 2**16
+_QUOTED = ";\t|\r\n"
+"""Characters that `csv` puts in quotes, as it does with those that end its rows. Spreadsheets of
+some countries separate cells at semicolons: a formula behind one would be run."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """Beginnings of cells that a spreadsheet runs; the last four in Chinese and Japanese ones."""
 
@@ -52,27 +55,27 @@ def write_csv(rows: _Rows, columns: Sequence[str], name: str, output: Output) ->
     """Write rows to a CSV file, in which a spreadsheet runs nothing."""
     with output.create(name) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        table = csv.DictWriter(_Lines(text), columns, lineterminator="\r\n")
+        table = csv.DictWriter(_Lines(text), columns, lineterminator=_QUOTED)
         table.writeheader()
         table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
         text.detach()  # flushes, without closing the file
 
 
 class _Lines:
-    """Ends rows with line feeds alone. `csv` puts a carriage return within a name in quotes only if
-    its rows end with one."""
+    """Ends rows with line feeds alone, instead of with `_QUOTED`."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
     def write(self, row: str) -> int:
-        return self._file.write(row.removesuffix("\r\n") + "\n")
+        return self._file.write(row.removesuffix(_QUOTED) + "\n")
 
 
 def _cell(value: Any) -> Any:
     """A value as a cell. Spreadsheets run texts that begin like a formula, unless there is an
-    apostrophe before them."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    apostrophe before them. A text that has one already gets another: two names stay two."""
+    formula = isinstance(value, str) and value.lstrip("'").startswith(_FORMULA)
+    return f"'{value}" if formula else value
 
 
 def write_parquet(rows: _Rows, schema: Any, name: str, output: Output) -> None:
