@@ -213,7 +213,8 @@ def find_images(
     found: set[str] = set()
     roots: list[str] = []
     problems: dict[tuple[str, str], Row] = {}
-    for path in map(os.fspath, paths):
+    for argument in paths:
+        path = os.fspath(argument)
         for root, files in _expand(path, search):
             roots.append(root)
             found.update(_join(root, file) for file in files)
