@@ -65,8 +65,13 @@ def fetch(card: Card, locations: Sequence[Location], *, progress: bool = True) -
             return folder
     with _locked(folder, card):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in card.files:
-            _fetch_file(card, name, folder / name, locations, progress=progress)
+        try:
+            for name in card.files:
+                _fetch_file(card, name, folder / name, locations, progress=progress)
+        except (DownloadError, IntegrityError):
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # nothing was received
+            raise
         with atomic_write(folder / CARD_FILE) as file:
             file.write(card.encode())
     return folder
