@@ -21,6 +21,7 @@ from keras_parts.images.opening import (
     load,
     opacity,
     opened,
+    rgb_of,
 )
 from keras_parts.images.orientation import orientation, upright
 
@@ -315,7 +316,7 @@ def _rgb(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _on_white(eight_bits: Image.Image, image: Image.Image) -> np.ndarray:
     """RGB of an image that was scaled to 8 bits, on white where the image itself is transparent."""
-    rgb, alpha = np.asarray(eight_bits.convert("RGB")), opacity(image)
+    rgb, alpha = np.asarray(rgb_of(eight_bits)), opacity(image)
     if alpha is None:
         return rgb
     alpha = alpha[..., None].astype(np.uint16)

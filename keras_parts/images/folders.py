@@ -121,7 +121,7 @@ def walk_images(
         seen.add(identity)
         found = []
         for entry in entries:
-            below, is_folder = (*parts, entry.name), entry.is_dir()
+            below, is_folder = (*parts, entry.name), _is_folder(entry)
             if not _matches(below, pattern, partly=is_folder):
                 continue
             if entry.name.startswith("."):
@@ -224,10 +224,17 @@ def _by_value(digits: re.Match[str]) -> str:
     return f"0{len(number):09d}{number}"
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
+
+
 def _is_special(entry: os.DirEntry[str]) -> bool:
     try:
         return not stat.S_ISREG(entry.stat().st_mode)
-    except OSError:  # a link to nothing
+    except OSError:  # a link to nothing, or in a circle
         return False
 
 

@@ -13,16 +13,17 @@ from PIL import Image, ImageChops
 
 from keras_parts.errors import DataError
 from keras_parts.images.bit_depth import has_other_depth, to_eight_bits, white_value
-from keras_parts.images.opening import MAX_PIXELS, Source, decoded, opacity
+from keras_parts.images.opening import MAX_PIXELS, Source, decoded, opacity, rgb_of
 from keras_parts.images.orientation import upright
 
 ALPHA_REMARK = "has transparency: the opaque pixels are the object"
 LABELS_REMARK = "holds several labels: all but 0 (black) are the object"
 
 _WAY_OUT = (
-    "Save it as 0 and 255, or set mask_threshold (--data-option): 0 takes every other value as the "
-    "object, 127 the bright ones"
+    "Save the background as 0 and the object as 255, or set mask_threshold=N (--data-option): the "
+    "object is then what is brighter than N, from 0 to 254"
 )
+_SOLID = "Save it without transparency, the background as 0 and the object as 255"
 _HALF = 127
 """Larger values of 0 to 255 are white, or opaque."""
 _DARK, _BRIGHT = 31, 224
@@ -136,7 +137,7 @@ def decode_mask(
             return DecodedMask(_brighter(image, threshold))
         alpha = opacity(image)
         if alpha is not None and (alpha <= _HALF).any():
-            return _of_transparency(image, alpha > _HALF)
+            return _of_transparency(image, alpha > _opaque_above(alpha))
         if image.mode == "1":
             return DecodedMask(np.array(image))
         if has_other_depth(image) or image.mode in ("L", "LA", "La"):
@@ -185,18 +186,30 @@ def _brighter(image: Image.Image, threshold: int) -> np.ndarray:
     if image.mode.startswith("I") and (values := np.array(image)).max() <= 255:
         mask = values > threshold
     else:
-        mask = np.array(to_eight_bits(image)[0].convert("RGB").convert("L")) > threshold
+        mask = np.array(rgb_of(to_eight_bits(image)[0]).convert("L")) > threshold
     alpha = opacity(image)
     return mask if alpha is None else mask & (alpha > _HALF)
+
+
+def _opaque_above(alpha: np.ndarray) -> int:
+    """The largest opacity of the background. Layers that tools lay over a photograph are nowhere
+    opaque: their object has the largest of few values."""
+    maximum = int(alpha.max())
+    if maximum > _HALF or maximum == alpha.min():
+        return _HALF
+    levels = np.unique(alpha)
+    if levels[0] != 0 or len(levels) > 2:
+        raise DataError(f"the most opaque pixels of this mask have {maximum} of 255. {_SOLID}")
+    return 0
 
 
 def _of_transparency(image: Image.Image, opaque: np.ndarray) -> DecodedMask:
     """The mask in an image with transparent pixels: the opaque ones, or the white ones of them if
     they are black and white."""
     if not has_other_depth(image):
-        colours = np.array(image.convert("RGB"))[opaque]
+        colours = np.array(rgb_of(image))[opaque]
         if colours.size and not (colours % 255).any() and np.ptp(colours, axis=1).max() == 0:
-            white = np.array(image.convert("L")) > _HALF
+            white = np.array(rgb_of(image).convert("L")) > _HALF
             if 0.05 < white[opaque].mean() < 0.95:
                 return DecodedMask(opaque & white)
     return DecodedMask(opaque, (ALPHA_REMARK,))
@@ -206,6 +219,8 @@ def _of_values(values: np.ndarray, is_lossy: bool) -> DecodedMask:
     """The mask in grey values: `(height, width)` uint8, larger integers or floats."""
     if np.issubdtype(values.dtype, np.floating):
         white, _ = white_value(values)  # also refuses values that are not finite
+        if values.min() < -white / 10:
+            raise DataError(f"the mask has negative values, down to {values.min():g}. {_WAY_OUT}")
         whole = values.astype(np.int64)
         values = whole if (whole == values).all() else _scaled(values, white)
     if values.min() < 0:
@@ -232,7 +247,7 @@ def _of_values(values: np.ndarray, is_lossy: bool) -> DecodedMask:
 
 def _of_colours(image: Image.Image, is_lossy: bool) -> DecodedMask:
     """The mask in an image with colours, or with a palette."""
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    rgb = rgb_of(image)
     red, green, blue = rgb.split()
     if not any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
         values = np.array(red)

@@ -1,7 +1,9 @@
 """Open image files that somebody else made: only known formats, within limits of size and time."""
 
 import os
+import re
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from os import PathLike
@@ -28,6 +30,8 @@ MAX_PIXELS = 178_956_970
 _MAX_SCANS = 200
 """Maximum number of scans of a JPEG file. Progressive files have about ten; each takes the time to
 visit all pixels, though it may have ten bytes."""
+_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # others have no length, or belong to data
+_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _TILE_SIDES = (322, 323)  # TIFF's tags TileWidth and TileLength
 _SMALL_TILE = 2**22  # pixels
 _BLOCK = 2**20  # bytes of a file that are searched at a time
@@ -94,10 +98,14 @@ def load(image: Any) -> None:
     """Decode an image that `opened` has opened.
 
     Raises:
-        DataError: a JPEG file has too many scans.
+        DataError: a JPEG file has too many scans or ends inside its image, or the pixels of a PNG
+            file do not have their checksum.
     """
-    if image.format in ("JPEG", "MPO"):
-        _check_scans(image.fp)
+    check = {"JPEG": _check_scans, "MPO": _check_scans, "PNG": _check_png}.get(image.format)
+    if check is not None and image.fp is not None:  # None once it is decoded
+        place = image.fp.tell()
+        check(image.fp)
+        image.fp.seek(place)
     image.load()
 
 
@@ -108,6 +116,13 @@ def opacity(image: Image.Image) -> np.ndarray | None:
     if not image.has_transparency_data:
         return None
     return np.array(image.convert("RGBA").getchannel("A"))
+
+
+def rgb_of(image: Image.Image) -> Image.Image:
+    """The colours of an image, whatever its transparency."""
+    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        image = image.convert("RGBA")  # Pillow would warn
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _name(source):
@@ -162,11 +177,48 @@ def _check_tiles(tiff: Any) -> None:
 
 
 def _check_scans(file: Any) -> None:
-    """Refuse a JPEG file with too many scans, before it is decoded."""
-    file.seek(0)
-    scans, last = 0, b""
-    while block := file.read(_BLOCK):
-        scans += (last + block).count(b"\xff\xda")
-        last = block[-1:] if block.endswith(b"\xff") else b""
+    """Refuse a JPEG file with too many scans, or that ends inside one, before it is decoded.
+
+    Behind the end of the image the file may go on: phones append a film.
+    """
+    file.seek(2)
+    scans, block, place = 0, b"", 0
+    while True:
+        marker = _MARKER.search(block, place)
+        if marker is None:
+            more = file.read(_BLOCK)
+            if not more:
+                raise DataError("truncated or damaged: the file ends before its image")
+            block = (b"\xff" if block[place:].endswith(b"\xff") else b"") + more
+            place = 0
+            continue
+        kind, place = marker[0][1], marker.end()
+        if kind == _END_OF_IMAGE:
+            return
+        scans += kind == _SCAN
         if scans > _MAX_SCANS:
             raise DataError(f"the JPEG file has more than {_MAX_SCANS} scans: save it anew")
+        if place + 2 > len(block):
+            block, place = block[place:] + file.read(_BLOCK), 0
+        place += int.from_bytes(block[place : place + 2])  # the length of what belongs to it
+        if place > len(block):
+            file.seek(place - len(block), os.SEEK_CUR)
+            block, place = b"", 0
+
+
+def _check_png(file: Any) -> None:
+    """Refuse a PNG file whose compressed pixels do not have their checksum, which Pillow skips."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        left, kind = int.from_bytes(head[:4]), head[4:]
+        if kind == b"IEND":
+            return
+        if kind != b"IDAT":
+            file.seek(left + 4, os.SEEK_CUR)
+            continue
+        checksum = zlib.crc32(kind)
+        while left and (block := file.read(min(left, _BLOCK))):
+            checksum, left = zlib.crc32(block, checksum), left - len(block)
+        stored = file.read(4)
+        if not left and len(stored) == 4 and int.from_bytes(stored) != checksum:
+            raise DataError("truncated or damaged: the checksum of its pixels is wrong")

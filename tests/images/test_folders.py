@@ -75,3 +75,10 @@ def test_other_files_only(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert find_images([tmp_path]) == []
     assert "1 .heic" in caplog.text
+
+
+def test_links_in_a_circle_are_files_that_cannot_be_opened(tmp_path):
+    (tmp_path / "a.jpg").symlink_to("b.jpg")
+    (tmp_path / "b.jpg").symlink_to("a.jpg")
+    (tmp_path / "c.jpg").touch()
+    assert walk_images(str(tmp_path)) == ["a.jpg", "b.jpg", "c.jpg"]

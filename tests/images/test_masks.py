@@ -1,5 +1,7 @@
 """Masks of every kind are read as they look; what is no mask is refused."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -234,3 +236,30 @@ def test_labels_outside_eight_bits_are_refused(tmp_path):
         _grey(value, dtype=np.int32).save(tmp_path / "a.tif")
         with pytest.raises(DataError, match=f"label {value} is outside the range 0 to 255"):
             read_labels(tmp_path / "a.tif")
+
+
+def test_layers_that_are_nowhere_opaque():
+    """As annotation tools lay them over a photograph."""
+    layer = _with_alpha(_colours(RED, RED), MASK * np.uint8(127))
+    np.testing.assert_array_equal(_decoded(layer).mask, MASK)
+    faint = _with_alpha(_colours(RED, RED), np.arange(64, dtype=np.uint8)[None] + 0 * OPACITY)
+    with pytest.raises(DataError, match="most opaque pixels of this mask have 63 of 255"):
+        _decoded(faint)
+
+
+def test_scores_of_a_network_are_no_mask():
+    with pytest.raises(DataError, match="negative values, down to -7"):
+        _decoded(Image.fromarray(np.where(MASK, np.float32(9.5), np.float32(-7))), "TIFF")
+
+
+def test_palettes_with_opacities_cause_no_warning(recwarn):
+    image, file = _indexed(MASK, [BLACK, WHITE]), io.BytesIO()
+    image.save(file, "PNG", transparency=bytes([100, 255]))
+    np.testing.assert_array_equal(decode_mask(file).mask, MASK)
+    assert not recwarn.list
+
+
+def _decoded(image, kind="PNG"):
+    file = io.BytesIO()
+    image.save(file, kind)
+    return decode_mask(file)

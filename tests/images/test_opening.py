@@ -69,6 +69,25 @@ def test_a_jpeg_with_endless_scans_is_refused(photo):
     assert read_image(photo).shape == (40, 60, 3)
 
 
+def test_a_film_behind_a_jpeg_is_no_part_of_it(photo):
+    image, content = read_image(photo), photo.read_bytes()
+    photo.write_bytes(content + b"\xff\xda\0\x08" * 300)  # as phones append it
+    np.testing.assert_array_equal(read_image(photo), image)
+    photo.write_bytes(content[: len(content) - 9] + bytes(4096))  # a download that broke off
+    with pytest.raises(DataError, match=r"a\.jpg: truncated"):
+        read_image(photo)
+
+
+def test_pixels_of_a_png_have_their_checksum(tmp_path):
+    file = io.BytesIO()
+    Image.fromarray(np.tri(60, 40, dtype=bool)).save(file, "PNG")
+    content = bytearray(file.getvalue())
+    assert read_mask(io.BytesIO(content)).shape == (60, 40)
+    content[content.index(b"IDAT") + 9] ^= 4
+    with pytest.raises(DataError, match="damaged"):
+        read_mask(io.BytesIO(content))
+
+
 def test_a_tiff_with_tiles_larger_than_the_image_is_refused():
     tags = [(256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1)]
     tags += [(322, 40_000), (323, 48_000), (324, 0), (325, 9)]
