@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from keras_parts.errors import DataError
+from keras_parts.errors import DataError, hide_secrets
 
 _Result = TypeVar("_Result")
 _MAX_SHOWN = 10
@@ -38,6 +38,7 @@ def report(problem: str, *, of_sample: bool = True) -> None:
     Raises:
         DataError: outside `collect_problems()`.
     """
+    problem = hide_secrets(problem)
     collection = _collection.get()
     if collection is None or (collection.of_samples and not of_sample):
         raise DataError(problem)

@@ -13,7 +13,7 @@ _BITS = {255: 8, 1023: 10, 4095: 12, 16383: 14, 65535: 16}
 """Value of white -> bits of a camera."""
 _TOLERANCE = 1.05  # floating-point values may exceed their range a little
 _USUAL_WHITE = (1, 255, 65535)
-_ALMOST_BLACK = 16
+_DARK = 64
 
 
 def has_other_depth(image: Image.Image) -> bool:
@@ -73,13 +73,14 @@ def white_value(values: np.ndarray) -> tuple[float, tuple[str, ...]]:
 
 
 def darkness(image: np.ndarray) -> tuple[str, ...]:
-    """A remark if an image `(height, width, 3)` uint8 is almost black.
+    """A remark if an image `(height, width, 3)` uint8 is dark.
 
-    Pillow keeps the upper 8 of 16 bits of a colour, which are 0 if the file has 8 bits only.
+    Pillow keeps the upper 8 of 16 bits of a colour: of 14 bits, as cameras store them, the values
+    stay below 64, and of 8 bits they are 0.
     """
-    if image.max() >= _ALMOST_BLACK:
+    if image.max() >= _DARK:
         return ()
-    return (f"is almost black: all values are below {_ALMOST_BLACK} of 255",)
+    return (f"is dark: all values are below {_DARK} of 255",)
 
 
 def _white_of_floats(maximum):

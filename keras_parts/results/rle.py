@@ -83,7 +83,7 @@ def decode_coco_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarra
     """
     height, width = size
     found = code.get("size")
-    if found != [height, width] and found != (height, width):
+    if list(map(str, found if isinstance(found, list | tuple) else ())) != list(map(str, size)):
         text = " x ".join(map(_short, reversed(found))) if isinstance(found, list) else None
         raise DataError(f"it has {text or 'no number of'} pixels, its image {width} x {height}")
     counts = code.get("counts")

@@ -142,7 +142,7 @@ def test_integers_beyond_sixteen_bits_are_refused_and_negative_ones_are_said(tmp
 
 def test_an_almost_black_image_is_said(image, tmp_path):
     assert _remarks(_saved(image // 17, tmp_path / "a.png")) == (
-        "is almost black: all values are below 16 of 255",
+        "is dark: all values are below 64 of 255",
     )
 
 

@@ -115,8 +115,9 @@ class CocoFile:
         for image in content["images"]:
             self._add_image(images, ids, image)
         self.objects: dict[str, list[CocoObject]] = {name: [] for name, _ in images.values()}
+        self._listed = {_key(category["id"]) for category in content["categories"]}
         numbers: set[str] = set()
-        for annotation in content["annotations"]:
+        for annotation in self._numbered(content["annotations"]):
             self._add_object(images, numbers, annotation)
         if self.landmarks:
             self._set_origin(content["info"])
@@ -153,6 +154,10 @@ class CocoFile:
             raise DataError(f"{self.path}: there is no such file")
         try:
             content = read_json(self.path)
+            if not isinstance(content, dict):
+                raise ValueError(f"it is {_short(content)}")
+            if missing := [name for name in _TABLES if name not in content]:
+                raise ValueError(f"it has no {' and no '.join(missing)}")
             tables = {name: content[name] for name in _TABLES}
             for name, rows in tables.items():
                 if not isinstance(rows, list):
@@ -224,6 +229,12 @@ class CocoFile:
         if first != number:
             report(f"{self.path}: the images {first} and {number} have the same file_name {name}")
 
+    def _numbered(self, annotations):
+        """The annotations, numbered from 1 if none has an id."""
+        if any(not isinstance(one, dict) or one.get("id") is not None for one in annotations):
+            return annotations
+        return [one | {"id": number} for number, one in enumerate(annotations, start=1)]
+
     def _add_object(self, images, numbers, annotation):
         image = _key(annotation.get("image_id")) if isinstance(annotation, dict) else None
         if image is None:
@@ -233,13 +244,24 @@ class CocoFile:
         if number is not None and _key(number) is None:
             report(f"{self.path}: an annotation has the id {_short(number)}, expected a number")
             return
-        if _key(annotation.get("category_id")) != self._key:
+        category = _key(annotation.get("category_id"))
+        if category not in self._listed:
+            report(
+                f"{self.path}: annotation {number} has the category_id "
+                f"{_short(annotation.get('category_id'))}, which is not listed in categories"
+            )
+        if category != self._key:
             return
-        if annotation.get("iscrowd") and not self._crowds:
+        if annotation.get("iscrowd") not in (None, False, 0, "0") and not self._crowds:
             self.num_crowds += 1
             return
-        if str(number) in numbers:
-            report(f"{self.path}: two annotations have the id {number}")
+        if number is None or str(number) in numbers:
+            problem = (
+                "an annotation has no id"
+                if number is None
+                else (f"two annotations have the id {number}")
+            )
+            report(f"{self.path}: {problem}: give each annotation an id of its own")
             return
         numbers.add(str(number))
         if image not in images:
@@ -292,6 +314,11 @@ class CocoFile:
             if one.keypoints is not None:
                 one.keypoints[one.keypoints[:, 2] > 0, :2] -= 0.5
 
+    @property
+    def num_boxes(self) -> int:
+        """Number of objects without a segmentation, such as boxes."""
+        return sum(one.segmentation is None for one in self._all_objects())
+
     def _all_objects(self) -> Iterator[CocoObject]:
         return (one for objects in self.objects.values() for one in objects)
 
@@ -299,9 +326,10 @@ class CocoFile:
         if self.num_crowds:
             self.notes += (f"{self.path.name}: {describe_crowds(self.num_crowds)}",)
         objects = list(self._all_objects())
-        without = sum(one.segmentation is None for one in objects)
-        if 0 < without < len(objects):
-            self.notes += (f"{self.path.name}: {without} objects have no segmentation: left out",)
+        if 0 < self.num_boxes < len(objects):
+            self.notes += (
+                f"{self.path.name}: {self.num_boxes} objects have no segmentation: left out",
+            )
         if strays := sum(one.num_strays for one in objects):
             self.notes += (
                 f"{self.path.name}: left out {strays} polygons of fewer than three points, "
@@ -322,6 +350,11 @@ def _draw(pieces: list[Any], size: tuple[int, int]) -> np.ndarray:
     polygons = [_checked(piece, size) for piece in pieces if not _is_stray(piece)]
     if not polygons:
         raise DataError("it has no polygon of three points")
+    if all(0 <= value <= 1 for polygon in polygons for value in polygon):
+        raise DataError(
+            "all its coordinates lie between 0 and 1, but COCO's are pixels: multiply them by the "
+            "width and height of the image"
+        )
     try:
         from pycocotools import mask as run_lengths
     except ImportError as error:
@@ -393,7 +426,7 @@ def _is_named(category: dict[str, Any], chosen: Any) -> bool:
 def _choices(categories: list[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(str(category.get("name")) for category in categories))
     if not names:
-        return "the file has none"
+        return "the file lists none in categories"
     shown = ", ".join(names[:_MAX_NAMES_SHOWN])
     more = len(names) - _MAX_NAMES_SHOWN
     shown += f" and {more} more" if more > 0 else ""

@@ -46,6 +46,7 @@ from keras_parts.data.readers.sources import (
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.images.bit_depth import darkness
 from keras_parts.images.decoding import ImageFacts, read_facts
 from keras_parts.images.folders import LeftOut
 from keras_parts.images.formats import IMAGE_SUFFIXES
@@ -225,6 +226,8 @@ class Folder(Dataset):
 
     def _fields(self, item: Item) -> dict[str, Any]:
         image, size = read_image_and_size(self._root / item.path)
+        if image is not None:
+            self._remarks.on_pixels(item, self._root / item.path, image)
         fields = {"id": item.id, "image": image}
         if size is None:
             return fields | self._annotations(item, None)
@@ -514,6 +517,10 @@ class _FolderRemarks:
 
     def on_image(self, item: Item, file: Path, facts: ImageFacts) -> None:
         for remark in facts.remarks:
+            self._images.add(remark, item.id, file)
+
+    def on_pixels(self, item: Item, file: Path, image: np.ndarray) -> None:
+        for remark in darkness(image):
             self._images.add(remark, item.id, file)
 
     def on_mask(self, item: Item, file: PathLike | str, decoded: DecodedMask) -> None:

@@ -146,8 +146,10 @@ class CocoMasks(MaskSource):
                 unique = name if len(in_image) == 1 else f"{name}#{found.number}"
                 items.append(Item(unique, path, found))
         if not items:
-            crowds = self.coco.num_crowds
+            crowds, boxes = self.coco.num_crowds, self.coco.num_boxes
             reason = f": {describe_crowds(crowds)}" if crowds else ""
+            if boxes:
+                reason += f": {boxes} objects have no segmentation, perhaps only a box"
             raise DataError(
                 f"{self.coco.path} has no object with a mask in any image of the folder{reason}"
             )

@@ -14,8 +14,9 @@ from keras_parts.images.folders import LeftOut, folder_identity, natural_key, wa
 class MatchingFiles:
     """A folder with one file per image, such as its mask.
 
-    The relative paths of both are the same, except for the suffix; names are compared as a person
-    sees them (see `plain_name`).
+    The relative paths of both are the same, except for the suffix, or that of the file is the whole
+    path of the image with another suffix (a.jpg.png for a.jpg). Names are compared as a person sees
+    them (see `plain_name`).
 
     Args:
         folder: the folder.
@@ -41,7 +42,8 @@ class MatchingFiles:
         Raises:
             DataError: there is no such file, or more than one.
         """
-        found = _as_written(self._files.get(_key(path), []), path)
+        whole = self._files.get(_whole_key(path), [])
+        found = whole or _as_written(self._files.get(_key(path), []), path)
         if not found:
             expected = self.folder / path.with_suffix(".png")
             raise DataError(f"{path.as_posix()}: no {self._kind}, expected {expected}")
@@ -61,7 +63,9 @@ class MatchingFiles:
         """
         images: dict[str, list[str]] = {}
         for path in paths:
-            images.setdefault(_key(path), []).append(path.as_posix())
+            key = _whole_key(path)
+            key = key if key in self._files else _key(path)
+            images.setdefault(key, []).append(path.as_posix())
         for path in find_images(self.folder, exclude=exclude):
             file, matches = self.folder / path, images.get(_key(path), [])
             if not matches:
@@ -112,7 +116,8 @@ class ImageNames:
     def _fitting(self, name: str) -> list[Path]:
         if name in self._exact:
             return [self._exact[name]]
-        return self._similar(name) or self._similar(unquote(name))
+        found = self._similar(name) or self._similar(unquote(name))
+        return found or (self._similar(unquote(name.split("?")[0])) if "://" in name else [])
 
     def _similar(self, name: str) -> list[Path]:
         parts = _components(name)
@@ -174,6 +179,10 @@ def _stem(path):
 
 def _key(path):
     return plain_name(_stem(path))
+
+
+def _whole_key(path):
+    return plain_name(path.as_posix())
 
 
 def _as_written(files, path):

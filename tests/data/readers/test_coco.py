@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from keras_parts.data import load
+from keras_parts.data.problems import collect_problems
 from keras_parts.data.readers.coco import CocoFile
 from keras_parts.data.readers.matching_files import ImageNames
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.results.rle import decode_coco_rle
 from tests.data import drawn
 
 pytest.importorskip("pycocotools")
@@ -361,3 +363,52 @@ def test_json_with_a_byte_order_mark(tmp_path, encoding):
     options = drawn.coco(tmp_path)
     options["masks"].write_text(options["masks"].read_text(), encoding=encoding)
     assert len(load("folder", "all", **options)) == 7
+
+
+def _with_annotations(tmp_path, **changes):
+    """The drawn COCO file, with the same change to each annotation."""
+    options = drawn.coco(tmp_path)
+    content = json.loads(options["masks"].read_text())
+    content["annotations"] = [one | changes for one in content["annotations"]]
+    options["masks"].write_text(json.dumps(content))
+    return options
+
+
+def test_shares_of_the_image_are_no_pixels(tmp_path):
+    options = _with_annotations(tmp_path, segmentation=[[0.1, 0.2, 0.8, 0.2, 0.8, 0.9]])
+    with pytest.raises(DataError, match="between 0 and 1.* multiply them by the width and height"):
+        load("folder", "all", **options)
+
+
+def test_annotations_without_ids_are_numbered(tmp_path):
+    ids = load("folder", "all", **_with_annotations(tmp_path, id=None)).ids()
+    assert len(ids) == 7 and [one for one in ids if "#" in one] == ["sub/2.jpg#5", "sub/2.jpg#6"]
+
+
+def test_files_of_other_forms_and_boxes_are_named(tmp_path):
+    options = _with_annotations(tmp_path, segmentation=[])
+    with pytest.raises(DataError, match="7 objects have no segmentation, perhaps only a box"):
+        load("folder", "all", **options)
+    options = _with_annotations(tmp_path, category_id=44)
+    with pytest.raises(DataError, match="category_id 44, which is not listed"):
+        load("folder", "all", **options)
+    options["masks"].write_text('{"shapes": [], "images": []}')
+    with pytest.raises(DataError, match="it has no annotations and no categories"):
+        load("folder", "all", **options)
+
+
+def test_sizes_of_codes_may_be_text():
+    code = {"size": ["2", "3"], "counts": [0, 6]}
+    assert decode_coco_rle(code, (2, 3)).all()
+
+
+def test_addresses_with_keys_find_their_image_and_keep_their_secret(tmp_path):
+    name, path = "https://example.org/a/%C3%BC.jpg?token=123", Path("\u00fc.jpg")
+    assert ImageNames([path]).match([name]) == ({name: path}, {})
+    options = drawn.coco(tmp_path)
+    content = json.loads(options["masks"].read_text())
+    content["images"][0]["file_name"] = name
+    options["masks"].write_text(json.dumps(content))
+    with collect_problems() as problems:
+        load("folder", "all", **options)
+    assert any("token=***" in one for one in problems) and "123" not in "".join(problems)

@@ -463,3 +463,24 @@ def test_void_labels_are_background(images, masks, caplog):
     names = [f"part {number}" for number in range(255)]
     sample = load("folder", "train", images, part_labels=masks, part_names=names)[0]
     assert sample.part_labels.max() == 255
+
+
+def test_masks_may_have_the_whole_name_of_their_image(tmp_path):
+    """As segment and annotation tools name them if two images differ in the suffix only."""
+    for folder in ("photos", "masks"):
+        (tmp_path / folder).mkdir()
+    for number, name in enumerate(("a.jpg", "a.png", "b.png"), start=1):
+        mask = np.zeros((8, 9), np.uint8)
+        mask[:number] = 255
+        Image.fromarray(mask + 70).convert("RGB").save(tmp_path / "photos" / name)
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name.removeprefix('b.')}.png")
+    (tmp_path / "masks/png.png").rename(tmp_path / "masks/b.png")
+    dataset = load("folder", "all", tmp_path / "photos", masks=tmp_path / "masks")
+    assert [int(one.foreground[:, 0].sum()) for one in dataset] == [1, 2, 3]
+
+
+def test_dark_images_are_said(tmp_path):
+    Image.new("RGB", (9, 8), (40, 63, 9)).save(tmp_path / "a.png")
+    dataset = load("folder", "all", tmp_path)
+    list(dataset)
+    assert any("a.png is dark: all values are below 64" in note for note in dataset.notes)
