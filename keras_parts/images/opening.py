@@ -32,6 +32,8 @@ _MAX_SCANS = 200
 visit all pixels, though it may have ten bytes."""
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # others have no length, or belong to data
 _SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_MAX_HEADER_READS = 10**6
+"""Maximum number of reads before the pixels. Decoders keep what each segment of a header says."""
 _TILE_SIDES = (322, 323)  # TIFF's tags TileWidth and TileLength
 _SMALL_TILE = 2**22  # pixels
 _BLOCK = 2**20  # bytes of a file that are searched at a time
@@ -53,6 +55,7 @@ def opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
         check_image_file(source)
     try:
         with _file(source) as file, Image.open(file, formats=readable_formats()) as image:
+            file.has_header()
             width, height = image.size
             if width * height > max_pixels:
                 raise DataError(f"{width} x {height} pixels exceed the limit of {max_pixels}")
@@ -148,9 +151,17 @@ class _TimedFile:
     def __init__(self, file: Any):
         self._file, self._seconds = file, max_image_seconds()
         self._end = time.monotonic() + self._seconds
+        self._reads_left: float = _MAX_HEADER_READS
+
+    def has_header(self) -> None:
+        """From here on, the pixels are read."""
+        self._reads_left = float("inf")
 
     def read(self, size: int = -1) -> bytes:
         self._check()
+        self._reads_left -= 1
+        if self._reads_left < 0:
+            raise DataError("the header has too many segments: save the image anew")
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

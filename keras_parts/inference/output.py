@@ -38,6 +38,10 @@ _ADVICE = {
     errno.EFBIG: ": the file system or the user (ulimit -f) limits the size of files",
     errno.EMFILE: ": the user (ulimit -n) limits the number of open files",
 }
+DAMAGED_RECORDS = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError),
+)
+"""Errors of a writer whose records are not those that it has written."""
 _MAX_OPEN_FILES = 32
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 """Kinds of storage where creating a folder could create a bucket of a mistyped name."""
@@ -329,19 +333,18 @@ class RemoteOutput:
 
     def write(self, name: str, content: bytes) -> None:
         path = self._full_path(name)
-        try:
+        with self._errors(name):
             self._make_folder(path)
             self._system.pipe_file(path, content)
-        except Exception as error:  # each kind of storage raises other errors
-            text = f"{self.path}/{name}: results cannot be written: {error}"
-            raise OutputError(text, path=f"{self.path}/{name}") from error
 
     @contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
         path = self._full_path(name)
-        self._make_folder(path)
-        with self._system.transaction, self._system.open(path, "wb") as file:
-            yield file
+        with self._errors(name):
+            self._make_folder(path)
+        with self._errors(name, but=DAMAGED_RECORDS):
+            with self._system.transaction, self._system.open(path, "wb") as file:
+                yield file
 
     def log(self, name: str) -> "RemoteLog":
         return RemoteLog(self, name)
@@ -355,29 +358,52 @@ class RemoteOutput:
         return True
 
     def names(self, folder: str) -> list[str]:
-        self._system.invalidate_cache()
-        try:
-            found = self._system.ls(self._full_path(folder).rstrip("/"), detail=False)
-        except FileNotFoundError:
-            return []
+        with self._errors(folder, "listed"):
+            self._system.invalidate_cache()
+            try:
+                found = self._system.ls(self._full_path(folder).rstrip("/"), detail=False)
+            except FileNotFoundError:
+                return []
         return sorted(_below(folder, path.rstrip("/").rpartition("/")[2]) for path in found)
 
     def open(self, name: str) -> IO[bytes]:
-        return io.BytesIO(
-            self._system.cat_file(self._full_path(name))
-        )  # logs and run.json are small
+        return io.BytesIO(self._content(name))  # logs and run.json are small
 
     def line_at(self, name: str, offset: int) -> bytes:
         if name not in self._contents:
             if len(self._contents) == _MAX_OPEN_FILES:
                 self._contents.pop(next(iter(self._contents)))
-            self._contents[name] = self._system.cat_file(self._full_path(name))
+            self._contents[name] = self._content(name)
         content = self._contents[name]
         return content[offset : content.index(b"\n", offset) + 1]
 
     def remove(self, name: str) -> None:
-        with suppress(FileNotFoundError):
+        with self._errors(name, "removed"), suppress(FileNotFoundError):
             self._system.rm_file(self._full_path(name))
+
+    def _content(self, name: str) -> bytes:
+        with self._errors(name, "read"):
+            return self._system.cat_file(self._full_path(name))
+
+    @contextmanager
+    def _errors(
+        self, name: str, what: str = "written", but: tuple[type[Exception], ...] = ()
+    ) -> Iterator[None]:
+        """Raise an `OutputError` for any error of the storage: each kind of storage has others.
+
+        Args:
+            name: of the file or folder.
+            what: is to be done with it.
+            but: errors that pass.
+        """
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, (KerasPartsError, *but)):
+                raise
+            place = f"{self.path}/{name}" if name else self.path
+            reason = str(error) or type(error).__name__
+            raise OutputError(f"{place}: results cannot be {what}: {reason}", path=place) from error
 
     def _make_folder(self, path: str) -> None:
         if self._has_folders:

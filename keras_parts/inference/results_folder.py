@@ -31,7 +31,7 @@ from keras_parts.errors import ConfigError, DataError, KerasPartsError, hide_sec
 from keras_parts.files import check_name
 from keras_parts.inference.done_log import FOLDER, DoneIndex, DoneLog, Outcome
 from keras_parts.inference.inputs import ImageFile
-from keras_parts.inference.output import Output
+from keras_parts.inference.output import DAMAGED_RECORDS, Output
 from keras_parts.inference.writers import FORMATS, RunInfo, Writer
 from keras_parts.inference.writers.base import Records
 from keras_parts.results.palette import part_legend
@@ -44,10 +44,6 @@ _SHARD_FAILURES = re.compile(r"failures-\d+-of-\d+\.jsonl")
 _FORMAT = 1
 """Format of run.json."""
 _MAX_RUN_BYTES = 2**24
-_DAMAGED_RECORDS = (
-    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError),
-)
-"""Errors of writers whose records are not those that they have written."""
 
 
 class ResultsFolder:
@@ -244,7 +240,7 @@ class ResultsFolder:
     def _merge(self, writer: Writer, records: Records, run: RunInfo) -> None:
         try:
             writer.merge(records, run, self.output)
-        except _DAMAGED_RECORDS as error:
+        except DAMAGED_RECORDS as error:
             raise KerasPartsError(
                 f"{self.output.path}: {' and '.join(writer.merged)} cannot be written from the "
                 f"records in {FOLDER}/ ({type(error).__name__}: {error}): they are damaged; "

@@ -11,6 +11,7 @@ from PIL import Image
 
 from keras_parts.environment import IMAGE_MIB_VARIABLE, IMAGE_SECONDS_VARIABLE
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.images import opening
 from keras_parts.images.decoding import decode_image, read_facts, read_image, read_size
 from keras_parts.images.masks import read_mask
 from keras_parts.inference.inputs import ImageFile
@@ -86,6 +87,17 @@ def test_pixels_of_a_png_have_their_checksum(tmp_path):
     content[content.index(b"IDAT") + 9] ^= 4
     with pytest.raises(DataError, match="damaged"):
         read_mask(io.BytesIO(content))
+
+
+def test_a_header_with_endless_segments_is_refused(photo, monkeypatch):
+    monkeypatch.setattr(opening, "_MAX_HEADER_READS", 1000)
+    content = photo.read_bytes()
+    assert read_image(photo).shape == (40, 60, 3)
+    for segment in (b"\xff\xe1\0\2", b"\xff"):
+        photo.write_bytes(content[:2] + 2000 * segment + content[2:])
+        for read in (read_image, read_size):
+            with pytest.raises(DataError, match=r"a\.jpg: .*too many segments"):
+                read(photo)
 
 
 def test_a_tiff_with_tiles_larger_than_the_image_is_refused():

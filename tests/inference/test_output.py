@@ -83,6 +83,22 @@ def test_a_storage_that_refuses(photos, store, monkeypatch):
         segment_files(predictor(), [photos], "memory://bucket/out", FORMATS)
 
 
+class ClientError(Exception):
+    """As libraries of storages have them."""
+
+
+@pytest.mark.parametrize("operation", ["ls", "cat_file", "rm_file", "_open"])
+def test_errors_of_a_storage_name_the_file(photos, store, monkeypatch, operation):
+    def refuse(*args, **options):
+        raise ClientError("no credentials")
+
+    segment_files(predictor(), [photos], "memory://bucket/out", FORMATS)
+    (photos / "a.png").unlink()
+    monkeypatch.setattr(type(store), operation, refuse)
+    with pytest.raises(KerasPartsError, match="bucket/out.* cannot be [a-z]*: no credentials"):
+        segment_files(predictor(), [photos], "memory://bucket/out", FORMATS)
+
+
 def test_buckets_are_not_created(photos, store, monkeypatch):
     """The name may be mistyped."""
 
