@@ -124,6 +124,8 @@ def segment(
     files = _find_images(paths, output)
     if not files:
         text = "Nothing to do: there are no images among the inputs."
+        if os.path.isdir(output):
+            text = f"{text} Images in the output folder {output} do not count."
         empty = {"found": 0, "done": 0, "failed": 0, "output": output}
         return CommandResult(empty, text, NOTHING_TO_DO)
     if strict and max_failures:

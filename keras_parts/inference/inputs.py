@@ -234,9 +234,7 @@ def find_images(
     ]
     rows = list(_with_places(problems))
     rows += [Row(path, search.sources.get(path, path), _ELSEWHERE) for path in sorted(elsewhere)]
-    return images + [
-        ImageFile(root, row.place, row.place, row.path[:_MAX_PATH], row.problem) for row in rows
-    ]
+    return images + [ImageFile(root, row.place, row.place, row.path, row.problem) for row in rows]
 
 
 _Found = tuple[str, list[str]]
@@ -334,7 +332,8 @@ def _row_file(row: Row, folder: str, search: _Search) -> list[_Found]:
             return [found]
     except KerasPartsError as error:
         problem = str(error)
-    search.problems.append(replace(row, problem=problem))
+    path = row.path[:_MAX_PATH] or row.place
+    search.problems.append(replace(row, path=path, problem=problem))
     return []
 
 

@@ -17,6 +17,7 @@ from keras_parts.files import decode_text
 _DELIMITERS = ",;\t|"
 _COLUMNS = ("image", "path", "file", "file_name", "filename", "filepath", "uri", "url")
 """Names of a manifest's column of images; the first one that it has is read."""
+_ROWS_PER_BATCH = 1024
 _MAX_ROW_LINES = 100
 """Lines after which a quote that was opened counts as never closed."""
 
@@ -140,16 +141,24 @@ def _parquet_rows(path: str) -> Iterator[Row]:
         raise ConfigError(
             f"{path}: Parquet files need pyarrow: pip install 'keras-parts[formats]'"
         ) from None
+    content, number = read_list(path), 0
     try:
-        file = parquet.ParquetFile(arrow.BufferReader(read_list(path)))
+        file = parquet.ParquetFile(arrow.BufferReader(content))
         column, _ = _column(file.schema_arrow.names, path)
-        values = file.read([column])[column].to_pylist()
-    except arrow.ArrowException as error:
+        # A short file may unpack to more than the memory.
+        for batch in file.iter_batches(_ROWS_PER_BATCH, columns=[column]):
+            for value in batch.column(0).to_pylist():
+                number += 1
+                yield _parquet_row(value, number, column, path)
+    except (arrow.ArrowException, OSError, ValueError) as error:  # also names that are not UTF-8
         raise DataError(f"{path}: cannot be read as Parquet: {error}", path=path) from error
-    for number, value in enumerate(values, start=1):
-        valid = isinstance(value, str) and value
-        problem = "" if valid else f"has no path in the column {column}"
-        yield Row(f"{list_name(path)} row {number}", value if valid else "", problem)
+
+
+def _parquet_row(value: object, number: int, column: str, path: str) -> Row:
+    place = f"{list_name(path)} row {number}"
+    if isinstance(value, str) and value:
+        return Row(place, value)
+    return Row(place, "", f"has no path in the column {column}")
 
 
 def _column(names: Sequence[str], path: str) -> tuple[str, int]:

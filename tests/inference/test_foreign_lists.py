@@ -89,6 +89,17 @@ def test_bad_rows_of_parquet_fail_alone(folder):
     assert (summary.done, summary.failed) == (5, 4)
 
 
+def test_damaged_parquet_is_named(folder):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"image": ["0.png"]}), "in/m.parquet", compression="none")
+    content = (folder / "in/m.parquet").read_bytes()
+    damaged = [content.replace(b"0.png", b"0.p\xffg"), content.replace(b"image", b"i\xffage")]
+    for each in (*damaged, content[:-20], content[:60] + bytes(40) + content[100:]):
+        (folder / "in/m.parquet").write_bytes(each)
+        with pytest.raises(DataError, match=r"m\.parquet: cannot be read as Parquet"):
+            find_images(["in/m.parquet"])
+
+
 def test_separators_of_unicode_in_names(folder):
     names = ["a\u2028b.png", "a\x85b.png", "a\x0bb.png", "a\nb.png", 'a"b.png']
     for name in names:
