@@ -39,9 +39,8 @@ def run(backend, arguments, cache):
     command = [sys.executable, "-m", "pytest", *arguments]
     # As on the command line: these processes and their children compute alike.
     environment = {"TF_ENABLE_ONEDNN_OPTS": "1", "XLA_FLAGS": QUICK_COMPILATION}
-    if backend == "torch":
-        # Its threads wait actively: beside another process they took five times as long.
-        environment["OMP_NUM_THREADS"] = "1"
+    # PyTorch's threads wait actively: beside another process they took five times as long.
+    environment["OMP_NUM_THREADS"] = "1"
     if backend == "jax":
         environment |= QUICK_JAX | {"JAX_COMPILATION_CACHE_DIR": cache}
     environment |= os.environ

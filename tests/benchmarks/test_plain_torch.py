@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.backend("torch")]
 torch = pytest.importorskip("torch")
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 

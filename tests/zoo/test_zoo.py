@@ -584,7 +584,7 @@ def test_segmenters_without_a_card_are_checked_too(preset):
 
 @pytest.mark.backend
 @pytest.mark.slow
-def test_models_of_the_package_are_sound():
+def test_models_of_the_package_are_sound(eager):
     for card in zoo.list():
         found = zoo.verify(card.name)
         assert found["difference"] <= found["tolerance"] == 1e-4
