@@ -7,13 +7,22 @@ a guess would be a wrong mask that nobody notices.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops
 
 from keras_parts.errors import DataError
 from keras_parts.images.bit_depth import has_other_depth, to_eight_bits, white_value
-from keras_parts.images.opening import MAX_PIXELS, Source, decoded, opacity, rgb_of
+from keras_parts.images.opening import (
+    MAX_PIXELS,
+    Source,
+    decoded,
+    load,
+    opacity,
+    opened,
+    rgb_of,
+)
 from keras_parts.images.orientation import upright
 
 ALPHA_REMARK = "has transparency: the opaque pixels are the object"
@@ -157,7 +166,8 @@ def read_labels(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         `(height, width)` uint8.
 
     Raises:
-        DataError: as `read_image`; or the image has colours, or a value below 0 or above 255.
+        DataError: as `read_image`; or the image has colours, a value below 0 or above 255, values
+            that JPEG has rounded, or a palette whose black is not the label 0.
 
     Example:
         >>> from PIL import Image, ImageChops
@@ -166,7 +176,11 @@ def read_labels(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         >>> int(read_labels("labels.png").max())
         7
     """
-    with decoded(source, max_pixels) as image:
+    with opened(source, max_pixels) as image:
+        if image.format in ("JPEG", "MPO"):
+            raise DataError("JPEG has rounded the labels: save them as an indexed or grey PNG")
+        maximum = _stored_maximum(image)
+        load(image)
         image = upright(image)
         if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
             raise DataError(
@@ -174,10 +188,35 @@ def read_labels(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
                 "grey PNG"
             )
         labels = np.array(image)
+        if maximum is not None:  # Pillow has multiplied them
+            labels = np.rint(labels * (maximum / 255)).astype(np.int64)
+        if image.mode == "P":
+            _check_background(image, labels)
         for extreme in (labels.min(), labels.max()):
             if not 0 <= extreme <= 255:
                 raise DataError(f"the label {extreme} is outside the range 0 to 255")
         return labels.astype(np.uint8)
+
+
+def _stored_maximum(image: Any) -> int | None:
+    """The largest grey value that a file, not decoded yet, can hold, if it has less than 8 bits."""
+    arguments = image.tile[0].args if image.tile and image.mode == "L" else None
+    words = arguments if isinstance(arguments, tuple) else (arguments,)
+    if image.format == "PPM":
+        return next((word for word in words if isinstance(word, int) and word < 255), None)
+    return {"L;2": 3, "L;4": 15}.get(str(words[0]))
+
+
+def _check_background(image: Image.Image, labels: np.ndarray) -> None:
+    """Refuse a palette whose black is another label than 0: a program has sorted its colours."""
+    palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+    black = np.flatnonzero(~palette.any(axis=1))
+    used = np.intersect1d(black, np.unique(labels))
+    if 0 not in black and used.size:
+        raise DataError(
+            f"black, the background, is the label {used[0]} in the palette of this file: save it "
+            "with black as the first colour, without a program that sorts them"
+        )
 
 
 def _brighter(image: Image.Image, threshold: int) -> np.ndarray:

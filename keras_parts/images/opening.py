@@ -67,9 +67,7 @@ def opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
     except PermissionError:
         raise DataError(f"{name}: no permission to read this file") from None
     except UnidentifiedImageError:
-        raise DataError(
-            f"{name}: not an image of a format that is read: {', '.join(readable_formats())}"
-        ) from None
+        raise DataError(f"{name}: {_unidentified(source)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name}: too many pixels: {error}") from None
     except (MemoryError, ConfigError):
@@ -119,6 +117,18 @@ def opacity(image: Image.Image) -> np.ndarray | None:
     if not image.has_transparency_data:
         return None
     return np.array(image.convert("RGBA").getchannel("A"))
+
+
+def _unidentified(source: Source) -> str:
+    """Why Pillow does not know the format of a file."""
+    with open(source, "rb") if isinstance(source, str | PathLike) else nullcontext(source) as file:
+        file.seek(0)
+        start = file.read(4)
+    if not start:
+        return "not an image: the file is empty"
+    if start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "its kind of TIFF cannot be read: save the image with 8 or 16 bits"
+    return f"not an image of a format that is read: {', '.join(readable_formats())}"
 
 
 def rgb_of(image: Image.Image) -> Image.Image:
@@ -211,7 +221,7 @@ def _check_scans(file: Any) -> None:
             raise DataError(f"the JPEG file has more than {_MAX_SCANS} scans: save it anew")
         if place + 2 > len(block):
             block, place = block[place:] + file.read(_BLOCK), 0
-        place += int.from_bytes(block[place : place + 2])  # the length of what belongs to it
+        place += int.from_bytes(block[place : place + 2], "big")  # the length of what belongs to it
         if place > len(block):
             file.seek(place - len(block), os.SEEK_CUR)
             block, place = b"", 0
@@ -221,7 +231,7 @@ def _check_png(file: Any) -> None:
     """Refuse a PNG file whose compressed pixels do not have their checksum, which Pillow skips."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
-        left, kind = int.from_bytes(head[:4]), head[4:]
+        left, kind = int.from_bytes(head[:4], "big"), head[4:]
         if kind == b"IEND":
             return
         if kind != b"IDAT":
@@ -231,5 +241,5 @@ def _check_png(file: Any) -> None:
         while left and (block := file.read(min(left, _BLOCK))):
             checksum, left = zlib.crc32(block, checksum), left - len(block)
         stored = file.read(4)
-        if not left and len(stored) == 4 and int.from_bytes(stored) != checksum:
+        if not left and len(stored) == 4 and int.from_bytes(stored, "big") != checksum:
             raise DataError("truncated or damaged: the checksum of its pixels is wrong")

@@ -27,9 +27,9 @@ def folder(tmp_path):
     root = tmp_path / "photos"
     for name in ("img10.jpg", "IMG2.JPG", "sub/1.png"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (4, 3)).save(root / name)
+        Image.new("L", (4, 3), 200).save(root / name)
     (tmp_path / "elsewhere").mkdir()
-    Image.new("L", (4, 3)).save(tmp_path / "elsewhere/a.webp")
+    Image.new("L", (4, 3), 200).save(tmp_path / "elsewhere/a.webp")
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "sub/up").symlink_to(root)
     for name in ("a.txt", "sub/b.TXT", "c.heic", "README", ".hidden.jpg", ".git/1.jpg"):

@@ -1,6 +1,7 @@
 """Masks of every kind are read as they look; what is no mask is refused."""
 
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -263,3 +264,31 @@ def _decoded(image, kind="PNG"):
     file = io.BytesIO()
     image.save(file, kind)
     return decode_mask(file)
+
+
+def test_labels_of_few_bits_keep_their_values():
+    labels = np.tile(np.arange(4, dtype=np.uint8), (3, 2))
+    file = io.BytesIO(b"P5 8 3 3 " + labels.tobytes())
+    np.testing.assert_array_equal(read_labels(file), labels)
+    file = io.BytesIO()
+    Image.fromarray(labels * 17).save(file, "PNG", bits=8)
+    content, nibbles = file.getvalue(), labels[:, ::2] << 4 | labels[:, 1::2]
+    rows = b"".join(b"\0" + row.tobytes() for row in nibbles)
+    head = content[16:24] + bytes([4, 0, 0, 0, 0])
+    file = io.BytesIO()
+    file.write(content[:8])
+    for kind, data in {b"IHDR": head, b"IDAT": zlib.compress(rows), b"IEND": b""}.items():
+        checksum = zlib.crc32(kind + data)
+        file.write(len(data).to_bytes(4, "big") + kind + data + checksum.to_bytes(4, "big"))
+    np.testing.assert_array_equal(read_labels(file), labels)
+
+
+def test_labels_that_programs_have_changed_are_refused():
+    labels, file = MASK.astype(np.uint8), io.BytesIO()
+    Image.fromarray(labels * 60).save(file, "JPEG")
+    with pytest.raises(DataError, match="JPEG has rounded"):
+        read_labels(file)
+    file = io.BytesIO()
+    _indexed(1 - labels, [RED, BLACK]).save(file, "PNG")
+    with pytest.raises(DataError, match="black, the background, is the label 1"):
+        read_labels(file)

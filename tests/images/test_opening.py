@@ -136,3 +136,13 @@ def test_pages_are_counted_up_to_a_limit(number, words):
     assert decoded.remarks == (f"holds {words}: only the first is used",)
     assert read_facts(io.BytesIO(content)).remarks == decoded.remarks
     assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "a.tif: not an image: the file is empty"), (b"MM\0*", "kind of TIFF"), (b"404", "AVIF")],
+)
+def test_what_is_no_image_is_said(tmp_path, content, words):
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        read_size(tmp_path / "a.tif")
