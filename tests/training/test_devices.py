@@ -118,7 +118,7 @@ def assert_same(folder, expected):
 
 
 @several
-def test_two_devices_equal_one_and_one_resumes_their_run(one_device, tmp_path):
+def test_two_devices_equal_one_and_one_resumes_their_run(one_device, tmp_path, eager):
     folder = tmp_path / "two"
     finish(start_process(folder, 2))
     assert_same(folder, one_device)
