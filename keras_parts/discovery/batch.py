@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_parts.discovery.views import Tensor
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images.inputs import host_array
+from keras_parts.images.inputs import describe_range, host_array
 
 Batch = Mapping[str, Tensor]
 """The images of a batch and what belongs to them, see `PartDiscovery`."""
@@ -114,11 +114,7 @@ def check_values(batch: Batch) -> None:
     image, mask = (host_array(batch[name]) for name in ("image", "foreground"))
     low, high = float(image.min()), float(image.max())
     if not (0 <= low and high <= 255) or 0 < high <= 1:
-        way_out = ": multiply them by 255" if 0 <= low and high <= 1 else ""
-        raise DataError(
-            f"the images of the first batch have values from {low:g} to {high:g}, expected RGB in "
-            f"0 to 255{way_out}"
-        )
+        raise DataError(f"the images of the first batch have {describe_range(low, high)}")
     low, high = float(mask.min()), float(mask.max())
     if not (0 <= low and (high <= 1 or 128 <= high <= 255)):
         raise DataError(

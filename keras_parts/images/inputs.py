@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import os
 from collections.abc import Mapping
 from os import PathLike
@@ -160,14 +161,33 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
     if not array.size:
         return array.astype(np.uint8)
     low, high = float(array.min()), float(array.max())
-    if not (0 <= low and high <= 255):  # also False for NaN
-        raise DataError(f"the image has values from {low:g} to {high:g}, expected RGB in 0 to 255")
-    if 0 < high <= 1:
-        raise DataError(
-            f"the image has values from {low:g} to {high:g}, expected RGB in 0 to 255: multiply it "
-            "by 255"
-        )
+    if not (0 <= low and high <= 255) or 0 < high <= 1:  # the first also for NaN
+        raise DataError(f"the image has {describe_range(low, high, 'it')}")
     return np.rint(array).astype(np.uint8)
+
+
+def describe_range(low: float, high: float, them: str = "them") -> str:
+    """The range of images that are not RGB in 0 to 255, for a message, and the way out.
+
+    Args:
+        low, high: the smallest and the largest value.
+        them: the pronoun for the images.
+
+    Example:
+        >>> from keras_parts.images.inputs import describe_range
+        >>> describe_range(0.0, 1.0)
+        'values from 0 to 1, expected RGB in 0 to 255: multiply them by 255'
+    """
+    if math.isnan(low) or math.isnan(high):
+        return "values that are not a number (NaN), expected RGB in 0 to 255"
+    way_out = ""
+    if 0 <= low and high <= 1:
+        way_out = f": multiply {them} by 255"
+    elif -1 <= low and high <= 1:
+        way_out = f": add 1 to {them}, then multiply by 127.5"
+    elif -3 <= low and high <= 3:
+        way_out = f": give {them} without normalisation by mean and standard deviation"
+    return f"values from {low:g} to {high:g}, expected RGB in 0 to 255{way_out}"
 
 
 def _opened(content: bytes) -> IO[bytes]:

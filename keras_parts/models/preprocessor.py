@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.geometry import resize_geometry, resize_image
-from keras_parts.images.inputs import as_images, host_array, is_array, is_image
+from keras_parts.images.inputs import as_images, describe_range, host_array, is_array, is_image
 
 _WHITE = 255
 _BITS = 22
@@ -111,23 +111,21 @@ class ImagePreprocessor(keras.layers.Layer):
 
 
 def check_range(images: Any) -> None:
-    """Refuse images that are in 0 to 1, as other libraries have them.
+    """Refuse images that are in 0 to 1 or normalised, as other libraries have them.
 
     Args:
         images: an array of floats or a tensor that has values; others are not checked.
 
     Raises:
-        DataError: all values are in 0 to 1, and not all are 0.
+        DataError: all values are in 0 to 1, and not all are 0; or some are negative, and none is
+            larger than 3.
     """
     if not is_array(images) or "float" not in keras.backend.standardize_dtype(images.dtype):
         return
     array = host_array(images)
-    high = float(array.max()) if array.size else 0.0
-    if 0 < high <= 1:
-        raise DataError(
-            f"the images have values of {high:g} at most, expected RGB in 0 to 255: multiply them "
-            "by 255"
-        )
+    low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
+    if 0 < high <= 1 or low < 0 < high <= 3:
+        raise DataError(f"the images have {describe_range(low, high)}")
 
 
 def prepared(data: Any, preprocessor: ImagePreprocessor) -> tuple[Any, int | None]:

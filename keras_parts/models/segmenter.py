@@ -263,12 +263,25 @@ class PartSegmenter(keras.Model):
             options: see `keras.Model.fit`.
 
         Raises:
-            DataError: the images of the first batch are in 0 to 1.
+            DataError: the images of the first batch are in 0 to 1, or normalised.
         """
-        x, first = peek(x, y)
-        if isinstance(first, tuple | list) and first:
-            check_range(first[0])
-        return super().fit(x, y, **options)
+        return super().fit(_checked(x, y), y, **options)
+
+    def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+        """As `keras.Model.evaluate`, with the data that `fit` takes."""
+        if not options.get("_use_cached_eval_dataset"):  # Keras passes it within `fit`
+            x = _checked(x, y)
+        return super().evaluate(x, y, **options)
+
+    def train_on_batch(self, x: Any, y: Any = None, **options: Any) -> Any:
+        """As `keras.Model.train_on_batch`, with the data that `fit` takes."""
+        check_range(x)
+        return super().train_on_batch(x, y, **options)
+
+    def test_on_batch(self, x: Any, y: Any = None, **options: Any) -> Any:
+        """As `keras.Model.test_on_batch`, with the data that `fit` takes."""
+        check_range(x)
+        return super().test_on_batch(x, y, **options)
 
     def predict(
         self,
@@ -531,3 +544,11 @@ def _create_backbone(config, output_stride, outputs):
             "architecture"
         )
     return backbone
+
+
+def _checked(x, y):
+    """What to give to Keras instead of `x`; the images of the first batch are checked."""
+    x, first = peek(x, y)
+    if isinstance(first, tuple | list) and first:
+        check_range(first[0])
+    return x

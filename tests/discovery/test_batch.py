@@ -114,6 +114,8 @@ def test_wrong_batches_are_refused(discovery, data, message):
     [
         (IMAGES / 255, MASKS, "values from 0 to 1, .*: multiply them by 255"),
         (IMAGES - 128.0, MASKS, "images of the first batch have values from -128"),
+        (IMAGES / 127.5 - 1, MASKS, "add 1 to them, then multiply by 127.5"),
+        (IMAGES * np.nan, MASKS, "images of the first batch have values that are not a number"),
         (IMAGES, 5 * MASKS.astype(int), "values from 0 to 5, .* give labels > 0"),
         (IMAGES, -1.0 * MASKS, "masks of the first batch have values from -1 to"),
     ],

@@ -202,7 +202,15 @@ def test_predictions_are_the_logits_of_segment(segmenter, images):
 
 
 def test_images_of_another_range_or_several_inputs_are_refused(segmenter, images):
-    functions = (segmenter, segmenter.predict, segmenter.predict_on_batch, segmenter.fit)
+    functions = (
+        segmenter,
+        segmenter.predict,
+        segmenter.predict_on_batch,
+        segmenter.fit,
+        segmenter.evaluate,
+        segmenter.train_on_batch,
+        segmenter.test_on_batch,
+    )
     for function, given in (
         *((function, images / 255) for function in functions),
         (segmenter.predict, ops.convert_to_tensor(images) / 255),
@@ -210,6 +218,12 @@ def test_images_of_another_range_or_several_inputs_are_refused(segmenter, images
     ):
         with pytest.raises(DataError, match="expected RGB in 0 to 255: multiply them by 255"):
             function(given)
+    for given, way_out in (
+        (images / 127.5 - 1, "add 1 to them, then multiply by 127.5"),
+        (images / 100 - 1.2, "without normalisation"),
+    ):
+        with pytest.raises(DataError, match=way_out):
+            segmenter.fit(given.clip(-2, 2))
     with pytest.raises(DataError, match="inputs of the shapes .* expected one shape"):
         ImagePreprocessor(33, "short").prepare(random_images((40, 60), (60, 40)))
 
