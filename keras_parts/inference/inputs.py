@@ -46,8 +46,10 @@ _LARGE_FILE = 2**26
 """Bytes from which on the header of an image file is checked before all of it is read."""
 _AS_OTHERS_WRITE = re.compile(r"^[\s\"'#]|[\s\"']$|\\")
 _ELSEWHERE = "is on another drive or kind of storage than most of the images: use a run for each"
-_MAX_PATH = 2**15
+_MAX_PATH = 2**13
 """Characters of the longest path that is looked for."""
+_SHOWN_PATH = 1000
+"""Characters that are kept of the path in a row that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +312,7 @@ def _expand_manifest(path: str, search: _Search) -> list[_Found]:
     folder = path.rsplit("/", 1)[0] if remote else os.path.dirname(os.path.abspath(path))
     found = []
     for row in manifest_rows(path):
-        if not (row.problem or remote):
+        if not (row.problem or remote or len(row.path) > _MAX_PATH):
             row = replace(row, path=_as_meant(row.path, folder) or row.path)
         found += _row_file(row, folder, search)
     return found
@@ -332,7 +334,7 @@ def _row_file(row: Row, folder: str, search: _Search) -> list[_Found]:
             return [found]
     except KerasPartsError as error:
         problem = str(error)
-    path = row.path[:_MAX_PATH] or row.place
+    path = row.path[:_SHOWN_PATH] or row.place
     search.problems.append(replace(row, path=path, problem=problem))
     return []
 
