@@ -19,6 +19,8 @@ import re
 from collections.abc import Sequence
 from os import PathLike, fspath
 
+_MAX_MESSAGE = 4000
+"""Maximum length of an error's message, in characters."""
 _USER = re.compile(
     r"(?<=://)(?:[^/\s?#]+(?=@)"
     # A password with characters that it should not have: what follows the colon is no port.
@@ -62,6 +64,23 @@ def escape_controls(text: str) -> str:
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def is_plain_line(text: str) -> bool:
+    """Whether a text is one line without tabs and characters that `escape_controls` replaces.
+
+    Example:
+        >>> from keras_parts.errors import is_plain_line
+        >>> is_plain_line("left wing"), is_plain_line("left\\nwing")
+        (True, False)
+    """
+    return text == escape_controls(text) and not {"\t", "\n"} & set(text)
+
+
+def _shortened(text: str) -> str:
+    """A message without its middle if it is long: a value in somebody else's file may have MB."""
+    half = _MAX_MESSAGE // 2
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:half]} ... {text[-half:]}"
+
+
 class KerasPartsError(Exception):
     """Base of the errors that the package raises.
 
@@ -82,7 +101,7 @@ class KerasPartsError(Exception):
     """
 
     def __init__(self, message: str = "", *, path: str | PathLike[str] | None = None) -> None:
-        super().__init__(hide_secrets(message))
+        super().__init__(_shortened(hide_secrets(message)))
         self.path = None if path is None else hide_secrets(fspath(path))
 
 

@@ -83,3 +83,10 @@ def test_full_memory_is_recognised(error, is_full):
 )
 def test_nothing_commands_a_terminal(text, shown):
     assert escape_controls(text) == shown
+
+
+def test_long_messages_lose_their_middle():
+    message = str(DataError(f"card.json: about is {'x' * 100_000}, expected a line"))
+    assert len(message) < 5000
+    assert message.startswith("card.json: about is xxx")
+    assert message.endswith("xxx, expected a line")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from keras_parts.addresses import is_address
 from keras_parts.environment import hugging_face_address
 from keras_parts.errors import ConfigError, DownloadError, ZooError
 from keras_parts.files import atomic_path, atomic_write
@@ -35,8 +36,10 @@ def publish(
 
     Raises:
         IntegrityError: the entry differs from its card.
-        ZooError: this version was published before and differs; or Hugging Face refuses.
-        ConfigError: the library for Hugging Face is not installed.
+        ZooError: this version was published before and differs; the folder cannot be written; or
+            Hugging Face refuses.
+        ConfigError: the library for Hugging Face is not installed; or the destination is another
+            address, or has links in it.
 
     Example:
         >>> import keras_parts
@@ -48,8 +51,23 @@ def publish(
     check_files(entry, card)
     if fspath(destination).lower().startswith(HUB):
         _to_hub(entry, card, fspath(destination), private)
+    elif not fspath(destination) or is_address(fspath(destination)):
+        raise ConfigError(
+            f"destination is {fspath(destination)!r}, expected a folder or {HUB}USER/REPOSITORY: "
+            "publish to a folder, and copy that to the server",
+            value=fspath(destination),
+        )
     else:
-        _to_folder(entry, card, Path(destination).expanduser())
+        try:
+            _to_folder(entry, card, Path(destination).expanduser())
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            if isinstance(error, ConfigError):
+                raise
+            raise ZooError(
+                f"{destination}: cannot be written: {getattr(error, 'strerror', None) or error}. "
+                "Choose another folder",
+                path=destination,
+            ) from error
     return card
 
 
@@ -68,6 +86,9 @@ def _to_folder(entry: Path, card: Card, root: Path) -> None:
                 path=root,
             )
         folder = root / card.name / card.version
+        for part in (folder.parent, folder):
+            if part.is_symlink():  # what it points to may lie outside of the folder
+                raise ConfigError(f"{part} is a link: remove it, or choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         for name in (*card.files, CARD_FILE):
             with atomic_path(folder / name) as path:

@@ -10,6 +10,8 @@ from keras import ops
 
 from keras_parts.errors import ConfigError
 
+_MAX = 1e6
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -20,8 +22,9 @@ class Preprocessing:
     Attributes:
         channel_order: "RGB" or "BGR", the order of channels with which the network was trained.
         multiplier: 1 for networks trained on [0, 1], 255 for networks trained on [0, 255].
-        mean: three numbers in the units of the multiplied image, in `channel_order`.
-        std: three positive numbers, in the same units and order.
+        mean: three numbers from -1e6 to 1e6 in the units of the multiplied image, in
+            `channel_order`.
+        std: three numbers from 1e-6 to 1e6, in the same units and order.
 
     Raises:
         ConfigError: a field is outside its range.
@@ -51,8 +54,16 @@ class Preprocessing:
         object.__setattr__(self, "multiplier", float(self.multiplier))
         for name in ("mean", "std"):
             object.__setattr__(self, name, _three_numbers(name, getattr(self, name)))
-        if min(self.std) <= 0:
-            raise ConfigError(f"preprocessing: std is {self.std}, expected positive numbers")
+        # Beyond these, float32 overflows, and a segmenter finds nothing in any image.
+        if max(map(abs, self.mean)) > _MAX:
+            raise ConfigError(
+                f"preprocessing: mean is {self.mean}, expected numbers from {-_MAX:g} to {_MAX:g}"
+            )
+        if not 1 / _MAX <= min(self.std) <= max(self.std) <= _MAX:
+            raise ConfigError(
+                f"preprocessing: std is {self.std}, expected positive numbers from {1 / _MAX:g} to "
+                f"{_MAX:g}"
+            )
 
     def apply(self, images: Any) -> Any:
         """Turn images into the network's input.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_parts.backbones.weights_file import MAX_BYTES, check_weights_file
+from keras_parts.backbones.weights_file import MAX_BYTES, are_finite, check_weights_file
 from keras_parts.environment import WEIGHTS_VARIABLE, weights_folder
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
 from keras_parts.files import check_regular, read_limited
@@ -54,7 +54,8 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The named arrays in a `.npz`, `.safetensors` or PyTorch (`.pth`, `.pt`) file.
 
     No code in the file is executed: pickled objects in a npz file are refused, and PyTorch's files
-    are read with `weights_only=True`. Archives that would unpack to more than 2 GiB are refused.
+    are read with `weights_only=True`. Archives that would unpack to more than 2 GiB are refused,
+    and so are arrays of more bytes, and values that are not numbers or not finite as float32.
 
     Returns:
         `{name: array}`.
@@ -80,7 +81,8 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         )
     _check_size(path)
     try:
-        return readers[path.suffix](path)
+        arrays = readers[path.suffix](path)
+        _check_arrays(arrays, path)
     except ImportError as error:
         raise ConfigError(
             f"{path}: reading this file needs {error.name}: pip install {error.name}"
@@ -89,6 +91,25 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # each library has its own errors for damaged files
         raise DataError(f"{path}: not a readable {path.suffix} file of weights: {error}") from error
+    return arrays
+
+
+def _check_arrays(arrays, path):
+    """Raise unless all values are finite numbers; a PyTorch tensor may show a number many times."""
+    size = sum(array.nbytes for array in arrays.values() if isinstance(array, np.ndarray))
+    if size > MAX_BYTES:
+        raise DataError(f"{path}: has {size:,} bytes of arrays, expected {MAX_BYTES:,} at most")
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or not _is_number(array.dtype):
+            kind = getattr(array, "dtype", type(array).__name__)
+            raise DataError(f"{path}: {name!a:.200} has type {kind!s:.100}, expected numbers")
+        if not are_finite(array):
+            raise DataError(f"{path}: {name!a:.200} has values that are not finite as float32")
+
+
+def _is_number(kind: np.dtype) -> bool:
+    """Whether an array of this type holds real numbers; bfloat16 has no kind of its own."""
+    return kind.kind in "fiub" or kind.name == "bfloat16"
 
 
 def _check_size(path):

@@ -53,8 +53,9 @@ _PROCESS_BYTES = 2**31
 """Memory of the process that reads a file, beside the arrays."""
 _KERAS_3 = ("name", "dtype")
 """Attributes in files of Keras 3: the name of a layer, and the type of an array of bfloat16."""
-_KERAS_2 = ("name", "backend", "keras_version", "layer_names", "weight_names")
-"""Attributes in files of Keras 2."""
+_LISTS = ("layer_names", "weight_names")
+_KERAS_2 = ("name", "backend", "keras_version", *_LISTS)
+"""Attributes in files of Keras 2, some of which are lists."""
 _OVERHEAD = 2**20
 """Bytes that a file may have beside its arrays, and as many for each 256 of them."""
 _BFLOAT16 = np.dtype("V2")
@@ -120,7 +121,7 @@ def check_weights_file(
         IntegrityError: the file is missing, not a regular file, not HDF5, or truncated; it contains
             more than weights or a soft or external link; it is too large, declares too many bytes
             or would unpack to more than it declares; an array is unexpected or missing, has
-            another shape, or has values that are not finite.
+            another shape, is stored in part, or has values that are not finite as float32.
     """
     if expected is not None:
         max_bytes = 8 * sum(map(math.prod, expected.values()))
@@ -145,7 +146,7 @@ def check_weights_file(
                 _read_apart(path, declared)
             for name, array in arrays.items():
                 _check_chunks(array, f"{path}: {name}")
-                if not np.isfinite(_values(array)).all():
+                if not are_finite(_values(array)):
                     raise IntegrityError(f"{path}: {name} has values that are not finite")
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise IntegrityError(f"{path}: not a sound HDF5 file: {error}") from error
@@ -248,7 +249,9 @@ def _check_attributes(found: h5py.HLObject, where: str, known: Collection[str]) 
         attribute = found.attrs.get_id(name)
         kind = attribute.get_type()
         is_text = kind.get_class() == h5py.h5t.STRING
-        if not is_text or math.prod(attribute.shape) > _MAX_TEXTS or kind.get_size() > _MAX_TEXT:
+        # The texts of a list may all be one long text, which is read once for each.
+        most = _MAX_TEXTS if name in _LISTS else 1
+        if not is_text or math.prod(attribute.shape) > most or kind.get_size() > _MAX_TEXT:
             raise IntegrityError(f"{where} has an attribute {name!r} that is not a short text")
 
 
@@ -277,6 +280,14 @@ def _values(array: h5py.Dataset) -> np.ndarray:
     return values.view(ml_dtypes.bfloat16) if values.dtype == _BFLOAT16 else values
 
 
+def are_finite(values: np.ndarray) -> bool:
+    """Whether all values are finite as float32, the type of the variables that they become."""
+    if values.dtype.itemsize > 4:
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
+    return bool(np.isfinite(values).all())
+
+
 def _filters(plan: Any) -> list[int]:
     return [plan.get_filter(index)[0] for index in range(plan.get_nfilters())]
 
@@ -287,18 +298,22 @@ def _chunk_counts(array: h5py.Dataset) -> list[int]:
 
 
 def _check_chunks(array: h5py.Dataset, where: str) -> None:
-    """Raise if a compressed chunk unpacks to more than its size, which HDF5 would not notice
-    before it has the memory."""
+    """Raise if a chunk is missing, or a compressed one unpacks to more than its size, which HDF5
+    would not notice before it has the memory."""
+    if not array.size or not array.chunks:
+        return
+    stored, number = array.id.get_num_chunks(), math.prod(_chunk_counts(array))
+    if stored < number:
+        raise IntegrityError(f"{where}: {stored:,} of {number:,} chunks are stored")
     filters = _filters(array.id.get_create_plist())
-    if not array.size or h5py.h5z.FILTER_DEFLATE not in filters:
+    if h5py.h5z.FILTER_DEFLATE not in filters:
         return
     unpacked = math.prod(array.chunks) * array.dtype.itemsize + _CHECKSUM_BYTES
     skipped = 1 << filters.index(h5py.h5z.FILTER_DEFLATE)
     for index in itertools.product(*map(range, _chunk_counts(array))):
         corner = tuple(i * chunk for i, chunk in zip(index, array.chunks, strict=True))
-        stored = array.id.get_chunk_info_by_coord(corner)
-        if not stored.size or stored.filter_mask & skipped:
-            continue  # not written, or not compressed because that did not make it smaller
+        if array.id.get_chunk_info_by_coord(corner).filter_mask & skipped:
+            continue  # not compressed, because that did not make it smaller
         stream = zlib.decompressobj()
         _, content = array.id.read_direct_chunk(corner)
         if len(stream.decompress(content, unpacked + 1)) > unpacked or not stream.eof:

@@ -1,6 +1,7 @@
 """Reads the configuration file of a saved segmenter, of any format, without importing Keras."""
 
 import json
+import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -32,7 +33,7 @@ def read_saved_config(folder: str | PathLike) -> dict[str, Any]:
         5
     """
     path = Path(folder, CONFIG_FILE)
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(
             f"{path}: there is no such file; expected a folder that save_preset wrote", path=path
         )

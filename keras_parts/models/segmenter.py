@@ -18,7 +18,7 @@ from keras_parts.backbones.backbone import Backbone, check_data_format
 from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.backbones.weights_file import load_weights
 from keras_parts.environment import MODEL_VARIABLE, max_model_bytes
-from keras_parts.errors import ConfigError
+from keras_parts.errors import ConfigError, is_plain_line
 from keras_parts.files import atomic_path, atomic_write
 from keras_parts.images.geometry import RESIZE_MODES, STRIDE
 from keras_parts.images.inputs import ImageLike
@@ -39,6 +39,8 @@ from keras_parts.ops import join_background
 from keras_parts.results.parts import Parts
 
 _BATCH_SIZE = 16
+_MAX_NAME = 2000
+"""Maximum length of a part's name, as on cards."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class SegmenterConfig:
         resize_mode: how an image is resized to the input, see
             `keras_parts.images.geometry.resize_geometry`; the architecture's if None.
         preprocessing: the input convention of the backbone's weights; the backbone's if None.
-        part_names: one per part, or empty.
+        part_names: one per part, or empty; each a line of at most 2000 characters, without control
+            characters.
 
     Raises:
         ConfigError: a field is outside its range.
@@ -85,6 +88,12 @@ class SegmenterConfig:
             raise ConfigError(
                 f"segmenter: part_names is {self.part_names!r:.200}, expected a tuple of strings"
             )
+        for name in self.part_names:
+            if len(name) > _MAX_NAME or not is_plain_line(name):
+                raise ConfigError(
+                    f"segmenter: part_names has {name!a:.200}, expected lines of at most "
+                    f"{_MAX_NAME} characters, without control characters"
+                )
         object.__setattr__(self, "part_names", tuple(self.part_names))
         self._check_choice("output_stride", sorted(own.layers))
         self._check_choice("resize_mode", RESIZE_MODES)

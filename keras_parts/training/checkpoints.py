@@ -328,7 +328,11 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as stored:
         if any(member.compress_type != zipfile.ZIP_STORED for member in stored.zip.infolist()):
             raise ValueError(f"{_ARRAYS} is compressed")
-        return {name: stored[name] for name in stored.files}
+        arrays = {name: stored[name] for name in stored.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+            raise ValueError(f"{_ARRAYS}: {name!a:.100} does not hold numbers")
+    return arrays
 
 
 def _sync_folder(folder):

@@ -159,7 +159,7 @@ class RunFolder:
         for part in (*files, self.samples, self.checkpoints, self.segmenter):
             if part.is_symlink():
                 wrong = "a link"
-            elif part.exists() and part.is_file() != (part in files):
+            elif part.exists() and not (part.is_file() if part in files else part.is_dir()):
                 wrong = "no regular file" if part in files else "no folder"
             else:
                 continue

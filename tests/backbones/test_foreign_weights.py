@@ -79,3 +79,34 @@ def test_presets_have_no_pipes(preset):
     os.mkfifo(preset / "tokenizer.json")
     with pytest.raises(DataError, match="is a pipe, a socket or a device"):
         check_preset_folder(preset)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array(["text"]), "has type <U4, expected numbers"),
+        (np.ones(2, "complex64"), "has type complex64, expected numbers"),
+        (np.array([1, np.nan], "float32"), "has values that are not finite"),
+        (np.array([1e300]), "has values that are not finite"),
+    ],
+)
+def test_arrays_hold_finite_numbers(tmp_path, values, message):
+    np.savez(tmp_path / "weights.npz", kernel=values)
+    with pytest.raises(DataError, match=message) as caught:
+        read_arrays(tmp_path / "weights.npz")
+    assert "weights.npz: 'kernel'" in str(caught.value)
+
+
+def test_members_that_are_no_arrays(tmp_path):
+    with zipfile.ZipFile(tmp_path / "weights.npz", "w") as archive:
+        archive.writestr("kernel", b"text")
+    with pytest.raises(DataError, match="'kernel' has type bytes, expected numbers"):
+        read_arrays(tmp_path / "weights.npz")
+
+
+def test_arrays_that_show_a_number_many_times(tmp_path, monkeypatch):
+    repeated = np.broadcast_to(np.float32(1), 2**40)
+    monkeypatch.setattr(pretrained, "_read_npz", lambda path: {"kernel": repeated})
+    np.savez(tmp_path / "weights.npz", kernel=1)
+    with pytest.raises(DataError, match="has 4,398,046,511,104 bytes of arrays"):
+        read_arrays(tmp_path / "weights.npz")

@@ -49,6 +49,9 @@ def test_config_round_trip():
         ({"mean": (0.5, 0.5, float("nan"))}, "mean is"),
         ({"std": (1.0, 0.0, 1.0)}, "std is"),
         ({"std": "abc"}, "std is"),
+        ({"std": (1.0, 1e-40, 1.0)}, "std is"),
+        ({"std": (1.0, 1e300, 1.0)}, "std is"),
+        ({"mean": (0.0, -1e40, 0.0)}, "mean is"),
     ],
 )
 def test_wrong_fields_are_named(change, message):

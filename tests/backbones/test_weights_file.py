@@ -192,6 +192,18 @@ def lists_of_numbers(file):
     file["layers"].attrs.create("name", values, dtype=h5py.vlen_dtype(np.dtype("float32")))
 
 
+def shared_texts(file):
+    file["layers"].attrs.create("name", ["text"] * 3, dtype=h5py.string_dtype())
+
+
+def stored_in_part(file):
+    file.create_dataset("x", (4,), "float32", chunks=(2,), fillvalue=7)[0] = 1
+
+
+def too_large_for_float32(file):
+    file["x"] = np.full(3, 1e300)
+
+
 HOSTILE = [
     (external_link, "'x' is a ExternalLink"),
     (soft_link, "'x' is a SoftLink"),
@@ -222,6 +234,9 @@ HOSTILE = [
     (partial(bfloat16, value=np.inf), "half has values that are not finite"),
     (lambda file: file.create_dataset("x", data=np.zeros(3, "V2")), "x has type |V2"),
     (infinite, "vars/0 has values that are not finite"),
+    (shared_texts, "layers has an attribute 'name' that is not a short text"),
+    (stored_in_part, "x: 1 of 2 chunks are stored"),
+    (too_large_for_float32, "x has values that are not finite"),
 ]
 
 

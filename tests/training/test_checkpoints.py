@@ -18,7 +18,7 @@ import tests.quick_initialisers  # noqa: F401
 from keras_parts.discovery.steps import TrainStep
 from keras_parts.errors import ConfigError, IntegrityError
 from keras_parts.keras_private import set_random_seed
-from keras_parts.training.checkpoints import Checkpoints
+from keras_parts.training.checkpoints import Checkpoints, _read_arrays
 from keras_parts.training.optimisers import Schedule, create_optimizer
 
 pytestmark = pytest.mark.backend
@@ -275,6 +275,13 @@ def test_flipped_bits_without_checksums(tmp_path, model):
             checkpoints._read(1)
     path.write_bytes(content)
     assert checkpoints.restore(model) == (1, {})
+
+
+@pytest.mark.parametrize("values", [np.array("text"), np.zeros(2, "M8[s]"), np.zeros(2, "c8")])
+def test_arrays_of_other_values_are_refused(tmp_path, values):
+    np.savez(tmp_path / "state.npz", **{"weights/00000": values})
+    with pytest.raises(ValueError, match="does not hold numbers"):
+        _read_arrays(tmp_path / "state.npz")
 
 
 def test_compressed_arrays_are_refused(tmp_path, model):

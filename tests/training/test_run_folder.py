@@ -4,6 +4,7 @@ import contextlib
 import getpass
 import itertools
 import json
+import os
 import platform
 import re
 from pathlib import Path
@@ -239,11 +240,23 @@ def test_what_a_link_points_to_is_neither_written_nor_removed(tmp_path, run, par
     assert [path.name for path in outside.iterdir()] == ["mine"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("part", ["samples", "checkpoints", "segmenter"])
+def test_pipes_in_place_of_folders_are_refused(run, part):
+    path = getattr(run, part)
+    if path.exists():
+        path.rmdir()
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match=f"{part} is no folder: remove it"):
+        run.check_available(resume=True)
+
+
 def test_parts_of_the_wrong_kind_are_refused(run):
     run.samples.rmdir()
     run.samples.touch()
     with pytest.raises(ConfigError, match="samples is no folder: remove it"):
         run.check_available(resume=True)
+    run.samples.unlink()
     run.config_file.unlink()
     run.config_file.mkdir()
     with pytest.raises(ConfigError, match=r"config\.json is no regular file"):

@@ -113,3 +113,29 @@ def test_hugging_face_refuses(server, tmp_path, monkeypatch):
         publish(tmp_path / "entry", "hf://me/birds")
     with pytest.raises(ConfigError, match="expected hf://USER/REPOSITORY"):
         publish(tmp_path / "entry", "hf://birds")
+
+
+@pytest.mark.parametrize("destination", ["", "https://example.org/zoo", "s3://bucket/zoo"])
+def test_destinations_that_are_no_folder(tmp_path, monkeypatch, destination):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="expected a folder or hf://USER/REPOSITORY"):
+        zoo.publish(zoo.path("toy"), destination)
+    assert not any(tmp_path.iterdir())
+
+
+def test_folders_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    for destination in (tmp_path / "file", f"{tmp_path}/\0"):
+        with pytest.raises(ZooError, match="cannot be written"):
+            zoo.publish(zoo.path("toy"), destination)
+
+
+@pytest.mark.parametrize("link", ["toy", "toy/1.0.0"])
+def test_nothing_is_published_through_links(tmp_path, link):
+    outside, root = tmp_path / "outside", tmp_path / "zoo"
+    outside.mkdir()
+    (root / link).parent.mkdir(parents=True)
+    (root / link).symlink_to(outside)
+    with pytest.raises(ConfigError, match="is a link"):
+        zoo.publish(zoo.path("toy"), root)
+    assert not any(outside.iterdir())
