@@ -4,7 +4,8 @@
 # %% [markdown]
 # ## A file of Keras
 #
-# It is loaded in safe mode, without custom objects: importing keras_parts registers its classes.
+# It is loaded in safe mode, without custom objects. Another program must import the class first:
+# `from keras_parts import PartSegmenter`, as `import keras_parts` alone imports no Keras.
 
 # %%
 import keras

@@ -6,6 +6,7 @@ Recipes import this module without Keras: `keras_parts.objectives` is first impo
 computed.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -222,8 +223,8 @@ def complete_losses(losses: Mapping[str, Any] | None) -> dict[str, tuple[Any, fl
         `{name: (function, weight)}`.
 
     Raises:
-        ConfigError: a value is neither, a weight is no number of at least 0, or there is no loss
-            of this name.
+        ConfigError: a value is neither, a weight is no number of at least 0, a function does not
+            take one argument, or there is no loss of this name.
     """
     if losses is None:
         losses = {name: weight for name, weight in LOSS_WEIGHTS.items() if name != Clusters.name}
@@ -241,7 +242,23 @@ def _weighted(name: str, value: Any) -> tuple[Any, float]:
             f"loss {name!r} is {value!r}, expected a weight of at least 0, or (function of the "
             "views, weight)"
         )
+    _check_signature(name, value[0])
     return value[0], float(value[1])
+
+
+def _check_signature(name, function):
+    """Refuse functions that cannot be called with the views alone, such as losses of Keras."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions of C have none
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise ConfigError(
+            f"loss {name!r} takes {signature}, expected one argument, the views: losses of Keras "
+            "compare labels, for which you compile a PartSegmenter"
+        ) from None
 
 
 def _is_weight(value: Any) -> bool:

@@ -49,6 +49,9 @@ class Standardiser:
         if not (np.isfinite(self.mean).all() and np.isfinite(self.matrix).all()):
             raise ConfigError("standardiser: mean and matrix must be finite")
 
+    def __repr__(self) -> str:
+        return f"<Standardiser of {len(self.mean)} channels>"
+
     def apply(self, features: Tensor) -> Tensor:
         """Standardised features.
 

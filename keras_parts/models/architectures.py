@@ -1,5 +1,6 @@
 """Architectures of segmenters by name; `register` adds one with your own backbone."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -41,7 +42,8 @@ class Architecture:
             network; without it, nothing is estimated.
 
     Raises:
-        ConfigError: `layers` is empty or has an output stride other than 8 and 16.
+        ConfigError: `layers` is empty or has an output stride other than 8 and 16, or `backbone`
+            is no function of `output_stride` and `outputs`.
 
     Example:
         >>> from keras_parts.models import ARCHITECTURES
@@ -64,6 +66,20 @@ class Architecture:
                 f"architecture: layers are {self.layers!r}, expected {{8 or 16: (output stride of "
                 "the backbone, names of its outputs)}"
             )
+        _check_creates(self.backbone)
+
+
+def _check_creates(backbone):
+    expected = "expected a function with the arguments output_stride and outputs, so called"
+    if isinstance(backbone, keras.layers.Layer) or not callable(backbone):
+        raise ConfigError(
+            f"architecture: backbone is a {type(backbone).__name__}, {expected}, that creates it"
+        )
+    signature = inspect.signature(backbone)
+    try:
+        signature.bind(output_stride=8, outputs=())
+    except TypeError:
+        raise ConfigError(f"architecture: backbone takes {signature}, {expected}") from None
 
 
 def _load_resnet50(backbone, path):
@@ -135,7 +151,7 @@ def register(
 
     Raises:
         ConfigError: the name is empty, not a string or an architecture of the package, or `layers`
-            is wrong.
+            or the signature of `backbone` is wrong.
 
     Example:
         >>> from keras_parts.backbones.small import small

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_parts.backbones.small import small
-from keras_parts.discovery.losses import LOSSES, create_losses
+from keras_parts.discovery.losses import LOSSES, complete_losses, create_losses
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.discovery.teachers import Teacher
 from keras_parts.discovery.transforms import ViewTransforms
@@ -77,6 +77,12 @@ def test_only_weighted_losses_are_computed():
         create_losses({"balance": 1.0}, {"balance": {"heat": 1}})
     with pytest.raises(ConfigError, match="contrastive.temperature is 0, expected 0.001 to 100"):
         create_losses({"contrastive": 1.0}, {"contrastive": {"temperature": 0}})
+
+
+def test_losses_of_keras_are_refused():
+    with pytest.raises(ConfigError, match=r"loss 'mse' takes \(y_true, y_pred.* the views"):
+        complete_losses({"mse": (keras.losses.MeanSquaredError(), 1.0)})
+    assert complete_losses({"own": (lambda views, scale=2.0: 0.0, 1.0)})["own"][1] == 1.0
 
 
 def test_a_batch_without_features_needs_a_teacher():

@@ -243,7 +243,12 @@ def test_evaluate_averages_and_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    "losses, message", [({"eror": 0.0}, "eror"), ({"error": np.ones(5, "float32")}, "scalar")]
+    "losses, message",
+    [
+        ({"eror": 0.0}, "eror"),
+        ({"error": np.ones(5, "float32")}, "scalar"),
+        ({"error": None}, "loss 'error' is None"),
+    ],
 )
 def test_losses_must_be_the_declared_scalars(losses, message):
     model = Regression(network())

@@ -295,6 +295,7 @@ def test_no_foreground_at_all():
 def test_wrong_standardisers(mean, matrix, message):
     with pytest.raises(ConfigError, match=message):
         Standardiser(mean, matrix)
+    assert repr(Standardiser(np.zeros(3), np.eye(3))) == "<Standardiser of 3 channels>"
 
 
 def test_images_of_many_sizes():

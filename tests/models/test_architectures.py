@@ -96,6 +96,8 @@ def test_load_gets_the_path_of_the_weights(registered):
         ({"name": 3}, "name is 3"),
         ({"layers": {}}, "layers are {}, expected"),
         ({"layers": {4: (8, ("third",))}}, "layers are {4: "),
+        ({"backbone": lambda stride, maps: None}, r"backbone takes \(stride, maps\), expected"),
+        ({"backbone": keras.Sequential()}, "backbone is a Sequential, expected a function"),
     ],
 )
 def test_errors_of_register(change, message):

@@ -84,7 +84,7 @@ class NamedLosses(Model):
             state = [(v, v) for v in self.trainable_variables]
         with DeferredUpdates(state, collect_losses=True) as scope:
             losses = {
-                name: ops.cast(loss, "float32")
+                name: _as_float(name, loss)
                 for name, loss in self.compute_losses(batch, training).items()
             }
             total = self._total(losses)
@@ -148,3 +148,9 @@ def nan_unless(finite: Any, gradients: Sequence[Any]) -> list[Any]:
     first = next(i for i, gradient in enumerate(gradients) if gradient is not None)
     gradients[first] = ops.where(finite, gradients[first], float("nan"))
     return gradients
+
+
+def _as_float(name, loss):
+    if loss is None:
+        raise ValueError(f"loss {name!r} is None: its function returns nothing")
+    return ops.cast(loss, "float32")
