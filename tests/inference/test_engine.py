@@ -313,7 +313,7 @@ def test_weights_of_tiles_sum_to_one(length):
 
 
 def test_remarks_on_animations(photos, tmp_path):
-    frames = [Image.new("RGB", (30, 20), (i, 50, 50)) for i in (10, 90, 200)]
+    frames = [Image.new("RGB", (30, 20), (i, 250, 50)) for i in (10, 90, 200)]
     frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:])
     remarks = []
     summary = segment(photos, tmp_path / "out", on_remark=lambda *remark: remarks.append(remark))
