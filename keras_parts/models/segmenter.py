@@ -39,6 +39,7 @@ from keras_parts.ops import join_background
 from keras_parts.results.parts import Parts
 
 _BATCH_SIZE = 16
+_ON_JAX = keras.config.backend() == "jax"
 _MAX_NAME = 2000
 """Maximum length of a part's name, as on cards."""
 
@@ -261,7 +262,21 @@ class PartSegmenter(keras.Model):
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(images, np.ndarray):  # a tensor may be on a device, or have no values yet
             check_range(images)
+        if _ON_JAX and isinstance(images, keras.KerasTensor) and None in images.shape[1:3]:
+            raise ConfigError(
+                f"{self.name}: images have shape {tuple(images.shape)}, and JAX needs a fixed "
+                "height and width: give them in keras.Input, such as "
+                f"keras.Input(({self.config.image_size}, {self.config.image_size}, 3))"
+            )
         return super().__call__(images, *args, **kwargs)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Shape of the logits, `(batch, h, w, 1 + parts)`, of images of a shape."""
+        return self.compute_output_spec(keras.KerasTensor(input_shape)).shape
+
+    def compute_output_spec(self, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """As Keras infers it from `call`, whose dtype is not the layer's."""
+        return keras.Operation.compute_output_spec(self, images, *args, **kwargs)
 
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`, for labels at the output stride; `preprocessor` is not applied.

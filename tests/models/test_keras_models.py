@@ -116,6 +116,19 @@ def test_exports_of_keras_know_the_input(segmenter):
     assert segmenter._build_shapes_dict == {"input_shape": (None, 65, 65, 3)}
 
 
+def test_it_tells_its_shape_and_runs_over_time(segmenter):
+    assert segmenter.compute_output_shape((None, 65, 65, 3)) == (None, 9, 9, 4)
+    video = keras.Input((2, 65, 65, 3))
+    assert keras.layers.TimeDistributed(segmenter)(video).shape == (None, 2, 9, 9, 4)
+    assert segmenter(keras.Input((65, 65, 3))).dtype == "float32"
+
+
+@pytest.mark.backend("jax")  # others keep sides open
+def test_inputs_without_sides_are_refused_on_jax(segmenter):
+    with pytest.raises(ConfigError, match=r"needs a fixed height and width: .*\(\(65, 65, 3\)\)"):
+        segmenter(keras.Input((None, None, 3)))
+
+
 def test_a_backbone_is_saved(segmenter, tmp_path):
     again = saved_and_loaded(segmenter.backbone, tmp_path)
     assert type(again) is Backbone and again.strides == segmenter.backbone.strides
