@@ -266,6 +266,16 @@ class PartDiscovery(TrainStep, keras.Model):
             x, changes = self._checked(x, y, options, "steps", stack)
             return super().evaluate(x, y, **{**options, **changes})
 
+    def train_on_batch(self, x: Any, y: Any = None, **options: Any) -> Any:
+        """As `keras.Model.train_on_batch`, for a batch that the class describes, or its parts."""
+        self._check_first((x, y, options.get("sample_weight")))
+        return super().train_on_batch(x, y, **options)
+
+    def test_on_batch(self, x: Any, y: Any = None, **options: Any) -> Any:
+        """As `keras.Model.test_on_batch`, for a batch that the class describes, or its parts."""
+        self._check_first((x, y, options.get("sample_weight")))
+        return super().test_on_batch(x, y, **options)
+
     def _checked(
         self, x: Any, y: Any, options: Mapping[str, Any], steps: str, stack: ExitStack
     ) -> tuple[Any, dict[str, Any]]:
@@ -286,16 +296,20 @@ class PartDiscovery(TrainStep, keras.Model):
         if isinstance(x, GeneratorType):
             x = ((as_batch(each),) for each in x)  # of a generator, Keras takes tuples only
         if first is not None:
-            batch = as_batch(first)
-            check_batch(batch)
-            check_values(batch)
-            sides = tuple(batch["image"].shape[1:3])
-            self._check_sides(sides)
-            if self._sides not in (None, sides):
-                # TensorFlow would compile the steps for images whose sides are open.
-                self.train_function = self.test_function = None
-            self._sides = sides
+            self._check_first(first)
         return x, more
+
+    def _check_first(self, first: Any) -> None:
+        """Check a batch, in the forms that Keras passes to a step, and compile for its sides."""
+        batch = as_batch(first)
+        check_batch(batch)
+        check_values(batch)
+        sides = tuple(batch["image"].shape[1:3])
+        self._check_sides(sides)
+        if self._sides not in (None, sides):
+            # TensorFlow would compile the steps for images whose sides are open.
+            self.train_function = self.test_function = None
+        self._sides = sides
 
     def unpack_batch(self, data: Any) -> dict[str, Tensor]:
         return as_batch(data)

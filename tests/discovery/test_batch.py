@@ -124,6 +124,9 @@ def test_wrong_values_are_refused_before_anything_is_computed(discovery, images,
     steps = float(discovery.steps_made)
     with pytest.raises(DataError, match=message):
         discovery.fit(images, masks, verbose=0)
+    for one_batch in (discovery.train_on_batch, discovery.test_on_batch):
+        with pytest.raises(DataError, match=message):
+            one_batch(images, masks)
     assert float(discovery.steps_made) == steps
     check_values({"image": IMAGES, "foreground": MASKS})
 
