@@ -559,7 +559,7 @@ def _create_backbone(config, output_stride, outputs):
     if not isinstance(backbone, Backbone):
         raise ConfigError(
             f"the backbone of {config.architecture} is a {type(backbone).__name__}, expected a "
-            "Backbone: create it with atrous, from_keras_hub or from_keras_cv"
+            "Backbone: create it with from_keras, atrous, from_keras_hub or from_keras_cv"
         )
     if min(backbone.strides.values()) != config.output_stride:
         raise ConfigError(
