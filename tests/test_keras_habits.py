@@ -337,7 +337,11 @@ def quantize(desk):
     desk.segmenter.quantize("int8")
 
 
-@habit(REFUSED, "images in 0 to 1, or channels first", refused="multiply|transpose")
+@habit(
+    REFUSED,
+    "images in 0 to 1, or channels first, in `fit`, `predict` and `evaluate`",
+    refused="multiply|transpose",
+)
 def wrong_images(desk):
     desk.segmenter.segment(IMAGES[0] / 255)
 

@@ -1,5 +1,6 @@
 """Batches of `PartDiscovery`: in the forms that Keras takes them, and what is wrong with one."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -110,6 +111,9 @@ def check_values(batch: Batch) -> None:
 
     Raises:
         DataError: images are not in 0 to 255, or masks are neither 0 and 1 nor 0 and 255.
+
+    Warns:
+        UserWarning: all masks are empty.
     """
     image, mask = (host_array(batch[name]) for name in ("image", "foreground"))
     low, high = float(image.min()), float(image.max())
@@ -120,4 +124,10 @@ def check_values(batch: Batch) -> None:
         raise DataError(
             f"the masks of the first batch have values from {low:g} to {high:g}, expected 0 and 1, "
             "or 0 and 255: for a map of labels, give labels > 0"
+        )
+    if not high:
+        warnings.warn(
+            "all masks of the first batch are empty: no part can be found where no mask has an "
+            "object",
+            stacklevel=2,
         )

@@ -109,6 +109,11 @@ def test_wrong_batches_are_refused(discovery, data, message):
         check_batch(as_batch(data))
 
 
+def test_empty_masks_are_said():
+    with pytest.warns(UserWarning, match="all masks of the first batch are empty"):
+        check_values(as_batch((IMAGES, 0 * MASKS)))
+
+
 @pytest.mark.parametrize(
     ("images", "masks", "message"),
     [
