@@ -339,11 +339,19 @@ def quantize(desk):
 
 @habit(
     REFUSED,
-    "images in 0 to 1, or channels first, in `fit`, `predict` and `evaluate`",
+    "images in 0 to 1, or channels first, in `segment`, `predict`, `fit` and `evaluate`",
     refused="multiply|transpose",
 )
 def wrong_images(desk):
-    desk.segmenter.segment(IMAGES[0] / 255)
+    small = IMAGES / 255
+    for call in (
+        lambda: desk.segmenter.predict(small, verbose=0),
+        lambda: desk.discovery.fit(small, MASKS, verbose=0),
+        lambda: desk.discovery.evaluate(small, MASKS, verbose=0),
+    ):
+        with pytest.raises(KerasPartsError, match="multiply"):
+            call()
+    desk.segmenter.segment(small[0])
 
 
 @habit(REFUSED, "`compile(loss=...)` or metrics on `PartDiscovery`", refused="takes no loss")
