@@ -76,7 +76,7 @@ class DecodedImage:
         >>> from PIL import Image
         >>> from keras_parts.images import decode_image
         >>> file = io.BytesIO()
-        >>> frames = [Image.new("L", (40, 30), grey) for grey in (50, 99, 200)]
+        >>> frames = [Image.new("L", (40, 30), grey) for grey in (90, 99, 200)]
         >>> frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
         >>> decode_image(file.getvalue(), "moving.gif").remarks
         ('holds 3 frames: only the first is used',)

@@ -182,8 +182,9 @@ def test_cropping_and_mirroring_commute(box, size):
     flipped_box = replace(sample, box=box, image=sample.image)
     other = crop(mirror(sample, INFO), mirror(flipped_box, INFO).box, size)
     assert abs(one.image.astype(int) - other.image).max() <= 1
-    np.testing.assert_allclose(one.keypoints, other.keypoints, atol=2e-2)
-    np.testing.assert_allclose(one.box, other.box, atol=2e-2)
+    # In float32 coordinates far outside of the crop have fewer digits.
+    np.testing.assert_allclose(one.keypoints, other.keypoints, rtol=1e-5, atol=2e-2)
+    np.testing.assert_allclose(one.box, other.box, rtol=1e-5, atol=2e-2)
     assert (one.foreground != other.foreground).mean() < 0.1
 
 

@@ -56,7 +56,7 @@ def test_a_batch_is_its_images():
             "values from 0.* to .*, expected RGB in 0 to 255: multiply it by 255",
         ),
         (PIXELS - 300.0, "values from -2.. to"),
-        (PIXELS * np.nan, "values from nan to nan"),
+        (PIXELS * np.nan, "values that are not a number"),
         (np.zeros((3, 5, 4)), r"channels are last, transpose it with \(1, 2, 0\)"),
         (np.zeros((2, 3, 5, 4)), r"transpose it with \(0, 2, 3, 1\)"),
         (np.zeros((5, 4)), "repeat a grey channel"),
