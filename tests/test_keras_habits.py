@@ -19,6 +19,7 @@ from keras import ops
 from keras_parts import PartDiscovery, PartSegmenter
 from keras_parts.discovery.batch import as_batch
 from keras_parts.errors import KerasPartsError
+from keras_parts.keras_private import set_random_seed
 from keras_parts.models import ImagePreprocessor, SegmenterConfig
 from tests.small import register_tiny
 
@@ -366,7 +367,7 @@ def sample_weight(desk):
 
 @pytest.fixture(scope="module")
 def desk():
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     config = SegmenterConfig(3, register_tiny(), image_size=SIZE)
     segmenter = PartSegmenter(config)
     return SimpleNamespace(

@@ -12,6 +12,7 @@ from keras_parts.discovery import PartDiscovery, create_losses
 from keras_parts.discovery.batch import as_batch, check_batch, check_values
 from keras_parts.discovery.losses import complete_losses
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.keras_private import set_random_seed
 
 SIZE = 17
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)
@@ -23,7 +24,7 @@ BATCH = {"image": IMAGES, "foreground": MASKS}
 @pytest.fixture(scope="module")
 def discovery():
     """Trains the smallest network with a loss that needs no features."""
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     image = keras.Input((None, None, 3))
     maps = keras.layers.Conv2D(4, 3, strides=4, padding="same")(image)
     model = PartDiscovery(keras.Model(image, maps), {"balance": 1.0}, loss_size=9)

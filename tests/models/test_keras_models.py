@@ -11,6 +11,7 @@ from keras import ops
 from keras_parts import zoo
 from keras_parts.backbones.backbone import Backbone
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.keras_private import set_random_seed
 from keras_parts.models.preprocessor import ImagePreprocessor
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from tests.small import random_images, register_tiny
@@ -21,7 +22,7 @@ ON_JAX = keras.config.backend() == "jax"
 
 @pytest.fixture(scope="module")
 def segmenter():
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     model = PartSegmenter(SegmenterConfig(3, register_tiny(), 8))
     # Compiling takes longer than predicting a few images; JAX compiles in any case.
     model.run_eagerly = not ON_JAX
@@ -212,6 +213,29 @@ def test_predictions_are_the_logits_of_segment(segmenter, images):
     np.testing.assert_allclose(
         np.asarray(parts.logits)[::8, ::8], segmenter.predict(images[:1], verbose=0)[0], atol=1e-4
     )
+
+
+@pytest.mark.slow
+@pytest.mark.backend("tensorflow")
+def test_every_way_to_predict_agrees(segmenter, images, tmp_path):
+    """`predict`, a `.keras` file, a functional model, `segment` and ONNX, within 1e-4."""
+    pytest.importorskip("onnxruntime")
+    from keras_parts import exports
+
+    inputs = keras.Input((65, 65, 3))
+    functional = keras.Model(inputs, segmenter(inputs))
+    loaded = saved_and_loaded(segmenter, tmp_path)
+    expected = segmenter.predict(images, verbose=0)
+    for model in (functional, loaded):
+        np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-4)
+
+    # Those that give probabilities at the size of the image.
+    exports.export(segmenter, "onnx", tmp_path / "model.onnx", images=images[:1])
+    found = exports.load("onnx", tmp_path / "model.onnx")(images)["probabilities"]
+    for image, probabilities in zip(images, found, strict=True):
+        for model in (segmenter, loaded):
+            parts = model.segment(image)
+            np.testing.assert_allclose(parts.probabilities, probabilities, atol=1e-4)
 
 
 def test_images_of_another_range_or_several_inputs_are_refused(segmenter, images):
