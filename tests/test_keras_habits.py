@@ -148,7 +148,7 @@ def copies(desk):
         assert_close(model(IMAGES), desk.logits)
 
 
-@habit(SAVE, "a `PartDiscovery` in a `.keras` file, which goes on training")
+@habit(SAVE, "save a `PartDiscovery` as a `.keras` file, load it, and continue its training")
 def discovery(desk):
     desk.discovery.save(desk.folder / "d.keras")
     loaded = keras.models.load_model(desk.folder / "d.keras")

@@ -75,7 +75,7 @@ def walk_images(
 
     Hidden files and folders are left out, and so are pipes and devices, because reading them may
     block. Links are followed, and each folder is entered once, so that links cannot form a loop. A
-    link to a file that does not exist is included: whoever reads it reports it.
+    link to a file that does not exist is included: opening it raises an error that names it.
 
     Args:
         folder: path of the folder.

@@ -104,9 +104,9 @@ def load(image: Any) -> None:
     """
     check = {"JPEG": _check_scans, "MPO": _check_scans, "PNG": _check_png}.get(image.format)
     if check is not None and image.fp is not None:  # None once it is decoded
-        place = image.fp.tell()
+        offset = image.fp.tell()
         check(image.fp)
-        image.fp.seek(place)
+        image.fp.seek(offset)
     image.load()
 
 
@@ -203,28 +203,28 @@ def _check_scans(file: Any) -> None:
     Behind the end of the image the file may go on: phones append a film.
     """
     file.seek(2)
-    scans, block, place = 0, b"", 0
+    scans, block, offset = 0, b"", 0
     while True:
-        marker = _MARKER.search(block, place)
+        marker = _MARKER.search(block, offset)
         if marker is None:
             more = file.read(_BLOCK)
             if not more:
                 raise DataError("truncated or damaged: the file ends before its image")
-            block = (b"\xff" if block[place:].endswith(b"\xff") else b"") + more
-            place = 0
+            block = (b"\xff" if block[offset:].endswith(b"\xff") else b"") + more
+            offset = 0
             continue
-        kind, place = marker[0][1], marker.end()
+        kind, offset = marker[0][1], marker.end()
         if kind == _END_OF_IMAGE:
             return
         scans += kind == _SCAN
         if scans > _MAX_SCANS:
             raise DataError(f"the JPEG file has more than {_MAX_SCANS} scans: save it anew")
-        if place + 2 > len(block):
-            block, place = block[place:] + file.read(_BLOCK), 0
-        place += int.from_bytes(block[place : place + 2], "big")  # the length of what belongs to it
-        if place > len(block):
-            file.seek(place - len(block), os.SEEK_CUR)
-            block, place = b"", 0
+        if offset + 2 > len(block):
+            block, offset = block[offset:] + file.read(_BLOCK), 0
+        offset += int.from_bytes(block[offset : offset + 2], "big")  # length of its data
+        if offset > len(block):
+            file.seek(offset - len(block), os.SEEK_CUR)
+            block, offset = b"", 0
 
 
 def _check_png(file: Any) -> None:
