@@ -17,6 +17,7 @@ from .clustering import ari, nmi
 from .contingency import ContingencyTable
 from .evaluation import Evaluation, evaluate, needs_train_split
 from .landmarks import LandmarkData, landmark_error, soft_centres
+from .masks import MaskScores, mask_scores
 from .part_model import ImageModel, PartModel
 from .part_names import PartMeaning, confusion_picture, part_meanings, report_meanings
 from .protocols import PROTOCOLS, Protocol, Result
@@ -34,6 +35,7 @@ __all__ = [
     "FeatureExtractor",
     "ImageModel",
     "LandmarkData",
+    "MaskScores",
     "NamedFeatures",
     "NetworkFeatures",
     "PROTOCOLS",
@@ -55,6 +57,7 @@ __all__ = [
     "feature_baseline",
     "kmeans_baseline",
     "landmark_error",
+    "mask_scores",
     "needs_train_split",
     "nmi",
     "part_meanings",

@@ -71,6 +71,7 @@ class Report:
                 "observations": result.num_observations,
                 "shares": list(result.shares),
                 "labels": list(result.labels),
+                "notes": list(result.notes),
                 "counts": None if result.counts is None else result.counts.tolist(),
             }
             for name, result in self.results.items()

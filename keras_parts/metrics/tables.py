@@ -87,7 +87,14 @@ def _section(name, methods, width):
     published, notes = _published_rows(methods[0], name, metrics)
     lines = textwrap.wrap(_title(protocol, measured[0]), width)
     lines += _aligned([*rows, *published], num_numbers=len(metrics))
+    lines += _left_out(protocol, measured, width)
     return lines + [f"[{i}] published on: {note}" for i, note in enumerate(notes, 1)]
+
+
+def _left_out(protocol, methods, width):
+    """What the methods left out: the same for all of them, because it depends on the data."""
+    notes = dict.fromkeys(note for one in methods for note in one.results[protocol.name].notes)
+    return [line for note in notes for line in textwrap.wrap(note, width)]
 
 
 def _title(protocol, method):

@@ -29,7 +29,7 @@ def test_all_protocols_that_the_fields_allow(drawn, perfect_maps):
         f"{where}-{what}"
         for where in ("keypoints", "pixels")
         for what in ("foreground", "full-given", "full-model")
-    }
+    } | {"masks"}
     assert report.skipped == {}
     assert report.values["pixels-full-model"] == {"NMI": 100, "ARI": 100}
     assert (report.dataset, report.num_parts, report.num_images) == ("drawn", 3, 11)
@@ -50,7 +50,7 @@ def test_cub_has_its_own_protocols(draw_animals, perfect_maps):
     train = draw_animals(12, 1, name="cub", categories=("Black footed Albatross",))
     test = draw_animals(9, 2, name="cub", categories=("Black footed Albatross",))
     report = evaluate(perfect_maps, test, 3, train=train, progress=False)
-    names = [name for name in PROTOCOLS if name.startswith(("cub", "pixels"))]
+    names = [name for name in PROTOCOLS if name.startswith(("cub", "pixels", "masks"))]
     assert list(report.results) == names
     assert "001" in report.values["cub-landmarks-model"]
     without = evaluate(perfect_maps, test, 3, progress=False)

@@ -56,6 +56,7 @@ class Result:
             protocols cluster 0 is the background. Empty for landmark regression.
         counts: `(labels, clusters)` int64 contingency table behind the values, or None.
         labels: names of the table's rows.
+        notes: sentences about what was left out, for tables.
         reweighted: function for the bootstrap that recomputes the values with a weight for each
             image: `(images,)` int64 in the data set's order to {metric: value in per cent}.
 
@@ -74,6 +75,7 @@ class Result:
     shares: tuple[float, ...] = ()
     counts: np.ndarray | None = field(default=None, repr=False)
     labels: tuple[str, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
     reweighted: Callable[[np.ndarray], dict[str, float]] | None = field(default=None, repr=False)
 
     @property
@@ -266,3 +268,15 @@ def foreground_of(sample: Sample) -> np.ndarray:
             f"{sample.id}: no foreground mask: give one, or use the model's own background"
         )
     return sample.foreground
+
+
+def predicted_foreground(logits: np.ndarray) -> np.ndarray:
+    """Where all parts together are more probable than the background, channel 0.
+
+    Args:
+        logits: `(..., 1 + parts)`.
+
+    Returns:
+        `(...)` bool: the foreground, as in `keras_parts.results.parts.Parts.labels`.
+    """
+    return np.logaddexp.reduce(logits[..., 1:], axis=-1) > logits[..., 0]

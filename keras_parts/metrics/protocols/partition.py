@@ -17,6 +17,7 @@ from keras_parts.metrics.protocols.base import (
     Scorer,
     View,
     foreground_of,
+    predicted_foreground,
     whole_image,
 )
 
@@ -90,13 +91,8 @@ def parts_in_given_mask(sample: Sample, observed: Observations) -> np.ndarray:
 def parts_and_background(sample: Sample, observed: Observations) -> np.ndarray:
     """Clusters `0 .. parts`: 0 where the background is more probable than all parts together, else
     1 + the most probable part, as in `keras_parts.results.parts.Parts.labels`."""
-    inside = _predicted_foreground(observed.logits)
+    inside = predicted_foreground(observed.logits)
     return np.where(inside, 1 + observed.logits[:, 1:].argmax(-1), 0)
-
-
-def _predicted_foreground(logits):
-    """Where all parts together are more probable than the background, channel 0."""
-    return np.logaddexp.reduce(logits[..., 1:], axis=-1) > logits[..., 0]
 
 
 @dataclass(frozen=True)
@@ -257,7 +253,7 @@ class ShareScorer(Scorer):
 
     def add(self, sample: Sample, logits: np.ndarray) -> None:
         given = sample.foreground is not None
-        inside = foreground_of(sample) if given else _predicted_foreground(logits)
+        inside = foreground_of(sample) if given else predicted_foreground(logits)
         parts = logits[..., 1:][inside].argmax(-1)
         self._counts += np.bincount(parts, minlength=len(self._counts))
 
