@@ -17,9 +17,10 @@ def square(top, left, side, height=60, width=80):
 def slow_scores(predicted, given):
     """The definition, with the distance of every pair of outline pixels."""
     iou = sum((predicted & given).ravel()) / sum((predicted | given).ravel())
-    tolerance = max(0.0075 * np.sqrt(sum(side**2 for side in given.shape)), 2)
+    tolerance = max(np.ceil(0.0075 * np.sqrt(sum(side**2 for side in given.shape))), 2)
     outlines = [
-        np.argwhere(mask & ~binary_erosion(mask, border_value=1)) for mask in (predicted, given)
+        np.argwhere(mask & ~binary_erosion(mask, np.ones((3, 3)), border_value=1))
+        for mask in (predicted, given)
     ]
     distances = np.sqrt(((outlines[0][:, None] - outlines[1][None]) ** 2).sum(-1))
     precision, recall = ((distances.min(axis) <= tolerance).mean() for axis in (1, 0))
@@ -36,7 +37,10 @@ def test_a_shifted_square_by_hand():
     assert mask_scores(shifted, given).boundary_f == pytest.approx((horizontal + vertical) / 76)
     assert mask_scores(square(20, 22, 20), given).boundary_f == 1  # 2 pixels are within
     assert mask_scores(given, given) == (1, 1)
-    assert mask_scores(square(20, 22, 20, 600, 800), square(20, 29, 20, 600, 800)).boundary_f == 1
+    # 0.75 % of a diagonal of 1,000 pixels is 7.5, rounded up to 8.
+    large = [square(20, 20 + shift, 20, 600, 800) for shift in (0, 8, 9)]
+    assert mask_scores(large[1], large[0]).boundary_f == 1
+    assert mask_scores(large[2], large[0]).boundary_f < 1
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -98,9 +98,10 @@ MASKS = Protocol(
         "At each image's own size, the pixels where all parts together are more probable than the "
         "background are compared with the mask. IoU: mean over images, and median; the share of "
         "images whose IoU is below 0.5. Boundary F: mean over images of the F measure of outline "
-        "pixels that have a pixel of the other outline within 0.75 % of the image's diagonal, at "
-        "least 2 pixels; the outline is the mask without its erosion, and the frame of the image "
-        "is no outline. All in per cent. Images with an empty mask are left out."
+        "pixels that have a pixel of the other outline within 0.75 % of the image's diagonal, "
+        "rounded up to whole pixels and at least 2; the outline is the mask without its erosion "
+        "by 3 x 3 pixels, and the frame of the image is no outline. All in "
+        "per cent. Images with an empty mask are left out. Perazzi et al., 2016."
     ),
     scorer=lambda dataset, num_parts: MaskScorer(),
     needs=("foreground", "background"),
