@@ -1,4 +1,5 @@
 from .legend import with_legend
+from .objects import ObjectMap
 from .palette import part_palette
 from .part import Part
 from .parts import Parts
@@ -6,6 +7,7 @@ from .pictures import contact_sheet, save_picture
 from .rle import coco_rle
 
 __all__ = [
+    "ObjectMap",
     "Part",
     "Parts",
     "coco_rle",

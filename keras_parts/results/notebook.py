@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from keras_parts.results.annotations import numbered_parts
+from keras_parts.results.part import Part
 from keras_parts.results.pictures import picture_bytes
 
 if TYPE_CHECKING:
@@ -22,24 +24,28 @@ def html_summary(parts: "Parts") -> str:
     picture = shown_picture(parts, legend=False).convert("RGB")
     picture.thumbnail((_MAX_SIDE, _MAX_SIDE))
     content = base64.b64encode(picture_bytes(picture, ".jpg")).decode("ascii")
-    rows = [_row(parts, label) for label in parts.present[:_MAX_ROWS]]
-    left_out = len(parts.present) - len(rows)
+    found = list(numbered_parts(parts))
+    count = len(parts.objects)
+    rows = [_row(part, number if count > 1 else None) for number, part in found[:_MAX_ROWS]]
+    left_out = len(found) - len(rows)
     note = f"<p>and {left_out} more</p>" if left_out else ""
     width, height = parts.size
     caption = f"{width} x {height} pixels, {len(parts.present)} of {len(parts)} parts"
+    caption += f", {count} objects" if count > 1 else ""
+    head = "<th>object</th>" if count > 1 else ""
     return (
         f'<div style="display:flex;gap:1em"><img alt="parts of the image" '
         f'src="data:image/jpeg;base64,{content}"/><div><table><caption>{caption}</caption>'
-        "<tr><th></th><th>part</th><th>pixels</th><th>score</th></tr>"
+        f"<tr>{head}<th></th><th>part</th><th>pixels</th><th>score</th></tr>"
         f"{''.join(rows)}</table>{note}</div></div>"
     )
 
 
-def _row(parts: "Parts", label: int) -> str:
-    part = parts[label]
-    colour = "rgb({},{},{})".format(*parts.palette[label - 1].tolist())
+def _row(part: Part, number: int | None) -> str:
+    colour = "rgb({},{},{})".format(*part.parts.palette[part.label - 1].tolist())
     return (
-        f'<tr><td style="background:{colour}">&emsp;</td><td>{html.escape(part.name)}</td>'
+        f"<tr>{'' if number is None else f'<td>{number}</td>'}"
+        f'<td style="background:{colour}">&emsp;</td><td>{html.escape(part.name)}</td>'
         f"<td>{part.area}</td><td>{part.score:.2f}</td></tr>"
     )
 

@@ -1,6 +1,7 @@
 """Draw labels over their image, with contours between them."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
@@ -9,7 +10,12 @@ _LINE_COLOUR = (255, 255, 255)
 
 
 def draw_overlay(
-    image: np.ndarray, labels: np.ndarray, colours: Image.Image, *, alpha: float, lines: bool
+    image: np.ndarray,
+    labels: np.ndarray,
+    colours: Image.Image,
+    *,
+    alpha: float,
+    outlined: Sequence[np.ndarray],
 ) -> Image.Image:
     """An image under translucent colours.
 
@@ -18,7 +24,7 @@ def draw_overlay(
         labels: `(height, width)` uint8, 0 the background.
         colours: the labels in their colours, mode RGB; the background is black.
         alpha: opacity of the colours, 0 (the image alone) to 1.
-        lines: draw the contours between labels.
+        outlined: maps `(height, width)` of labels, of parts or objects, whose contours are drawn.
 
     Returns:
         `PIL.Image`, mode RGB, of the image's size.
@@ -28,10 +34,10 @@ def draw_overlay(
     # Edges are softened inwards only: outside the object `colours` is black, which would show.
     opacity = ImageChops.darker(opacity, _blurred(opacity, 0.6))
     picture.paste(colours, mask=opacity)
-    if lines:
+    if outlined:
         # 1/512 of the image's side, so that lines look the same at any resolution.
         width = max(1.0, math.sqrt(labels.size) / 512)
-        picture.paste(_LINE_COLOUR, mask=_contours(labels, width))
+        picture.paste(_LINE_COLOUR, mask=_contours(outlined, width))
     return picture
 
 
@@ -39,11 +45,12 @@ def _blurred(mask, radius):
     return mask.filter(ImageFilter.GaussianBlur(radius))
 
 
-def _contours(labels, width):
-    """A mask (mode L) of soft lines, about `width` pixels wide, wherever the label changes."""
-    line = np.zeros(labels.shape, bool)
-    line[:, :-1] |= labels[:, :-1] != labels[:, 1:]
-    line[:-1] |= labels[:-1] != labels[1:]
+def _contours(maps, width):
+    """A mask (mode L) of soft lines, about `width` pixels wide, wherever a label changes."""
+    line = np.zeros(maps[0].shape, bool)
+    for labels in maps:
+        line[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+        line[:-1] |= labels[:-1] != labels[1:]
     sigma = width / 2
     # Blurring lowers a line of one pixel to 1 / (sigma sqrt(2 pi)) of its opacity, which the gain
     # restores.

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_parts.results.regions import box_window
+
 if TYPE_CHECKING:
     from keras_parts.results.parts import Parts
 
@@ -66,6 +68,12 @@ class Part:
     def box(self) -> np.ndarray:
         """`(4,)` float32: x0, y0, x1, y1 along the edges of its pixels; NaN if it has none."""
         return self.parts.boxes[self.label - 1]
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of its box, such as for `parts.image[part.window]`; empty slices if it
+        has no pixels."""
+        return box_window(self.box)
 
     @property
     def score(self) -> float:

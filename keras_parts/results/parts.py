@@ -1,9 +1,10 @@
 """`Parts`: the result of segmenting one image, with its pictures and annotations."""
 
+import math
 import operator
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -18,15 +19,19 @@ from keras_parts.results.annotations import (
     coco_annotations,
     cvat_masks,
     label_studio_regions,
+    object_rows,
     supervision_detections,
     table_rows,
 )
+from keras_parts.results.cutouts import cutouts, named_cutouts
 from keras_parts.results.legend import with_legend
 from keras_parts.results.notebook import html_summary, plot, shown_picture
+from keras_parts.results.objects import ObjectMap
 from keras_parts.results.overlay import draw_overlay
 from keras_parts.results.palette import MAX_PARTS, part_palette
 from keras_parts.results.part import Part
 from keras_parts.results.pictures import save_picture
+from keras_parts.results.regions import Regions, box_window, measure, window_of
 
 _BAND = 2**15
 """Number of pixels that are labelled at a time: so few that their logits stay in the processor's
@@ -47,6 +52,9 @@ class Parts:
     background's, and then to the most probable part. Points are x and y in pixels; (0, 0) is the
     centre of the top-left pixel.
 
+    All of this holds for the objects in the image together. `objects` gives each of them as
+    `Parts` of its own.
+
     Args:
         logits: `(height, width, 1 + parts)` float32; channel 0 is the background. An array, or an
             `UpsampledLogits`, which computes them from coarse logits when they are needed.
@@ -56,6 +64,7 @@ class Parts:
         descriptors: `(parts, channels)` float32, the mean of the network's features over each
             part; None if they were not requested.
         path: path or address of the image's file; None if there is none.
+        object_map: the object that owns each pixel; None if all the foreground is one object.
 
     Raises:
         ConfigError: the arguments' shapes, dtypes or numbers of parts do not match.
@@ -83,6 +92,7 @@ class Parts:
     palette: np.ndarray = None  # type: ignore[assignment]  # filled in below
     descriptors: np.ndarray | None = None
     path: str | None = None
+    object_map: ObjectMap | None = None
 
     def __post_init__(self):
         if self.logits.ndim != 3 or not 2 <= self.logits.shape[-1] <= MAX_PARTS + 1:
@@ -109,6 +119,11 @@ class Parts:
                 f"palette is {palette.dtype} of shape {palette.shape}, "
                 f"expected uint8 of shape {(parts, 3)}"
             )
+        if self.object_map is not None and self.object_map.owners.shape != (height, width):
+            raise ConfigError(
+                f"owners of object_map has shape {self.object_map.owners.shape}, "
+                f"expected {(height, width)}, like the logits"
+            )
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "palette", palette)
 
@@ -118,7 +133,9 @@ class Parts:
         listed = [f"{self[label].name} ({self[label].area} pixels)" for label in present]
         shown = ", ".join(listed[:_MAX_SHOWN]) or "no foreground"
         more = f" and {len(listed) - _MAX_SHOWN} more" if len(listed) > _MAX_SHOWN else ""
-        return f"<{type(self).__name__} {width}x{height}, K={len(self)}: {shown}{more}>"
+        count = len(self.objects)
+        objects = f", {count} objects" if count > 1 else ""
+        return f"<{type(self).__name__} {width}x{height}, K={len(self)}{objects}: {shown}{more}>"
 
     def _repr_html_(self) -> str:
         return html_summary(self)
@@ -170,12 +187,71 @@ class Parts:
         return self._probabilities(np.float32)
 
     @cached_property
-    def labels(self) -> np.ndarray:
-        """`(height, width)` uint8: 0 is the background, k is part k."""
+    def _maps(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """`labels`, and the owner of each foreground pixel if there is an object map."""
         labels = np.zeros(self.logits.shape[:2], np.uint8)
+        owners = None if self.object_map is None else np.zeros_like(labels)
         for window, logits in self._bands():
             labels[window] = _labels(logits)
-        return labels
+            if self.object_map is not None and owners is not None:
+                found = self.object_map.within(window)
+                labels[window] *= found > 0
+                owners[window] = found * (labels[window] > 0)
+        return labels, owners
+
+    @property
+    def labels(self) -> np.ndarray:
+        """`(height, width)` uint8: 0 is the background, k is part k."""
+        return self._maps[0]
+
+    @property
+    def object_labels(self) -> np.ndarray:
+        """`(height, width)` uint8: 0 is the background, n is object n, as in `objects`."""
+        if self.object_map is None:
+            return self.foreground.astype(np.uint8)
+        return self._numbered_objects[0]
+
+    @property
+    def objects(self) -> tuple["Parts", ...]:
+        """The objects in the image, the largest first; empty if there is no foreground.
+
+        Each is a `Parts` at the whole image's size, in whose labels there is no other object.
+        `parts.objects[0].box` is the box of the largest one, and
+        `parts.objects[0]["head"].centroid` the centre of its head. Logits and probabilities are
+        those of the whole image.
+        """
+        if self.object_map is None:
+            return (self,) if self.area else ()
+        return self._separate_objects
+
+    @cached_property
+    def _numbered_objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`object_labels`, the boxes of the objects and their indices in `object_map`."""
+        assert self.object_map is not None
+        owners = self._maps[1]
+        assert owners is not None
+        found = measure(owners, self.object_map.count, self.window)
+        order = np.argsort(-found.areas, kind="stable")
+        order = order[found.areas[order] > 0]
+        numbers = np.zeros(1 + self.object_map.count, np.uint8)
+        numbers[1 + order] = np.arange(1, 1 + order.size)
+        return numbers[owners], found.boxes[order], order
+
+    @cached_property
+    def _separate_objects(self) -> tuple["Parts", ...]:
+        assert self.object_map is not None
+        numbers, boxes, indices = self._numbered_objects
+        all_descriptors = self.object_map.descriptors
+        objects = []
+        for number, (box, index) in enumerate(zip(boxes, indices, strict=True), start=1):
+            window = box_window(box)
+            labels = np.zeros_like(self.labels)  # of which memory is taken for the window alone
+            labels[window] = self.labels[window] * (numbers[window] == number)
+            descriptors = None if all_descriptors is None else all_descriptors[index]
+            one = replace(self, descriptors=descriptors, object_map=None)
+            vars(one).update(_maps=(labels, None), window=window)  # known: not computed again
+            objects.append(one)
+        return tuple(objects)
 
     @property
     def foreground(self) -> np.ndarray:
@@ -186,7 +262,7 @@ class Parts:
     def scores(self) -> np.ndarray:
         """`(parts,)` float32: mean probability of each part over its pixels; NaN if it has none."""
         totals = np.zeros(len(self.names))
-        for window, logits in self._bands():
+        for window, logits in self._bands(self.window):
             labels = self.labels[window]
             inside = labels > 0
             if inside.any():
@@ -196,21 +272,28 @@ class Parts:
         with np.errstate(invalid="ignore"):
             return (totals / self.areas).astype(np.float32)
 
-    def _bands(self, *, all_columns: bool = False) -> Iterator[tuple[tuple[slice, slice], Any]]:
+    def _bands(
+        self, within: tuple[slice, slice] | None = None, *, all_columns: bool = False
+    ) -> Iterator[tuple[tuple[slice, slice], Any]]:
         """`((rows, columns), logits (1 + parts, rows, columns))` of bands from top to bottom.
 
-        Columns that are known to be background are left out unless `all_columns`.
+        Args:
+            within: rows and columns of a window, None for the whole image.
+            all_columns: whether columns that are known to be background are not left out.
         """
         height, width, _ = self.logits.shape
+        rows, columns = within or (slice(0, height), slice(0, width))
         step = max(1, _BAND // width)
-        for start in range(0, height, step):
-            stop, left, right = min(start + step, height), 0, width
+        for start in range(rows.start, rows.stop, step):
+            stop, left, right = min(start + step, rows.stop), columns.start, columns.stop
             if isinstance(self.logits, np.ndarray):
-                logits = np.moveaxis(self.logits[start:stop], -1, 0).astype(np.float32, order="C")
+                band = self.logits[start:stop, left:right]
+                logits = np.moveaxis(band, -1, 0).astype(np.float32, order="C")
             else:
                 if not all_columns:
-                    left, right = self.logits.object_columns(start, stop)
-                if left == right:
+                    first, last = self.logits.object_columns(start, stop)
+                    left, right = max(left, first), min(right, last)
+                if left >= right:
                     continue
                 logits = self.logits.rows(start, stop, left, right)
             yield (slice(start, stop), slice(left, right)), logits
@@ -223,34 +306,53 @@ class Parts:
         return probabilities
 
     @cached_property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the box around the foreground, such as for
+        `parts.image[parts.window]`; empty slices if there is none."""
+        return window_of(self.labels)
+
+    @cached_property
+    def _regions(self) -> Regions:
+        return measure(self.labels, len(self), self.window)
+
+    @property
     def areas(self) -> np.ndarray:
         """`(parts,)` int64: number of pixels of each part."""
-        return np.bincount(self.labels.ravel(), minlength=len(self.names) + 1)[1:]
+        return self._regions.areas
 
-    @cached_property
+    @property
     def centroids(self) -> np.ndarray:
         """`(parts, 2)` float32: mean x and y of each part's pixels; NaN if it has none."""
-        sums = [self._label_counts(axis) @ np.arange(self.size[axis]) for axis in (0, 1)]
-        with np.errstate(invalid="ignore"):
-            return (np.stack(sums, axis=-1) / self.areas[:, None]).astype(np.float32)
+        return self._regions.centroids
 
-    @cached_property
+    @property
     def boxes(self) -> np.ndarray:
         """`(parts, 4)` float32: x0, y0, x1, y1 of the box around each part's pixels; NaN if it has
         none. The sides run along the edges of pixels, half a pixel from their centres."""
-        occupied = [self._label_counts(axis) > 0 for axis in (0, 1)]
-        first = [line.argmax(axis=1) - 0.5 for line in occupied]
-        last = [line.shape[1] - line[:, ::-1].argmax(axis=1) - 0.5 for line in occupied]
-        boxes = np.stack(first + last, axis=-1).astype(np.float32)
-        return np.where(self.areas[:, None] > 0, boxes, np.float32(np.nan))
+        return self._regions.boxes
 
-    def _label_counts(self, axis):
-        """`(parts, side)` int64: pixels of each part at every x (axis 0) or y (axis 1)."""
-        side, num_labels = self.size[axis], len(self.names) + 1
-        coordinate = np.arange(side) if axis == 0 else np.arange(side)[:, None]
-        index = (coordinate * num_labels + self.labels).ravel()
-        counts = np.bincount(index, minlength=side * num_labels)
-        return counts.reshape(side, num_labels).T[1:]
+    @property
+    def area(self) -> int:
+        """Number of foreground pixels."""
+        return int(self.areas.sum())
+
+    @property
+    def box(self) -> np.ndarray:
+        """`(4,)` float32: x0, y0, x1, y1 of the box around the foreground; NaN if there is none."""
+        if not self.area:
+            return np.full(4, np.nan, np.float32)
+        rows, columns = self.window
+        sides = [columns.start, rows.start, columns.stop, rows.stop]
+        return np.array(sides, np.float32) - np.float32(0.5)
+
+    @property
+    def score(self) -> float:
+        """Mean probability of the parts over their pixels; NaN if there is no foreground."""
+        present = self.areas > 0
+        if not present.any():
+            return math.nan
+        share = self.areas / self.areas.sum()
+        return float((share[present] * self.scores[present]).sum())
 
     def overlay(
         self, *, alpha: float = 0.5, lines: bool = True, legend: bool = True
@@ -261,7 +363,7 @@ class Parts:
 
         Args:
             alpha: opacity of the colours, 0 (the image alone) to 1.
-            lines: draw the contours of the parts.
+            lines: draw the contours of the parts and objects.
             legend: draw the names of the parts in their colours.
 
         Returns:
@@ -275,7 +377,12 @@ class Parts:
         if not 0 <= alpha <= 1:
             raise ConfigError(f"alpha is {alpha}, expected 0 to 1")
         colours = self.indexed().convert("RGB")
-        picture = draw_overlay(self._shown_image(), self.labels, colours, alpha=alpha, lines=lines)
+        outlined = [self.labels] if lines else []
+        if lines and len(self.objects) > 1:
+            outlined.append(self.object_labels)
+        picture = draw_overlay(
+            self._shown_image(), self.labels, colours, alpha=alpha, outlined=outlined
+        )
         if legend and self.names != numbered_names(len(self.names)):
             picture = with_legend(picture, self.names, self.palette)
         return picture
@@ -304,7 +411,7 @@ class Parts:
         return picture
 
     def cutouts(self) -> dict[int, Image.Image]:
-        """Each part cut out of the image.
+        """Each part cut out of the image, of all objects together.
 
         Returns:
             `{label: PIL.Image}` for the parts in the image, mode RGBA, of the size of the part's
@@ -313,20 +420,14 @@ class Parts:
         Raises:
             ConfigError: there is no image.
         """
-        pictures = {}
-        for label in self.present:
-            left, top, right, bottom = (self.boxes[label - 1] + 0.5).astype(int)
-            mask = (self.labels[top:bottom, left:right] == label).astype(np.uint8) * 255
-            pixels = self._shown_image()[top:bottom, left:right]
-            pictures[label] = Image.fromarray(np.dstack([pixels, mask]))
-        return pictures
+        return cutouts(self, self._shown_image())
 
     def table(self) -> list[dict[str, Any]]:
-        """One row for each part in the image.
+        """One row for each part of each object in the image.
 
         Returns:
             List of `{"part": label, "name": str, "x", "y": centroid in pixels, "area": pixels,
-            "x0", "y0", "x1", "y1": box in pixels, "score": 0 to 1}`.
+            "x0", "y0", "x1", "y1": box in pixels, "score": 0 to 1, "object": number from 1}`.
         """
         return table_rows(self)
 
@@ -334,7 +435,8 @@ class Parts:
         """The parts as JSON values, without pixels.
 
         Returns:
-            `{"path", "width", "height", "names", "parts": table()}`.
+            `{"path", "width", "height", "names", "objects": list of {"object": number from 1,
+            "area", "x0", "y0", "x1", "y1", "score"}, "parts": table()}`.
         """
         width, height = self.size
         return {
@@ -342,14 +444,16 @@ class Parts:
             "width": width,
             "height": height,
             "names": list(self.names),
+            "objects": object_rows(self),
             "parts": self.table(),
         }
 
     def to_supervision(self) -> Any:
-        """The parts in the image as `supervision.Detections`: masks, boxes, labels and scores.
+        """The parts of each object as `supervision.Detections`: masks, boxes, labels and scores.
 
         Boxes are in pixels from the image's top-left corner, half a pixel more than those of
-        `Parts`. "class_name" in `data` has the names.
+        `Parts`. "class_name" in `data` has the names, and "object" the numbers of the objects,
+        from 1.
 
         Raises:
             ConfigError: supervision is not installed.
@@ -359,10 +463,11 @@ class Parts:
     def coco(self) -> list[dict[str, Any]]:
         """Annotations in COCO's format, without ids.
 
-        One annotation for each part in the image, with its label as category; then one for the
-        whole object, of category `1 + parts`, with the parts' centroids as keypoints. Boxes are
-        left, top, width and height. All coordinates are in pixels from the image's top-left corner,
-        half a pixel more than those of `Parts`.
+        For each object: one annotation for each of its parts, with the part's label as category;
+        then one for the whole object, of category `1 + parts`, with the parts' centroids as
+        keypoints. "object" is the number of the object in the image, from 1. Boxes are left, top,
+        width and height. All coordinates are in pixels from the image's top-left corner, half a
+        pixel more than those of `Parts`.
 
         Returns:
             List of dictionaries; empty if there is no object in the image.
@@ -373,7 +478,9 @@ class Parts:
         return coco_annotations(self)
 
     def label_studio(self) -> list[dict[str, Any]]:
-        """Brush labels as Label Studio imports them, one region for each part in the image.
+        """Brush labels as Label Studio imports them, one region for each part of each object.
+
+        Where there are several objects, the note of a region (`meta`) names its object.
 
         Returns:
             List of dictionaries, the "result" of a prediction.
@@ -381,7 +488,9 @@ class Parts:
         return label_studio_regions(self)
 
     def cvat(self) -> list[dict[str, Any]]:
-        """Masks in CVAT's XML format for images 1.1, one for each part in the image.
+        """Masks in CVAT's XML format for images 1.1, one for each part of each object.
+
+        Where there are several objects, the masks of one object have one `group_id`.
 
         Returns:
             List of `{attribute: value}` of `<mask>`, without the constant attributes.
@@ -397,10 +506,11 @@ class Parts:
         save_picture(self.overlay(**options), path)
 
     def save_cutouts(self, folder: str | os.PathLike) -> None:
-        """Write `cutouts()` as `folder/LABEL.png`, each file atomically."""
+        """Write the parts of each object as `folder/LABEL.png`, each file atomically; where there
+        are several objects, as `folder/OBJECT-LABEL.png`."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for label, picture in self.cutouts().items():
-            save_picture(picture, Path(folder, f"{label}.png"))
+        for name, picture in named_cutouts(self):
+            save_picture(picture, Path(folder, f"{name}.png"))
 
     def save_soft(self, path: str | os.PathLike) -> None:
         """Write `probabilities` as float16, and `names`, to `path` (npz) atomically."""

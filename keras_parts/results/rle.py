@@ -7,37 +7,57 @@ from typing import Any
 import numpy as np
 
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.results.regions import window_of
 
 _MAX_COUNT_BITS = 60
 _LENGTH_BITS = (3, 4, 8, 16)
 """Label Studio's format stores the length of each run in the smallest of these numbers of bits."""
 
 
-def run_lengths(mask: np.ndarray) -> np.ndarray:
+def run_lengths(
+    mask: np.ndarray, origin: tuple[int, int] = (0, 0), size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Lengths of the runs of equal pixels, row by row. The first run is of zeros and may be empty.
 
     Args:
-        mask: `(height, width)` bool.
+        mask: `(height, width)` bool, of an image or of a window in it.
+        origin: first row and column of the window in the image.
+        size: (height, width) of the image, outside of whose window there are zeros; by default
+            that of the mask.
 
     Returns:
-        `(runs,)` int64. Their sum is the number of pixels.
+        `(runs,)` int64. Their sum is the number of pixels of the image.
 
     Example:
         >>> import numpy as np
         >>> from keras_parts.results.rle import run_lengths
-        >>> run_lengths(np.array([[True, True], [False, True]])).tolist()
-        [0, 2, 1, 1]
+        >>> mask = np.array([[True, True], [False, True]])
+        >>> run_lengths(mask).tolist(), run_lengths(mask, (0, 1), (2, 3)).tolist()
+        ([0, 2, 1, 1], [1, 2, 2, 1])
     """
-    flat = np.concatenate([[False], mask.ravel()])
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    return np.diff(np.concatenate([[0], changes, [mask.size]]))
+    top, left = origin
+    height, width = size or mask.shape
+    # A column of zeros ends the runs of each row.
+    columns = mask.shape[1] + 1
+    flat = np.zeros(1 + mask.shape[0] * columns, bool)
+    flat[1:].reshape(-1, columns)[:, :-1] = mask
+    row, column = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), columns)
+    changes = (top + row) * width + left + column
+    # A run that ends where the next one begins goes on in the next row.
+    goes_on = np.flatnonzero(changes[1:-1:2] == changes[2::2]) * 2 + 1
+    changes = np.delete(changes, np.concatenate([goes_on, goes_on + 1]))
+    runs = np.diff(np.concatenate([[0], changes, [height * width]]))
+    return runs if len(runs) == 1 or runs[-1] else runs[:-1]
 
 
-def coco_rle(mask: np.ndarray) -> dict[str, Any]:
+def coco_rle(
+    mask: np.ndarray, *, origin: tuple[int, int] = (0, 0), size: tuple[int, int] | None = None
+) -> dict[str, Any]:
     """COCO's compressed run lengths.
 
     Args:
-        mask: `(height, width)` bool.
+        mask: `(height, width)` bool, of an image or of a window in it.
+        origin, size: see `run_lengths`.
 
     Returns:
         `{"size": [height, width], "counts": str}`.
@@ -57,8 +77,10 @@ def coco_rle(mask: np.ndarray) -> dict[str, Any]:
         raise ConfigError(
             "run lengths in COCO's format need pycocotools: pip install 'keras-parts[formats]'"
         ) from None
-    encoded = coco.encode(np.asfortranarray(mask, np.uint8))
-    return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
+    height, width = size or mask.shape
+    runs = run_lengths(mask.T, origin[::-1], (width, height))  # COCO goes down the columns
+    code = coco.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
+    return {"size": [height, width], "counts": code["counts"].decode("ascii")}
 
 
 def decode_coco_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
@@ -135,11 +157,14 @@ def _short(value: Any) -> str:
     return text if len(text) < 20 else f"{text[:20]}..."
 
 
-def cvat_rle(mask: np.ndarray) -> dict[str, Any] | None:
+def cvat_rle(
+    mask: np.ndarray, *, origin: tuple[int, int] = (0, 0), size: tuple[int, int] | None = None
+) -> dict[str, Any] | None:
     """CVAT's run lengths of the pixels inside the mask's bounding box, row by row, as text.
 
     Args:
-        mask: `(height, width)` bool.
+        mask: `(height, width)` bool, of an image or of a window in it.
+        origin, size: see `run_lengths`.
 
     Returns:
         `{"rle": "3, 2, ...", "left": int, "top": int, "width": int, "height": int}`, or None for an
@@ -151,21 +176,21 @@ def cvat_rle(mask: np.ndarray) -> dict[str, Any] | None:
         >>> cvat_rle(np.array([[False, True], [False, True]]))
         {'rle': '0, 2', 'left': 1, 'top': 0, 'width': 1, 'height': 2}
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
+    rows, columns = window_of(mask)
+    if rows.start == rows.stop:
         return None
-    top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
-    runs = run_lengths(mask[top:bottom, left:right])
     return {
-        "rle": ", ".join(map(str, runs.tolist())),
-        "left": int(left),
-        "top": int(top),
-        "width": int(right - left),
-        "height": int(bottom - top),
+        "rle": ", ".join(map(str, run_lengths(mask[rows, columns]).tolist())),
+        "left": origin[1] + columns.start,
+        "top": origin[0] + rows.start,
+        "width": columns.stop - columns.start,
+        "height": rows.stop - rows.start,
     }
 
 
-def label_studio_rle(mask: np.ndarray) -> list[int]:
+def label_studio_rle(
+    mask: np.ndarray, *, origin: tuple[int, int] = (0, 0), size: tuple[int, int] | None = None
+) -> list[int]:
     """Label Studio's packed run lengths of an RGBA image, 255 inside the mask and 0 outside.
 
     The code begins with the number of values (32 bits), the bits per value minus 1 (5 bits), and
@@ -174,7 +199,8 @@ def label_studio_rle(mask: np.ndarray) -> list[int]:
     (8 bits).
 
     Args:
-        mask: `(height, width)` bool.
+        mask: `(height, width)` bool, of an image or of a window in it.
+        origin, size: see `run_lengths`.
 
     Returns:
         List of bytes, 0 to 255.
@@ -185,8 +211,9 @@ def label_studio_rle(mask: np.ndarray) -> list[int]:
         >>> label_studio_rle(np.ones((1, 1), bool))
         [0, 0, 0, 4, 57, 27, 252, 127, 224]
     """
-    runs = run_lengths(mask) * 4
-    bits = [_binary(4 * mask.size, 32), _binary(8 - 1, 5)]
+    height, width = size or mask.shape
+    runs = run_lengths(mask, origin, size) * 4
+    bits = [_binary(4 * height * width, 32), _binary(8 - 1, 5)]
     bits += [_binary(length - 1, 4) for length in _LENGTH_BITS]
     longest = 1 << _LENGTH_BITS[-1]
     for run, value in zip(runs.tolist(), cycle((0, 255)), strict=False):

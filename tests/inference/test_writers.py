@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,7 +15,7 @@ from keras_parts.errors import ConfigError, KerasPartsError
 from keras_parts.inference import FORMATS, ImageFile
 from keras_parts.inference.output import LocalOutput
 from keras_parts.inference.writers import RunInfo, create_writers
-from keras_parts.results.parts import Parts
+from keras_parts.results import ObjectMap, Parts
 
 RUN = RunInfo(("head", "tail & <wing>", "leg"), "birds")
 PER_IMAGE = [name for name, (kind, _) in FORMATS.items() if not kind.merged]
@@ -545,6 +546,31 @@ def test_descriptors_agree(output):
         (row["image"], str(row["part"])) for row in table
     ]
     np.testing.assert_array_equal([row["vector"] for row in table], vectors)
+
+
+def test_results_of_several_objects(output):
+    """Tables, descriptors and CVAT's file have the parts of each object."""
+    whole = some_parts()
+    owners = np.repeat(np.uint8([1, 2]), [8, 13])[None].repeat(33, 0)
+    descriptors = np.random.default_rng(2).normal(size=(2, 3, 5)).astype(np.float32)
+    objects = ObjectMap(owners, 2, descriptors)
+    parts = replace(whole, object_map=objects, descriptors=descriptors.mean(0))
+    expected = [("1", "1"), ("1", "2"), ("2", "1"), ("2", "2")]
+    for name in ("csv", "descriptors-npy"):
+        files = {
+            key: text
+            for key, text in write(name, output, {"a.png": parts}).items()
+            if key in FORMATS[name][0].merged
+        }
+        (content,) = (files[each].decode() for each in files if each.endswith(".csv"))
+        rows = list(csv.DictReader(io.StringIO(content, newline="")))
+        assert [(row["object"], row["part"]) for row in rows] == expected
+    # The second owner has more pixels: it is object 1.
+    vectors = np.load(io.BytesIO(files["descriptors.npy"]))
+    np.testing.assert_array_equal(vectors, descriptors[::-1, :2].reshape(4, 5))
+    content = write("cvat", output, {"a.png": parts})["cvat.xml"]
+    groups = [mask.get("group_id") for mask in ElementTree.fromstring(content).iter("mask")]
+    assert groups == ["1", "1", "2", "2"]
 
 
 def test_descriptors_are_stored_exactly():

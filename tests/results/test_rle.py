@@ -53,6 +53,19 @@ def test_cvat(name):
     assert inside.any(axis=1)[[0, -1]].all() and inside.any(axis=0)[[0, -1]].all()
 
 
+@pytest.mark.parametrize("window", [(1, 5, 2, 9), (0, 13, 3, 8), (2, 13, 0, 17), (4, 4, 2, 6)])
+def test_windows_have_the_codes_of_the_whole_image(window):
+    pytest.importorskip("pycocotools")
+    top, bottom, left, right = window
+    mask = np.zeros((13, 17), bool)
+    mask[top:bottom, left:right] = MASKS["noise"][top:bottom, left:right]
+    mask[top:bottom, left] = mask[top:bottom, right - 1] = True  # runs that go on in the next row
+    place = {"origin": (top, left), "size": mask.shape}
+    for encode in (run_lengths, coco_rle, cvat_rle, label_studio_rle):
+        whole, part = encode(mask), encode(mask[top:bottom, left:right], **place)
+        assert np.array_equal(whole, part) if encode is run_lengths else whole == part
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("name", MASKS)
 def test_label_studio_decodes_its_run_lengths(name):

@@ -13,7 +13,8 @@ from keras_parts.results.parts import Parts
 
 class CocoWriter(Writer):
     description = (
-        "COCO (JSON): run-length masks, one annotation for each part; keypoints at their centres"
+        "COCO (JSON): run-length masks of each object, with keypoints at the centres of its parts, "
+        "and of each of its parts"
     )
     merged = ("coco.json",)
     packages = ("pycocotools",)

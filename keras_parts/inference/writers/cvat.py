@@ -16,7 +16,7 @@ _MASK = {"source": "auto", "occluded": "0"}
 
 
 class CvatWriter(Writer):
-    description = "CVAT (XML for images 1.1): one mask for each part"
+    description = "CVAT (XML for images 1.1): one mask for each part, one group for each object"
     merged = ("cvat.xml",)
 
     def record(self, parts: Parts, file: ImageFile) -> Any:

@@ -1,7 +1,7 @@
-"""A feature vector of each part, for search and clustering."""
+"""A feature vector of each part of each object, for search and clustering."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,21 +10,27 @@ from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
 from keras_parts.inference.writers.base import Records, RunInfo, Writer, valid_text
 from keras_parts.inference.writers.table import write_csv, write_parquet
+from keras_parts.results.annotations import numbered_parts
 from keras_parts.results.parts import Parts
 
 
 class DescriptorsWriter(Writer):
-    description = "part descriptors (Parquet): image, part, name, vector of float32"
+    description = "part descriptors (Parquet): image, part, name, object, vector of float32"
     merged: tuple[str, ...] = ("descriptors.parquet",)
     needs_descriptors = True
     packages: tuple[str, ...] = ("pyarrow",)
 
     def record(self, parts: Parts, file: ImageFile) -> Any:
+        objects, labels, vectors = [], [], []
+        for number, part in numbered_parts(parts):
+            assert part.descriptor is not None
+            objects.append(number)
+            labels.append(part.label)
+            vectors.append(part.descriptor)
         assert parts.descriptors is not None
-        labels = (np.flatnonzero(parts.areas) + 1).tolist()
-        vectors = np.ascontiguousarray(parts.descriptors[parts.areas > 0], "<f4")
-        text = base64.b64encode(vectors.tobytes()).decode("ascii")
-        return {"parts": labels, "channels": vectors.shape[1], "vectors": text}
+        channels = parts.descriptors.shape[1]
+        text = base64.b64encode(np.array(vectors, "<f4").tobytes()).decode("ascii")
+        return {"parts": labels, "objects": objects, "channels": channels, "vectors": text}
 
     def merge(self, records: Records, run: RunInfo, output: Output) -> None:
         import pyarrow as arrow
@@ -34,13 +40,14 @@ class DescriptorsWriter(Writer):
                 ("image", arrow.string()),
                 ("part", arrow.int16()),
                 ("name", arrow.string()),
+                ("object", arrow.int16()),
                 ("vector", arrow.list_(arrow.float32())),
             ]
         )
         rows = (
-            {**_row(file, part, run), "vector": vector}
+            {**row, "vector": vector}
             for file, record in records
-            for part, vector in zip(record["parts"], _vectors(record), strict=True)
+            for row, vector in zip(_rows(file, record, run), _vectors(record), strict=True)
         )
         write_parquet(rows, schema, self.merged[0], output)
 
@@ -59,8 +66,8 @@ class NumpyDescriptorsWriter(DescriptorsWriter):
             np.lib.format.write_array_header_1_0(file, header)
             for _, record in records:
                 file.write(base64.b64decode(record["vectors"]))
-        rows = (_row(file, part, run) for file, record in records for part in record["parts"])
-        write_csv(rows, ("image", "part", "name"), self.merged[1], output)
+        rows = (row for file, record in records for row in _rows(file, record, run))
+        write_csv(rows, ("image", "part", "name", "object"), self.merged[1], output)
 
 
 def _vectors(record: Mapping[str, Any]) -> np.ndarray:
@@ -68,5 +75,7 @@ def _vectors(record: Mapping[str, Any]) -> np.ndarray:
     return vectors.reshape(len(record["parts"]), record["channels"])
 
 
-def _row(file: ImageFile, part: int, run: RunInfo) -> dict[str, Any]:
-    return {"image": valid_text(file.relative), "part": part, "name": run.names[part - 1]}
+def _rows(file: ImageFile, record: Mapping[str, Any], run: RunInfo) -> Iterator[dict[str, Any]]:
+    image = valid_text(file.relative)
+    for part, number in zip(record["parts"], record["objects"], strict=True):
+        yield {"image": image, "part": part, "name": run.names[part - 1], "object": number}

@@ -1,4 +1,4 @@
-"""Tables with a row for each part of each image."""
+"""Tables with a row for each part of each object of each image."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from keras_parts.inference.output import Output
 from keras_parts.inference.writers.base import Records, RunInfo, Writer, valid_text
 from keras_parts.results.parts import Parts
 
-COLUMNS = ("image", "part", "name", "x", "y", "area", "x0", "y0", "x1", "y1", "score")
+COLUMNS = ("image", "part", "name", "x", "y", "area", "x0", "y0", "x1", "y1", "score", "object")
 _Rows = Iterable[dict[str, Any]]
 _ROWS_PER_GROUP = 2**16
 _QUOTED = ";\t|\r\n"
@@ -21,7 +21,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 class CsvWriter(Writer):
-    description = "table of parts (CSV): image, part, name, centre, area, box, score"
+    description = "table of parts (CSV): image, part, name, centre, area, box, score, object"
     merged: tuple[str, ...] = ("parts.csv",)
 
     def record(self, parts: Parts, file: ImageFile) -> Any:
@@ -32,7 +32,7 @@ class CsvWriter(Writer):
 
 
 class ParquetWriter(CsvWriter):
-    description = "table of parts (Parquet): image, part, name, centre, area, box, score"
+    description = "table of parts (Parquet): image, part, name, centre, area, box, score, object"
     merged = ("parts.parquet",)
     packages = ("pyarrow",)
 
@@ -40,7 +40,7 @@ class ParquetWriter(CsvWriter):
         import pyarrow as arrow
 
         kinds = {"image": arrow.string(), "name": arrow.string(), "part": arrow.int16()}
-        kinds |= {"area": arrow.int64()}
+        kinds |= {"area": arrow.int64(), "object": arrow.int16()}
         schema = arrow.schema([(name, kinds.get(name, arrow.float32())) for name in COLUMNS])
         write_parquet(_rows(records), schema, self.merged[0], output)
 

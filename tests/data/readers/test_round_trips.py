@@ -10,7 +10,7 @@ from keras_parts.data import load
 from keras_parts.inference import FORMATS, ImageFile, find_images
 from keras_parts.inference.output import LocalOutput
 from keras_parts.inference.writers import RunInfo, create_writers
-from keras_parts.results.parts import Parts
+from keras_parts.results import ObjectMap, Parts
 
 RUN = RunInfo(("head", "tail", "leg"), "birds")
 NAMES = ("a.png", "sub/2.png", "sub/10.png")
@@ -67,6 +67,32 @@ def test_coco(written):
     for sample, one in zip(head, parts.values(), strict=True):
         np.testing.assert_array_equal(sample.foreground, one.labels == 1)
         np.testing.assert_array_equal(sample.box, one.boxes[0])
+
+
+def test_coco_of_several_objects(tmp_path):
+    """Each object is a sample with the keypoints of its own parts."""
+    pytest.importorskip("pycocotools")
+    one = _parts(0, (20, 12))
+    owners = np.repeat(np.uint8([1, 2]), 6)[None].repeat(20, 0)
+    one = Parts(one.logits, one.image, RUN.names, object_map=ObjectMap(owners, 2))
+    assert len(one.objects) == 2
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(one.image).save(tmp_path / "photos/a.png")
+    output = LocalOutput(tmp_path / "out", "test")
+    output.prepare()
+    (writer,) = create_writers(["coco"])
+    file = ImageFile(str(tmp_path / "photos"), "a.png", "a")
+    writer.merge([(file, writer.record(one, file))], RUN, output)
+    output.close()
+    path = tmp_path / "out/coco.json"
+    dataset = load("folder", "all", tmp_path / "photos", masks=path, category="object")
+    assert len(dataset) == 2
+    for sample, single in zip(dataset, one.objects, strict=True):
+        present = single.areas > 0
+        np.testing.assert_array_equal(sample.foreground, single.foreground)
+        np.testing.assert_array_equal(sample.visible, present)
+        centroids = single.centroids[present]
+        np.testing.assert_allclose(sample.keypoints[present], centroids, atol=1e-3)
 
 
 @pytest.mark.parametrize("written", [["indexed"]], indirect=True)
