@@ -67,11 +67,11 @@ HEAD = """# Our method and every baseline, by all protocols
 
 All values are in per cent, on the test splits. Brackets contain the 95 % interval of a bootstrap
 over images. Methods with several runs (seeds 0, 1 and 2) show mean ± standard deviation. Protocols
-with "given" take the data set's masks, those with "model" the model's own background. Features
-"turned and mirrored" or "mirrored" are averaged over such images, as our method learns from them;
-all others are of the upright image. Where our method was not trained for this table, its row shows
-a model "of the zoo", whose card contains its recipe. The table in docs/ was measured on the images
-that docs/results.md names. The command is
+with "given" take the data set's masks, those with "model" the model's own background; "masks"
+compares this with the masks. Features "turned and mirrored" or "mirrored" are averaged over such
+images, as our method learns from them; all others are of the upright image. Where our method was
+not trained for this table, its row shows a model "of the zoo", whose card contains its recipe. The
+table in docs/ was measured on the images that docs/results.md names. The command is
 
 ```sh
 KERAS_BACKEND=tensorflow python benchmarks/parts.py --data-dir DATA --output parts/ --vit DINOV2
@@ -103,12 +103,14 @@ PLAIN_LAYERS = ("block_14",)
 """The layer whose clusters agree best with landmarks of birds (block 10 is far behind)."""
 VIT_SIZE = 224
 COLUMNS = {
-    "foreground": ("FG-NMI", "FG-ARI"),
-    "full-given": ("NMI", "ARI"),
-    "full-model": ("NMI", "ARI"),
-    "landmarks-given": ("001", "002", "003", "all"),
-    "landmarks-model": ("001", "002", "003", "all"),
+    "{start}-foreground": ("FG-NMI", "FG-ARI"),
+    "{start}-full-given": ("NMI", "ARI"),
+    "{start}-full-model": ("NMI", "ARI"),
+    "{start}-landmarks-given": ("001", "002", "003", "all"),
+    "{start}-landmarks-model": ("001", "002", "003", "all"),
+    "masks": ("IoU", "median IoU", "IoU below 0.5", "boundary F"),
 }
+"""Protocol -> its metrics; {start} stands for "cub" or, on other data, "pixels"."""
 
 
 def main():
@@ -299,18 +301,11 @@ def rows_of(name, parts, output):
     if not found:
         return []
     start = "cub" if name == "cub" else "pixels"
-    columns = [
-        (f"{start}-{kind}", metric)
-        for kind, metrics in COLUMNS.items()
-        for metric in metrics
-        if any(
-            metric in content["summary"].get(f"{start}-{kind}", {}) for content in found.values()
-        )
-    ]
+    columns = columns_of(found.values(), start)
     heads = [f"{protocol.removeprefix(start + '-')} {metric}" for protocol, metric in columns]
     first = next(iter(found.values()))
     lines = [f"### {name}, K={parts}, {first['samples']:,} test images", ""]
-    for note in first["notes"]:
+    for note in dict.fromkeys([*first["notes"], *left_out(found.values())]):
         lines += [note, ""]
     lines += ["| " + " | ".join(["method", *heads]) + " |", "|---" * (1 + len(heads)) + "|"]
     for content in found.values():
@@ -319,6 +314,28 @@ def rows_of(name, parts, output):
         title = content["method"] + (f" ({runs} runs)" if runs > 1 else "")
         lines.append("| " + " | ".join([title, *cells]) + " |")
     return [*lines, ""]
+
+
+def columns_of(contents, start):
+    """(protocol, metric) of each value that one of the methods has."""
+    every = [
+        (protocol.format(start=start), metric)
+        for protocol, metrics in COLUMNS.items()
+        for metric in metrics
+    ]
+    return [
+        (protocol, metric)
+        for protocol, metric in every
+        if any(metric in content["summary"].get(protocol, {}) for content in contents)
+    ]
+
+
+def left_out(contents):
+    """What the protocols left out, a sentence each."""
+    for content in contents:
+        for run in content["runs"]:
+            for name, protocol in run["protocols"].items():
+                yield from (f"{name}: {note}" for note in protocol.get("notes", ()))
 
 
 def cell(found):

@@ -114,15 +114,21 @@ def test_runs_are_trained_once_measured_and_drawn(parts, monkeypatch):
 def test_models_of_the_zoo_have_rows_of_their_own(parts, monkeypatch):
     monkeypatch.setattr(parts.script, "RELEASED", {("toy", 2): "halves"})
     table = parts("--methods", "zoo")
+    ours = json.loads((parts.output / "toy-k2-zoo.json").read_text())
+    found = ours["summary"]["masks"]["boundary F"]
+    assert " masks boundary F |" in table and f"| {found['mean']:.1f} [" in table
     assert "| this project, halves of the zoo |" in table and "K=3" not in table
     assert [path.name for path in parts.output.glob("*.json")] == ["toy-k2-zoo.json"]
     ours = json.loads((parts.output / "toy-k2-zoo.json").read_text()) | {
         "method": "this project", "notes": ["this copy lacks toys"],
     }  # fmt: skip
+    ours["runs"][0]["protocols"]["masks"]["notes"] = ["one mask is empty"]
     (parts.output / "toy-k2-ours.json").write_text(json.dumps(ours))
     both = parts("--only-table")
     assert "| this project |" in both and "halves" not in both  # the same method is one row
-    assert "### toy, K=2, 6 test images\n\nthis copy lacks toys\n" in both
+    assert (
+        "### toy, K=2, 6 test images\n\nthis copy lacks toys\n\nmasks: one mask is empty\n" in both
+    )
     assert Image.open(parts.output / "toy-k2-zoo.png").width > 200
 
 

@@ -117,6 +117,7 @@ def test_the_card_is_filled_in(packed, run_and_segmenter):
     assert card.segmenter["preprocessing"] == run_and_segmenter[1].preprocessing.to_config()
     assert card.evaluation.num_images == 4 and card.evaluation.split == "test"
     assert {"keypoints-foreground", "pixels-full-model"} <= set(card.evaluation.values)
+    assert {"IoU", "boundary F"} < set(card.evaluation.values["masks"])
     assert set(card.evaluation.titles) == set(card.evaluation.values)
     assert set(card.files) == {CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE, PICTURE_FILE}
     assert {path.name for path in packed.iterdir()} == {CARD_FILE, *card.files}
