@@ -17,7 +17,9 @@ def main():
     segmenter = keras_parts.zoo.load("toy")
     images = [data.load("toy", "test")[index].image for index in CHOSEN]
     parts = segmenter.segment(images)
-    pairs = [picture for one in parts for picture in (one.image, one.overlay(legend=False))]
+    pairs = [
+        picture for one in parts for picture in (one.image, one.overlay(names=False, legend=False))
+    ]
     with atomic_path(Path(__file__).with_name("toy.png")) as path:
         contact_sheet(pairs, columns=6, cell=161).quantize(128).save(path)
 

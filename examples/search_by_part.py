@@ -33,5 +33,5 @@ for index in ranking[:5]:
 # %% A picture of the ranking, the query first
 from keras_parts.results import contact_sheet, save_picture
 
-overlays = [found[index].overlay(legend=False) for index in ranking[:8]]
+overlays = [found[index].overlay(names=False, legend=False) for index in ranking[:8]]
 save_picture(contact_sheet(overlays, columns=4), "ranking.png")

@@ -36,7 +36,7 @@ def write_picture(segmenter: Any, names: Sequence[str], dataset: Dataset, path: 
     size = segmenter.config.image_size
     images = [object_crop(dataset[int(index)], crops, size).image for index in indices]
     show_image = dataset.info.licence == _OPEN_LICENCE
-    draw = partial(Parts.overlay, legend=False) if show_image else _on_grey
+    draw = partial(Parts.overlay, names=False, legend=False) if show_image else _on_grey
     sheet = contact_sheet(list(map(draw, segmenter.segment(images))), _COLUMNS, cell=_CELL)
     picture = with_legend(sheet, names, part_palette(len(names)))
     with atomic_path(path) as unfinished:

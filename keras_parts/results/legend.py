@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_MIN_FONT_SIZE = 11
+MIN_FONT_SIZE = 11
 """The smallest font that can be read, in pixels."""
 _FONT_SIZES_PER_SIDE = 32
 """Side of a picture, in multiples of the font size of its legend."""
@@ -15,13 +15,23 @@ _MAX_NAME_WIDTH = 16
 """Maximum width of a name, in multiples of the font size; longer ones are shortened."""
 
 
-def with_legend(picture: Image.Image, names: Sequence[str], palette: np.ndarray) -> Image.Image:
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
+
+
+def with_legend(
+    picture: Image.Image,
+    names: Sequence[str],
+    palette: np.ndarray,
+    *,
+    shown: Sequence[int] | None = None,
+) -> Image.Image:
     """A picture with a legend below it.
 
     Args:
         picture: mode RGB.
         names: one per part.
         palette: `(parts, 3)` uint8 RGB.
+        shown: indices of the parts in the legend, in their order there; by default all.
 
     Returns:
         `PIL.Image`, mode RGB, with the picture in the top-left corner. It is wider than the picture
@@ -34,55 +44,55 @@ def with_legend(picture: Image.Image, names: Sequence[str], palette: np.ndarray)
         >>> picture.width, picture.height > 100
         (200, True)
     """
-    side = math.sqrt(picture.width * picture.height)
-    size = max(_MIN_FONT_SIZE, round(side / _FONT_SIZES_PER_SIDE))
-    legend = _strip(names, palette, picture.width, size)
+    chosen = range(len(names)) if shown is None else shown
+    legend = _strip(names, palette, chosen, picture.width, font_size(picture.size))
     both = Image.new("RGB", (legend.width, picture.height + legend.height), "white")
     both.paste(picture)
     both.paste(legend, (0, picture.height))
     return both
 
 
-def _strip(names, palette, width, size):
-    """Coloured squares with names, in as many columns as there is room for.
+def font_size(size: tuple[int, int]) -> int:
+    """Size in pixels of the font for a picture of (width, height)."""
+    return max(MIN_FONT_SIZE, round(math.sqrt(size[0] * size[1]) / _FONT_SIZES_PER_SIDE))
+
+
+def short_name(name: str, font: Font, size: int) -> str:
+    """A name as it is drawn: on one line, and not wider than 16 times the font size."""
+    return shortened(name, font, _MAX_NAME_WIDTH * size)
+
+
+def _strip(names, palette, shown, width, size):
+    """Coloured squares with names, in as many columns of one width as there is room for.
 
     Args:
-        names, palette: see `with_legend`.
+        names, palette, shown: see `with_legend`.
         width: minimum width of the strip in pixels; the strip is wider if one column needs more.
         size: font size in pixels.
 
     Returns:
-        `PIL.Image`, mode RGB, with a white background.
+        `PIL.Image`, mode RGB, with a white background and room for all names.
     """
     font = ImageFont.load_default(size)
-    texts = [shortened(name, font, _MAX_NAME_WIDTH * size) for name in names]
+    texts = [short_name(name, font, size) for name in names]
     square, margin, line = round(0.8 * size), size // 2, round(1.5 * size)
-    entries = [square + margin + math.ceil(font.getlength(text)) + size for text in texts]
-    columns = _columns(entries, width - margin)
-    rows = math.ceil(len(texts) / len(columns))
-    width = max(width, margin + sum(columns))
+    column = square + margin + math.ceil(max(map(font.getlength, texts))) + size
+    columns = max(1, min(len(texts), (width - margin) // column))
+    rows = math.ceil(len(texts) / columns)
+    width = max(width, margin + columns * column)
     strip = Image.new("RGB", (width, rows * line + 2 * margin), "white")
     draw = ImageDraw.Draw(strip)
-    for index, (text, colour) in enumerate(zip(texts, palette.tolist(), strict=True)):
-        row, column = divmod(index, len(columns))
-        x = margin + sum(columns[:column])
-        middle = margin + row * line + line // 2
+    for position, index in enumerate(shown):
+        x = margin + position % columns * column
+        middle = margin + position // columns * line + line // 2
         top = middle - square // 2
-        draw.rectangle((x, top, x + square - 1, top + square - 1), tuple(colour))
-        draw.text((x + square + margin, middle), text, "black", font, anchor="lm")
+        colour = tuple(palette[index].tolist())
+        draw.rectangle((x, top, x + square - 1, top + square - 1), colour)
+        draw.text((x + square + margin, middle), texts[index], "black", font, anchor="lm")
     return strip
 
 
-def _columns(entries, width):
-    """Widths of as many columns as `width` has room for, with the entries set row by row."""
-    for count in range(len(entries), 0, -1):
-        columns = [max(entries[column::count]) for column in range(count)]
-        if sum(columns) <= width:
-            break
-    return columns
-
-
-def shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: float) -> str:
+def shortened(text: str, font: Font, width: float) -> str:
     """The text on one line, cut and ended by an ellipsis if it is wider than `width` pixels."""
     text = " ".join(str(text).split())
     if font.getlength(text) <= width:

@@ -23,6 +23,7 @@ from keras_parts.results.annotations import (
     supervision_detections,
     table_rows,
 )
+from keras_parts.results.captions import write_names
 from keras_parts.results.cutouts import cutouts, named_cutouts
 from keras_parts.results.legend import with_legend
 from keras_parts.results.notebook import html_summary, plot, shown_picture
@@ -355,16 +356,18 @@ class Parts:
         return float((share[present] * self.scores[present]).sum())
 
     def overlay(
-        self, *, alpha: float = 0.5, lines: bool = True, legend: bool = True
+        self, *, alpha: float = 0.5, lines: bool = True, names: bool = True, legend: bool = True
     ) -> Image.Image:
-        """The image under translucent colours, one per part, with contours and a legend.
+        """The image under translucent colours, one per part, with contours, names and a legend.
 
-        The legend is left out while the parts are only numbered ("part 1", "part 2", ...).
+        Names and legend are left out while the parts are only numbered ("part 1", "part 2", ...).
 
         Args:
             alpha: opacity of the colours, 0 (the image alone) to 1.
             lines: draw the contours of the parts and objects.
-            legend: draw the names of the parts in their colours.
+            names: write the names of the parts on those that are large enough.
+            legend: draw the names of the parts in the image beside their colours, from top to
+                bottom.
 
         Returns:
             `PIL.Image`, mode RGB, of the image's size. A legend is added below the image, and a
@@ -383,8 +386,14 @@ class Parts:
         picture = draw_overlay(
             self._shown_image(), self.labels, colours, alpha=alpha, outlined=outlined
         )
-        if legend and self.names != numbered_names(len(self.names)):
-            picture = with_legend(picture, self.names, self.palette)
+        if self.names == numbered_names(len(self.names)):
+            return picture
+        if names:
+            write_names(picture, self)
+        if legend:
+            from_top = sorted(self.present, key=lambda label: float(self.centroids[label - 1, 1]))
+            shown = [label - 1 for label in from_top]
+            picture = with_legend(picture, self.names, self.palette, shown=shown)
         return picture
 
     def plot(self, axes: Any = None, **options: Any) -> Any:

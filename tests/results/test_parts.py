@@ -206,11 +206,13 @@ def named_halves(height, width, names):
     return Parts(logits_of(labels, len(names)), blank(height, width), names)
 
 
-@pytest.mark.parametrize("size", [(150, 200), (1200, 1600), (20, 30)])
+@pytest.mark.parametrize("size", [(150, 200), (480, 640), (20, 30)])
 @pytest.mark.parametrize("names", [("head", "wing"), tuple(f"a long name {k}" for k in range(16))])
 def test_names_are_below_the_overlay_beside_their_colours(size, names):
     parts = named_halves(*size, names)
-    plain, named = (np.asarray(parts.overlay(legend=legend)) for legend in (False, True))
+    plain, named = (
+        np.asarray(parts.overlay(names=False, legend=legend)) for legend in (False, True)
+    )
     assert plain.shape == (*size, 3)
     np.testing.assert_array_equal(named[: size[0], : size[1]], plain)
     legend = named[size[0] :]
@@ -228,9 +230,50 @@ def test_the_size_of_a_legend_depends_on_the_image_size_only():
     seen = named_halves(90, 120, names)
     unseen = Parts(np.zeros((90, 120, 3), np.float32) + [9, 0, 0], blank(90, 120), names)
     assert seen.overlay().size == unseen.overlay().size
-    small, large = (named_halves(3 * side, 4 * side, names) for side in (300, 900))
+    small, large = (named_halves(3 * side, 4 * side, names) for side in (120, 360))
     heights = [one.overlay().height - one.size[1] for one in (small, large)]
     assert heights[1] == pytest.approx(3 * heights[0], rel=0.1)
+
+
+def test_the_legend_lists_the_parts_in_the_image_from_top_to_bottom():
+    labels = np.zeros((60, 80), int)
+    labels[40:, :] = 1
+    labels[:20, :] = 3
+    parts = Parts(logits_of(labels, 3), blank(60, 80), ("feet", "wings", "head"))
+    legend = np.asarray(parts.overlay())[60:]
+    feet, wings, head = ((legend == colour).all(-1) for colour in parts.palette)
+    assert not wings.any()
+    assert np.argwhere(head).min(0).tolist() < np.argwhere(feet).min(0).tolist()
+
+
+def test_names_stand_on_their_parts_where_they_fit():
+    """The pixels that change are white letters and their dark lines."""
+    labels = np.zeros((200, 300), int)
+    labels[20:80, 20:200] = 1
+    labels[100:180, 20:62] = 2  # narrow: two lines
+    labels[100:106, 200:206] = 3  # too small
+    labels[190:, :] = 4  # wide, but lower than a letter
+    names = ("head", "wings wings", "x", "tail")
+    parts = Parts(logits_of(labels, 4), blank(200, 300), names)
+    plain, named = (np.asarray(parts.overlay(names=on, legend=False)) for on in (False, True))
+    changed = (plain != named).any(-1)
+    inside = [changed[labels == label].any() for label in range(5)]
+    assert inside == [False, True, True, False, False]
+    rows, columns = np.nonzero(changed & (labels == 1))
+    assert abs(rows.mean() - 49.5) < 6 and abs(columns.mean() - 109.5) < 6
+    assert np.ptp(np.nonzero(changed & (labels == 2))[0]) > np.ptp(rows) * 1.5
+    assert named[changed].max() == 255 and named[changed].min() == 0
+
+
+def test_names_do_not_lie_on_each_other():
+    labels = np.ones((60, 200), int)
+    labels[20:40, 60:140] = 2  # in the middle of part 1
+    parts = Parts(logits_of(labels, 2), blank(60, 200), ("m" * 20, "head"))
+    plain, named = (np.asarray(parts.overlay(names=on, legend=False)) for on in (False, True))
+    changed = (plain != named).any(-1)
+    assert changed[labels == 2].any() and not changed[labels == 1].any()
+    numbered = Parts(parts.logits, parts.image)
+    np.testing.assert_array_equal(numbered.overlay(), numbered.overlay(names=False))
 
 
 def test_parts_that_are_only_numbered_have_no_legend():

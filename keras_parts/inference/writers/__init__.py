@@ -22,7 +22,7 @@ FORMATS: Mapping[str, tuple[type[Writer], Mapping[str, Any]]] = {
     "overlay": (OverlayWriter, {"suffix": ".jpg"}),
     "overlay-webp": (OverlayWriter, {"suffix": ".webp"}),
     "overlay-png": (OverlayWriter, {"suffix": ".png"}),
-    "overlay-plain": (OverlayWriter, {"suffix": ".jpg", "legend": False}),
+    "overlay-plain": (OverlayWriter, {"suffix": ".jpg", "names": False}),
     "soft": (SoftWriter, {"suffix": ".npz"}),
     "cutouts": (CutoutsWriter, {}),
     "coco": (CocoWriter, {}),

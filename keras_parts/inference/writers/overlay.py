@@ -6,12 +6,14 @@ from keras_parts.results.pictures import picture_bytes
 
 
 class OverlayWriter(PerImageWriter):
-    description = "images with the parts' colours over them, and the parts' names below"
+    description = "images with the parts' colours and names over them, and a legend below"
     needs_image = True
 
-    def __init__(self, name: str, suffix: str, *, legend: bool = True) -> None:
+    def __init__(self, name: str, suffix: str, *, names: bool = True) -> None:
         super().__init__(name, suffix)
-        self.legend = legend
+        self.has_names = names
 
     def content(self, parts: Parts) -> bytes:
-        return picture_bytes(parts.overlay(legend=self.legend), self.suffix)
+        return picture_bytes(
+            parts.overlay(names=self.has_names, legend=self.has_names), self.suffix
+        )

@@ -1,0 +1,101 @@
+"""Names of parts, written on them."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from keras_parts.results.annotations import numbered_parts
+from keras_parts.results.legend import MIN_FONT_SIZE, font_size, short_name
+
+if TYPE_CHECKING:
+    from keras_parts.results.part import Part
+    from keras_parts.results.parts import Parts
+
+_GRID = 64
+"""Maximum side of the reduced mask in which the place of a name is searched."""
+_STROKES_PER_SIZE = 10
+"""Font size in multiples of the width of the dark line around letters."""
+_MIN_SHARE = 0.7
+"""Minimum share of a name's rectangle that lies on its part."""
+
+_Box = tuple[float, float, float, float]
+
+
+def write_names(picture: Image.Image, parts: "Parts") -> None:
+    """Write the name of each part of each object on its widest place, in one line or two.
+
+    A name is left out where it would mostly lie on something else, or on another name. Larger
+    parts come first.
+
+    Args:
+        picture: of the size of the image, mode RGB; it is changed.
+        parts: of the image.
+    """
+    draw, taken = ImageDraw.Draw(picture), list[_Box]()
+    sizes = dict.fromkeys([font_size(picture.size), MIN_FONT_SIZE])
+    fonts = [(size, ImageFont.load_default(size)) for size in sizes]
+    found = sorted((part for _, part in numbered_parts(parts)), key=lambda part: -part.area)
+    for part in found:
+        place = _widest_place(part)
+        for size, font in fonts if place else ():
+            style = {"font": font, "anchor": "mm", "align": "center"}
+            style["stroke_width"] = max(1, size // _STROKES_PER_SIZE)
+            text = _best_text(draw, place, style, part, size, taken)
+            if text is not None:
+                draw.text(place, text, "white", stroke_fill="black", **style)
+                taken.append(draw.textbbox(place, text, **style))
+                break
+
+
+def _best_text(draw, place, style, part, size, taken):
+    """The part's name in one line, or else in two; None if neither fits."""
+    name = short_name(part.name, style["font"], size)
+    for text in dict.fromkeys([name, _in_two_lines(name)]):
+        box = draw.textbbox(place, text, **style)
+        if _lies_on(box, part) and not any(_overlap(box, other) for other in taken):
+            return text
+    return None
+
+
+def _in_two_lines(name: str) -> str:
+    """A name, broken at the space that is nearest to its middle."""
+    spaces = [index for index, letter in enumerate(name) if letter == " "]
+    if not spaces:
+        return name
+    middle = min(spaces, key=lambda index: abs(2 * index + 1 - len(name)))
+    return f"{name[:middle]}\n{name[middle + 1 :]}"
+
+
+def _widest_place(part: "Part") -> tuple[float, float] | None:
+    """x and y of the pixel that is farthest from the part's border; None for a part so thin that
+    the reduced mask misses it."""
+    rows, columns = part.window
+    mask = part.parts.labels[part.window] == part.label
+    step = -(-max(mask.shape) // _GRID)
+    inside = np.pad(mask[::step, ::step], 1)
+    depth = np.zeros(inside.shape, int)
+    while inside.any():
+        depth += inside
+        beside = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+        inside = np.pad(inside[1:-1, 1:-1] & beside, 1)
+    if not depth.any():
+        return None
+    deepest = np.argwhere(depth == depth.max())
+    nearest = np.square(deepest - deepest.mean(axis=0)).sum(axis=1).argmin()
+    y, x = (deepest[nearest] - 1) * step + step // 2
+    return float(columns.start + x), float(rows.start + y)
+
+
+def _lies_on(box: _Box, part: "Part") -> bool:
+    """Whether a text lies inside the image, and mostly on the part."""
+    left, top, right, bottom = map(round, box)
+    width, height = part.parts.size
+    if min(left, top) < 0 or right > width or bottom > height:
+        return False
+    own = part.parts.labels[top:bottom, left:right] == part.label
+    return bool(own.mean() >= _MIN_SHARE)
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
