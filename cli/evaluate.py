@@ -9,7 +9,14 @@ from pathlib import Path
 import click
 
 from keras_parts.cli.data import data_options
-from keras_parts.cli.options import CommandResult, common_options, given, model_name, plain
+from keras_parts.cli.options import (
+    CommandResult,
+    common_options,
+    given,
+    looks_option,
+    model_name,
+    plain,
+)
 from keras_parts.cli.runtime import import_keras
 
 _FITTED_ON = {"test": "train", "validation": "fit"}
@@ -18,6 +25,8 @@ _SEED = "{seed}"
 """Stands for the seed in --model."""
 _SUPERVISION = "masks"
 """What our models and the paper's are trained with besides images of one category."""
+_LOOKS = {"auto": "", 1: ", one look", 2: ", two looks"}
+"""How the name of a method says the number of looks."""
 _NEEDS_FOREGROUND = "needs a foreground protocol, such as pixels-foreground"
 _FEATURES_HELP = (
     "Features are the teacher features of the model's recipe or, without one, of the data set's "
@@ -100,6 +109,7 @@ def _explain(context, _, requested):
     is_flag=True,
     help="Average probabilities with those of the mirrored image, at twice the cost.",
 )
+@looks_option
 @click.option(
     "--batch-size", type=click.IntRange(1), metavar="N", help="Maximum number of images in a batch."
 )
@@ -117,7 +127,7 @@ def _explain(context, _, requested):
 @common_options
 def evaluate(
     data, split, model, seeds, parts, protocols, mask_folder, baselines, all_baselines, teacher,
-    teacher_weights, flip, batch_size, name_parts, confusion, output, seed, quiet,
+    teacher_weights, flip, looks, batch_size, name_parts, confusion, output, seed, quiet,
 ):  # fmt: skip
     """Measure a segmenter, or baselines, by the protocols of a data set.
 
@@ -131,7 +141,7 @@ def evaluate(
     import_keras()
     methods, segmenter = [], None
     if model:
-        runs, segmenter = _measure_models(evaluation, model, seeds, flip)
+        runs, segmenter = _measure_models(evaluation, model, seeds, flip=flip, looks=looks)
         methods.append(runs)
         parts = segmenter.num_parts
     if baselines:
@@ -147,7 +157,8 @@ def evaluate(
         _store_names(model, segmenter, meanings)
     if confusion:
         _draw(methods[0], meanings, confusion)
-    content = _content(model, split, seeds if with_intervals else [], flip, methods, meanings)
+    about = {"model": model, "split": split, "flip": flip, "looks": looks}
+    content = _content(about, seeds if with_intervals else [], methods, meanings)
     if output:
         _write(content, output)
     return CommandResult(content, _text(methods, meanings))
@@ -218,18 +229,18 @@ def _models(model, seeds):
     return [model.replace(_SEED, str(seed)) for seed in seeds] if _SEED in model else [model]
 
 
-def _measure_models(evaluation, model, seeds, flip):
+def _measure_models(evaluation, model, seeds, *, flip, looks):
     """(`Runs` with one report for each seed, the first segmenter)."""
     from keras_parts import zoo
     from keras_parts.metrics import Runs, SegmenterModel
 
     reports, first = [], None
-    method = f"{model_name(model)}, with flipping" if flip else model_name(model)
+    method = model_name(model) + (", with flipping" if flip else "") + _LOOKS[looks]
     for name in _models(model, seeds):
         segmenter = zoo.load(name)
         first = first or segmenter
         report = evaluation.model(
-            SegmenterModel(segmenter, flip=flip), segmenter.num_parts, method=method,
+            SegmenterModel(segmenter, flip=flip, looks=looks), segmenter.num_parts, method=method,
             supervision=_SUPERVISION,
         )  # fmt: skip
         reports.append(report)
@@ -268,11 +279,11 @@ def _text(methods, meanings):
     return text
 
 
-def _content(model, split, seeds, flip, methods, meanings):
+def _content(about, seeds, methods, meanings):
     """The JSON: the report of each method or, with --seeds, the summary of its runs."""
     reports = [json.loads((runs if seeds else runs.reports[0]).to_json()) for runs in methods]
-    content = {"model": model, "split": split, "flip": flip}
-    if model:
+    content = dict(about)
+    if about["model"]:
         content |= reports.pop(0)
     content["baselines"] = reports
     content["meanings"] = [meaning.to_json() for meaning in meanings]

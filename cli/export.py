@@ -34,9 +34,9 @@ def export(model, format_, output, quantize, image_files, quiet):
     """Export a segmenter to ONNX, LiteRT, OpenVINO or a SavedModel.
 
     The export computes labels and probabilities at the pixels of images (uint8 RGB, of any size).
-    It includes the resizing of images, the names and colours of the parts, and the licence. It is
-    compared with the Keras model, and is not written if the two differ. TensorFlow and the package
-    of the format's runtime must be installed.
+    It includes the resizing of images, the names and colours of the parts, and the licence. It sees
+    each image once, as `segment --looks 1`. It is compared with the Keras model, and is not written
+    if the two differ. TensorFlow and the package of the format's runtime must be installed.
     """
     select_backend("tensorflow")
     from keras_parts.exports import FORMATS
@@ -77,6 +77,7 @@ def _text(result):
     return (
         f"Wrote {result.path}: {result.size / 1e6:.2f} MB{weights} "
         f"({result.share:.0%} of the float32 weights).\n"
+        "It sees each image once, as `segment --looks 1`. "
         f"Compared with the Keras model, probabilities differ by at most {result.difference:.2g}, "
         f"and {result.disagreement:.3%} of the pixels have another label."
     )

@@ -86,6 +86,17 @@ def common_options(command: Callable[..., CommandResult]) -> Callable[..., None]
     return output_options(run)
 
 
+looks_option = click.option(
+    "--looks",
+    type=click.Choice(["auto", "1", "2"]),
+    default="auto",
+    show_default=True,
+    callback=lambda context, option, value: value if value == "auto" else int(value),
+    help="1 segments whole images only; 2 segments the objects in them again, from the image's own "
+    "pixels; auto does so for objects that become larger by it.",
+)
+
+
 def given(**options: Any) -> dict[str, Any]:
     """The options that the user gave; the called function has defaults for the others."""
     return {name: value for name, value in options.items() if value not in (None, ())}

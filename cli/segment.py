@@ -9,7 +9,13 @@ import click
 
 from keras_parts.cli.group import NOTHING_TO_DO, SOME_FAILED
 from keras_parts.cli.messages import write_message
-from keras_parts.cli.options import CommandResult, common_options, given, model_name
+from keras_parts.cli.options import (
+    CommandResult,
+    common_options,
+    given,
+    looks_option,
+    model_name,
+)
 from keras_parts.cli.runtime import import_keras
 
 if TYPE_CHECKING:
@@ -50,11 +56,12 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     is_flag=True,
     help="Average probabilities with those of the mirrored image, at twice the cost.",
 )
+@looks_option
 @click.option(
     "--tile",
     type=click.IntRange(16),
     metavar="PIXELS",
-    help="Cut images that are larger than PIXELS into tiles.",
+    help="Cut images that are larger than PIXELS into tiles, which are seen once.",
 )
 @click.option("--shard", metavar="I/N", help="Segment only the I-th of N shards of the images.")
 @click.option(
@@ -98,9 +105,9 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
 @common_options
 def segment(
     paths: Sequence[str], model: str, output: str, formats: Sequence[str], batch_size: int | str,
-    precision: str | None, flip: bool, tile: int | None, strict: bool, max_failures: int | None,
-    dry_run: bool, resume: bool, engine: str, ray_address: str | None, workers: int | None,
-    seed: int | None, quiet: bool, **options: Any,
+    precision: str | None, flip: bool, looks: Any, tile: int | None, strict: bool,
+    max_failures: int | None, dry_run: bool, resume: bool, engine: str, ray_address: str | None,
+    workers: int | None, seed: int | None, quiet: bool, **options: Any,
 ) -> CommandResult:  # fmt: skip
     """Segment image files into parts.
 
@@ -132,6 +139,8 @@ def segment(
         raise click.UsageError(
             f"--strict is --max-failures 0, but --max-failures is {max_failures}: give only one"
         )
+    if tile and looks == 2:
+        raise click.UsageError(f"--tile {tile} sees each tile once: leave out --looks 2")
 
     import_keras()
     from keras_parts.keras_private import set_random_seed
@@ -144,6 +153,7 @@ def segment(
     settings = {
         "flip": flip,
         "tile": tile,
+        "looks": looks,
         "descriptors": any(name.startswith("descriptors") for name in formats),
     }
     predictor = _create_predictor(model, precision, {"batch_size": batch_size, **settings})

@@ -3,8 +3,9 @@
 The input of an export is a batch of images of one size, `(batch, height, width, 3)` uint8 RGB. Its
 outputs are "labels" `(batch, height, width)` uint8 and "probabilities"
 `(batch, height, width, 1 + parts)` float32; 0 is the background. The export resizes images to the
-network's input and upsamples logits to the images' pixels. It contains metadata: names and colours
-of the parts, licence, versions. It is kept only if its own runtime computes what the Keras model
+network's input and upsamples logits to the images' pixels. It sees each image once, as
+`PartSegmenter.segment(images, looks=1)` does. It contains metadata: names and colours of the parts,
+number of looks, licence, versions. It is kept only if its own runtime computes what the Keras model
 computes.
 """
 
@@ -221,6 +222,7 @@ def _metadata(segmenter, name, licence):
         "name": name,
         "model_sha256": digest(segmenter),
         "parts": part_legend(segmenter.part_names or numbered_names(segmenter.num_parts)),
+        "looks": 1,
         "input": "images: uint8 (batch, height, width, 3), RGB, upright",
         "outputs": {
             "labels": "uint8 (batch, height, width), 0 = background",
@@ -235,7 +237,7 @@ def _compare(segmenter, run, images):
     """(maximum difference of a probability, share of the pixels whose label differs)."""
     largest, differing, pixels = 0.0, 0, 0
     for image in images:
-        parts, found = segmenter.segment(image), run(image[None])
+        parts, found = segmenter.segment(image, looks=1), run(image[None])
         gap = np.abs(found["probabilities"][0] - parts.probabilities).max()
         if not np.isfinite(gap):
             raise KerasPartsError("probabilities of the export are not finite")

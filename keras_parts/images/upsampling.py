@@ -81,6 +81,10 @@ class Patch:
         logits = np.ascontiguousarray(np.moveaxis(logits, -1, 0), np.float32)
         return cls(logits, top, left, rows, columns)
 
+    def values(self, rows: slice, columns: slice) -> np.ndarray:
+        """The logits `(1 + parts, rows, columns)` at the pixels of a window of the rectangle."""
+        return _interpolated(self.logits, self.rows[rows], self.columns[columns])
+
     @cached_property
     def _object_spans(self):
         """`(h, 2)` int: for each row of the map, the rectangle's columns (first, last + 1) that
@@ -148,7 +152,7 @@ class UpsampledLogits:
             end = min(left + shape[2] - patch.left, len(patch.columns))
             if begin >= end:
                 continue
-            part = _interpolated(patch.logits, patch.rows[first:last], patch.columns[begin:end])
+            part = patch.values(slice(first, last), slice(begin, end))
             if part.shape == shape:
                 total = part if total is None else total + part
                 continue
@@ -217,3 +221,33 @@ def _weights(geometry, axis, count, aligned_corners):
     weights = linear_weights(positions, count)
     weights.flags.writeable = False
     return weights
+
+
+def position_borders(
+    geometry: ResizeGeometry, axis: int, count: int, aligned_corners: bool = True
+) -> np.ndarray:
+    """Where the positions of a map begin and end in the image, along an axis.
+
+    Args:
+        geometry: of the image in the network's input.
+        axis: 0 for rows or 1 for columns.
+        count: number of positions of the map along the axis.
+        aligned_corners: see `keras_parts.images.geometry`.
+
+    Returns:
+        `(count + 1,)` float64, in pixels from the image's first edge: position i lies between the
+        values i and i + 1. Positions outside the image have no length.
+
+    Example:
+        >>> from keras_parts.images import resize_geometry
+        >>> from keras_parts.images.upsampling import position_borders
+        >>> position_borders(resize_geometry(66, 66, image_size=33), 0, 3).tolist()
+        [0.0, 17.0, 49.0, 66.0]
+    """
+    borders, length = np.arange(count + 1) - 0.5, geometry.input_size[axis]
+    if aligned_corners:
+        borders = borders * (length - 1) / max(count - 1, 1)
+    else:
+        borders = (borders + 0.5) * length / count - 0.5
+    points = geometry.to_image(np.stack([borders, borders], axis=-1))
+    return np.clip(points[:, 1 - axis] + 0.5, 0, geometry.original_size[axis])

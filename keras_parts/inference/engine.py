@@ -73,10 +73,15 @@ class _Item:
     image: np.ndarray | None
     outputs: dict[int, Outputs] = field(default_factory=dict)
     failed: bool = False
+    is_seen_again: bool = False
 
     @property
     def is_complete(self) -> bool:
         return len(self.outputs) == len(self.prepared.inputs)
+
+    @property
+    def ordered_outputs(self) -> list[Outputs]:
+        return [self.outputs[index] for index in sorted(self.outputs)]
 
 
 _Batch = list[tuple[_Item, int]]
@@ -136,7 +141,7 @@ class Engine:
             readers = stack.enter_context(_Pool(self.threads))
             writers = stack.enter_context(_Pool(self.threads))
             writing: deque[Future[Outcome]] = deque()
-            for item in self._segmented(self._read(files, readers)):
+            for item in self._segmented(self._read(files, readers), readers):
                 if isinstance(item, Outcome):
                     on_outcome(item)
                     yield item
@@ -176,7 +181,8 @@ class Engine:
                 prepared = self._prepared(decoded)
         except (KerasPartsError, OSError, MemoryError) as error:
             return _failed(file, version, sha256, "read", error)
-        image = decoded.image if self._needs_image and pixels < _LARGE_IMAGE_PIXELS else None
+        needs_image = self._needs_image or self.predictor.looks != 1
+        image = decoded.image if needs_image and pixels < _LARGE_IMAGE_PIXELS else None
         return _Item(file, version, sha256, decoded.remarks, prepared, image)
 
     def _prepared(self, decoded: DecodedImage) -> PreparedImage:
@@ -184,28 +190,43 @@ class Engine:
             return self.predictor.prepare(decoded.image)
         return self.predictor.prepare(decoded.image, size=decoded.size, box=decoded.box)
 
-    def _segmented(self, items: Iterable[_Item | Outcome]) -> Iterator[_Item | Outcome]:
-        """Items as soon as their outputs are complete, and outcomes of failed images.
+    def _segmented(
+        self, items: Iterable[_Item | Outcome], readers: "_Pool"
+    ) -> Iterator[_Item | Outcome]:
+        """Items as soon as all their outputs are complete, and outcomes of failed images.
 
-        Inputs of the same shape wait until they fill a batch.
+        Inputs of the same shape wait until they fill a batch, those of second looks too.
         """
-        buckets: dict[tuple[int, ...], _Batch] = {}
-        waiting, size = 0, self.predictor.batch_size
+        queue, looking = _Queue(self.predictor.batch_size), deque[Future[_Item | Outcome]]()
+
+        def predicted(batch: _Batch) -> Iterator[_Item | Outcome]:
+            for item in self._predicted(batch):
+                if isinstance(item, Outcome) or item.is_seen_again or self.predictor.looks == 1:
+                    yield item
+                else:
+                    looking.append(readers.submit(self._look_again, item))
+
+        def seen_again(most: int) -> Iterator[_Item | Outcome]:
+            """Take those who have been read again, and wait while there are more than `most`."""
+            while looking and (looking[0].done() or len(looking) > most):
+                item = looking.popleft().result()
+                if isinstance(item, Outcome) or item.is_complete:
+                    yield item
+                else:
+                    for batch in queue.put(item):
+                        yield from predicted(batch)
+
         for item in items:
             if isinstance(item, Outcome):
                 yield item
                 continue
-            for index, network_input in enumerate(item.prepared.inputs):
-                buckets.setdefault(network_input.shape, []).append((item, index))
-                waiting += 1
-                fullest = max(buckets, key=lambda shape: len(buckets[shape]))
-                # Inputs of rare shapes must not wait until the end of the run.
-                if len(buckets[fullest]) == size or waiting > 4 * size:
-                    batch = buckets.pop(fullest)
-                    waiting -= len(batch)
-                    yield from self._predicted(batch)
-        for batch in buckets.values():
-            yield from self._predicted(batch)
+            for batch in queue.put(item):
+                yield from predicted(batch)
+            yield from seen_again(self._max_waiting)
+        while queue or looking:
+            yield from seen_again(0)
+            if queue:
+                yield from predicted(queue.pop())
 
     def _predicted(self, batch: _Batch) -> Iterator[_Item | Outcome]:
         """Predict a batch, and yield the items whose outputs are then complete.
@@ -232,6 +253,36 @@ class Engine:
             if item.is_complete:
                 yield item
 
+    def _look_again(self, item: _Item) -> _Item | Outcome:
+        """Add the inputs of an item's second looks."""
+
+        def read(enough: int | None) -> tuple[np.ndarray, Any]:
+            if item.image is not None:
+                return item.image, None
+            with self._budget.reserve(math.prod(item.prepared.size)):
+                decoded = self._decode_again(item, enough)
+            return decoded.image, decoded.box
+
+        try:
+            item.prepared = self.predictor.look_again(item.prepared, item.ordered_outputs, read)
+        except Exception as error:
+            is_unread = isinstance(error, (KerasPartsError, OSError, MemoryError))
+            stage = "read" if is_unread else "segment"
+            return _failed(item.file, item.version, item.sha256, stage, error)
+        item.remarks += item.prepared.remarks
+        item.is_seen_again = True
+        if not self._needs_image:
+            item.image = None  # frees memory
+        return item
+
+    def _decode_again(self, item: _Item, enough: int | None = None) -> DecodedImage:
+        """Decode an image a second time, as it is not kept."""
+        content = item.file.read()
+        if hashlib.sha256(content).hexdigest() != item.sha256:
+            path = item.file.path
+            raise DataError(f"{path}: changed while it was segmented", path=path)
+        return decode_image(content, item.file.path, self.max_pixels, enough=enough)
+
     def _finish(self, item: _Item, on_outcome: OnOutcome) -> Outcome:
         outcome = self._write(item)
         on_outcome(outcome)
@@ -243,8 +294,7 @@ class Engine:
         records: dict[str, Any] = {}
         try:
             with self._image(item) as image:
-                outputs = [item.outputs[index] for index in sorted(item.outputs)]
-                parts = self.predictor.combine(item.prepared, outputs, image)
+                parts = self.predictor.combine(item.prepared, item.ordered_outputs, image)
                 for writer in self.writers:
                     for name, content in writer.files(parts, item.file).items():
                         self.output.write(name, content)
@@ -271,13 +321,41 @@ class Engine:
         """The image, if a writer needs it; a large one is read again."""
         with self._budget.reserve(math.prod(item.prepared.size)):
             if item.image is None and self._needs_image:
-                content = item.file.read()
-                if hashlib.sha256(content).hexdigest() != item.sha256:
-                    path = item.file.path
-                    raise DataError(f"{path}: changed while it was segmented", path=path)
-                yield decode_image(content, item.file.path, self.max_pixels).image
+                yield self._decode_again(item).image
             else:
                 yield item.image
+
+
+class _Queue:
+    """Inputs that wait for the predictor, by their shapes.
+
+    Args:
+        size: number of inputs in a full batch.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._waiting = size, 0
+        self._by_shape: dict[tuple[int, ...], _Batch] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_shape)
+
+    def put(self, item: _Item) -> Iterator[_Batch]:
+        """Add the inputs of an item that have no outputs; yield the batches that become full."""
+        for index in range(len(item.outputs), len(item.prepared.inputs)):
+            shape = item.prepared.inputs[index].shape
+            self._by_shape.setdefault(shape, []).append((item, index))
+            self._waiting += 1
+            # Inputs of rare shapes must not wait until the end of the run.
+            if len(self._by_shape[shape]) == self._size or self._waiting > 4 * self._size:
+                yield self.pop()
+
+    def pop(self) -> _Batch:
+        """The fullest batch."""
+        fullest = max(self._by_shape, key=lambda shape: len(self._by_shape[shape]))
+        batch = self._by_shape.pop(fullest)
+        self._waiting -= len(batch)
+        return batch
 
 
 class _PixelBudget:

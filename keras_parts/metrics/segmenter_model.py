@@ -15,6 +15,7 @@ class SegmenterModel:
     Args:
         segmenter: a `keras_parts.PartSegmenter`.
         flip: average with the predictions of the mirrored image, at twice the cost.
+        looks: see `keras_parts.PartSegmenter.segment`.
 
     Attributes:
         has_background: False for segmenters that do not predict the background, such as the
@@ -28,11 +29,11 @@ class SegmenterModel:
         True
     """
 
-    def __init__(self, segmenter: Any, *, flip: bool = False):
+    def __init__(self, segmenter: Any, *, flip: bool = False, looks: Any = "auto"):
         from keras_parts.models.paper_checkpoints import predicts_background
 
         self.has_background: bool = predicts_background(segmenter)
-        self._maps = functools.partial(segmenter.maps, flip=True) if flip else segmenter.maps
+        self._maps = functools.partial(segmenter.maps, flip=flip, looks=looks)
 
     def logits(self, samples: Sequence[Sample]) -> Sequence[np.ndarray]:
         """Logits `(height, width, 1 + parts)` float32 of each image at its own size."""

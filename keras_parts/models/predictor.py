@@ -1,7 +1,8 @@
 """From an image to its parts: all code that segments images uses a `Predictor`.
 
 `prepare` resizes an image to one or more inputs of the network, `predict` computes the outputs for
-a batch of inputs of one shape, and `combine` turns the outputs for one image into its `Parts`.
+a batch of inputs of one shape, `look_again` adds an input for each object that these outputs show,
+and `combine` turns all outputs for one image into its `Parts`.
 """
 
 import logging
@@ -21,7 +22,19 @@ from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.folders import LeftOut, expand_path, holds_several
 from keras_parts.images.geometry import ResizeGeometry, resize_geometry
 from keras_parts.images.inputs import ImageLike, as_batch, as_images, is_array, is_image, path_of
+from keras_parts.images.pasting import Look, PastedLogits
 from keras_parts.images.upsampling import Patch, UpsampledLogits
+from keras_parts.models.looks import (
+    MAX_OBJECTS,
+    FoundObjects,
+    Looks,
+    Rectangle,
+    check_looks,
+    fade_of,
+    find_objects,
+    gets_second_look,
+    without_specks,
+)
 from keras_parts.results.parts import Parts, numbered_names
 
 if TYPE_CHECKING:
@@ -62,14 +75,27 @@ class PreparedImage:
 
     Attributes:
         size: (height, width) of the image in pixels.
-        inputs: each `(h, w, 3)` uint8 RGB; several if the image is cut into tiles.
+        inputs: each `(h, w, 3)` uint8 RGB; several if the image is cut into tiles, or has objects
+            that are seen again.
         regions: the `Region` of each input.
+        objects: what the first input shows, after `look_again`; None before, and if each image is
+            seen once.
+        seen_again: the numbers of the objects in the second input and those after it.
+        remarks: sentences for the user, as in `keras_parts.images.DecodedImage`.
     """
 
     size: tuple[int, int]
     inputs: list[np.ndarray]
     regions: list[Region]
+    objects: FoundObjects | None = None
+    seen_again: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
 
+
+ReadPixels = Callable[[int | None], tuple[np.ndarray, tuple[float, float, float, float] | None]]
+"""Reads an image with at least this many pixels on its shorter side, all if None: the pixels
+`(height, width, 3)` uint8 RGB, and the box of the whole image in them if they are reduced, see
+`keras_parts.images.DecodedImage`."""
 
 _ENOUGH = 4
 """Sides of the network's input in the shorter side of an image that is reduced before; the bicubic
@@ -85,6 +111,7 @@ class PartPredictor(Protocol):
         tile: side in pixels of the tiles that larger images are cut into, or None.
         enough: shorter side in pixels that suffices for the network's input; None if all pixels
             are needed.
+        looks: see `Predictor`.
         settings: all settings that results depend on, as JSON values.
 
     Example:
@@ -93,6 +120,9 @@ class PartPredictor(Protocol):
         >>> def labels(predictor: PartPredictor, image: np.ndarray) -> np.ndarray:
         ...     prepared = predictor.prepare(image)
         ...     outputs = [predictor.predict([one])[0] for one in prepared.inputs]
+        ...     prepared = predictor.look_again(prepared, outputs, lambda enough: (image, None))
+        ...     again = prepared.inputs[len(outputs) :]
+        ...     outputs += [predictor.predict([one])[0] for one in again]
         ...     return predictor.combine(prepared, outputs).labels
     """
 
@@ -109,6 +139,9 @@ class PartPredictor(Protocol):
     def enough(self) -> int | None: ...
 
     @property
+    def looks(self) -> Looks: ...
+
+    @property
     def settings(self) -> Mapping[str, Any]: ...
 
     def prepare(
@@ -120,6 +153,10 @@ class PartPredictor(Protocol):
     ) -> PreparedImage: ...
 
     def predict(self, inputs: list[np.ndarray]) -> list[Outputs]: ...
+
+    def look_again(
+        self, prepared: PreparedImage, outputs: Sequence[Outputs], read: ReadPixels
+    ) -> PreparedImage: ...
 
     def combine(
         self, prepared: PreparedImage, outputs: Sequence[Outputs], image: np.ndarray | None = None
@@ -141,11 +178,16 @@ class Predictor:
         batch_size: maximum number of inputs per call of `forward`.
         tile: side in pixels, at least 16, of the overlapping squares that larger images are cut
             into; None leaves every image whole.
+        looks: 1 segments the whole image only; 2 finds the objects in it, and segments a rectangle
+            around each of them again, from the image's own pixels; "auto" does so for objects that
+            become larger by it. Tiles are seen once.
+        max_objects: maximum number of objects that are seen again, the largest first.
         settings: further settings that results depend on, for the record of a run; JSON values, or
             a function that returns them.
 
     Raises:
-        ConfigError: `batch_size` is below 1, or `tile` below 16.
+        ConfigError: `batch_size` or `max_objects` is below 1, or `tile` below 16; or `looks` has
+            another value, or is 2 with tiles.
 
     Example:
         >>> import numpy as np
@@ -167,16 +209,22 @@ class Predictor:
         aligned_corners: bool = True,
         batch_size: int = 8,
         tile: int | None = None,
+        looks: Looks = "auto",
+        max_objects: int = MAX_OBJECTS,
         settings: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     ):
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}, expected at least 1")
         if tile is not None and tile < 16:
             raise ConfigError(f"tile is {tile} pixels, expected at least 16")
+        if max_objects < 1:
+            raise ConfigError(f"max_objects is {max_objects}, expected at least 1")
+        check_looks(looks, tile)
         self.forward, self.names = forward, tuple(names)
         self.image_size, self.resize_mode = image_size, resize_mode
         self.aligned_corners = aligned_corners
         self.batch_size, self.tile = batch_size, tile
+        self.looks, self.max_objects = looks if tile is None else 1, max_objects
         self.enough = _ENOUGH * image_size if tile is None else None
         self._settings = settings or {}
 
@@ -184,7 +232,7 @@ class Predictor:
     def settings(self) -> Mapping[str, Any]:
         """All settings that results depend on, for the record of a run; JSON values."""
         given = self._settings() if callable(self._settings) else self._settings
-        return {**given, "tile": self.tile}
+        return {**given, "tile": self.tile, "looks": self.looks, "max_objects": self.max_objects}
 
     def prepare(
         self,
@@ -224,31 +272,128 @@ class Predictor:
         """
         return self._predict(inputs, self.batch_size)
 
+    def look_again(
+        self, prepared: PreparedImage, outputs: Sequence[Outputs], read: ReadPixels
+    ) -> PreparedImage:
+        """Add an input for each object that is to be seen again.
+
+        Args:
+            prepared: from `prepare`.
+            outputs: for its inputs.
+            read: reads the image; called only if an object is seen again.
+
+        Returns:
+            The prepared image with the further inputs at the end; as it was if `looks` is 1.
+        """
+        if self.looks == 1:
+            return prepared
+        objects = find_objects(
+            outputs[0]["logits"],
+            prepared.regions[0].geometry,
+            self.image_size,
+            self.resize_mode,
+            aligned_corners=self.aligned_corners,
+        )
+        chosen = [i for i in range(len(objects)) if gets_second_look(objects, i, self.looks)]
+        remarks = (
+            f"shows {len(objects)} objects: only the {self.max_objects} largest are seen again",
+        )
+        if len(chosen) <= self.max_objects:
+            remarks = ()
+        chosen = chosen[: self.max_objects]
+        inputs, regions = list(prepared.inputs), list(prepared.regions)
+        if chosen:
+            boxes = [objects.boxes[i] for i in chosen]
+            image, whole = read(self._enough_for(boxes, prepared.size))
+            for rectangle in boxes:
+                network_input, region = self._second_look(rectangle, prepared.size, image, whole)
+                inputs.append(network_input)
+                regions.append(region)
+        return replace(
+            prepared,
+            inputs=inputs,
+            regions=regions,
+            objects=objects,
+            seen_again=tuple(1 + i for i in chosen),
+            remarks=(*prepared.remarks, *remarks),
+        )
+
+    def _enough_for(self, boxes: Sequence[Rectangle], size: tuple[int, int]) -> int | None:
+        """Shorter side in pixels of an image whose rectangles then suffice for the input."""
+        if self.enough is None:
+            return None
+        shortest = min(min(bottom - top, right - left) for top, left, bottom, right in boxes)
+        return -(-self.enough * min(size) // shortest)
+
+    def _second_look(
+        self,
+        rectangle: Rectangle,
+        size: tuple[int, int],
+        image: np.ndarray,
+        whole: tuple[float, float, float, float] | None,
+    ) -> tuple[np.ndarray, Region]:
+        """The network's input for a rectangle of an image, and its region."""
+        top, left, bottom, right = rectangle
+        geometry = resize_geometry(bottom - top, right - left, self.image_size, self.resize_mode)
+        if whole is None:
+            network_input = geometry.apply(image[top:bottom, left:right])
+        else:
+            x, y = (whole[2] - whole[0]) / size[1], (whole[3] - whole[1]) / size[0]
+            part = (left * x, top * y, right * x, bottom * y)
+            box = tuple(side + whole[i % 2] for i, side in enumerate(part))
+            network_input = geometry.apply(image, box=box)  # type: ignore[arg-type]
+        return network_input, Region(top, left, geometry, fade_of(rectangle, size))
+
     def combine(
         self, prepared: PreparedImage, outputs: Sequence[Outputs], image: np.ndarray | None = None
     ) -> Parts:
         """The parts of an image, from the outputs for its inputs.
 
         Args:
-            prepared: from `prepare`.
+            prepared: from `look_again`.
             outputs: one per input.
             image: `(height, width, 3)` uint8 RGB, which overlays of the `Parts` need; or None.
         """
-        is_tiled = len(outputs) > 1
-        patches = [
-            Patch.from_output(
-                output["logits"],
-                region.geometry,
-                aligned_corners=self.aligned_corners,
-                top=region.top,
-                left=region.left,
-                fade=region.fade if is_tiled else None,
-            )
-            for output, region in zip(outputs, prepared.regions, strict=True)
-        ]
-        descriptors = _mean_descriptors(outputs) if "descriptors" in outputs[0] else None
-        logits = UpsampledLogits(prepared.size, patches)
+        logits: UpsampledLogits
+        if prepared.objects is None or not prepared.seen_again:
+            is_tiled = len(outputs) > 1
+            patches = [
+                self._patch(output["logits"], region, fade=region.fade if is_tiled else None)
+                for output, region in zip(outputs, prepared.regions, strict=True)
+            ]
+            logits = UpsampledLogits(prepared.size, patches)
+        else:
+            logits = self._pasted(prepared, outputs)
+        shown = outputs[1:] if prepared.seen_again else outputs
+        descriptors = _mean_descriptors(shown) if "descriptors" in outputs[0] else None
         return Parts(logits, image, self.names, descriptors=descriptors)
+
+    def _patch(
+        self,
+        logits: np.ndarray,
+        region: Region,
+        fade: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> Patch:
+        return Patch.from_output(
+            logits,
+            region.geometry,
+            aligned_corners=self.aligned_corners,
+            top=region.top,
+            left=region.left,
+            fade=fade,
+        )
+
+    def _pasted(self, prepared: PreparedImage, outputs: Sequence[Outputs]) -> PastedLogits:
+        """The first look, with the second looks at objects in their places."""
+        first, *again = outputs
+        whole = self._patch(without_specks(first["logits"], prepared.objects), prepared.regions[0])
+        looks = [
+            Look(self._patch(output["logits"], region), region.fade, number)
+            for output, region, number in zip(
+                again, prepared.regions[1:], prepared.seen_again, strict=True
+            )
+        ]
+        return PastedLogits(whole, looks)
 
     def segment(self, image: np.ndarray) -> Parts:
         """The parts of one image `(height, width, 3)` uint8 RGB."""
@@ -261,19 +406,31 @@ class Predictor:
         `batch_size`, so that the network is compiled for few shapes.
         """
         prepared = [self.prepare(image) for image in images]
-        outputs: list[list[Outputs]] = [[{}] * len(each.inputs) for each in prepared]
+        outputs = self._predict_all([each.inputs for each in prepared])
+        if self.looks != 1:
+            prepared = [
+                self.look_again(each, found, lambda enough, image=image: (image, None))
+                for each, found, image in zip(prepared, outputs, images, strict=True)
+            ]
+            again = self._predict_all([each.inputs[1:] for each in prepared])
+            outputs = [first + second for first, second in zip(outputs, again, strict=True)]
+        return [self.combine(*each) for each in zip(prepared, outputs, images, strict=True)]
+
+    def _predict_all(self, inputs: Sequence[Sequence[np.ndarray]]) -> list[list[Outputs]]:
+        """The outputs for all inputs of several images."""
+        outputs: list[list[Outputs]] = [[{}] * len(each) for each in inputs]
         by_shape: dict[tuple[int, ...], list[tuple[int, int]]] = {}
-        for number, each in enumerate(prepared):
-            for index, one in enumerate(each.inputs):
+        for number, each in enumerate(inputs):
+            for index, one in enumerate(each):
                 by_shape.setdefault(one.shape, []).append((number, index))
         for same in by_shape.values():
             size = min(self.batch_size, 1 << (len(same) - 1).bit_length())
             for start in range(0, len(same), size):
                 chosen = same[start : start + size]
-                found = self._predict([prepared[n].inputs[i] for n, i in chosen], size)
+                found = self._predict([inputs[n][i] for n, i in chosen], size)
                 for (number, index), output in zip(chosen, found, strict=True):
                     outputs[number][index] = output
-        return [self.combine(*each) for each in zip(prepared, outputs, images, strict=True)]
+        return outputs
 
     def _predict(self, inputs: list[np.ndarray], size: int) -> list[Outputs]:
         """Outputs for inputs of one shape, in one batch that is padded to `size`."""
@@ -289,6 +446,8 @@ def create_predictor(
     flip: bool = False,
     tile: int | None = None,
     descriptors: bool = False,
+    looks: Looks = "auto",
+    max_objects: int = MAX_OBJECTS,
 ) -> Predictor:
     """Create the `Predictor` of a `PartSegmenter`, with its compiled forward pass.
 
@@ -297,11 +456,11 @@ def create_predictor(
         batch_size: maximum number of inputs per call; "auto" measures several, see
             `fastest_batch_size`.
         flip: average the probabilities with those of the mirrored image, at twice the cost.
-        tile: see `Predictor`.
+        tile, looks, max_objects: see `Predictor`.
         descriptors: also compute the mean of the backbone's deepest features over each part.
 
     Raises:
-        ConfigError: `batch_size` is below 1, or `tile` below 16.
+        ConfigError: see `Predictor`.
 
     Example:
         >>> from keras_parts import data, zoo
@@ -326,6 +485,8 @@ def create_predictor(
         aligned_corners=architecture_of(config.architecture).aligned_corners,
         batch_size=batch_size,
         tile=tile,
+        looks=looks,
+        max_objects=max_objects,
         settings=lambda: {
             "model_sha256": digest(segmenter),
             "precision": segmenter.dtype_policy.name,

@@ -25,6 +25,7 @@ from keras_parts.images.inputs import ImageLike
 from keras_parts.models.architectures import architecture_of
 from keras_parts.models.first_batch import peek
 from keras_parts.models.forward import compile_forward
+from keras_parts.models.looks import Looks
 from keras_parts.models.precision import precision_policy
 from keras_parts.models.predictor import create_predictor, segment_inputs
 from keras_parts.models.preprocessor import ImagePreprocessor, check_range, prepared
@@ -398,17 +399,20 @@ class PartSegmenter(keras.Model):
         logits = self.head(features, training=training)
         return join_background(logits[..., 1:], logits[..., :1]), features
 
-    def maps(self, images: Sequence[np.ndarray], *, flip: bool = False) -> list[np.ndarray]:
+    def maps(
+        self, images: Sequence[np.ndarray], *, flip: bool = False, looks: Looks = "auto"
+    ) -> list[np.ndarray]:
         """Logits at the pixels of images.
 
         Args:
             images: list of `(height, width, 3)` uint8 RGB, of any sizes.
             flip: average the probabilities with those of the mirrored image, at twice the cost.
+            looks: see `segment`.
 
         Returns:
             list of float32 `(height, width, 1 + parts)`, channel 0 the background.
         """
-        predictor = create_predictor(self, _BATCH_SIZE, flip=flip)
+        predictor = create_predictor(self, _BATCH_SIZE, flip=flip, looks=looks)
         return [np.asarray(parts.logits) for parts in predictor.segment_all(images)]
 
     @overload
@@ -419,6 +423,7 @@ class PartSegmenter(keras.Model):
         flip: bool = ...,
         tile: int | None = ...,
         descriptors: bool = ...,
+        looks: Looks = ...,
         batch_size: int = ...,
     ) -> list[Parts]: ...
 
@@ -430,6 +435,7 @@ class PartSegmenter(keras.Model):
         flip: bool = ...,
         tile: int | None = ...,
         descriptors: bool = ...,
+        looks: Looks = ...,
         batch_size: int = ...,
     ) -> Parts: ...
 
@@ -441,6 +447,7 @@ class PartSegmenter(keras.Model):
         flip: bool = ...,
         tile: int | None = ...,
         descriptors: bool = ...,
+        looks: Looks = ...,
         batch_size: int = ...,
     ) -> Any: ...
 
@@ -451,6 +458,7 @@ class PartSegmenter(keras.Model):
         flip: bool = False,
         tile: int | None = None,
         descriptors: bool = False,
+        looks: Looks = "auto",
         batch_size: int = _BATCH_SIZE,
     ) -> Any:
         """The parts of images.
@@ -465,6 +473,9 @@ class PartSegmenter(keras.Model):
             tile: side in pixels of the overlapping tiles that larger images are cut into, for
                 objects that are small in them; None leaves every image whole.
             descriptors: also compute the mean of the network's features over each part.
+            looks: 1 segments the whole image only; 2 finds the objects in it, and segments a
+                rectangle around each of them again, from the image's own pixels; "auto" does so
+                for objects that become larger by it. Tiles are seen once.
             batch_size: maximum number of images that the network takes at once.
 
         Returns:
@@ -475,7 +486,8 @@ class PartSegmenter(keras.Model):
         Raises:
             DataError: a file is missing, damaged or not an image; an array has another shape or
                 range.
-            ConfigError: `batch_size` is below 1, or `tile` below 16.
+            ConfigError: `batch_size` is below 1, or `tile` below 16; or `looks` has another value,
+                or is 2 with tiles.
 
         Example:
             >>> from keras_parts import data, zoo
@@ -488,8 +500,10 @@ class PartSegmenter(keras.Model):
             >>> next(segmenter.segment(image for image in images)).size
             (161, 161)
         """
-        options: dict[str, Any] = {"flip": flip, "tile": tile, "descriptors": descriptors}
-        return segment_inputs(create_predictor(self, batch_size, **options), images)
+        predictor = create_predictor(
+            self, batch_size, flip=flip, tile=tile, descriptors=descriptors, looks=looks
+        )
+        return segment_inputs(predictor, images)
 
     def compiled_forward(
         self, *, flip: bool = False, descriptors: bool = False

@@ -27,7 +27,8 @@ class Halves:
 
     num_parts, part_names, shift = 2, (), 0
 
-    def maps(self, images, flip=False):
+    def maps(self, images, flip=False, looks="auto"):
+        assert looks in ("auto", 1, 2)
         # Averaged with their mirror image, the left and right half have equal logits.
         return [self.logits(*image.shape[:2]) * (0.0 if flip else 1.0) for image in images]
 
@@ -67,6 +68,13 @@ def test_table_and_json_agree(evaluate):
     assert "pixels-foreground" in table.stdout
     for value in protocol["values"].values():
         assert f"{value:.1f}" in table.stdout
+
+
+@pytest.mark.parametrize(("looks", "named"), [("auto", ""), ("1", "one look"), ("2", "two looks")])
+def test_looks_are_named(evaluate, looks, named):
+    result = evaluate("--protocol", "pixels-foreground", "--looks", looks, "--json")
+    content = json.loads(result.stdout)
+    assert str(content["looks"]) == looks and content["method"].endswith(named)
 
 
 def test_flipping_is_applied_and_named(evaluate):

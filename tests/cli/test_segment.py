@@ -22,12 +22,19 @@ def right_half(images):
     return {"logits": np.stack([~inside, inside], axis=-1).astype(np.float32)}
 
 
-def fake_predictor(model, batch_size=8, tile=None, **options):
+def fake_predictor(model, batch_size=8, tile=None, looks="auto", **options):
     """Replaces `create_predictor`: a model without Keras, which takes the options."""
     assert model == "fake model"
     batch_size = 8 if batch_size == "auto" else batch_size
     return Predictor(
-        right_half, ("part 1",), 33, "stretch", batch_size=batch_size, tile=tile, settings=options
+        right_half,
+        ("part 1",),
+        33,
+        "stretch",
+        batch_size=batch_size,
+        tile=tile,
+        looks=1 if looks == "auto" else looks,
+        settings=options,
     )
 
 
@@ -154,6 +161,19 @@ def test_a_second_run_segments_only_new_images(segment, save_image):
     refused = segment("in", "--flip")
     assert refused.exit_code == 2 and "flip was false, is true" in refused.stderr
     assert segment("in", "--flip", "--overwrite").exit_code == 0
+
+
+def test_looks(segment, save_image):
+    save_image("in/1.png")
+    assert segment("in", "--looks", "2").exit_code == 0
+    with open("out/run.json") as file:
+        record = json.load(file)
+    assert record["configuration"]["looks"] == record["arguments"]["looks"] == 2
+    refused = segment("in", "--looks", "1")
+    assert refused.exit_code == 2 and "looks was 2, is 1" in refused.stderr
+    tiled = segment("in", "--looks", "2", "--tile", "64")
+    assert tiled.exit_code == 2 and "leave out --looks 2" in tiled.stderr
+    assert segment("in", "--looks", "3").exit_code == 2
 
 
 def test_lists_on_standard_input_and_in_files(segment, save_image, tmp_path):

@@ -24,8 +24,8 @@ def _descriptors(images):
 
 
 def predictor(forward=halves, size=33, **options):
-    """A `Predictor` of two parts."""
-    return Predictor(forward, ("left", "right"), size, **options)
+    """A `Predictor` of two parts, by default of one look."""
+    return Predictor(forward, ("left", "right"), size, **{"looks": 1} | options)
 
 
 def contents(output):

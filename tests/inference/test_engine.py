@@ -211,6 +211,92 @@ def test_few_images_are_in_memory(photos, tmp_path, monkeypatch):
     assert most <= (4 + 2) + 4 + (4 + 2 + 1)
 
 
+def dark_objects(images):
+    """Part 1 is what is dark: the upper left ninth of each photo of `objects`, in one look."""
+    dark = 8 - images[:, ::4, ::4].mean(-1) / 16
+    return {"logits": np.stack([-dark, dark, dark - 9], axis=-1).astype(np.float32)}
+
+
+@pytest.fixture
+def objects(tmp_path):
+    """Photos of which two of three show an object, in several sizes."""
+    folder = tmp_path / "objects"
+    folder.mkdir()
+    for index in range(11):
+        image = np.full((90 + 10 * index, 150, 3), 255, np.uint8)
+        if index % 3:
+            image[20 : 50 + 3 * index, 30:60] = 0
+        Image.fromarray(image).save(folder / f"{index:02}.png")
+    return folder
+
+
+@pytest.mark.parametrize("kept", [10**9, 1])
+def test_second_looks_equal_those_of_segment(objects, tmp_path, monkeypatch, kept):
+    """Whether or not the photos stay in memory; and the second looks fill batches too."""
+    monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", kept)
+    batches, decoded, decode = [], [], engine.decode_image
+
+    def forward(images):
+        batches.append(len({image.tobytes() for image in images}))
+        return dark_objects(images)
+
+    def noted(content, name, limit, **options):
+        decoded.append(os.path.basename(name))
+        return decode(content, name, limit, **options)
+
+    monkeypatch.setattr(engine, "decode_image", noted)
+    again = predictor(forward, batch_size=4, looks=2)
+    assert segment_files(again, [objects], tmp_path / "out", ["indexed"], threads=2).done == 11
+    assert len(batches) == 5  # 11 photos, 7 objects
+    shown = [f"{index:02}.png" for index in range(11) if index % 3]
+    wanted = [f"{index:02}.png" for index in range(11)] + (shown if kept == 1 else [])
+    assert sorted(decoded) == sorted(wanted)
+    for index in range(11):
+        with Image.open(objects / f"{index:02}.png") as image:
+            parts = predictor(dark_objects, looks=2).segment(np.asarray(image))
+        with Image.open(tmp_path / f"out/indexed/{index:02}.png") as image:
+            np.testing.assert_array_equal(np.asarray(image), parts.labels)
+        assert parts.labels.any() == bool(index % 3)
+
+
+def test_a_large_object_image_that_changes_before_its_second_look_fails(
+    objects, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", 1)
+
+    def forward(images):
+        if (images == 0).any():  # the first look at the first photo with an object
+            Image.new("RGB", (8, 6)).save(objects / "01.png")
+        return dark_objects(images)
+
+    again = predictor(forward, batch_size=1, looks=2)
+    summary = segment_files(again, [objects], tmp_path / "out", ["indexed"], threads=1)
+    assert (summary.done, summary.failed) == (10, 1)
+    failure = json.loads((tmp_path / "out/failures.jsonl").read_text())
+    assert failure["stage"] == "read" and "changed while" in failure["message"]
+
+
+def test_second_looks_at_reduced_images_have_enough_pixels(monkeypatch):
+    """A small object in a very large JPEG file is decoded at a larger part of its size."""
+    asked = []
+
+    def read(enough):
+        asked.append(enough)
+        reduced = Image.fromarray(image).reduce(2)
+        return np.asarray(reduced), (0.0, 0.0, *reduced.size)
+
+    image = np.full((600, 800, 3), 255, np.uint8)
+    image[200:400, 500:700] = 0
+    again = predictor(dark_objects, looks=2)
+    prepared = again.prepare(image)
+    prepared = again.look_again(prepared, again.predict(prepared.inputs), read)
+    region = prepared.regions[1]
+    height, width = region.geometry.original_size
+    assert asked == [-(-4 * 33 * 600 // min(height, width))]
+    full = region.geometry.apply(image[region.top :, region.left :][:height, :width])
+    assert np.abs(prepared.inputs[1].astype(int) - full).mean() < 4
+
+
 def test_large_images_are_read_again_when_written(photos, tmp_path, monkeypatch):
     segment(photos, tmp_path / "small")
     monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", 60 * 80)

@@ -1,0 +1,183 @@
+"""The second look, with a network that sees what is dark, one position every eight pixels."""
+
+import numpy as np
+import pytest
+
+from keras_parts.errors import ConfigError
+from keras_parts.images import resize_geometry
+from keras_parts.images.regions import connected_regions, nearest_region
+from keras_parts.models import Predictor
+from keras_parts.models.looks import find_objects
+
+SIZE = 65
+
+
+def darkness(images):
+    """The foreground is dark; part 1 is in the upper half of the input."""
+    padded = np.pad(images, ((0, 0), (4, 3), (4, 3), (0, 0)), mode="edge")
+    dark = 8 - padded.reshape(-1, 9, 8, 9, 24).mean((2, 4)) / 16
+    upper = np.broadcast_to(np.arange(dark.shape[1])[:, None] < 4, dark.shape)
+    parts = np.where(upper, 4, -4)
+    logits = np.stack([0 * dark + 4, dark + parts, dark - parts], axis=-1)
+    return {"logits": logits.astype(np.float32)}
+
+
+def predictor(forward=darkness, **options):
+    return Predictor(forward, ("upper", "lower"), SIZE, **options)
+
+
+def picture(*boxes, size=(260, 390)):
+    """A white picture with black rectangles (top, left, bottom, right)."""
+    image = np.full((*size, 3), 255, np.uint8)
+    for top, left, bottom, right in boxes:
+        image[top:bottom, left:right] = 0
+    return image
+
+
+def overlap(found, image):
+    wanted = image[..., 0] == 0
+    return (found & wanted).sum() / (found | wanted).sum()
+
+
+BIRD = (100, 150, 160, 230)
+
+
+def test_a_small_object_is_seen_again_at_its_full_size():
+    seen = []
+
+    def forward(images):
+        seen.append(images)
+        return darkness(images)
+
+    image = picture(BIRD)
+    once = predictor(looks=1).segment(image)
+    for looks in ("auto", 2):
+        again = predictor(forward, looks=looks).segment(image)
+        assert overlap(once.foreground, image) < 0.8 < 0.9 < overlap(again.foreground, image)
+    # The object fills most of the second input: the rest is its margin.
+    first, second = seen[:2]
+    assert (first == 0).mean() < 0.05 and (second == 0).mean() > 0.35
+    # Its parts are those of the second input.
+    rows = [np.flatnonzero((again.labels == part).any(axis=1)) for part in (1, 2)]
+    assert abs(rows[0].max() - 130) < 12 and rows[0].max() < rows[1].min()
+
+
+def test_one_look_is_the_whole_image_alone():
+    image = picture(BIRD)
+    parts = predictor(looks=1).segment(image)
+    tiled = predictor(tile=400).segment(image)
+    np.testing.assert_array_equal(np.asarray(parts.logits), np.asarray(tiled.logits))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "looks"), [([], 2), ([(0, 0, 260, 390)], 2), ([(20, 20, 250, 380)], "auto")]
+)
+def test_no_second_look_where_it_would_show_nothing_new(boxes, looks):
+    calls = []
+
+    def forward(images):
+        calls.append(len(images))
+        return darkness(images)
+
+    image = picture(*boxes)
+    parts = predictor(forward, looks=looks).segment(image)
+    assert calls == [1]
+    once = predictor(looks=1).segment(image)
+    np.testing.assert_array_equal(np.asarray(parts.logits), np.asarray(once.logits))
+
+
+def test_looks_that_are_not_possible():
+    for looks in (0, 3, "2", True, None):
+        with pytest.raises(ConfigError, match="expected one of 'auto', 1, 2"):
+            predictor(looks=looks)
+    with pytest.raises(ConfigError, match="tile is 64, but tiles are seen once"):
+        predictor(looks=2, tile=64)
+    assert predictor(tile=64).looks == 1
+    with pytest.raises(ConfigError, match="max_objects is 0"):
+        predictor(max_objects=0)
+
+
+def test_results_depend_on_the_looks():
+    settings = [predictor(looks=looks).settings for looks in ("auto", 1, 2)]
+    assert [each["looks"] for each in settings] == ["auto", 1, 2]
+
+
+def test_rows_of_pasted_logits_are_those_of_the_whole():
+    image = picture(BIRD, (10, 10, 40, 60), (200, 300, 260, 390))
+    logits = predictor(looks=2).segment(image).logits
+    whole = np.moveaxis(np.asarray(logits), -1, 0)
+    for start, stop, left, right in [(0, 260, 0, 390), (99, 131, 140, 222), (120, 121, 180, 390)]:
+        rows = logits.rows(start, stop, left, right)
+        np.testing.assert_allclose(rows, whole[:, start:stop, left:right], atol=1e-4)
+    foreground = np.logaddexp(whole[1], whole[2]) > whole[0]
+    for start in range(0, 260, 20):
+        left, right = logits.object_columns(start, start + 20)
+        band = foreground[start : start + 20]
+        assert not band[:, :left].any() and not band[:, right:].any()
+
+
+def test_a_second_look_fades_into_the_first():
+    """Where the first look differs by a constant, no border of the rectangle is a step."""
+    image = picture(BIRD)
+
+    def forward(images):
+        outputs = darkness(images)
+        if (images == 0).mean() < 0.1:  # the first look
+            outputs["logits"][..., 0] -= 3
+        return outputs
+
+    background = np.asarray(predictor(forward, looks=2).segment(image).logits)[..., 0]
+    assert background.min() < 1.1 and background.max() > 3.9
+    assert np.abs(np.diff(background, axis=0)).max() < 1.5
+
+
+def objects_in(*boxes, size=(260, 390)):
+    geometry = resize_geometry(*size, SIZE)
+    logits = darkness(geometry.apply(picture(*boxes, size=size))[None])["logits"][0]
+    return find_objects(logits, geometry, SIZE, "pad")
+
+
+def test_objects_are_the_regions_from_the_largest():
+    objects = objects_in((100, 20, 160, 80), (60, 150, 200, 330))
+    assert len(objects) == 2
+    areas = [(objects.positions == number).sum() for number in (1, 2)]
+    assert areas[0] > areas[1] > 0
+    for (top, left, bottom, right), inner in zip(
+        objects.boxes, [(60, 150, 200, 330), (100, 20, 160, 80)], strict=True
+    ):
+        assert top <= inner[0] and left <= inner[1] and bottom >= inner[2] and right >= inner[3]
+        assert 0 <= top < bottom <= 260 and 0 <= left < right <= 390
+    assert objects.gains[1] > objects.gains[0] > 1
+
+
+def test_the_padding_of_a_wide_picture_has_no_objects():
+    geometry = resize_geometry(100, 390, SIZE)
+    logits = np.zeros((9, 9, 3), np.float32) + [2, 0, 0]
+    logits[[0, -1], :, 1] = 9
+    assert len(find_objects(logits, geometry, SIZE, "pad")) == 0
+
+
+def test_specks_are_no_objects_and_become_background():
+    def forward(images):
+        outputs = darkness(images)
+        if (images == 0).mean() < 0.2:  # the first look
+            outputs["logits"][:, 2, 0, 1] = 5
+        return outputs
+
+    image = picture((60, 120, 220, 300))
+    assert predictor(forward, looks=1).segment(image).foreground[:, :30].any()
+    assert not predictor(forward, looks=2).segment(image).foreground[:, :30].any()
+
+
+def test_regions_are_those_of_scipy():
+    ndimage = pytest.importorskip("scipy.ndimage")
+    rng = np.random.default_rng(0)
+    snake = np.ones((13, 9), bool)
+    snake[1::4, :-1] = snake[3::4, 1:] = False
+    for mask in [snake, ~snake[:0], *(rng.random((17, 23)) < share for share in (0, 0.3, 0.5, 1))]:
+        regions, sizes = connected_regions(mask)
+        wanted, count = ndimage.label(mask, np.ones((3, 3)))
+        np.testing.assert_array_equal(regions, wanted)
+        assert sizes.tolist() == np.bincount(regions.ravel(), minlength=count + 1)[1:].tolist()
+        grown = nearest_region(regions)
+        assert (grown[mask] == regions[mask]).all() and grown.all() == bool(count or not mask.size)
