@@ -91,7 +91,7 @@ def _lies_on(box: _Box, part: "Part") -> bool:
     """Whether a text lies inside the image, and mostly on the part."""
     left, top, right, bottom = map(round, box)
     width, height = part.parts.size
-    if min(left, top) < 0 or right > width or bottom > height:
+    if min(left, top) < 0 or right > width or bottom > height or left == right:
         return False
     own = part.parts.labels[top:bottom, left:right] == part.label
     return bool(own.mean() >= _MIN_SHARE)

@@ -252,7 +252,7 @@ def test_names_stand_on_their_parts_where_they_fit():
     labels[20:80, 20:200] = 1
     labels[100:180, 20:62] = 2  # narrow: two lines
     labels[100:106, 200:206] = 3  # too small
-    labels[190:, :] = 4  # wide, but lower than a letter
+    labels[195:, :] = 4  # wide, but lower than a letter
     names = ("head", "wings wings", "x", "tail")
     parts = Parts(logits_of(labels, 4), blank(200, 300), names)
     plain, named = (np.asarray(parts.overlay(names=on, legend=False)) for on in (False, True))
