@@ -1,5 +1,7 @@
 """Names of parts, written on them."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,29 +35,56 @@ def write_names(picture: Image.Image, parts: "Parts") -> None:
         parts: of the image.
     """
     draw, taken = ImageDraw.Draw(picture), list[_Box]()
-    sizes = dict.fromkeys([font_size(picture.size), MIN_FONT_SIZE])
-    fonts = [(size, ImageFont.load_default(size)) for size in sizes]
     found = sorted((part for _, part in numbered_parts(parts)), key=lambda part: -part.area)
     for part in found:
-        place = _widest_place(part)
-        for size, font in fonts if place else ():
-            style = {"font": font, "anchor": "mm", "align": "center"}
-            style["stroke_width"] = max(1, size // _STROKES_PER_SIZE)
-            text = _best_text(draw, place, style, part, size, taken)
-            if text is not None:
-                draw.text(place, text, "white", stroke_fill="black", **style)
-                taken.append(draw.textbbox(place, text, **style))
+        for caption in _captions(part, [font_size(picture.size), MIN_FONT_SIZE]):
+            box = caption.box(draw)
+            if _lies_on(box, part) and not any(_overlap(box, other) for other in taken):
+                caption.write(draw)
+                taken.append(box)
                 break
 
 
-def _best_text(draw, place, style, part, size, taken):
-    """The part's name in one line, or else in two; None if neither fits."""
-    name = short_name(part.name, style["font"], size)
-    for text in dict.fromkeys([name, _in_two_lines(name)]):
-        box = draw.textbbox(place, text, **style)
-        if _lies_on(box, part) and not any(_overlap(box, other) for other in taken):
-            return text
-    return None
+@dataclass(frozen=True)
+class _Caption:
+    """A text of one line or more, whose middle is at (x, y)."""
+
+    text: str
+    middle: tuple[float, float]
+    size: int
+
+    @property
+    def _stroke(self) -> int:
+        return max(1, self.size // _STROKES_PER_SIZE)
+
+    def box(self, draw: ImageDraw.ImageDraw) -> _Box:
+        font = ImageFont.load_default(self.size)
+        return draw.textbbox(
+            self.middle, self.text, font, anchor="mm", align="center", stroke_width=self._stroke
+        )
+
+    def write(self, draw: ImageDraw.ImageDraw) -> None:
+        draw.text(
+            self.middle,
+            self.text,
+            "white",
+            ImageFont.load_default(self.size),
+            anchor="mm",
+            align="center",
+            stroke_width=self._stroke,
+            stroke_fill="black",
+        )
+
+
+def _captions(part: "Part", sizes: Sequence[int]) -> Iterator[_Caption]:
+    """The part's name in each font size, in one line and in two, the preferred one first."""
+    middle = _widest_place(part)
+    if middle is None:
+        return
+    for size in dict.fromkeys(sizes):
+        name = short_name(part.name, ImageFont.load_default(size), size)
+        for text in dict.fromkeys([name, _in_two_lines(name)]):
+            yield _Caption(text, middle, size)
 
 
 def _in_two_lines(name: str) -> str:
