@@ -106,19 +106,18 @@ class PastedLogits(UpsampledLogits):
         self._last = (start, stop, left, right), owners
         return values
 
-    def owners(self, start: int, stop: int, left: int = 0, right: int | None = None) -> np.ndarray:
-        """The object that pixels belong to if they are foreground.
+    @property
+    def owners(self) -> "PixelOwners":
+        """The object that pixels belong to if they are foreground."""
+        return PixelOwners(self)
 
-        Args:
-            start, stop, left, right: rows and columns, as for `rows`.
-
-        Returns:
-            `(rows, columns)` uint8.
-        """
-        window = start, stop, left, self.shape[1] if right is None else right
+    def owners_of_rows(self, start: int, stop: int, left: int, right: int) -> np.ndarray:
+        """`(rows, columns)` uint8, the owners of a window; free after `rows` of the same window."""
+        window = start, stop, left, right
         if self._last is None or self._last[0] != window:
             self.rows(*window)
-        return self._last[1]  # type: ignore[index]
+        assert self._last is not None
+        return self._last[1]
 
     def _nearest_owners(self, start, stop, left, right):
         if self._owners is None:
@@ -131,6 +130,36 @@ class PastedLogits(UpsampledLogits):
         """See `UpsampledLogits.object_columns`."""
         patches = [*self._patches, *(look.patch for look in self._looks)]
         return UpsampledLogits(self.shape[:2], patches).object_columns(start, stop)
+
+
+@dataclass(frozen=True, eq=False)
+class PixelOwners:
+    """The object that each pixel of `PastedLogits` belongs to if it is foreground.
+
+    Args:
+        logits: the logits.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.images import Patch, resize_geometry
+        >>> from keras_parts.images.pasting import PastedLogits
+        >>> whole = Patch.from_output(np.zeros((3, 3, 2), np.float32), resize_geometry(4, 6, 33))
+        >>> PastedLogits(whole, [], np.ones((3, 3), np.uint8)).owners.rows(0, 1).tolist()
+        [[1, 1, 1, 1, 1, 1]]
+    """
+
+    logits: PastedLogits
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the image."""
+        return self.logits.shape[:2]
+
+    def rows(self, start: int, stop: int, left: int = 0, right: int | None = None) -> np.ndarray:
+        """`(rows, columns)` uint8 of rows `start` to `stop - 1` and columns `left` to `right - 1`,
+        up to the last one if `right` is None."""
+        right = self.shape[1] if right is None else right
+        return self.logits.owners_of_rows(start, stop, left, right)
 
 
 def _fade(look: Look, window: tuple[slice, slice]) -> np.ndarray:

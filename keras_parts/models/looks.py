@@ -15,8 +15,9 @@ import numpy as np
 
 from keras_parts.errors import ConfigError
 from keras_parts.images.geometry import ResizeGeometry, resize_geometry
-from keras_parts.images.regions import connected_regions
+from keras_parts.images.regions import connected_regions, nearest_region
 from keras_parts.images.upsampling import position_borders
+from keras_parts.results.objects import MAX_OBJECTS
 
 Looks = Literal["auto", 1, 2]
 """How often the network sees an object: 1 only in the whole picture; 2 again in a rectangle around
@@ -31,7 +32,7 @@ _MIN_GAIN = 1.15
 _MIN_SHARE = 0.05
 """Regions with a smaller share of the largest one's positions are no objects."""
 
-MAX_OBJECTS = 8
+MAX_SEEN_AGAIN = 8
 """Default of the maximum number of objects that are seen again."""
 
 Rectangle = tuple[int, int, int, int]
@@ -45,18 +46,28 @@ class FoundObjects:
     Attributes:
         positions: `(h, w)` uint8, the number of the object at each position of the map: 1 is the
             largest, 0 is the background.
-        specks: `(h, w)` bool, positions of regions that are too small for objects.
+        owners: `(h, w)` uint8, the number of the object that is nearest to each position.
+        specks: `(h, w)` bool, positions of regions that are too small for objects, or more than
+            `keras_parts.results.objects.MAX_OBJECTS`.
+        borders: where the rows and the columns of positions begin and end, in pixels of the image.
         boxes: the rectangle of each object with its margin.
         gains: how much larger each object is in a second look than in the first.
     """
 
     positions: np.ndarray
+    owners: np.ndarray
     specks: np.ndarray
+    borders: Sequence[np.ndarray]
     boxes: Sequence[Rectangle]
     gains: Sequence[float]
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of the objects."""
+        return tuple(range(1, 1 + len(self)))
 
 
 def check_looks(looks: Looks, tile: int | None) -> None:
@@ -89,21 +100,20 @@ def find_objects(
         image_size, resize_mode: of the network's input.
         aligned_corners: see `keras_parts.images.geometry`.
     """
-    borders = [
-        position_borders(geometry, axis, logits.shape[axis], aligned_corners) for axis in (0, 1)
-    ]
+    borders = _borders(logits, geometry, aligned_corners)
     inside = np.outer(*(np.diff(one) > 0 for one in borders))
     foreground = (foreground_logits(logits) > 0) & inside
     regions, sizes = connected_regions(foreground)
     largest = np.argsort(-sizes, kind="stable")
     kept = [region for region in largest if sizes[region] >= _MIN_SHARE * sizes.max(initial=0)]
-    kept = kept[:255]
+    kept = kept[:MAX_OBJECTS]
     numbers = np.zeros(len(sizes) + 1, np.uint8)
     numbers[[1 + region for region in kept]] = np.arange(1, 1 + len(kept))
     positions = numbers[regions]
     boxes = [_box(positions == 1 + i, borders, geometry.original_size) for i in range(len(kept))]
     gains = [_gain(box, geometry, image_size, resize_mode) for box in boxes]
-    return FoundObjects(positions, foreground & (positions == 0), boxes, gains)
+    owners = nearest_region(positions)
+    return FoundObjects(positions, owners, foreground & (positions == 0), borders, boxes, gains)
 
 
 def gets_second_look(objects: FoundObjects, index: int, looks: Looks) -> bool:
@@ -114,6 +124,62 @@ def gets_second_look(objects: FoundObjects, index: int, looks: Looks) -> bool:
 def without_specks(logits: np.ndarray, objects: FoundObjects) -> np.ndarray:
     """Logits `(h, w, 1 + parts)` in which regions that are no objects are background."""
     return _without(logits, objects.specks)
+
+
+def without_objects(
+    logits: np.ndarray, objects: FoundObjects, numbers: Sequence[int]
+) -> np.ndarray:
+    """Logits `(h, w, 1 + parts)` of the first look in which some objects are background."""
+    return _without(logits, np.isin(objects.positions, numbers))
+
+
+def own_logits(
+    logits: np.ndarray,
+    objects: FoundObjects,
+    number: int,
+    top: int,
+    left: int,
+    geometry: ResizeGeometry,
+    *,
+    aligned_corners: bool = True,
+) -> np.ndarray:
+    """The logits of a second look, in which other objects than its own are background.
+
+    A region of its foreground belongs to the object that it has positions of, by the first look. If
+    these are several, as where objects touch, each position of the region belongs to the nearest
+    object; and so do regions that the first look has not seen.
+
+    Args:
+        logits: `(h, w, 1 + parts)` float32, of the second look.
+        objects: of the first look.
+        number: of the object that the second look is about.
+        top, left: first row and column of its rectangle in the image.
+        geometry: of the rectangle in the network's input.
+        aligned_corners: see `keras_parts.images.geometry`.
+    """
+    nearest = []
+    for axis, borders in enumerate(_borders(logits, geometry, aligned_corners)):
+        centres = (top, left)[axis] + (borders[:-1] + borders[1:]) / 2
+        index = np.searchsorted(objects.borders[axis], centres, side="right") - 1
+        nearest.append(np.clip(index, 0, len(objects.borders[axis]) - 2))
+    below, owners = objects.positions[np.ix_(*nearest)], objects.owners[np.ix_(*nearest)]
+    foreground = foreground_logits(logits) > 0
+    regions, sizes = connected_regions(foreground)
+    shows_own, shows_others = np.zeros((2, 1 + len(sizes)), bool)
+    shows_own[regions[below == number]] = True
+    shows_others[regions[(below != number) & (below > 0)]] = True
+    is_own = (shows_own & ~shows_others)[regions]
+    is_own |= (shows_own | ~shows_others)[regions] & (owners == number)
+    return _without(logits, foreground & ~is_own)
+
+
+def _borders(
+    logits: np.ndarray, geometry: ResizeGeometry, aligned_corners: bool
+) -> list[np.ndarray]:
+    """Where the rows and the columns of positions begin and end, in pixels of the image."""
+    return [
+        position_borders(geometry, axis, logits.shape[axis], aligned_corners) for axis in (0, 1)
+    ]
 
 
 def _without(logits: np.ndarray, removed: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,7 +25,7 @@ from keras_parts.images.inputs import ImageLike, as_batch, as_images, is_array, 
 from keras_parts.images.pasting import Look, PastedLogits
 from keras_parts.images.upsampling import Patch, UpsampledLogits
 from keras_parts.models.looks import (
-    MAX_OBJECTS,
+    MAX_SEEN_AGAIN,
     FoundObjects,
     Looks,
     Rectangle,
@@ -33,8 +33,11 @@ from keras_parts.models.looks import (
     fade_of,
     find_objects,
     gets_second_look,
+    own_logits,
+    without_objects,
     without_specks,
 )
+from keras_parts.results.objects import ObjectMap
 from keras_parts.results.parts import Parts, numbered_names
 
 if TYPE_CHECKING:
@@ -210,7 +213,7 @@ class Predictor:
         batch_size: int = 8,
         tile: int | None = None,
         looks: Looks = "auto",
-        max_objects: int = MAX_OBJECTS,
+        max_objects: int = MAX_SEEN_AGAIN,
         settings: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     ):
         if batch_size < 1:
@@ -295,11 +298,9 @@ class Predictor:
             aligned_corners=self.aligned_corners,
         )
         chosen = [i for i in range(len(objects)) if gets_second_look(objects, i, self.looks)]
-        remarks = (
-            f"shows {len(objects)} objects: only the {self.max_objects} largest are seen again",
-        )
-        if len(chosen) <= self.max_objects:
-            remarks = ()
+        remarks = list(prepared.remarks)
+        if len(chosen) > self.max_objects:
+            remarks.append(_limit_remark(len(objects), self.max_objects))
         chosen = chosen[: self.max_objects]
         inputs, regions = list(prepared.inputs), list(prepared.regions)
         if chosen:
@@ -315,7 +316,7 @@ class Predictor:
             regions=regions,
             objects=objects,
             seen_again=tuple(1 + i for i in chosen),
-            remarks=(*prepared.remarks, *remarks),
+            remarks=tuple(remarks),
         )
 
     def _enough_for(self, boxes: Sequence[Rectangle], size: tuple[int, int]) -> int | None:
@@ -355,7 +356,8 @@ class Predictor:
             image: `(height, width, 3)` uint8 RGB, which overlays of the `Parts` need; or None.
         """
         logits: UpsampledLogits
-        if prepared.objects is None or not prepared.seen_again:
+        object_map = None
+        if prepared.objects is None or (not prepared.seen_again and len(prepared.objects) < 2):
             is_tiled = len(outputs) > 1
             patches = [
                 self._patch(output["logits"], region, fade=region.fade if is_tiled else None)
@@ -363,10 +365,13 @@ class Predictor:
             ]
             logits = UpsampledLogits(prepared.size, patches)
         else:
-            logits = self._pasted(prepared, outputs)
-        shown = outputs[1:] if prepared.seen_again else outputs
+            logits = self._pasted(prepared, prepared.objects, outputs)
+            object_map = _object_map(prepared, prepared.objects, logits, outputs)
+        # The second looks describe the objects, if all are seen again.
+        number = len(prepared.objects or ())
+        shown = outputs[1:] if number and len(prepared.seen_again) == number else outputs
         descriptors = _mean_descriptors(shown) if "descriptors" in outputs[0] else None
-        return Parts(logits, image, self.names, descriptors=descriptors)
+        return Parts(logits, image, self.names, descriptors=descriptors, object_map=object_map)
 
     def _patch(
         self,
@@ -383,17 +388,31 @@ class Predictor:
             fade=fade,
         )
 
-    def _pasted(self, prepared: PreparedImage, outputs: Sequence[Outputs]) -> PastedLogits:
+    def _pasted(
+        self, prepared: PreparedImage, objects: FoundObjects, outputs: Sequence[Outputs]
+    ) -> PastedLogits:
         """The first look, with the second looks at objects in their places."""
-        first, *again = outputs
-        whole = self._patch(without_specks(first["logits"], prepared.objects), prepared.regions[0])
-        looks = [
-            Look(self._patch(output["logits"], region), region.fade, number)
-            for output, region, number in zip(
-                again, prepared.regions[1:], prepared.seen_again, strict=True
-            )
-        ]
-        return PastedLogits(whole, looks)
+        whole, *regions = prepared.regions
+        first, *again = (output["logits"] for output in outputs)
+        first = without_specks(first, objects)
+        looks = []
+        for logits, region, number in zip(again, regions, prepared.seen_again, strict=True):
+            if len(objects) > 1:
+                logits = own_logits(
+                    logits,
+                    objects,
+                    number,
+                    region.top,
+                    region.left,
+                    region.geometry,
+                    aligned_corners=self.aligned_corners,
+                )
+            looks.append(Look(self._patch(logits, region), region.fade, number))
+        if looks and len(looks) < len(objects):  # the others count inside the rectangles too
+            others = without_objects(first, objects, prepared.seen_again)
+            looks.append(Look(self._patch(others, whole), whole.fade, 0))
+        owners = objects.owners if len(objects) > 1 else None
+        return PastedLogits(self._patch(first, whole), looks, owners)
 
     def segment(self, image: np.ndarray) -> Parts:
         """The parts of one image `(height, width, 3)` uint8 RGB."""
@@ -409,12 +428,21 @@ class Predictor:
         outputs = self._predict_all([each.inputs for each in prepared])
         if self.looks != 1:
             prepared = [
-                self.look_again(each, found, lambda enough, image=image: (image, None))
+                self.look_again(each, found, partial(_read_array, image))
                 for each, found, image in zip(prepared, outputs, images, strict=True)
             ]
+            self._warn_of_limit(prepared)
             again = self._predict_all([each.inputs[1:] for each in prepared])
             outputs = [first + second for first, second in zip(outputs, again, strict=True)]
         return [self.combine(*each) for each in zip(prepared, outputs, images, strict=True)]
+
+    def _warn_of_limit(self, prepared: Sequence[PreparedImage]) -> None:
+        count = sum(bool(each.remarks) for each in prepared)
+        if count:
+            _LOG.warning(
+                "%d image%s more than %d objects: only the largest are seen again (max_objects)",
+                *(count, " shows" if count == 1 else "s show", self.max_objects),
+            )
 
     def _predict_all(self, inputs: Sequence[Sequence[np.ndarray]]) -> list[list[Outputs]]:
         """The outputs for all inputs of several images."""
@@ -447,7 +475,7 @@ def create_predictor(
     tile: int | None = None,
     descriptors: bool = False,
     looks: Looks = "auto",
-    max_objects: int = MAX_OBJECTS,
+    max_objects: int = MAX_SEEN_AGAIN,
 ) -> Predictor:
     """Create the `Predictor` of a `PartSegmenter`, with its compiled forward pass.
 
@@ -581,6 +609,34 @@ def _tiles(length: int, tile: int | None) -> Iterator[tuple[int, int, np.ndarray
         total[start : start + tile] += ramp
     for start, ramp in zip(starts, ramps, strict=True):
         yield start, start + tile, (ramp / total[start : start + tile]).astype(np.float32)
+
+
+def _read_array(image: np.ndarray, enough: int | None) -> tuple[np.ndarray, None]:
+    """`ReadPixels` of an image in memory."""
+    return image, None
+
+
+def _limit_remark(found: int, most: int) -> str:
+    largest = "largest one is" if most == 1 else f"{most} largest ones are"
+    return f"shows {found} objects: only the {largest} seen again (max_objects)"
+
+
+def _object_map(
+    prepared: PreparedImage,
+    objects: FoundObjects,
+    logits: PastedLogits,
+    outputs: Sequence[Outputs],
+) -> ObjectMap | None:
+    """Which object each pixel belongs to; None if there is only one."""
+    if len(objects) < 2:
+        return None
+    descriptors = None
+    if "descriptors" in outputs[0]:
+        shown = dict(zip(prepared.seen_again, outputs[1:], strict=True))
+        descriptors = np.stack(
+            [shown.get(number, outputs[0])["descriptors"] for number in objects.numbers]
+        )
+    return ObjectMap(logits.owners, len(objects), descriptors)
 
 
 def _mean_descriptors(outputs):

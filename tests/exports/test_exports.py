@@ -34,7 +34,7 @@ def segmenter():
 
 @pytest.fixture(scope="module")
 def predictor(segmenter):
-    return create_predictor(segmenter, batch_size=1)
+    return create_predictor(segmenter, looks=1, batch_size=1)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,7 @@ def test_export_equals_the_keras_model(predictor, exported, name):
     metadata = read_metadata(name, result.path)
     assert [part["name"] for part in metadata["parts"]] == list(NAMES)
     assert metadata["parts"][0]["colour"] == "#0072b2"
+    assert metadata["looks"] == 1
     assert (metadata["name"], metadata["licence"]) == ("birds", "CC0-1.0")
     assert len(metadata["model_sha256"]) == 64
 

@@ -209,7 +209,7 @@ def test_predict_takes_images_of_any_size(segmenter, images, tmp_path):
 
 def test_predictions_are_the_logits_of_segment(segmenter, images):
     """The pixel under each position has the logits of this position: corners are aligned."""
-    parts = segmenter.segment(images[0])
+    parts = segmenter.segment(images[0], looks=1)
     np.testing.assert_allclose(
         np.asarray(parts.logits)[::8, ::8], segmenter.predict(images[:1], verbose=0)[0], atol=1e-4
     )
@@ -234,7 +234,7 @@ def test_every_way_to_predict_agrees(segmenter, images, tmp_path):
     found = exports.load("onnx", tmp_path / "model.onnx")(images)["probabilities"]
     for image, probabilities in zip(images, found, strict=True):
         for model in (segmenter, loaded):
-            parts = model.segment(image)
+            parts = model.segment(image, looks=1)
             np.testing.assert_allclose(parts.probabilities, probabilities, atol=1e-4)
 
 

@@ -181,3 +181,85 @@ def test_regions_are_those_of_scipy():
         assert sizes.tolist() == np.bincount(regions.ravel(), minlength=count + 1)[1:].tolist()
         grown = nearest_region(regions)
         assert (grown[mask] == regions[mask]).all() and grown.all() == bool(count or not mask.size)
+
+
+THREE = [(40, 40, 110, 140), (150, 60, 200, 130), (60, 250, 120, 310)]
+
+
+def test_several_objects_are_seen_again_each_by_itself():
+    image = picture(*THREE)
+    batches = []
+
+    def forward(images):
+        batches.append(len(images))
+        return darkness(images)
+
+    parts = predictor(forward, looks=2).segment(image)
+    assert batches == [1, 4]  # three, padded to a power of two
+    assert overlap(parts.foreground, image) > 0.85
+    assert len(parts.objects) == 3
+    for one, box in zip(parts.objects, [THREE[0], THREE[2], THREE[1]], strict=True):
+        assert overlap(one.foreground, picture(box)) > 0.85
+        # Each one has both parts: its own square is divided, not the picture.
+        assert (one.areas > 0.15 * one.area).all()
+    assert (parts.object_labels > 0).tolist() == parts.foreground.tolist()
+
+
+def test_objects_whose_squares_overlap_keep_to_themselves():
+    """The square of the long object contains the short one."""
+    boxes = [(40, 20, 130, 350), (230, 150, 320, 240)]
+    image = picture(*boxes, size=(390, 390))
+    parts = predictor(looks=2).segment(image)
+    long, short = parts.objects
+    assert overlap(long.foreground, picture(boxes[0], size=(390, 390))) > 0.75
+    assert overlap(short.foreground, picture(boxes[1], size=(390, 390))) > 0.85
+    assert (short.areas > 0.15 * short.area).all()
+
+
+def test_an_object_that_fills_the_picture_keeps_its_first_look():
+    boxes = [(0, 0, 120, 390), (200, 300, 240, 350)]
+    image = picture(*boxes)
+    prepared = predictor().prepare(image)
+    outputs = predictor().predict(prepared.inputs)
+    prepared = predictor().look_again(prepared, outputs, lambda enough: (image, None))
+    assert prepared.seen_again == (2,) and len(prepared.objects) == 2
+    parts = predictor().segment(image)
+    for one, box in zip(parts.objects, boxes, strict=True):
+        assert overlap(one.foreground, picture(box)) > 0.75
+    once = predictor(looks=1).segment(image)
+    np.testing.assert_allclose(
+        np.asarray(parts.logits)[:150], np.asarray(once.logits)[:150], atol=1e-4
+    )
+
+
+def test_objects_beyond_the_maximum_keep_their_first_look(caplog):
+    image = picture(*THREE)
+    few = predictor(looks=2, max_objects=1)
+    prepared = few.prepare(image)
+    outputs = few.predict(prepared.inputs)
+    prepared = few.look_again(prepared, outputs, lambda enough: (image, None))
+    assert prepared.remarks == (
+        "shows 3 objects: only the largest one is seen again (max_objects)",
+    )
+    assert len(prepared.inputs) == 2
+    parts, *_ = few.segment_all([image, image])
+    assert len(caplog.records) == 1 and "2 images show more than 1 objects" in caplog.text
+    once = predictor(looks=1).segment(image)
+    assert len(parts.objects) == 3
+    assert (parts.labels[:, 220:] == once.labels[:, 220:]).all()
+    assert few.settings["max_objects"] == 1
+
+
+def test_descriptors_are_those_of_the_second_looks():
+    def forward(images):
+        described = np.broadcast_to(images.mean((1, 2))[:, None], (len(images), 2, 3))
+        masses = np.ones((len(images), 2), np.float32)
+        return darkness(images) | {"descriptors": described, "masses": masses}
+
+    again = predictor(forward, looks=2)
+    one = again.segment(picture(BIRD))
+    prepared = again.prepare(picture(BIRD))
+    assert one.descriptors.mean() < 200 < prepared.inputs[0].mean()
+    parts = again.segment(picture(*THREE))
+    each = np.stack([one.descriptors for one in parts.objects])
+    np.testing.assert_allclose(parts.descriptors, each.mean(0), rtol=1e-5)
