@@ -444,26 +444,30 @@ def test_importers_of_the_tools_themselves(output):
     from datumaro.components.dataset import Dataset
     from label_studio_sdk.converter.brush import decode_rle
 
-    parts = some_parts(size=(300, 260))
+    owners = np.repeat(np.uint8([1, 2]), [100, 160])[None].repeat(300, 0)
+    parts = replace(some_parts(size=(300, 260)), object_map=ObjectMap(owners, 2))
     files = write("label-studio", output, {"sub/a.png": parts})
     interface = sdk.LabelInterface(files["label-studio.xml"].decode())
     (task,) = json.loads(files["label-studio.json"])
     (prediction,) = task["predictions"]
     assert interface.validate_task({"data": task["data"]})
     assert interface.validate_prediction(prediction, return_errors=True) == []
-    for label, region in zip((1, 2), prediction["result"], strict=True):
+    masks = [one[label].mask for one in parts.objects for label in (1, 2)]
+    for mask, region in zip(masks, prediction["result"], strict=True):
         pixels = np.reshape(decode_rle(region["value"]["rle"]), (300, 260, 4))
-        np.testing.assert_array_equal(pixels[..., 3] == 255, parts.labels == label)
+        np.testing.assert_array_equal(pixels[..., 3] == 255, mask)
 
     write("cvat", output, {"sub/a.png": parts})
     path = output.path / "images/sub/a.png"  # which the importer reads
     path.parent.mkdir(parents=True)
     Image.fromarray(parts.image).save(path)
     (item,) = Dataset.import_from(str(output.path / "cvat.xml"), "cvat")
-    labels = np.zeros((300, 260), np.uint8)
+    labels, objects = np.zeros((2, 300, 260), np.uint8)
     for annotation in item.annotations:
         labels[annotation.image.astype(bool)] = 1 + annotation.label
+        objects[annotation.image.astype(bool)] = annotation.group
     np.testing.assert_array_equal(labels, parts.labels)
+    np.testing.assert_array_equal(objects, parts.object_labels)
 
 
 def test_cvat_masks_decode_to_the_labels(output):
