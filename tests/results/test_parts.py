@@ -266,12 +266,17 @@ def test_names_stand_on_their_parts_where_they_fit():
 
 
 def test_names_do_not_lie_on_each_other():
-    labels = np.ones((60, 200), int)
-    labels[20:40, 60:140] = 2  # in the middle of part 1
-    parts = Parts(logits_of(labels, 2), blank(60, 200), ("m" * 20, "head"))
-    plain, named = (np.asarray(parts.overlay(names=on, legend=False)) for on in (False, True))
-    changed = (plain != named).any(-1)
-    assert changed[labels == 2].any() and not changed[labels == 1].any()
+    labels = np.zeros((60, 200), int)
+    labels[:, 20:80], labels[:, 80:130] = 1, 2  # both a little narrower than their names
+    image, names = blank(60, 200), ("m" * 7, "m" * 6)
+    changed = []
+    for shown in (1, 2, 0):
+        kept = labels * (labels == shown) if shown else labels
+        parts = Parts(logits_of(kept, 2), image, names)
+        plain, named = (np.asarray(parts.overlay(names=on, legend=False)) for on in (False, True))
+        changed.append((plain != named).any(-1))
+    assert (changed[0] & changed[1]).any()
+    np.testing.assert_array_equal(changed[2], changed[0])
     numbered = Parts(parts.logits, parts.image)
     np.testing.assert_array_equal(numbered.overlay(), numbered.overlay(names=False))
 
