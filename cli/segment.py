@@ -41,7 +41,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     "formats",
     multiple=True,
     metavar="FORMAT",
-    help="Format of the results, repeatable; see above [default: indexed, overlay].",
+    help="Format of the results, repeatable; see above [default: indexed, overlay, page].",
 )
 @click.option(
     "--batch-size",
@@ -124,7 +124,8 @@ def segment(
     Formats with a file for each image: indexed (PNG of labels), overlay (JPEG), overlay-webp,
     overlay-png, overlay-plain (JPEG without the parts' names), soft (probabilities, npz), cutouts
     (PNG). Formats with one file: coco, label-studio, cvat, csv, parquet, descriptors (Parquet),
-    descriptors-npy.
+    descriptors-npy, page (DIR/index.html, on which the parts of all pictures light up, with a file
+    for each picture beside it).
     """
     from keras_parts import inference
 
@@ -147,7 +148,7 @@ def segment(
 
     if seed is not None:
         set_random_seed(seed)
-    formats = formats or ("indexed", "overlay")
+    formats = formats or inference.DEFAULT_FORMATS
     if batch_size == "auto":
         batch_size = inference.recorded_batch_size(output) or batch_size
     settings = {
@@ -231,10 +232,13 @@ def _text(summary: "Summary") -> str:
     shards = ""
     if not summary.complete:
         shards = "\nThe last shard to finish will write the files with the results of all images."
+    page = ""
+    if summary.complete and "page" in summary.formats:
+        page = f"\nTo look at them, open {os.path.join(summary.output, 'index.html')} in a browser."
     return (
         f"Segmented {summary.done} of {summary.found} images into {summary.output} "
         f"({', '.join(summary.formats)}) in {summary.seconds:.1f} s, "
-        f"{summary.images_per_second:.1f} a second{kept}{failed}.{shards}"
+        f"{summary.images_per_second:.1f} a second{kept}{failed}.{shards}{page}"
     )
 
 

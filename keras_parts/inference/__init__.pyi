@@ -1,9 +1,10 @@
 from .done_log import Failure
 from .inputs import ImageFile, find_images
 from .run import Summary, recorded_batch_size, segment_files
-from .writers import FORMATS
+from .writers import DEFAULT_FORMATS, FORMATS
 
 __all__ = [
+    "DEFAULT_FORMATS",
     "FORMATS",
     "Failure",
     "ImageFile",

@@ -227,7 +227,17 @@ class ResultsFolder:
             suffix = f"-{self.shard}" if self.shard else ""
             self._write_failures(f"failures{suffix}.jsonl", done, files)
             return False
-        run = RunInfo(tuple(self.configuration["names"]), self.configuration["model"])
+        failures = [
+            outcome.failure
+            for file in files
+            if (outcome := done.get(file)) and outcome.failure is not None
+        ]
+        run = RunInfo(
+            tuple(self.configuration["names"]),
+            self.configuration["model"],
+            self.configuration,
+            failures,
+        )
         for writer in self.writers:
             if writer.merged:
                 self._merge(writer, _FormatRecords(done, files, writer.name), run)

@@ -25,7 +25,7 @@ from keras_parts.inference.results_folder import (
     RunRecord,
     run_records,
 )
-from keras_parts.inference.writers import create_writers
+from keras_parts.inference.writers import DEFAULT_FORMATS, create_writers
 from keras_parts.models.predictor import PartPredictor
 
 
@@ -73,7 +73,7 @@ def segment_files(
     predictor: PartPredictor,
     inputs: Iterable[ImageFile | str | PathLike[str]],
     output: str | PathLike[str],
-    formats: Sequence[str] = ("indexed", "overlay"),
+    formats: Sequence[str] = DEFAULT_FORMATS,
     *,
     model: str = "",
     shard: str | None = None,

@@ -12,10 +12,11 @@ from keras_parts.inference.writers.descriptors import DescriptorsWriter, NumpyDe
 from keras_parts.inference.writers.indexed import IndexedWriter
 from keras_parts.inference.writers.label_studio import LabelStudioWriter
 from keras_parts.inference.writers.overlay import OverlayWriter
+from keras_parts.inference.writers.page import PageWriter
 from keras_parts.inference.writers.soft import SoftWriter
 from keras_parts.inference.writers.table import CsvWriter, ParquetWriter
 
-__all__ = ["FORMATS", "RunInfo", "Writer", "create_writers", "valid_text"]
+__all__ = ["DEFAULT_FORMATS", "FORMATS", "RunInfo", "Writer", "create_writers", "valid_text"]
 
 FORMATS: Mapping[str, tuple[type[Writer], Mapping[str, Any]]] = {
     "indexed": (IndexedWriter, {"suffix": ".png"}),
@@ -32,8 +33,11 @@ FORMATS: Mapping[str, tuple[type[Writer], Mapping[str, Any]]] = {
     "parquet": (ParquetWriter, {}),
     "descriptors": (DescriptorsWriter, {}),
     "descriptors-npy": (NumpyDescriptorsWriter, {}),
+    "page": (PageWriter, {"suffix": ".js"}),
 }
 """Format -> (class of its writer, the writer's arguments)."""
+DEFAULT_FORMATS = ("indexed", "overlay", "page")
+"""The formats of a run for which none are named."""
 
 
 def create_writers(formats: Sequence[str]) -> list[Writer]:

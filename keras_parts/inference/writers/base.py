@@ -2,11 +2,12 @@
 
 import importlib.util
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from keras_parts.errors import ConfigError
+from keras_parts.inference.done_log import Failure
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
 from keras_parts.results.parts import Parts
@@ -14,10 +15,19 @@ from keras_parts.results.parts import Parts
 
 @dataclass(frozen=True)
 class RunInfo:
-    """The names of the parts and of the model, the same for all images of a run."""
+    """What is the same for all images of a run.
+
+    Attributes:
+        names: of the parts.
+        model: its name.
+        settings: all that the results depend on; JSON values.
+        failures: of the images without results.
+    """
 
     names: tuple[str, ...]
     model: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    failures: Sequence[Failure] = ()
 
 
 Records = Iterable[tuple[ImageFile, Any]]
@@ -112,16 +122,17 @@ class PerImageWriter(Writer):
         self.suffix = suffix
 
     def files(self, parts: Parts, file: ImageFile) -> dict[str, bytes]:
-        return {self._file_name(file): self.content(parts)}
+        return {self.file_name(file): self.content(parts)}
 
     def owns(self, name: str, file: ImageFile) -> bool:
-        return name == self._file_name(file)
+        return name == self.file_name(file)
 
     def content(self, parts: Parts) -> bytes:
         """The bytes of the file."""
         raise NotImplementedError
 
-    def _file_name(self, file: ImageFile) -> str:
+    def file_name(self, file: ImageFile) -> str:
+        """The name of the image's file in the output folder."""
         # Not `with_suffix`: the name of a result may contain dots.
         return f"{self.name}/{file.result}{self.suffix}"
 
