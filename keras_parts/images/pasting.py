@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_parts.images.upsampling import Patch, UpsampledLogits
+from keras_parts.images.upsampling import Patch, UpsampledLogits, foreground_logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class PastedLogits(UpsampledLogits):
                     )
                 )
                 seen, weights = look.patch.values(*window), _fade(look, window)
-                ahead = np.logaddexp.reduce(seen[1:], axis=0) - seen[0] if len(inside) > 1 else 0.0
+                ahead = foreground_logits(seen, axis=0) if len(inside) > 1 else 0.0
                 better = ahead > certainty[target]
                 mixed = whole[:, *target] + weights * (seen - whole[:, *target])
                 values[:, *target] = np.where(better, mixed, values[:, *target])

@@ -68,6 +68,8 @@ def nearest_region(regions: np.ndarray) -> np.ndarray:
 def largest_neighbour(numbers: np.ndarray) -> np.ndarray:
     """The maximum of each position of `(h, w)` and its eight neighbours."""
     for _ in range(2):
-        padded = np.pad(numbers, ((1, 1), (0, 0)))
-        numbers = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:]).T
+        found = numbers.copy()
+        np.maximum(found[1:], numbers[:-1], out=found[1:])
+        np.maximum(found[:-1], numbers[1:], out=found[:-1])
+        numbers = found.T
     return numbers

@@ -5,6 +5,7 @@ photograph may take gigabytes; labels and scores are much smaller and need only 
 time.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -90,8 +91,7 @@ class Patch:
         """`(h, 2)` int: for each row of the map, the rectangle's columns (first, last + 1) that
         depend on positions where the background does not exceed all parts together; (width, 0)
         for a row without such positions."""
-        parts = np.logaddexp.reduce(self.logits[1:], axis=0)
-        on_object = ~(self.logits[0] > parts + _MARGIN)
+        on_object = ~(foreground_logits(self.logits, axis=0) < -_MARGIN)
         width, depends = len(self.columns), self.columns > 0
         first = np.where(depends.any(axis=0), depends.argmax(axis=0), width)
         last = np.where(depends.any(axis=0), width - depends[::-1].argmax(axis=0), 0)
@@ -191,6 +191,29 @@ class UpsampledLogits:
             stop = min(start + _BAND, self.shape[0])
             result[start:stop] = np.moveaxis(self.rows(start, stop), 0, -1)
         return result
+
+
+def foreground_logits(logits: np.ndarray, *, axis: int = -1) -> np.ndarray:
+    """How much all parts together exceed the background.
+
+    Args:
+        logits: float32, with 1 + parts along `axis`, the background first.
+        axis: of the parts.
+
+    Returns:
+        float32, without the axis; positive on the foreground.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.images.upsampling import foreground_logits
+        >>> foreground_logits(np.log(np.array([[4.0, 1, 1], [1, 2, 2]]))).round(2).tolist()
+        [-0.69, 1.39]
+    """
+    background, *parts = np.moveaxis(logits, axis, 0)
+    largest = functools.reduce(np.maximum, parts)
+    # Not `logaddexp`, which takes ten times as long.
+    odds = sum(np.exp(part - largest) for part in parts)
+    return largest + np.log(odds) - background
 
 
 def _interpolated(logits: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ which the parts were learned.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from keras_parts.errors import ConfigError
 from keras_parts.images.geometry import ResizeGeometry, resize_geometry
 from keras_parts.images.regions import connected_regions, nearest_region
-from keras_parts.images.upsampling import position_borders
+from keras_parts.images.upsampling import foreground_logits, position_borders
 from keras_parts.results.objects import MAX_OBJECTS
 
 Looks = Literal["auto", 1, 2]
@@ -46,7 +47,6 @@ class FoundObjects:
     Attributes:
         positions: `(h, w)` uint8, the number of the object at each position of the map: 1 is the
             largest, 0 is the background.
-        owners: `(h, w)` uint8, the number of the object that is nearest to each position.
         specks: `(h, w)` bool, positions of regions that are too small for objects, or more than
             `keras_parts.results.objects.MAX_OBJECTS`.
         borders: where the rows and the columns of positions begin and end, in pixels of the image.
@@ -55,7 +55,6 @@ class FoundObjects:
     """
 
     positions: np.ndarray
-    owners: np.ndarray
     specks: np.ndarray
     borders: Sequence[np.ndarray]
     boxes: Sequence[Rectangle]
@@ -63,6 +62,11 @@ class FoundObjects:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @cached_property
+    def owners(self) -> np.ndarray:
+        """`(h, w)` uint8, the number of the object that is nearest to each position."""
+        return nearest_region(self.positions)
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -112,8 +116,7 @@ def find_objects(
     positions = numbers[regions]
     boxes = [_box(positions == 1 + i, borders, geometry.original_size) for i in range(len(kept))]
     gains = [_gain(box, geometry, image_size, resize_mode) for box in boxes]
-    owners = nearest_region(positions)
-    return FoundObjects(positions, owners, foreground & (positions == 0), borders, boxes, gains)
+    return FoundObjects(positions, foreground & (positions == 0), borders, boxes, gains)
 
 
 def gets_second_look(objects: FoundObjects, index: int, looks: Looks) -> bool:
@@ -185,13 +188,10 @@ def _borders(
 def _without(logits: np.ndarray, removed: np.ndarray) -> np.ndarray:
     """Logits `(h, w, 1 + parts)` that are background at some positions, as much as they were
     foreground: the outline then lies midway between these positions and the others."""
+    if not removed.any():
+        return logits
     excess = np.where(removed, 2 * np.maximum(foreground_logits(logits), 0), 0)
     return np.concatenate([logits[..., :1] + excess[..., None], logits[..., 1:]], axis=-1)
-
-
-def foreground_logits(logits: np.ndarray) -> np.ndarray:
-    """`(h, w)`: how much all parts together exceed the background in logits `(h, w, 1 + parts)`."""
-    return np.logaddexp.reduce(logits[..., 1:], axis=-1) - logits[..., 0]
 
 
 def fade_of(box: Rectangle, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from keras_parts.data.crops import crop, image_box
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
+from keras_parts.images.upsampling import foreground_logits
 from keras_parts.metrics.part_model import ImageFunction, PartModel, as_part_model
 
 View = Callable[[Sample], Sample]
@@ -279,4 +280,4 @@ def predicted_foreground(logits: np.ndarray) -> np.ndarray:
     Returns:
         `(...)` bool: the foreground, as in `keras_parts.results.parts.Parts.labels`.
     """
-    return np.logaddexp.reduce(logits[..., 1:], axis=-1) > logits[..., 0]
+    return foreground_logits(logits) > 0
