@@ -246,7 +246,8 @@ class Parts:
         objects = []
         for number, (box, index) in enumerate(zip(boxes, indices, strict=True), start=1):
             window = box_window(box)
-            labels = np.zeros_like(self.labels)  # of which memory is taken for the window alone
+            # Memory is taken for the window alone, unlike by `zeros_like`.
+            labels = np.zeros(self.labels.shape, np.uint8)
             labels[window] = self.labels[window] * (numbers[window] == number)
             descriptors = None if all_descriptors is None else all_descriptors[index]
             one = replace(self, descriptors=descriptors, object_map=None)
