@@ -39,7 +39,7 @@ class MaskScorer(Scorer):
     def add(self, sample: Sample, logits: np.ndarray) -> None:
         given = foreground_of(sample)
         if given.any():
-            scores = mask_scores(predicted_foreground(logits), given)
+            scores: tuple[float, float] = mask_scores(predicted_foreground(logits), given)
         else:
             scores = (np.nan, np.nan)
             self._empty.append(sample.id)
