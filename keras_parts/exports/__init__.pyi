@@ -1,4 +1,4 @@
-from .conversion import FORMATS, Export, export, load, read_metadata
+from .conversion import FORMATS, Export, export, load, load_predictor, read_metadata
 from .formats import METADATA
 
 __all__ = [
@@ -7,5 +7,6 @@ __all__ = [
     "METADATA",
     "export",
     "load",
+    "load_predictor",
     "read_metadata",
 ]

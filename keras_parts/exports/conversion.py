@@ -29,6 +29,7 @@ from keras_parts.exports.litert import LiteRt
 from keras_parts.exports.onnx import Onnx
 from keras_parts.exports.openvino import OpenVino
 from keras_parts.exports.saved_model import SavedModel
+from keras_parts.models.predictor import Predictor
 
 Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """Images `(batch, height, width, 3)` uint8 RGB -> {"labels", "probabilities"}."""
@@ -165,6 +166,44 @@ def load(format: str, path: str | PathLike[str]) -> Run:
     return _format_of(format).load(Path(path))
 
 
+def load_predictor(format: str, path: str | PathLike[str], **options: Any) -> Predictor:
+    """Load an export as a `Predictor`, which sees the objects in an image again and cuts it into
+    tiles as that of the segmenter does; `keras_parts.inference.segment_files` takes it too.
+
+    Keras is not needed, only the runtime of the format.
+
+    Args:
+        format: a key of `FORMATS`.
+        path: file or folder of the export.
+        options: "batch_size", "tile", "looks" and "max_objects" of `keras_parts.models.Predictor`.
+
+    Raises:
+        ConfigError: the format is unknown; the export was written before 0.2.0; or as `Predictor`.
+
+    Example:
+        >>> from keras_parts.exports import load_predictor
+        >>> predictor = load_predictor("onnx", "toy.onnx")  # doctest: +SKIP
+        >>> predictor.segment(image).areas  # doctest: +SKIP
+        array([1520, 3311, 0, 930, 218])
+    """
+    metadata, run = read_metadata(format, path), load(format, path)
+    if "network" not in metadata:
+        raise ConfigError(
+            f"{path}: does not say what input its network takes, as exports do since 0.2.0: export "
+            "the model again"
+        )
+    network = dict(metadata["network"])
+    step = network.pop("pixels_per_position")
+
+    def forward(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        probabilities = run(images)["probabilities"][:, ::step, ::step]
+        return {"logits": np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))}
+
+    names = [part["name"] for part in metadata["parts"]]
+    settings = {"model_sha256": metadata["model_sha256"], "export": format}
+    return Predictor(forward, names, **network, **options, settings=settings)
+
+
 def read_metadata(format: str, path: str | PathLike[str]) -> dict[str, Any]:
     """Read the metadata inside an export: parts, licence, sha256 of the model, versions.
 
@@ -223,6 +262,7 @@ def _metadata(segmenter, name, licence):
         "model_sha256": digest(segmenter),
         "parts": part_legend(segmenter.part_names or numbered_names(segmenter.num_parts)),
         "looks": 1,
+        "network": _network(segmenter),
         "input": "images: uint8 (batch, height, width, 3), RGB, upright",
         "outputs": {
             "labels": "uint8 (batch, height, width), 0 = background",
@@ -230,6 +270,24 @@ def _metadata(segmenter, name, licence):
         },
         "licence": licence,
         "keras_parts": __version__,
+    }
+
+
+def _network(segmenter):
+    """What a `Predictor` must know of the network, as JSON values."""
+    from keras_parts.models.architectures import architecture_of
+
+    config = segmenter.config
+    aligned = architecture_of(config.architecture).aligned_corners
+    size = config.image_size
+    positions = segmenter.compute_output_shape((1, size, size, 3))[1]
+    # With aligned corners, the positions of the map are at every so many pixels of the input.
+    step = (size - 1) // (positions - 1) if aligned else 1
+    return {
+        "image_size": size,
+        "resize_mode": config.resize_mode,
+        "aligned_corners": aligned,
+        "pixels_per_position": step,
     }
 
 

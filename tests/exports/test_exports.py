@@ -11,9 +11,16 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from keras_parts import zoo
+from keras_parts import data, zoo
 from keras_parts.errors import ConfigError, KerasPartsError
-from keras_parts.exports import FORMATS, conversion, export, load, read_metadata
+from keras_parts.exports import (
+    FORMATS,
+    conversion,
+    export,
+    load,
+    load_predictor,
+    read_metadata,
+)
 from keras_parts.images.decoding import read_image
 from keras_parts.images.geometry import RESIZE_MODES, resize_image
 from keras_parts.keras_private import set_random_seed
@@ -103,6 +110,22 @@ def test_export_equals_the_keras_model(predictor, exported, name):
     assert metadata["looks"] == 1
     assert (metadata["name"], metadata["licence"]) == ("birds", "CC0-1.0")
     assert len(metadata["model_sha256"]) == 64
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_predictor_of_an_export_sees_objects_again(segmenter, exported, name):
+    image = np.full((300, 400, 3), (90, 140, 70), np.uint8)
+    animal = data.load("toy", "test", count=1)[0].image
+    image[100 : 100 + len(animal), 150 : 150 + len(animal)] = animal
+    options = {"batch_size": 1, "looks": 2}
+    once, wanted = (
+        create_predictor(segmenter, batch_size=1, looks=looks).segment(image) for looks in (1, 2)
+    )
+    found = load_predictor(name, exported(name).path, **options).segment(image)
+    assert found.names == NAMES
+    tolerance = conversion.TOLERANCE[FORMATS[name].exact]
+    np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=tolerance)
+    assert np.abs(once.probabilities - wanted.probabilities).max() > 0.1
 
 
 def check_onnx(predictor, exported, photograph):
