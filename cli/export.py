@@ -62,12 +62,12 @@ def export(model, format_, output, quantize, image_files, quiet):
 
 
 def _licence(model):
-    """The licence of the weights, from the model's card; "" if it has no card."""
+    """The terms of weights and data on the model's card; "" if it has no card."""
     from keras_parts import zoo
     from keras_parts.errors import KerasPartsError
 
     try:
-        return zoo.info(model).licences.weights
+        return str(zoo.info(model).licences)
     except KerasPartsError:
         return ""
 

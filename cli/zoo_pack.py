@@ -9,7 +9,7 @@ from keras_parts.cli.options import CommandResult, common_options, given, output
 
 if TYPE_CHECKING:
     from keras_parts.data import Dataset
-    from keras_parts.zoo.cards import Evaluation
+    from keras_parts.zoo.cards import Card, Evaluation
 
 
 @click.command()
@@ -52,7 +52,13 @@ if TYPE_CHECKING:
 @click.option("--intended-use", help="Intended use of the model.")
 @click.option("--limits", help="Limits of the model.")
 @click.option("--citation", help="Work to cite.")
-@click.option("--weights-licence", help="Licence of the weights.")
+@click.option(
+    "--licence",
+    "--weights-licence",
+    "weights_licence",
+    metavar="TEXT",
+    help='Licence of the weights, such as "CC-BY-4.0" [default: none, which allows no use].',
+)
 @click.option("--data-licence", help="Terms of the training data [default: the data set's].")
 @click.option("--float32", is_flag=True, help="Store all weights as float32, at twice the size.")
 @common_options
@@ -66,7 +72,8 @@ def pack(
 
     RUNS are folders of `keras-parts train` that differ in the seed alone. Of several runs, the best
     one on the validation split becomes the entry, and the metrics of all are on its card. The texts
-    of a card that DIR already has are kept, unless an option changes them.
+    of a card that DIR already has are kept, unless an option changes them. Terms of models that the
+    training was initialised from or taught by are added to those of the data.
     """
     from keras_parts import zoo
     from keras_parts.cli.runtime import import_keras
@@ -97,9 +104,17 @@ def pack(
         f"{card.id}: {card.size / 1e6:.1f} MB in {output}.",
         f"Parts: {', '.join(card.part_names)}",
         metrics_text(card.evaluation),
+        f"Licence of the weights: {card.licences.weights}{_way_out(card)}",
+        f"Terms of the training data: {card.licences.data}",
     )
     data = card.to_json() | {"output": output, "bytes": card.size}
     return CommandResult(data, "\n".join(lines))
+
+
+def _way_out(card: "Card") -> str:
+    from keras_parts.zoo.terms import NO_LICENCE
+
+    return " (--licence gives one)" if card.licences.weights.startswith(NO_LICENCE) else ""
 
 
 @click.command()

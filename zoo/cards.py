@@ -211,11 +211,17 @@ class Evaluation(Record, frozen=True, kw_only=True, rename={"num_images": "image
 
 
 class Licences(Record, frozen=True, kw_only=True):
-    """Licences of the code and of the weights, and the terms of the training data."""
+    """Licences of the package's code and of the weights, and the terms of the training data.
+
+    Terms of models that the training began from are among them.
+    """
 
     code: _Line
     weights: _Line
     data: _Line
+
+    def __str__(self) -> str:
+        return f"weights: {self.weights}; training data: {self.data}"
 
 
 class Card(

@@ -11,6 +11,7 @@ from keras_parts.errors import ConfigError, hide_secrets
 from keras_parts.metrics.report import Report
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.results.palette import part_palette
+from keras_parts.training.origins import run_origins
 from keras_parts.training.run_folder import RunFolder
 from keras_parts.zoo.cards import (
     CARD_FILE,
@@ -28,6 +29,7 @@ from keras_parts.zoo.cards import (
     read_card,
 )
 from keras_parts.zoo.golden import TOLERANCE
+from keras_parts.zoo.terms import NO_LICENCE, inherit, own_terms
 
 CITATION = (
     "Choudhury, Laina, Rupprecht, Vedaldi: Unsupervised Part Discovery from Contrastive "
@@ -57,17 +59,27 @@ def check_text_names(texts: Mapping[str, str]) -> None:
         )
 
 
-def previous_texts(folder: str | PathLike[str]) -> dict[str, str]:
-    """The texts, "name" and "version" of the card in a folder; empty if it has no card."""
+def previous_texts(folder: str | PathLike[str], dataset: str) -> dict[str, str]:
+    """The texts, "name" and "version" of the card in a folder; empty if it has no card.
+
+    Terms of the data are left out if the card's model was trained on another data set than
+    `dataset`, and so are terms that it inherited.
+    """
     if not Path(folder, CARD_FILE).is_file():
         return {}
     card = read_card(folder)
-    return {
+    texts = {
         "name": card.name,
         "version": card.version,
         **{name: getattr(card, name) for name in _TEXT_NAMES if name not in _LICENCES},
-        **{name: getattr(card.licences, name.removesuffix("_licence")) for name in _LICENCES},
+        **{
+            name: own_terms(getattr(card.licences, name.removesuffix("_licence")))
+            for name in _LICENCES
+        },
     }
+    if card.training.dataset != dataset:
+        del texts["data_licence"]
+    return texts
 
 
 def create_card(
@@ -80,8 +92,11 @@ def create_card(
     test: Dataset | None,
     evaluation: Evaluation | None,
     texts: Mapping[str, str],
+    previous: str | PathLike[str],
 ) -> Card:
     """The card of an entry.
+
+    The terms of models that the training began from are added to the licences.
 
     Args:
         segmenter: of the entry.
@@ -92,13 +107,17 @@ def create_card(
         test: data set of the metrics; if `config` names no training data, this one is recorded.
         evaluation: metrics.
         texts: the "name", the "version" and texts that differ from the default.
+        previous: folder of an earlier entry, whose other texts are kept if it has a card.
 
     Raises:
         IntegrityError: a field does not follow the schema.
     """
     data = config.get("data") or _tested_data(test)
     num_parts = segmenter.num_parts
-    texts = _default_texts(data["dataset"], num_parts, data["licence"]) | {**texts}
+    dataset = data["dataset"]
+    defaults = _default_texts(dataset, num_parts, data["licence"])
+    texts = defaults | previous_texts(previous, dataset) | {**texts}
+    origins = run_origins(config)
     configuration = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     card = Card(
         format=FORMAT,
@@ -115,8 +134,8 @@ def create_card(
         evaluation=evaluation,
         licences=Licences(
             code=texts["code_licence"],
-            weights=texts["weights_licence"],
-            data=texts["data_licence"],
+            weights=inherit(texts["weights_licence"], origins, "weights"),
+            data=inherit(texts["data_licence"], origins, "data"),
         ),
         golden_tolerance=TOLERANCE,
         files=_records(folder),
@@ -174,7 +193,7 @@ def _default_texts(dataset: str, num_parts: int, data_licence: str) -> dict[str,
         "limits": LIMITS,
         "citation": CITATION,
         "code_licence": "Apache-2.0",
-        "weights_licence": "Apache-2.0",
+        "weights_licence": NO_LICENCE,
         "data_licence": data_licence,
     }
 

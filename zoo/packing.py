@@ -32,7 +32,6 @@ from keras_parts.zoo.descriptions import (
     check_text_names,
     create_card,
     create_evaluation,
-    previous_texts,
 )
 from keras_parts.zoo.golden import write_golden
 from keras_parts.zoo.pictures import write_picture
@@ -80,7 +79,9 @@ def pack(
     checksums.
 
     The name, version, texts and licences of a card that `output` already has are kept, so that an
-    entry is updated after another training by the same command.
+    entry is updated after another training by the same command; terms of the data only if the data
+    set is the same. Without a "weights_licence" the card says that none was given. The terms of
+    models that the training was initialised from or taught by are added to the licences.
 
     Args:
         runs: folders of training runs that differ in the seed alone. The one with the best metric
@@ -154,7 +155,8 @@ def pack(
             pairs=pairs,
             test=test,
             evaluation=evaluation,
-            texts=previous_texts(output) | given,
+            texts=given,
+            previous=output,
         )
         _copy_entry(candidate.files, Path(output), card)
     return card

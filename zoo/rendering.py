@@ -26,7 +26,7 @@ def to_markdown(card: Card, picture: str = PICTURE_FILE) -> str:
         f"## Limits\n\n{card.limits}",
         "## Licences",
         _list(
-            ("code", card.licences.code),
+            ("code of keras-parts", card.licences.code),
             ("weights", card.licences.weights),
             ("training data", card.licences.data),
         ),

@@ -35,6 +35,7 @@ from keras_parts.training.data_record import check_same_data, record_data
 from keras_parts.training.devices import Devices, find_devices
 from keras_parts.training.hosts import Hosts
 from keras_parts.training.optimisers import averaged_weights, weight_averages
+from keras_parts.training.origins import find_origins
 from keras_parts.training.preparation import prepare
 from keras_parts.training.recipes import Recipe
 from keras_parts.training.run_folder import RunFolder, check_folder
@@ -115,6 +116,7 @@ def train(
         if placement.is_leader and folder.path.exists():
             stack.enter_context(folder.locked())
         described = record_data(dataset, split)
+        settings = recipe.to_json()
         if resume:
             check_same_data(folder.read_config().get("data", {}), described, folder.path)
         with _enough_memory(_smaller_teacher(recipe)):
@@ -125,7 +127,8 @@ def train(
             folder.make(overwrite=overwrite)
             stack.enter_context(folder.locked())
             stack.enter_context(folder.removed_if_empty())
-            folder.write_config(recipe.to_json(), recipe.seed, described)
+            models = [origin.to_json() for origin in find_origins(settings)]
+            folder.write_config(settings, recipe.seed, described | {"models": models})
         teacher = discovery.teacher
         checkpoints = Checkpoints(folder.checkpoints, exclude=[teacher] if teacher else [])
         with placement.scope():

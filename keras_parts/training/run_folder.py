@@ -394,6 +394,9 @@ def _check_config(config: Mapping[str, Any]) -> None:
     for name in ("dataset", "split", "licence"):
         if not isinstance(config.get("data", {}).get(name, ""), str):
             raise ValueError(f"data.{name} is not a string")
+    models = config.get("data", {}).get("models") or []
+    if not isinstance(models, list) or not all(isinstance(one, dict) for one in models):
+        raise ValueError("data.models is not a list of tables")
 
 
 def _log_record(line: bytes) -> dict[str, Any]:

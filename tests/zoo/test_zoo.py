@@ -37,6 +37,7 @@ from keras_parts.zoo.cards import (
     read_card,
 )
 from keras_parts.zoo.golden import golden_difference
+from keras_parts.zoo.terms import NO_LICENCE
 
 
 def make_run(path, seed, parts=3):
@@ -232,10 +233,21 @@ def test_folders_of_the_settings_are_not_published():
 
 
 def test_runs_without_evaluation(run_and_segmenter, tmp_path):
-    card = zoo.pack(run_and_segmenter[0], output=tmp_path, progress=False)
+    run = shutil.copytree(run_and_segmenter[0], tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["models"] = [{"model": "cub@2.0.0", "use": "teacher", "data": "research only"}]
+    (run / "config.json").write_text(json.dumps(config))
+    card = zoo.pack(run, output=tmp_path / "entry", progress=False)
     assert card.evaluation is None and PICTURE_FILE not in card.files
     assert card.part_names == ("part 1", "part 2", "part 3")
-    zoo.verify(tmp_path)
+    assert card.licences.weights == NO_LICENCE
+    terms = "Apache-2.0; inherited from cub@2.0.0 (teacher): research only"
+    assert card.licences.data == terms
+    # Terms of data stay with their data set; what a model began from is added to any text.
+    entry = tmp_path / "entry"
+    assert descriptions.previous_texts(entry, "toy")["data_licence"] == "Apache-2.0"
+    assert "data_licence" not in descriptions.previous_texts(entry, "cub")
+    zoo.verify(entry)
 
 
 # Loading
