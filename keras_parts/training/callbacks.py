@@ -231,7 +231,13 @@ def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
         return
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(4.2 * columns, 2.8 * rows), dpi=110, layout="constrained")
+    width, height = 4.2 * columns, 2.8 * rows
+    figure = Figure(figsize=(width, height), dpi=110)
+    # In inches. A layout that matplotlib computes takes as long as the drawing.
+    figure.subplots_adjust(
+        left=0.6 / width, right=1 - 0.15 / width, bottom=0.45 / height, top=1 - 0.3 / height,
+        wspace=0.65 / 3.5, hspace=0.75 / 2.0,
+    )  # fmt: skip
     steps = [record["step"] for record in records]
     for i, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, i + 1)

@@ -45,6 +45,8 @@ _INTERVALS = 40
 """Maximum number of log intervals of a run."""
 _SHEETS = 4
 """Number of sample sheets, and of checkpoints, of a run."""
+_SHORT = 20
+"""Steps of a run from which its curves are drawn before its end too: that takes half a second."""
 _SHEET_IMAGES = 16
 """Maximum number of images on a sample sheet."""
 
@@ -262,7 +264,7 @@ def _callbacks(
     every = max(1, intervals.count // _SHEETS)
     callbacks = [
         MetricsLog(folder, recipe.batch_size),
-        LossCurves(folder, every),
+        LossCurves(folder, every if intervals.steps >= _SHORT else intervals.count),
         SampleSheet(folder, _sheet_images(dataset, recipe), _sheet_of(discovery, devices), every),
         CheckpointCallback(checkpoints, every),
     ]
