@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import sys
@@ -106,6 +107,12 @@ def test_notices_are_suppressed_unless_the_import_fails(capfd):
         raise ImportError
     os.write(2, b"afterwards\n")
     assert capfd.readouterr().err == "why it failed\nafterwards\n"
+
+
+def test_no_garbage_is_looked_for_during_imports():
+    with runtime._garbage_kept():
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("level", [pytest.param(None, marks=pytest.mark.backend), "3"])
