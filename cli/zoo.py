@@ -1,6 +1,7 @@
 """keras-parts zoo; `pack` and `publish` are in `zoo_pack.py`."""
 
 import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,11 @@ def zoo() -> None:
 zoo.add_command(pack)
 zoo.add_command(publish)
 
+_COLUMNS = (
+    "name", "version", "trained on", "parts", "MB", "commercial use", "measured", "data's terms"
+)  # fmt: skip
+_TERMS_WIDTH = 70
+"""Characters of the data's terms in the list of models."""
 _trust = click.option(
     "--trust", is_flag=True, help="Accept models from addresses that KERAS_PARTS_ZOO does not name."
 )
@@ -38,17 +44,28 @@ _trust = click.option(
 @click.option("--dataset", metavar="NAME", help="Only models trained on this data set.")
 @click.option("--parts", "-k", type=int, metavar="K", help="Only models with K parts.")
 @click.option(
+    "--commercial",
+    is_flag=True,
+    help="Only models whose weights and training data have an open licence.",
+)
+@click.option(
     "--refresh", is_flag=True, help="Request the indices of the addresses in KERAS_PARTS_ZOO."
 )
 @output_options
 def list_models(
-    dataset: str | None, parts: int | None, refresh: bool, quiet: bool
+    dataset: str | None, parts: int | None, commercial: bool, refresh: bool, quiet: bool
 ) -> CommandResult:
-    """List the models: their training data, parts and metrics."""
-    from keras_parts import zoo
+    """List the models: their training data with its terms, parts and metrics.
 
-    cards = zoo.list(dataset=dataset, num_parts=parts, refresh=refresh)
-    rows = [("name", "version", "trained on", "parts", "MB", "measured")]
+    Whether commercial use is allowed is concluded from the words of the terms, which `zoo card`
+    shows in full: "unclear" means that they do not say it.
+    """
+    from keras_parts import zoo
+    from keras_parts.zoo.terms import commercial_use
+
+    cards = zoo.list(dataset=dataset, num_parts=parts, commercial=commercial, refresh=refresh)
+    allowed = {True: "yes", False: "no", None: "unclear"}
+    rows: list[Sequence[str]] = [_COLUMNS]
     rows += [
         (
             card.name,
@@ -56,7 +73,9 @@ def list_models(
             f"{card.training.dataset} ({card.training.split})",
             str(card.num_parts),
             f"{card.size / 1e6:.1f}",
+            allowed[commercial_use(card.licences)],
             metrics_text(card.evaluation),
+            textwrap.shorten(card.licences.data, _TERMS_WIDTH, placeholder=" ..."),
         )
         for card in cards
     ]

@@ -1,6 +1,8 @@
 """Find and load models by name, folder or address."""
 
 import builtins
+import functools
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from keras_parts.zoo.cards import (
     GOLDEN_FILE,
     MAX_CARD_BYTES,
     Card,
+    Licences,
     check_files,
     decode,
     read_card,
@@ -32,18 +35,25 @@ if TYPE_CHECKING:
     from keras_parts.models.segmenter import PartSegmenter
     from keras_parts.zoo.locations import Location
 
+_logger = logging.getLogger(__name__)
 _FOLDER_IN_RUN = "segmenter"
 """The folder of the segmenter in a run folder."""
 
 
 def list(
-    *, dataset: str | None = None, num_parts: int | None = None, refresh: bool = False
+    *,
+    dataset: str | None = None,
+    num_parts: int | None = None,
+    commercial: bool = False,
+    refresh: bool = False,
 ) -> builtins.list[Card]:
     """The cards of all models, sorted by name and version.
 
     Args:
         dataset: only models trained on this data set.
         num_parts: only models with this number of parts.
+        commercial: only models whose terms allow commercial use, see
+            `keras_parts.zoo.terms.commercial_use`.
         refresh: request the indices of the addresses in KERAS_PARTS_ZOO; by default the cached
             copies are read, without any request.
 
@@ -56,12 +66,15 @@ def list(
         ['toy']
     """
     from keras_parts.zoo.registry import entries
+    from keras_parts.zoo.terms import commercial_use
 
     cards = [entry.card for entry in entries(refresh=refresh)]
     return [
         card
         for card in cards
-        if dataset in (None, card.training.dataset) and num_parts in (None, card.num_parts)
+        if dataset in (None, card.training.dataset)
+        and num_parts in (None, card.num_parts)
+        and (commercial_use(card.licences) or not commercial)
     ]
 
 
@@ -125,6 +138,8 @@ def load(
 ) -> "PartSegmenter":
     """Load a segmenter.
 
+    If the terms on its card forbid commercial use, a warning of the logger says so once.
+
     Args:
         model: NAME or NAME@VERSION from `list()`; the folder of a training run, of an entry, or
             one that `PartSegmenter.save_preset` wrote; or the address of an entry,
@@ -148,7 +163,20 @@ def load(
         >>> len(segmenter.part_names)
         5
     """
-    return _open(path(model, trust=trust, progress=progress), dtype=dtype, name=name)
+    folder = path(model, trust=trust, progress=progress)
+    if (folder / CARD_FILE).is_file():
+        _say_terms(read_card(folder).id, read_card(folder).licences)
+    return _open(folder, dtype=dtype, name=name)
+
+
+@functools.cache  # the warning comes once
+def _say_terms(model: str, licences: Licences) -> None:
+    from keras_parts.zoo.terms import forbids_commercial_use
+
+    for kind, terms in (("training data", licences.data), ("weights", licences.weights)):
+        if forbids_commercial_use(terms):
+            _logger.warning("%s is not for commercial use. Terms of its %s: %s", model, kind, terms)
+            return
 
 
 def verify(model: str | PathLike[str], *, trust: bool = False) -> dict[str, float]:

@@ -58,6 +58,11 @@ def own_terms(terms: str) -> str:
     return terms.partition(_INHERITED)[0]
 
 
+def forbids_commercial_use(terms: str) -> bool:
+    """Whether terms forbid commercial use, by their words: see `commercial_use`."""
+    return _FORBIDDEN.search(terms) is not None
+
+
 def commercial_use(licences: "Licences") -> bool | None:
     """Whether the terms of weights and data allow commercial use; None if they do not say it.
 
@@ -70,7 +75,7 @@ def commercial_use(licences: "Licences") -> bool | None:
         >>> commercial_use(zoo.info("toy").licences), commercial_use(zoo.info("cub").licences)
         (True, False)
     """
-    if any(_FORBIDDEN.search(terms) for terms in (licences.weights, licences.data)):
+    if any(map(forbids_commercial_use, (licences.weights, licences.data))):
         return False
     first, *others = f"{licences.weights}{_INHERITED}{licences.data}".split(_INHERITED)
     clauses = [first, *(clause.partition("): ")[2] or clause for clause in others)]

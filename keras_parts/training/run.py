@@ -35,7 +35,7 @@ from keras_parts.training.data_record import check_same_data, record_data
 from keras_parts.training.devices import Devices, find_devices
 from keras_parts.training.hosts import Hosts
 from keras_parts.training.optimisers import averaged_weights, weight_averages
-from keras_parts.training.origins import find_origins
+from keras_parts.training.origins import Origin, find_origins
 from keras_parts.training.preparation import prepare
 from keras_parts.training.recipes import Recipe
 from keras_parts.training.run_folder import RunFolder, check_folder
@@ -129,7 +129,7 @@ def train(
             folder.make(overwrite=overwrite)
             stack.enter_context(folder.locked())
             stack.enter_context(folder.removed_if_empty())
-            models = [origin.to_json() for origin in find_origins(settings)]
+            models = _inherited(find_origins(settings), described["licence"])
             folder.write_config(settings, recipe.seed, described | {"models": models})
         teacher = discovery.teacher
         checkpoints = Checkpoints(folder.checkpoints, exclude=[teacher] if teacher else [])
@@ -190,6 +190,15 @@ class LogIntervals:
     def steps(self) -> int:
         """Number of steps of the run."""
         return self.length * self.count
+
+
+def _inherited(origins: Sequence[Origin], licence: str) -> list[dict[str, str]]:
+    """The record of the models that a training begins from; says whose terms are not the data's."""
+    for origin in origins:
+        if origin.data != licence:
+            terms = origin.data or "unknown"
+            _LOG.warning("The model inherits terms of %s (%s): %s", origin.model, origin.use, terms)
+    return [origin.to_json() for origin in origins]
 
 
 def _check(

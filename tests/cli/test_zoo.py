@@ -30,15 +30,17 @@ def run(*arguments, code=0):
 
 def test_list():
     heading, birds, toy = run("list").stdout.splitlines()
-    assert heading.split() == ["name", "version", "trained", "on", "parts", "MB", "measured"]
-    assert birds.split()[:6] == ["birds-4", "1.0.0", "cub", "(train)", "2", "0.0"]
-    assert birds.endswith("cub-foreground: FG-NMI 55.0, FG-ARI 30.0")
-    assert toy.endswith("not measured")
+    columns = "name version trained on parts MB commercial use measured data's terms"
+    assert heading.split() == columns.split()
+    assert birds.split()[:7] == ["birds-4", "1.0.0", "cub", "(train)", "2", "0.0", "no"]
+    assert birds.split("  ")[-2:] == ["cub-foreground: FG-NMI 55.0, FG-ARI 30.0", "research only"]
+    assert toy.split("  ")[-2].strip() == "not measured"
 
 
 def test_list_some():
     assert len(run("list", "--parts", 3).stdout.splitlines()) == 1
     assert len(run("list", "--dataset", "cub", "-k", 2).stdout.splitlines()) == 3
+    assert len(run("list", "--commercial").stdout.splitlines()) == 1
     models = json.loads(run("list", "--json").stdout)["models"]
     assert [Card.decode(json.dumps(model).encode(), "") for model in models] == zoo.list()
 

@@ -25,7 +25,7 @@ from keras_parts.keras_private import set_random_seed
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run_folder import RunFolder
-from keras_parts.zoo import descriptions, packing, registry
+from keras_parts.zoo import descriptions, models, packing, registry
 from keras_parts.zoo.cards import (
     CARD_FILE,
     CONFIG_FILE,
@@ -34,6 +34,7 @@ from keras_parts.zoo.cards import (
     WEIGHTS_FILE,
     Card,
     FileRecord,
+    Licences,
     read_card,
 )
 from keras_parts.zoo.golden import golden_difference
@@ -258,6 +259,28 @@ def test_list_and_info(entry):
     assert card == zoo.info("drawn") == zoo.info("drawn@1.0.0") == read_card(entry)
     assert zoo.list(dataset="toy", num_parts=3) == [card]
     assert zoo.list(dataset="cub") == zoo.list(num_parts=4) == []
+
+
+def test_terms_that_forbid_commercial_use_are_said_once(caplog):
+    licences = Licences(code="MIT", weights="MIT", data="research only")
+    for model in ("a@1.0.0", "a@1.0.0", "b@1.0.0"):
+        models._say_terms(model, licences)
+    models._say_terms("c@1.0.0", Licences(code="MIT", weights="MIT", data="the owner's"))
+    models._say_terms("d@1.0.0", Licences(code="MIT", weights=NO_LICENCE, data="MIT"))
+    said = [record.getMessage() for record in caplog.records]
+    assert said[:2] == [
+        f"{name}@1.0.0 is not for commercial use. Terms of its training data: research only"
+        for name in "ab"
+    ]
+    assert said[2:] == [f"d@1.0.0 is not for commercial use. Terms of its weights: {NO_LICENCE}"]
+
+
+def test_loading_says_the_terms(packed, monkeypatch):
+    said = []
+    monkeypatch.setattr(models, "_say_terms", lambda *terms: said.append(terms))
+    monkeypatch.setattr(models, "_open", lambda folder, **options: folder)
+    zoo.load(packed)
+    assert said == [(zoo.info(packed).id, zoo.info(packed).licences)]
 
 
 def test_names_of_the_files_are_the_segmenters(run_and_segmenter):
