@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from keras_parts import zoo
+
 ROOT = Path(__file__).resolve().parents[1]
 IMPORTS = (
     "import keras_parts.zoo, keras_parts.cli; print([card.name for card in keras_parts.zoo.list()])"
@@ -90,6 +92,16 @@ def test_the_wheel_has_every_module_and_file_of_the_source_tree(wheel):
     }
     assert shipped == expected
     assert {"keras_parts/py.typed", "keras_parts/__init__.pyi"} <= shipped
+
+
+def test_the_wheel_says_where_weights_come_from(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (notice,) = [name for name in archive.namelist() if name.endswith("licenses/NOTICE")]
+        text = archive.read(notice).decode()
+    data_sets = {card.training.dataset for card in zoo.list()}
+    titles = {"cub": "CUB_200_2011", "celebamask": "CelebAMask-HQ", "toy": "toy:"}
+    for dataset in data_sets:
+        assert titles.get(dataset, dataset.replace("_", "-")).lower() in text.lower(), dataset
 
 
 def test_the_source_distribution_has_the_tests_and_the_documentation(built):

@@ -106,6 +106,8 @@ def _training(card: Card) -> str:
     return _list(
         ("data", data),
         ("recipe", f"{training.recipe.get('name', 'unknown')}, all settings in card.json"),
+        ("initial weights", _initial_weights(card)),
+        ("teacher", str(training.recipe.get("teacher", "unknown"))),
         ("seed", str(training.seed)),
         ("steps", str(training.steps or "unknown")),
         ("architecture", f"{card.architecture}, {card.num_parameters:,} parameters"),
@@ -113,6 +115,16 @@ def _training(card: Card) -> str:
         ("commit", training.commit or "unknown"),
         ("versions", versions),
     )
+
+
+def _initial_weights(card: Card) -> str:
+    recipe = card.training.recipe
+    if model := recipe.get("init_from"):
+        return f"of the model {model}"
+    weights = recipe.get("backbone_weights", "unknown")
+    if weights == "pretrained" and card.architecture == "efficientnet_lite0":
+        return "EfficientNet-Lite0 trained on ImageNet, Apache-2.0 (NOTICE)"
+    return str(weights)
 
 
 def _input(card: Card) -> str:

@@ -35,6 +35,20 @@ def test_spread_over_seeds():
     assert "over the seeds 0, 1; this one, seed 1, was chosen by validation." in text
 
 
+def test_where_the_weights_come_from():
+    def text(architecture, **recipe):
+        segmenter = CARD["segmenter"] | {"architecture": architecture}
+        return to_markdown(
+            card(segmenter=segmenter, training=CARD["training"] | {"recipe": recipe})
+        )
+
+    lite0 = text("efficientnet_lite0", backbone_weights="pretrained", teacher="dinov2_vits14")
+    assert "- initial weights: EfficientNet-Lite0 trained on ImageNet, Apache-2.0" in lite0
+    assert "- teacher: dinov2_vits14" in lite0
+    assert "- initial weights: of the model cub-8" in text("efficientnet_lite0", init_from="cub-8")
+    assert "- initial weights: random" in text("small", backbone_weights="random")
+
+
 def test_a_card_without_numbers():
     assert "Not measured." in to_markdown(card(evaluation=None))
 
