@@ -1,20 +1,21 @@
 """From image files to results: decoding threads -> batches -> predictor -> writing threads.
 
 Memory does not grow with the number or the size of the images: a few small images are in
-memory, and a fixed number of pixels of large ones, which are read again when their results are
-written.
+memory, and a fixed number of pixels of large ones; others are read again for their second looks and
+when their results are written.
 """
 
 import hashlib
 import math
 import os
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from threading import Condition
+from threading import Condition, RLock
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,7 +31,9 @@ from keras_parts.inference.writers import Writer
 from keras_parts.models.predictor import Outputs, PartPredictor, PreparedImage
 
 _LARGE_IMAGE_PIXELS = 2**23
-"""Images with this many pixels do not stay in memory until their results are written."""
+"""Images with this many pixels stay in memory until their results are written only if they have
+together at most `_MAX_LARGE_PIXELS`; the others are read again."""
+_MAX_LARGE_PIXELS = 2**27
 _MAX_ACTIVE_PIXELS = 2**26
 """Maximum number of pixels that all threads process at a time; each takes about ten bytes."""
 
@@ -121,6 +124,7 @@ class Engine:
         self.threads, self.max_pixels = threads, max_pixels
         self._needs_image = any(writer.needs_image for writer in writers)
         self._budget = _PixelBudget(_MAX_ACTIVE_PIXELS)
+        self._large = _LargeImages(_MAX_LARGE_PIXELS)
 
     def run(
         self, files: Iterable[ImageFile], on_outcome: OnOutcome
@@ -181,9 +185,15 @@ class Engine:
                 prepared = self._prepared(decoded)
         except (KerasPartsError, OSError, MemoryError) as error:
             return _failed(file, version, sha256, "read", error)
-        needs_image = self._needs_image or self.predictor.looks != 1
-        image = decoded.image if needs_image and pixels < _LARGE_IMAGE_PIXELS else None
-        return _Item(file, version, sha256, decoded.remarks, prepared, image)
+        return _Item(file, version, sha256, decoded.remarks, prepared, self._kept(decoded, pixels))
+
+    def _kept(self, decoded: DecodedImage, pixels: int) -> np.ndarray | None:
+        """The image if it stays in memory, for second looks and for writers that need it."""
+        if not (self._needs_image or self.predictor.looks != 1) or decoded.box is not None:
+            return None
+        if pixels < _LARGE_IMAGE_PIXELS or self._large.take(decoded.image):
+            return decoded.image
+        return None
 
     def _prepared(self, decoded: DecodedImage) -> PreparedImage:
         if decoded.box is None:
@@ -378,6 +388,27 @@ class _PixelBudget:
             with self._change:
                 self._reserved -= pixels
                 self._change.notify_all()
+
+
+class _LargeImages:
+    """Counts the pixels of the large images in memory, as long as these exist."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels, self._taken, self._lock = max_pixels, 0, RLock()
+
+    def take(self, image: np.ndarray) -> bool:
+        """Whether the image may stay in memory; it is then counted until it is freed."""
+        pixels = image.shape[0] * image.shape[1]
+        with self._lock:
+            if self._taken + pixels > self._max_pixels:
+                return False
+            self._taken += pixels
+        weakref.finalize(image, self._give_back, pixels)
+        return True
+
+    def _give_back(self, pixels: int) -> None:
+        with self._lock:  # reentrant: the garbage collector may call this at any time
+            self._taken -= pixels
 
 
 class _Pool(ThreadPoolExecutor):

@@ -183,10 +183,13 @@ def test_the_predictor_runs_in_the_calling_thread(photos, tmp_path):
     assert threads == {threading.current_thread()}
 
 
-def test_few_images_are_in_memory(photos, tmp_path, monkeypatch):
-    """Those waiting for the predictor, a batch, and those being written."""
+@pytest.mark.parametrize("looks", [1, 2])
+def test_few_images_are_in_memory(photos, tmp_path, monkeypatch, looks):
+    """Those waiting for the predictor, a batch, those seen again, and those being written."""
+    image = np.full((80, 60, 3), 255, np.uint8)
+    image[20:40, 20:40] = 0
     for index in range(60):
-        (photos / f"copy{index}.png").write_bytes((photos / "a.png").read_bytes())
+        Image.fromarray(image).save(photos / f"copy{index}.png")
     lock, held, most = threading.Lock(), 0, 0
     read, write = engine.decode_image, engine.Engine._write
 
@@ -206,9 +209,11 @@ def test_few_images_are_in_memory(photos, tmp_path, monkeypatch):
 
     monkeypatch.setattr(engine, "decode_image", counted_read)
     monkeypatch.setattr(engine.Engine, "_write", counted_write)
-    summary = segment(photos, tmp_path / "out", batch_size=4, threads=2)
+    network = predictor(dark_objects, batch_size=4, looks=looks)
+    summary = segment_files(network, [photos], tmp_path / "out", threads=2)
     assert summary.done == 63 and held == 0
-    assert most <= (4 + 2) + 4 + (4 + 2 + 1)
+    again = (4 + 2 + 4) + 4 if looks == 2 else 0
+    assert most <= (4 + 2) + 4 + again + (4 + 2 + 1)
 
 
 def dark_objects(images):
@@ -230,10 +235,11 @@ def objects(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("kept", [10**9, 1])
-def test_second_looks_equal_those_of_segment(objects, tmp_path, monkeypatch, kept):
+@pytest.mark.parametrize(("small", "most"), [(10**9, 0), (1, 10**9), (1, 0)])
+def test_second_looks_equal_those_of_segment(objects, tmp_path, monkeypatch, small, most):
     """Whether or not the photos stay in memory; and the second looks fill batches too."""
-    monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", kept)
+    monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", small)
+    monkeypatch.setattr(engine, "_MAX_LARGE_PIXELS", most)
     batches, decoded, decode = [], [], engine.decode_image
 
     def forward(images):
@@ -249,7 +255,7 @@ def test_second_looks_equal_those_of_segment(objects, tmp_path, monkeypatch, kep
     assert segment_files(again, [objects], tmp_path / "out", ["indexed"], threads=2).done == 11
     assert len(batches) == 5  # 11 photos, 7 objects
     shown = [f"{index:02}.png" for index in range(11) if index % 3]
-    wanted = [f"{index:02}.png" for index in range(11)] + (shown if kept == 1 else [])
+    wanted = [f"{index:02}.png" for index in range(11)] + ([] if small > 1 or most else shown)
     assert sorted(decoded) == sorted(wanted)
     for index in range(11):
         with Image.open(objects / f"{index:02}.png") as image:
@@ -259,10 +265,18 @@ def test_second_looks_equal_those_of_segment(objects, tmp_path, monkeypatch, kep
         assert parts.labels.any() == bool(index % 3)
 
 
+def test_large_images_are_counted_as_long_as_they_exist():
+    large, images = engine._LargeImages(100), [np.zeros((6, 10, 3), np.uint8) for _ in range(2)]
+    assert [large.take(image) for image in images] == [True, False]
+    del images[0]
+    assert large.take(images[0])
+
+
 def test_a_large_object_image_that_changes_before_its_second_look_fails(
     objects, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", 1)
+    monkeypatch.setattr(engine, "_MAX_LARGE_PIXELS", 0)
 
     def forward(images):
         if (images == 0).any():  # the first look at the first photo with an object
@@ -300,6 +314,7 @@ def test_second_looks_at_reduced_images_have_enough_pixels(monkeypatch):
 def test_large_images_are_read_again_when_written(photos, tmp_path, monkeypatch):
     segment(photos, tmp_path / "small")
     monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", 60 * 80)
+    monkeypatch.setattr(engine, "_MAX_LARGE_PIXELS", 0)
     read, kept = [], []
     decode, original = engine.decode_image, engine._Item.__init__
 
@@ -327,6 +342,7 @@ def test_pixels_processed_at_a_time_are_limited(tmp_path, monkeypatch, budget, m
         Image.new("RGB", (90, 80)).save(folder / f"{index}.png")
     monkeypatch.setattr(engine, "_MAX_ACTIVE_PIXELS", budget)
     monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", 1)
+    monkeypatch.setattr(engine, "_MAX_LARGE_PIXELS", 0)
     lock, inside, seen = threading.Lock(), 0, []
     together, decode = threading.Barrier(most, timeout=60), engine.decode_image
 
@@ -347,6 +363,7 @@ def test_pixels_processed_at_a_time_are_limited(tmp_path, monkeypatch, budget, m
 
 def test_a_large_image_that_changes_before_it_is_written_fails(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "_LARGE_IMAGE_PIXELS", 1)
+    monkeypatch.setattr(engine, "_MAX_LARGE_PIXELS", 0)
     monkeypatch.setattr(engine.Engine, "_max_waiting", 1)
 
     def forward(images):
