@@ -29,7 +29,8 @@ def test_results_of_a_folder(photos, tmp_path):
     assert sorted(contents(output)) == sorted(
         [f"indexed/{name}.png" for name in ("a", "b", "sub/a")]
         + [f"overlay/{name}.jpg" for name in ("a", "b", "sub/a")]
-        + ["labels.json"]
+        + [f"page/{name}.js" for name in ("a", "b", "sub/a")]
+        + ["index.html", "labels.json"]
     )
     with Image.open(output / "indexed/sub/a.png") as image:
         assert image.mode == "P"
