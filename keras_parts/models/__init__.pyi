@@ -1,6 +1,6 @@
 from . import architectures
 from .architectures import ARCHITECTURES, Architecture
-from .heads import DilatedHead, FusionHead
+from .heads import DecoderHead, DilatedHead, FusionHead
 from .paper_checkpoints import from_released
 from .predictor import PartPredictor, Predictor, create_predictor
 from .preprocessor import ImagePreprocessor
@@ -9,6 +9,7 @@ from .segmenter import PartSegmenter, SegmenterConfig
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
+    "DecoderHead",
     "DilatedHead",
     "FusionHead",
     "ImagePreprocessor",

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from os import PathLike
 from typing import Any
 
@@ -13,9 +14,11 @@ from keras_parts.backbones.resnet50 import load_keras_applications, resnet50
 from keras_parts.backbones.small import load_small_weights, small
 from keras_parts.backbones.weights_file import load_weights
 from keras_parts.errors import ConfigError
-from keras_parts.models.heads import DilatedHead, FusionHead
+from keras_parts.models.heads import DecoderHead, DilatedHead, FusionHead
 
-_OUTPUT_STRIDES = {8, 16}
+_OUTPUT_STRIDES = {4, 8, 16}
+_DECODED_STRIDE = 4
+"""The output stride at which a decoder refines the logits."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,13 @@ class Architecture:
         backbone: function `(output_stride, outputs) -> Backbone` that creates the network with
             random weights; called with keyword arguments.
         layers: `{output stride of the logits: (output stride of the backbone, names of its
-            outputs)}`, for 8, 16 or both.
+            outputs)}`, for 4, 8 or 16. At stride 4 a decoder refines the logits with finer maps,
+            so that the outputs are maps of several strides.
         image_size: side of the network's input in pixels.
         head: function `(number of logits, name) -> layer`; the layer maps
             `{name: (batch, h, w, channels)}` to `(batch, h, w, logits)` at the finest stride.
+        decoder: the head at stride 4, a function `(number of logits, levels, name) -> layer`; see
+            `DecoderHead`.
         load: function `(backbone, path)` that loads pretrained weights, from the file `path` or, if
             it is None, the default ones; None if there are no pretrained weights.
         resize_mode: how an image is resized to the input, see
@@ -42,7 +48,7 @@ class Architecture:
             network; without it, nothing is estimated.
 
     Raises:
-        ConfigError: `layers` is empty or has an output stride other than 8 and 16, or `backbone`
+        ConfigError: `layers` is empty or has an output stride other than 4, 8 and 16, or `backbone`
             is no function of `output_stride` and `outputs`.
 
     Example:
@@ -55,6 +61,7 @@ class Architecture:
     layers: Mapping[int, tuple[int, Sequence[str]]]
     image_size: int
     head: Callable[..., Any] = FusionHead
+    decoder: Callable[..., Any] = DecoderHead
     load: Callable[[Any, str | PathLike | None], None] | None = None
     resize_mode: str = "pad"
     aligned_corners: bool = True
@@ -63,10 +70,25 @@ class Architecture:
     def __post_init__(self):
         if not self.layers or not set(self.layers) <= _OUTPUT_STRIDES:
             raise ConfigError(
-                f"architecture: layers are {self.layers!r}, expected {{8 or 16: (output stride of "
-                "the backbone, names of its outputs)}"
+                f"architecture: layers are {self.layers!r}, expected {{4, 8 or 16: (output stride "
+                "of the backbone, names of its outputs)}"
             )
         _check_creates(self.backbone)
+
+    def create_head(self, backbone: Any, outputs: int, output_stride: int) -> Any:
+        """The head of a segmenter.
+
+        Args:
+            backbone: the `Backbone` of the segmenter.
+            outputs: number of logits.
+            output_stride: input pixels between neighbouring logits.
+        """
+        if output_stride != _DECODED_STRIDE:
+            return self.head(outputs, name="head")
+        strides = backbone.strides
+        by_stride = sorted(strides, key=strides.get, reverse=True)
+        levels = [list(names) for _, names in groupby(by_stride, key=strides.get)]
+        return self.decoder(outputs, levels, name="head")
 
 
 def _check_creates(backbone):
@@ -100,6 +122,7 @@ ARCHITECTURES = {
     "efficientnet_lite0": Architecture(
         efficientnet_lite0,
         {
+            4: (16, ("block_2", "block_4", "block_10", "block_14")),
             8: (16, ("block_4", "block_10", "block_14")),
             16: (16, ("block_10", "block_14")),
         },
@@ -109,7 +132,11 @@ ARCHITECTURES = {
     ),
     "resnet50": Architecture(
         resnet50,
-        {8: (8, ("stage_4",)), 16: (16, ("stage_4",))},
+        {
+            4: (16, ("stage_1", "stage_2", "stage_4")),
+            8: (8, ("stage_4",)),
+            16: (16, ("stage_4",)),
+        },
         image_size=256,
         head=DilatedHead,
         load=_load_resnet50,
@@ -119,7 +146,11 @@ ARCHITECTURES = {
     ),
     "small": Architecture(
         small,
-        {8: (16, ("stage3", "stage4")), 16: (16, ("stage4",))},
+        {
+            4: (16, ("stage2", "stage3", "stage4")),
+            8: (16, ("stage3", "stage4")),
+            16: (16, ("stage4",)),
+        },
         image_size=161,
         load=_load_small,
         bytes_per_pixel={8: 130, 16: 130},

@@ -52,7 +52,7 @@ class SegmenterConfig:
     Attributes:
         num_parts: number of parts K, 2 to 64.
         architecture: a key of `keras_parts.models.architectures.ARCHITECTURES`.
-        output_stride: input pixels between neighbouring logits, 8 or 16.
+        output_stride: input pixels between neighbouring logits, 4, 8 or 16.
         image_size: side of the network's input in pixels, 33 to 4097; the architecture's if None.
         resize_mode: how an image is resized to the input, see
             `keras_parts.images.geometry.resize_geometry`; the architecture's if None.
@@ -214,7 +214,7 @@ class PartSegmenter(keras.Model):
         self.config = config
         with precision_policy(self.dtype_policy):
             self.backbone = _create_backbone(config, *own.layers[config.output_stride])
-            self.head = own.head(1 + config.num_parts, name="head")
+            self.head = own.create_head(self.backbone, 1 + config.num_parts, config.output_stride)
             self._build_head()
         self.preprocessing = config.preprocessing or self.backbone.preprocessing
         if preprocessor == "auto":

@@ -95,7 +95,7 @@ def test_load_gets_the_path_of_the_weights(registered):
         ({"name": "resnet50"}, "name is 'resnet50', expected a string other than"),
         ({"name": 3}, "name is 3"),
         ({"layers": {}}, "layers are {}, expected"),
-        ({"layers": {4: (8, ("third",))}}, "layers are {4: "),
+        ({"layers": {2: (8, ("third",))}}, "layers are {2: "),
         ({"backbone": lambda stride, maps: None}, r"backbone takes \(stride, maps\), expected"),
         ({"backbone": keras.Sequential()}, "backbone is a Sequential, expected a function"),
     ],

@@ -23,8 +23,10 @@ def segmenter():
     return small_segmenter()
 
 
-@pytest.mark.parametrize("output_stride", [8, 16])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("architecture", "output_stride"),
+    [(name, stride) for name, each in ARCHITECTURES.items() for stride in each.layers],
+)
 def test_logits_at_the_output_stride(architecture, output_stride):
     config = SegmenterConfig(4, architecture, output_stride, image_size=65)
     logits = PartSegmenter(config)(np.zeros((2, 65, 65, 3), "float32"))
@@ -175,7 +177,7 @@ def test_errors_about_presets_name_the_file(segmenter, tmp_path):
         ({"architecture": "vgg"}, "architecture is 'vgg'"),
         ({"image_size": 256}, "try 257"),
         ({"image_size": 8}, "image_size is 8"),
-        ({"output_stride": 4}, "output_stride is 4"),
+        ({"output_stride": 2}, "output_stride is 2, expected one of 4, 8, 16"),
         ({"resize_mode": "crop"}, "resize_mode is 'crop'"),
         ({"part_names": ("head",)}, r"part_names has 1 names, expected 4"),
     ],
