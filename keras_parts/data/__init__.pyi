@@ -3,6 +3,7 @@ from .catalogue import DATASETS, about, load, loader
 from .crops import CropSettings, object_crop
 from .dataset import Dataset, DatasetInfo, Subset, hold_out
 from .sample import Sample
+from .scenes import SceneSettings
 
 __all__ = [
     "Batches",
@@ -11,6 +12,7 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "Sample",
+    "SceneSettings",
     "Subset",
     "about",
     "hold_out",

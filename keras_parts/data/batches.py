@@ -4,21 +4,32 @@ A resumed run gets the same batches as an uninterrupted one: every random number
 generator seeded with (seed, purpose, number of the draw), so the order of threads does not matter.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from threading import Lock
 
 import numpy as np
 
-from keras_parts.data.crops import CropSettings, object_crop
+from keras_parts.data.crops import (
+    CropSettings,
+    crop,
+    image_box,
+    object_crop,
+    object_square,
+    square_crop,
+)
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.features import FeatureCache
 from keras_parts.data.prefetch import Stream, computed_ahead, loader_threads
 from keras_parts.data.problems import way_out
 from keras_parts.data.sample import Sample
+from keras_parts.data.scenes import SceneSettings, draw_scene, relative_square
 from keras_parts.errors import ConfigError, DataError
 
-_ORDER, _CROP = 0, 1  # the purposes of random numbers
+_ORDER, _CROP, _SCENE = 0, 1, 2  # the purposes of random numbers
+_PHOTOGRAPH_SIDES = 4
+"""Maximum longer side of a photograph in memory, in sides of a crop."""
 
 
 class Batches:
@@ -34,8 +45,9 @@ class Batches:
         image_size: side of the square crops in pixels.
         seed: a whole number from 0.
         features: cached teacher features of the same crops; they require `crops.jitter == 0`.
-        cache_bytes: maximum memory for decoded images, or for crops when jitter is 0; further
-            images are decoded anew each time.
+        scenes: how scenes are drawn, see `SceneSettings`; None for batches without scenes.
+        cache_bytes: maximum memory for decoded images, or for crops when jitter is 0 and there are
+            no scenes; further images are decoded anew each time.
         workers: threads of `iterate`; None for `loader_threads()`. The batches do not depend on it.
 
     Raises:
@@ -59,6 +71,7 @@ class Batches:
         image_size: int,
         seed: int = 0,
         features: FeatureCache | None = None,
+        scenes: SceneSettings | None = None,
         cache_bytes: int = 2 * 2**30,
         workers: int | None = None,
     ):
@@ -76,6 +89,7 @@ class Batches:
             features.check_matches(dataset, crops)
         self.dataset, self.crops = dataset, crops
         self.batch_size, self.image_size, self.seed = batch_size, image_size, seed
+        self.scenes = scenes if scenes is not None and scenes.share else None
         self._features, self._workers = features, workers
         self._cache = _Cache(cache_bytes)
 
@@ -109,19 +123,18 @@ class Batches:
 
         Returns:
             "image": (batch, image_size, image_size, 3) uint8 RGB; "foreground":
-            (batch, image_size, image_size, 1) float32, 0 or 1; and, with a feature cache,
-            "features": (batch, height, width, channels) float16.
+            (batch, image_size, image_size, 1) float32, 0 or 1; with a feature cache, "features":
+            (batch, height, width, channels) float16; and with scenes, "scene" and
+            "scene_foreground", as "image" and "foreground", and "scene_to_crop", (batch, 3)
+            float32, see `keras_parts.data.scenes.relative_square`.
 
         Raises:
             DataError: a sample has no foreground mask or cannot be read.
         """
         draws = range(step * self.batch_size, (step + 1) * self.batch_size)[rows]
         indices, mirrored = (drawn[rows] for drawn in self.draw(step))
-        crops = list(map(self._crop, indices, mirrored, draws))
-        batch = {
-            "image": np.stack([image for image, _ in crops]),
-            "foreground": np.stack([mask for _, mask in crops])[..., None].astype(np.float32),
-        }
+        crops = list(map(self._views, indices, mirrored, draws))
+        batch = {name: np.stack([views[name] for views in crops]) for name in crops[0]}
         if self._features is not None:
             batch["features"] = self._features.lookup(indices, mirrored)
         return batch
@@ -138,20 +151,55 @@ class Batches:
     def _rng(self, purpose, number):
         return np.random.default_rng((self.seed, purpose, number))
 
-    def _crop(self, index, mirrored, draw):
-        """(image, foreground) of one crop, (height, width, 3) uint8 and (height, width) bool."""
-        if self.crops.jitter:
-            rng = self._rng(_CROP, draw)
-            rng.random()  # `draw` uses the first number to decide on mirroring
-            sample = self._cache.get(index, self._training_sample)
-            sample = object_crop(sample, self.crops, self.image_size, rng)
-        else:
-            sample = self._cache.get(index, self._crop_without_jitter)
-        step = -1 if mirrored else 1
-        return sample.image[:, ::step], sample.foreground[:, ::step]
+    def _views(self, index, mirrored, draw):
+        """The arrays of one sample in a batch."""
+        stored = self._cache.get(index, self._read)
+        photograph, cropped, square = stored.photograph, stored.crop, None
+        if photograph is not None:
+            rng = None
+            if self.crops.jitter:
+                rng = self._rng(_CROP, draw)
+                rng.random()  # `draw` uses the first number to decide on mirroring
+            square = object_square(photograph, self.crops, rng)
+        if cropped is None:
+            cropped = square_crop(photograph, square, self.crops, self.image_size)
+        views = _arrays(cropped, mirrored)
+        if self.scenes is not None:
+            views |= self._scene(photograph, square, mirrored, self._rng(_SCENE, draw))
+        return views
 
-    def _crop_without_jitter(self, index):
-        return object_crop(self._training_sample(index), self.crops, self.image_size)
+    def _scene(self, photograph, square, mirrored, rng):
+        """The arrays of a scene, and how its coordinates map to those of the crop."""
+        box = draw_scene(photograph, square, self.scenes, rng)
+        arrays = _arrays(crop(photograph, box, self.image_size), mirrored)
+        to_crop = relative_square(box, square, self.image_size)
+        if mirrored:
+            to_crop[1] = -to_crop[1]
+        return {
+            "scene": arrays["image"],
+            "scene_foreground": arrays["foreground"],
+            "scene_to_crop": to_crop,
+        }
+
+    def _read(self, index):
+        sample = self._training_sample(index)
+        if self.crops.jitter:
+            return _Stored(crop=None, photograph=sample)
+        cropped = object_crop(sample, self.crops, self.image_size)
+        return _Stored(cropped, self._reduced(sample) if self.scenes else None)
+
+    def _reduced(self, sample):
+        """The photograph, no larger than its scenes need: in the finest the crop is as large as a
+        crop of the batch."""
+        square = object_square(sample, self.crops)
+        factor = max(
+            (square[2] - square[0]) / self.image_size,
+            max(sample.size) / (_PHOTOGRAPH_SIDES * self.image_size),
+        )
+        if factor <= 1:
+            return sample
+        height, width = (max(1, round(side / factor)) for side in sample.size)
+        return crop(sample, image_box(*sample.size), (height, width))
 
     def _training_sample(self, index):
         """A sample with only the fields that training uses, to save memory."""
@@ -165,18 +213,38 @@ class Batches:
         return Sample(sample.id, sample.image, foreground=sample.foreground, box=sample.box)
 
 
+def _arrays(sample, mirrored):
+    """Image (height, width, 3) uint8 and foreground (height, width, 1) float32, maybe mirrored."""
+    step = -1 if mirrored else 1
+    foreground = sample.foreground[:, ::step, None].astype(np.float32)
+    return {"image": sample.image[:, ::step], "foreground": foreground}
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """What is kept in memory of a sample: its crop, its photograph, or both."""
+
+    crop: Sample | None
+    photograph: Sample | None
+
+    @property
+    def nbytes(self):
+        kept = [sample for sample in (self.crop, self.photograph) if sample is not None]
+        return sum(sample.image.nbytes + sample.foreground.nbytes for sample in kept)
+
+
 class _Cache:
     """Samples kept in memory, up to a number of bytes."""
 
     def __init__(self, free_bytes: int):
-        self._samples: dict[int, Sample] = {}
+        self._samples: dict[int, _Stored] = {}
         self._free_bytes, self._lock = free_bytes, Lock()
 
     def get(self, index, read):
         sample = self._samples.get(index)
         if sample is None:
             sample = read(index)
-            used = sample.image.nbytes + sample.foreground.nbytes
+            used = sample.nbytes
             with self._lock:
                 if used <= self._free_bytes and index not in self._samples:
                     self._samples[index] = sample

@@ -265,6 +265,15 @@ class CropSettings(Settings):
     erode: int = integer(0, 0, 4096)
 
 
+def object_square(
+    sample: Sample, settings: CropSettings, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """The square of `object_crop` in the image, `(4,)` float32: x0, y0, x1, y1 in pixels."""
+    box = image_box(*sample.size) if sample.box is None else sample.box
+    box = pad_box(box, settings.padding)
+    return square_box(box if rng is None else jitter_box(box, settings.jitter, rng))
+
+
 def object_crop(
     sample: Sample,
     settings: CropSettings,
@@ -289,11 +298,14 @@ def object_crop(
         >>> data.object_crop(sample, data.CropSettings(), 65).size
         (65, 65)
     """
-    box = image_box(*sample.size) if sample.box is None else sample.box
-    box = pad_box(box, settings.padding)
-    if rng is not None:
-        box = jitter_box(box, settings.jitter, rng)
-    result = crop(sample, square_box(box), image_size)
+    return square_crop(sample, object_square(sample, settings, rng), settings, image_size)
+
+
+def square_crop(
+    sample: Sample, square: np.ndarray, settings: CropSettings, image_size: int
+) -> Sample:
+    """`object_crop` with a square of `object_square`."""
+    result = crop(sample, square, image_size)
     if settings.erode and result.foreground is not None:
         result = replace(result, foreground=_eroded(result.foreground, settings.erode))
     return result
