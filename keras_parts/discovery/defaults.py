@@ -13,7 +13,7 @@ LOSS_WEIGHTS = {
     "clusters": 5.0,
 }
 """Loss name -> weight, for teacher features that are standardised."""
-LOSS_SIZE = 33
+LOSS_SIZE = 65
 """Side in pixels of the maps from which losses are computed."""
 VIEW_TRANSFORMS = ViewTransforms(rotation=45.0, scale=(0.6, 1.4), bend=0.05, mirror=0.5)
 CENTRE_FEATURES = True

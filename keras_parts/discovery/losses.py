@@ -31,6 +31,7 @@ class Loss(Settings):
 
     Attributes:
         name: name of the loss in recipes, logs and `LOSSES`.
+        needs_features: whether the loss is computed from teacher features.
 
     Example:
         >>> from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Loss(Settings):
     """
 
     name: ClassVar[str]
+    needs_features: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         cls.prefix = f"{getattr(cls, 'name', cls.__name__)}."
@@ -82,6 +84,7 @@ class VisualConsistency(Loss):
     """See `keras_parts.objectives.visual_consistency`; the image is in CIE Lab."""
 
     name: ClassVar[str] = "visual_consistency"
+    needs_features: ClassVar[bool] = False
 
     def __call__(self, views: "Views") -> Tensor:
         return keras_parts.objectives.visual_consistency(views.logits, views.foreground, views.lab)
@@ -111,6 +114,7 @@ class Equivariance(Loss):
     """See `keras_parts.objectives.equivariance`."""
 
     name: ClassVar[str] = "equivariance"
+    needs_features: ClassVar[bool] = False
 
     def __call__(self, views: "Views") -> Tensor:
         return keras_parts.objectives.equivariance(
@@ -120,18 +124,41 @@ class Equivariance(Loss):
 
 @dataclass(frozen=True)
 class Foreground(Loss):
-    """The mean of `keras_parts.objectives.foreground_cross_entropy` over both views."""
+    """The mean over both views of `keras_parts.objectives.foreground_cross_entropy` and, weighted,
+    `keras_parts.objectives.foreground_dice`.
+
+    Attributes:
+        dice: weight of the Dice loss relative to the cross-entropy.
+        outline: additional weight of the pixels at the outline in the cross-entropy.
+        outliers: maximum of an image's loss in medians of the batch, see
+            `keras_parts.objectives.limit_outliers`; None does not limit it.
+    """
 
     name: ClassVar[str] = "foreground"
+    needs_features: ClassVar[bool] = False
+    dice: float = number(1.0, 0, 100)
+    outline: float = number(0.0, 0, 100)
+    outliers: float | None = number(None, 1, 1e6, optional=True)
 
     def __call__(self, views: "Views") -> Tensor:
-        first = keras_parts.objectives.foreground_cross_entropy(
-            views.foreground_logits, views.foreground
+        pairs = (
+            (views.foreground_logits, views.foreground),
+            (views.warped_foreground_logits, views.second_foreground),
         )
-        second = keras_parts.objectives.foreground_cross_entropy(
-            views.warped_foreground_logits, views.warped_foreground
+        return sum(self._of_view(*pair) for pair in pairs) / len(pairs)
+
+    def _of_view(self, logits: Tensor, foreground: Tensor) -> Tensor:
+        from keras import ops
+
+        objectives = keras_parts.objectives
+        losses = objectives.foreground_cross_entropy(
+            logits, foreground, self.outline, reduction="none"
         )
-        return 0.5 * (first + second)
+        if self.dice:
+            losses += self.dice * objectives.foreground_dice(logits, foreground, reduction="none")
+        if self.outliers is not None:
+            losses = objectives.limit_outliers(losses, self.outliers)
+        return ops.mean(losses)
 
 
 @dataclass(frozen=True)
@@ -139,6 +166,7 @@ class Balance(Loss):
     """See `keras_parts.objectives.balance`."""
 
     name: ClassVar[str] = "balance"
+    needs_features: ClassVar[bool] = False
 
     def __call__(self, views: "Views") -> Tensor:
         return keras_parts.objectives.balance(views.logits, views.foreground)

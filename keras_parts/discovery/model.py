@@ -348,13 +348,18 @@ class PartDiscovery(TrainStep, keras.Model):
         points = self._source_points(ops.shape(image)[0])
 
         first = self._jitter(image) if self.view_transforms.jitter_first else image
-        second = grid_sample(self._jitter(image), thin_plate_grid(points, *image.shape[1:3]))
+        scene = ops.cast(batch["scene"], "float32") / 255 if "scene" in batch else image
+        second = grid_sample(self._jitter(scene), thin_plate_grid(points, *image.shape[1:3]))
         logits, warped_logits = (
             resize_aligned(maps, (size, size))
             for maps in self.segment_views(255 * first, 255 * second, training)
         )
         foreground = _downsample_mask(batch["foreground"], size)
         grid = thin_plate_grid(points, size, size)
+        crop_grid = _to_crop(grid, batch)
+        scene_foreground = (
+            _downsample_mask(batch["scene_foreground"], size) if "scene" in batch else foreground
+        )
         parts, foreground_logits = split_background(logits)
         warped_parts, warped_foreground_logits = split_background(warped_logits)
         return Views(
@@ -363,9 +368,10 @@ class PartDiscovery(TrainStep, keras.Model):
             foreground_logits=foreground_logits,
             lab=rgb_to_lab(downsample_aligned(image, (size, size))),
             teacher_features=lambda: self._feature_maps(batch),
-            target_logits=grid_sample(parts, grid),
+            target_logits=grid_sample(parts, crop_grid),
             warped_logits=warped_parts,
-            warped_foreground=grid_sample(foreground, grid),
+            warped_foreground=grid_sample(foreground, crop_grid),
+            second_foreground=grid_sample(scene_foreground, grid),
             warped_foreground_logits=warped_foreground_logits,
             batch=batch,
             centre_features=self.centre_features,
@@ -477,6 +483,14 @@ def _downsample_mask(mask: Tensor, size: int) -> Tensor:
     if mask.shape[1] == size:
         return mask
     return ops.cast(downsample_aligned(mask, (size, size)) > 0.5, "float32")
+
+
+def _to_crop(grid: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    """A grid of points in the scenes of a batch, as points in its crops."""
+    if "scene" not in batch:
+        return grid
+    mapping = ops.cast(batch["scene_to_crop"], "float32")[:, None, None]
+    return mapping[..., :1] * grid + mapping[..., 1:]
 
 
 def _with_weights(segmenter: keras.Model) -> keras.Model:

@@ -34,7 +34,10 @@ class Views:
         teacher_features: function that computes `feature_maps`, which not every loss needs.
         target_logits: the logits of the first view, warped like the second view.
         warped_logits: the logits of the second view.
-        warped_foreground: the foreground of the second view.
+        warped_foreground: the foreground of the second view where the first view shows it too.
+        second_foreground: the whole foreground of the second view. It differs from
+            `warped_foreground` only if the second view is of a scene, see
+            `keras_parts.data.SceneSettings`.
         warped_foreground_logits: the foreground logits of the second view.
         batch: the batch itself, with whatever losses of your own take from it.
         centre_features: whether `descriptors` and `compared_features` are relative to the mean
@@ -67,6 +70,7 @@ class Views:
     target_logits: Tensor
     warped_logits: Tensor
     warped_foreground: Tensor
+    second_foreground: Tensor
     warped_foreground_logits: Tensor
     batch: Mapping[str, Tensor]
     centre_features: bool

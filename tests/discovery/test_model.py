@@ -199,6 +199,33 @@ def test_views_differ_with_transforms_and_from_step_to_step():
     assert not np.allclose(first, second)
 
 
+def test_a_scene_is_the_second_view_and_is_compared_where_the_crop_is():
+    """The segmenter's logits are linear in the colours, which tell positions in the photograph."""
+    image = keras.Input((SIZE, SIZE, 3))
+    segmenter = keras.Model(image, keras.layers.Conv2D(3, 1)(image))
+    model = PartDiscovery(segmenter, {"equivariance": 1.0}, **(PLAIN | {"view_transforms": STILL}))
+    rows, columns = np.mgrid[:SIZE, :SIZE].astype("float32")
+    # The crop shows columns 20 to 40 and rows 10 to 30 of a photograph, the scene 0 to 60 twice.
+    crop = np.stack([20 + 20 * columns / 32, 10 + 20 * rows / 32, 0 * rows], axis=-1)[None]
+    scene = np.stack([60 * columns / 32, 60 * rows / 32, 0 * rows], axis=-1)[None]
+    distance = np.abs(scene[..., :2] - [30, 20]).max(axis=-1)[..., None]  # from the crop's middle
+    inside = distance < 9.9
+    views = model.make_views(
+        {
+            "image": crop,
+            "foreground": np.ones((1, SIZE, SIZE, 1), "float32"),
+            "scene": scene,
+            "scene_foreground": np.ones((1, SIZE, SIZE, 1), "float32"),
+            "scene_to_crop": np.array([[3.0, 0.0, 1.0]], "float32"),
+        }
+    )
+    compared = ops.convert_to_numpy(views.warped_foreground)
+    assert not compared[distance > 12].any() and (compared[inside] == 1).all()
+    target, found = map(ops.convert_to_numpy, (views.target_logits, views.warped_logits))
+    np.testing.assert_allclose(target[inside[..., 0]], found[inside[..., 0]], rtol=1e-3, atol=1e-3)
+    assert ops.convert_to_numpy(views.second_foreground).min() > 0.999
+
+
 def test_centred_descriptors_do_not_depend_on_the_mean_of_an_image():
     model = discovery(view_transforms=STILL, centre_features=True)
     plain = batch()

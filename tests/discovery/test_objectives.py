@@ -72,7 +72,8 @@ def test_values_and_gradients_are_finite_in_edge_cases(case):
             + objectives.contrastive(part_descriptors(logits, foreground, features))
             + objectives.equivariance(ops.flip(logits, 1), logits, foreground)
             + objectives.balance(logits, foreground)
-            + objectives.foreground_cross_entropy(logits[..., :1], foreground)
+            + objectives.foreground_cross_entropy(logits[..., :1], foreground, outline=2.0)
+            + objectives.foreground_dice(logits[..., :1], foreground)
             + objectives.cluster_cross_entropy(logits, foreground, features, np.eye(3, 5))
         )
 
@@ -99,6 +100,40 @@ def value_and_gradient(function, array):
     loss = function(x)
     loss.backward()
     return float(loss.detach()), x.grad.numpy()
+
+
+def test_the_foreground_losses_are_those_of_their_formulas():
+    logits = random(2, 7, 7, 1) * 2
+    foreground = np.zeros((2, 7, 7, 1), "float32")
+    foreground[0, 2:5, :4] = 1  # the other image has no object
+    probability = 1 / (1 + np.exp(-logits))
+    entropy = -np.log(np.where(foreground == 1, probability, 1 - probability))[..., 0]
+    padded = np.pad(foreground[..., 0], ((0, 0), (2, 2), (2, 2)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))
+    share = windows.mean(axis=(3, 4))
+    weights = 1 + 3 * 4 * share * (1 - share)
+    for outline, expected in (
+        (0.0, entropy.mean(axis=(1, 2))),
+        (3.0, (weights * entropy).sum(axis=(1, 2)) / weights.sum(axis=(1, 2))),
+    ):
+        found = objectives.foreground_cross_entropy(logits, foreground, outline, reduction="none")
+        np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-5)
+    overlap, total = (
+        (values).sum(axis=(1, 2, 3))
+        for values in (probability * foreground, probability + foreground)
+    )
+    found = objectives.foreground_dice(logits, foreground, reduction="none")
+    expected = 1 - (2 * overlap + 1) / (total + 1)
+    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-5)
+
+
+def test_outliers_are_limited_with_their_gradient():
+    losses = np.array([1.0, 2.0, 3.0, 90.0, 1.5], "float32")
+    loss, gradient = value_and_gradient(
+        lambda x: ops.sum(objectives.limit_outliers(x, 2.0)), losses
+    )
+    assert loss == pytest.approx(1 + 2 + 3 + 4 + 1.5, rel=1e-5)
+    np.testing.assert_allclose(gradient, [1, 1, 1, 4 / 90, 1], rtol=1e-5)
 
 
 def test_equivariance_has_no_gradient_into_its_target_and_is_zero_for_equal_logits():
