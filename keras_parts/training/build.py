@@ -77,7 +77,7 @@ def build_segmenter(recipe: Recipe) -> PartSegmenter:
     preprocessing = initial.config.preprocessing if initial else None
     segmenter = PartSegmenter(replace(segmenter_config(recipe), preprocessing=preprocessing))
     if initial:
-        _copy_weights(initial, segmenter)
+        _copy_weights(initial, segmenter, parts=_keeps_parts(recipe))
     elif recipe.backbone_weights != "random":
         _load_backbone(segmenter, recipe.backbone_weights)
     if recipe.train_from:
@@ -98,20 +98,20 @@ def segmenter_config(recipe: Recipe) -> SegmenterConfig:
     return SegmenterConfig(
         recipe.num_parts,
         recipe.architecture,
-        recipe.output_stride,
+        recipe.output_stride or min(architecture_of(recipe.architecture).layers),
         image_size=recipe.image_size,
     )
 
 
 def prepare_batches(
-    recipe: Recipe, dataset: Dataset, teacher: Teacher, *, progress: bool = True
+    recipe: Recipe, dataset: Dataset, teacher: Teacher | None, *, progress: bool = True
 ) -> tuple[Batches, Teacher | None, Standardiser | None]:
     """Training batches, with cached teacher features if crops are not jittered.
 
     Args:
         recipe: the recipe.
         dataset: training samples, each with a foreground.
-        teacher: from `build_teacher`.
+        teacher: from `build_teacher`; None if no loss needs its features.
         progress: show a progress bar while the features are computed.
 
     Returns:
@@ -124,7 +124,7 @@ def prepare_batches(
         DataError: a sample has no foreground or cannot be read.
     """
     features = None
-    if not recipe.crops.jitter:
+    if teacher is not None and not recipe.crops.jitter:
         features = _cached_features(recipe, dataset, teacher, progress)
     batches = Batches(
         dataset,
@@ -133,8 +133,11 @@ def prepare_batches(
         image_size=recipe.image_size,
         seed=recipe.seed,
         features=features,
+        scenes=recipe.scenes,
     )
-    standardiser = _fit_standardiser(recipe, batches, teacher) if recipe.standardise else None
+    standardiser = None
+    if teacher is not None and recipe.standardise:
+        standardiser = _fit_standardiser(recipe, batches, teacher)
     return batches, None if features else teacher, standardiser
 
 
@@ -269,27 +272,34 @@ def _load_backbone(segmenter: PartSegmenter, weights: str) -> None:
     load(segmenter.backbone, None if weights == "pretrained" else weights)
 
 
-def _copy_weights(source: PartSegmenter, target: PartSegmenter) -> None:
-    """Copy all weights of the same path and shape.
-
-    If the numbers of parts differ, these are all weights but those of the logits.
-    """
+def _copy_weights(source: PartSegmenter, target: PartSegmenter, *, parts: bool) -> None:
+    """Copy all weights; of the logits, those of the parts only if `parts`, those of the foreground
+    always."""
     if source.config.architecture != target.config.architecture:
         raise ConfigError(
             f"recipe: init_from is a segmenter of architecture {source.config.architecture!r}, the "
             f"recipe's is {target.config.architecture!r}: set architecture to that of init_from"
         )
     found = {variable.path: variable for variable in source.variables}
+    of_logits = {variable.path for variable in getattr(target.head, "logit_variables", ())}
     for variable in target.variables:
         value = found.get(variable.path)
-        if value is not None and value.shape == variable.shape:
+        if value is None:
+            continue
+        if value.shape == variable.shape and (parts or variable.path not in of_logits):
             variable.assign(value)
+        elif variable.path in of_logits and value.shape[:-1] == variable.shape[:-1]:
+            # Channel 0 is the foreground, see `keras_parts.ops.join_background`.
+            foreground = keras.ops.convert_to_numpy(value)[..., :1]
+            own = keras.ops.convert_to_numpy(variable)[..., 1:]
+            variable.assign(np.concatenate([foreground, own], axis=-1))
 
 
 def _keeps_parts(recipe: Recipe) -> bool:
-    """Whether the training keeps the parts of `init_from`, because it has as many."""
-    initial = recipe.init_from
-    return initial is not None and PartSegmenter.from_preset(initial).num_parts == recipe.num_parts
+    """Whether the training keeps the parts of `init_from`."""
+    if recipe.init_from is None or not recipe.keep_parts:
+        return False
+    return PartSegmenter.from_preset(recipe.init_from).num_parts == recipe.num_parts
 
 
 def _features_and_foregrounds(

@@ -126,7 +126,11 @@ def prepare(
             segmenter = build_segmenter(recipe)
         else:
             _check_parts(segmenter, recipe)
-    first_teacher = build_teacher(recipe) if teacher is None else as_teacher(teacher)
+    first_teacher = None
+    if teacher is not None:
+        first_teacher = as_teacher(teacher)
+    elif losses or recipe.needs_features:
+        first_teacher = build_teacher(recipe)
     batches, used_teacher, standardiser = prepare_batches(
         recipe, dataset, first_teacher, progress=progress
     )

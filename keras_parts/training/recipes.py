@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from keras_parts.data.crops import CropSettings
+from keras_parts.data.scenes import SceneSettings
 from keras_parts.discovery import defaults
 from keras_parts.discovery.losses import LOSSES, Loss, create_loss, create_losses
 from keras_parts.discovery.transforms import ViewTransforms
@@ -35,11 +36,14 @@ class Recipe(Settings):
         name: name of the recipe of which this one is a variant.
         num_parts: number of parts K.
         architecture, output_stride, image_size: settings of the segmenter, see
-            `keras_parts.models.SegmenterConfig`.
+            `keras_parts.models.SegmenterConfig`. The output stride is the finest of the
+            architecture if it is None.
         backbone_weights: "pretrained", "random", or the path of a weights file.
         init_from: folder of a segmenter of the same architecture, such as
             `keras_parts.zoo.path(name)`. Its weights, those of the head included, are the initial
-            ones instead of `backbone_weights`. If `num_parts` is the same, its parts are kept.
+            ones instead of `backbone_weights`.
+        keep_parts: keep the parts of `init_from` if it has as many; otherwise new parts are found,
+            and only its foreground is kept.
         batch_norm: "frozen" keeps the pretrained statistics; "statistics" updates them and
             freezes scale and offset (the paper); "trained" trains scale and offset as well.
         train_from: name of the first backbone output that is trained. All layers before it stay
@@ -62,6 +66,7 @@ class Recipe(Settings):
             `image_size`.
         view_transforms: the random transforms between the two views.
         crops: how objects are cropped. If `crops.jitter` is not 0, the teacher runs in every step.
+        scenes: which second views are of scenes, squares between the object and the photograph.
         batch_size: number of images in each step.
         steps: number of training steps.
         optimizer: "adam", "adamw" or "sgd".
@@ -93,10 +98,11 @@ class Recipe(Settings):
     name: str = string("default")
     num_parts: int = integer(4, 2, 64)
     architecture: str = string("efficientnet_lite0")
-    output_stride: int = integer(16, 1, 64)
+    output_stride: int | None = integer(None, 1, 64, optional=True)
     image_size: int = integer(257, 33, 4097)
     backbone_weights: str = string("pretrained")
     init_from: str | None = string(None, optional=True)
+    keep_parts: bool = flag(True)
     batch_norm: str = choice("frozen", BATCH_NORM)
     train_from: str | None = string("block_11", optional=True)
     teacher: str = string("efficientnet_lite0")
@@ -118,6 +124,7 @@ class Recipe(Settings):
     loss_size: int | None = integer(defaults.LOSS_SIZE, 9, 4097, optional=True)
     view_transforms: ViewTransforms = field(default=defaults.VIEW_TRANSFORMS)
     crops: CropSettings = field(default_factory=lambda: CropSettings(jitter=0.0))
+    scenes: SceneSettings = field(default_factory=lambda: SceneSettings(share=0.75))
     batch_size: int = integer(12, 1, 65536)
     steps: int = integer(240, 1, 10**8)
     optimizer: str = choice("adam", OPTIMIZERS)
@@ -183,6 +190,13 @@ class Recipe(Settings):
         """The views that the teacher averages with the upright image: "turned", "mirrored"."""
         views = {"turned": any(self.teacher_turns[1:]), "mirrored": self.teacher_mirror}
         return tuple(view for view, is_used in views.items() if is_used)
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether a loss with a weight is computed from teacher features."""
+        return any(
+            LOSSES[name].needs_features for name, weight in self.loss_weights.items() if weight
+        )
 
     def create_losses(self) -> dict[str, tuple[Loss, float]]:
         """The losses and their weights, as `keras_parts.discovery.PartDiscovery` takes them."""
@@ -278,6 +292,8 @@ class Recipe(Settings):
             ConfigError: there is no such setting, or a value is outside its range.
         """
         values = translate_settings(values)
+        if "scenes" not in values:
+            values |= _before_scenes(values)
         unknown = [name for name in values if name not in _field_names()]
         if unknown:
             raise ConfigError(_unknown(unknown[0]))
@@ -291,7 +307,11 @@ class Recipe(Settings):
         return cls(**values)
 
 
-_GROUPS: dict[str, type[Settings]] = {"view_transforms": ViewTransforms, "crops": CropSettings}
+_GROUPS: dict[str, type[Settings]] = {
+    "view_transforms": ViewTransforms,
+    "crops": CropSettings,
+    "scenes": SceneSettings,
+}
 """Fields of a recipe that hold settings of their own."""
 
 _RENAMED = {
@@ -337,6 +357,13 @@ def translate_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         else:
             _table(_table(translated, "loss_settings"), group)[inner] = value
     return translated
+
+
+def _before_scenes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with which versions before scenes trained, whose settings do not name them."""
+    losses = {name: dict(table) for name, table in values.get("loss_settings", {}).items()}
+    losses["foreground"] = _PLAIN_FOREGROUND | losses.get("foreground", {})
+    return {"scenes": {"share": 0.0}, "loss_settings": losses}
 
 
 def _table(settings: dict[str, Any], name: str) -> dict[str, Any]:
@@ -391,7 +418,21 @@ def _unknown(name: str) -> str:
     )
 
 
+_PLAIN_FOREGROUND = {"dice": 0.0, "outline": 0.0, "outliers": None}
+"""The foreground loss as a cross-entropy alone."""
+
 DEFAULT = Recipe()
+
+OUTLINE = Recipe(
+    name="outline",
+    loss_weights={"foreground": 1.0},
+    train_from="block_3",
+    steps=600,
+    learning_rate=2e-4,
+    head_multiplier=8.0,
+)
+"""Learns the outline of the objects alone and needs no teacher. Trainings of any number of parts of
+the same objects can start from its result (`init_from`)."""
 
 TOY = Recipe(
     name="toy",
@@ -417,7 +458,9 @@ TOY = Recipe(
         "foreground": 1.0,
         "balance": 1.0,
     },
+    loss_settings={"foreground": _PLAIN_FOREGROUND},
     view_transforms=ViewTransforms(rotation=45.0),
+    scenes=SceneSettings(),
     loss_size=41,
     steps=480,
     learning_rate=1e-3,
@@ -451,9 +494,11 @@ PAPER = Recipe(
         # the division into parts; with this weight it is as large as those of the other losses.
         "foreground": 1000.0,
     },
+    loss_settings={"foreground": _PLAIN_FOREGROUND},
     loss_size=None,
     view_transforms=ViewTransforms(),
     crops=CropSettings(jitter=0.05),
+    scenes=SceneSettings(),
     batch_size=6,
     steps=60_000,
     optimizer="sgd",
@@ -467,7 +512,7 @@ PAPER = Recipe(
 """The settings of the paper's public code. There the learning rate decays over 100,000 steps, and
 the released CUB weights are those after 60,000; here it decays over `steps`."""
 
-RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER, TOY)}
+RECIPES = {recipe.name: recipe for recipe in (DEFAULT, OUTLINE, PAPER, TOY)}
 
 
 def recipe(name: str = "default", **settings: Any) -> Recipe:

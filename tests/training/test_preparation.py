@@ -44,6 +44,17 @@ def test_a_recipe_becomes_a_model_and_batches(animals, home):
     assert float(ops.convert_to_numpy(discovery.optimizer.iterations)) == 2
 
 
+def test_without_losses_of_features_there_is_no_teacher(animals, home):
+    settings = SETTINGS | {"teacher_layers": ("no such layer",), "scenes.share": 1.0}
+    discovery, batches = keras_parts.prepare_training(
+        "toy", animals, progress=False, **settings,
+        loss_weights={"foreground": 1.0, "equivariance": 1.0, "balance": 0.0},
+    )  # fmt: skip
+    assert discovery.teacher is None and "features" not in batches.batch(0)
+    losses = discovery.compute_losses(batches.batch(0))
+    assert all(np.isfinite(float(loss)) for loss in losses.values())
+
+
 def test_own_networks_and_losses(animals, home):
     def mine(views):
         return ops.mean(views.logits**2)

@@ -113,7 +113,9 @@ def test_a_setting_of_a_loss_without_weight_is_warned_of(caplog):
 
 
 def test_unknown_recipes():
-    with pytest.raises(ConfigError, match="no recipe 'papr'; there are default, paper, toy"):
+    with pytest.raises(
+        ConfigError, match="no recipe 'papr'; there are default, outline, paper, toy"
+    ):
         recipe("papr")
 
 

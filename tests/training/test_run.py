@@ -198,6 +198,9 @@ def values(segmenter):
     return {v.path: keras.ops.convert_to_numpy(v) for v in segmenter.variables}
 
 
+KERNEL = "part_segmenter/head/logits/kernel"
+
+
 def test_initial_weights_of_another_segmenter(finished):
     folder = finished[0] / "segmenter"
     trained = values(PartSegmenter.from_preset(folder))
@@ -207,6 +210,14 @@ def test_initial_weights_of_another_segmenter(finished):
     other = values(build_segmenter(tiny_recipe(init_from=str(folder), num_parts=5)))
     different = {name for name in trained if not np.array_equal(other[name], trained[name])}
     assert different and all("/logits/" in name for name in different)
+    new = values(build_segmenter(tiny_recipe(init_from=str(folder), keep_parts=False)))
+    for name in trained:
+        if "/logits/" in name:  # the foreground is kept, with any number of parts
+            np.testing.assert_array_equal(other[name][..., :1], trained[name][..., :1])
+            np.testing.assert_array_equal(new[name][..., :1], trained[name][..., :1])
+        else:
+            np.testing.assert_array_equal(new[name], trained[name])
+    assert not np.array_equal(new[KERNEL][..., 1:], trained[KERNEL][..., 1:])
     with pytest.raises(ConfigError, match="'tiny', the recipe's is 'efficientnet_lite0'"):
         build_segmenter(tiny_recipe(init_from=str(folder), architecture="efficientnet_lite0"))
 
