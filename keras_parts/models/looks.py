@@ -30,8 +30,9 @@ _FADE = 0.5
 """Share of the margin over which the second look fades into the first."""
 _MIN_GAIN = 1.15
 """Minimum enlargement of an object, relative to the first look, for a second look in "auto"."""
-_MIN_SHARE = 0.05
-"""Regions with a smaller share of the largest one's positions are no objects."""
+_MIN_SHARE = 0.2
+"""Regions with a smaller share of the largest one's positions are no objects: twigs and shadows
+rarely have more, and a bird of a flock may still be half as long as the nearest one."""
 
 MAX_SEEN_AGAIN = 8
 """Default of the maximum number of objects that are seen again."""
