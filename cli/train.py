@@ -1,11 +1,13 @@
 """keras-parts train"""
 
+import os
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from keras_parts.cli.data import data_options
+from keras_parts.cli.data import ChosenDataset, data_options
 from keras_parts.cli.options import CommandResult, common_options, given
 from keras_parts.cli.runtime import import_keras
 
@@ -117,24 +119,31 @@ def train(
         devices=devices,
         hosts=processes,
     )
-    return CommandResult(summary, _sentence(summary))
+    return CommandResult(summary, _sentence(summary, data))
 
 
-def _sentence(summary: Mapping[str, Any]) -> str:
+def _sentence(summary: Mapping[str, Any], data: ChosenDataset) -> str:
     if "steps" not in summary:
         return f"Trained together with other hosts; the first host has written {summary['output']}"
-    described = (
-        "output", "segmenter", "devices", "steps", "seconds", "images_per_second",
-        "skipped_steps",
-    )  # fmt: skip
-    losses = ", ".join(
-        f"{name} {'not finite' if value is None else format(value, '.4g')}"
-        for name, value in summary.items()
-        if name not in described
-    )
+    output = summary["output"]
+    names = " and ".join(name for name, value in summary.items() if value is None)
+    not_finite = f", not finite at the end: {names}" if names else ""
     return (
         f"Trained {summary['steps']} steps in {summary['seconds']:.0f} s "
-        f"({summary['images_per_second']:.1f} images/s, {summary['skipped_steps']} steps skipped)"
-        f"{losses and f'; last losses: {losses}'}.\nThe segmenter is in {summary['segmenter']}: "
-        f"use it with --model {summary['output']}"
+        f"({summary['images_per_second']:.1f} images/s, {summary['skipped_steps']} steps skipped"
+        f"{not_finite}).\n"
+        f"Pictures, curves and settings: open {os.path.join(output, 'index.html')} in a browser.\n"
+        f"Next:\n{_next_commands(output, data)}"
+    )
+
+
+def _next_commands(output: str, data: ChosenDataset) -> str:
+    model = f"--model {shlex.quote(output)}"
+    given_data = [f"--dataset {data.name}"]
+    for option, name in (("--data-dir", "data_dir"), ("--masks", "masks")):
+        if name in data.settings:
+            given_data.append(f"{option} {shlex.quote(str(data.settings[name]))}")
+    return (
+        f"  keras-parts segment PHOTOS {model} --output parts/\n"
+        f"  keras-parts evaluate {' '.join(given_data)} {model}"
     )

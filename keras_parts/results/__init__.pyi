@@ -1,5 +1,6 @@
 from .legend import with_legend
 from .objects import ObjectMap
+from .page import write_page
 from .palette import part_palette
 from .part import Part
 from .parts import Parts
@@ -15,4 +16,5 @@ __all__ = [
     "part_palette",
     "save_picture",
     "with_legend",
+    "write_page",
 ]

@@ -12,23 +12,28 @@ import base64
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
 from keras_parts.errors import ConfigError
+from keras_parts.files import atomic_write
 from keras_parts.results.palette import part_legend
 from keras_parts.results.parts import Parts
 
-FOLDER = "page"
-"""Folder of the pictures' files, beside the page."""
+PAGE_FILE, FOLDER = "index.html", "page"
+"""The page, and the folder of the pictures' files beside it."""
 _SIDE = 320
 """Longer side of a thumbnail in pixels."""
 _QUALITY = 80
 """Of the thumbnails' JPEG."""
+_SUMMARY = ("score", "objects", "shares")
 _PLACE_OF_CONTENT = "CONTENT"
 """In the template, where the page's content goes."""
 
@@ -117,7 +122,8 @@ def page_html(
         "title": title,
         "parts": part_legend(names),
         "pictures": [
-            [each.name, each.script, each.link, *each.summary.values()] for each in pictures
+            [each.name, each.script, each.link, *(each.summary[key] for key in _SUMMARY)]
+            for each in pictures
         ],
         "settings": {key: _shown(value) for key, value in (settings or {}).items()},
         "failures": [list(failure) for failure in failures],
@@ -126,6 +132,56 @@ def page_html(
     yield before.encode()
     yield json.dumps(content).replace("<", "\\u003c").encode()
     yield after.encode()
+
+
+def write_page(
+    folder: str | os.PathLike,
+    pictures: Mapping[str, Parts],
+    *,
+    title: str = "Parts",
+    settings: Mapping[str, Any] | None = None,
+    figures: Iterable[tuple[str, str]] = (),
+) -> Path:
+    """Write a page for the browser, on which the parts of all pictures light up.
+
+    Args:
+        folder: gets `index.html` and the folder `page/`, each file atomically.
+        pictures: name to `Parts`, with their images, of one segmenter; at least one.
+        title: of the page.
+        settings: shown at the end of the page; JSON values.
+        figures: (caption, path relative to `folder`) of further pictures, shown first.
+
+    Returns:
+        The path of `index.html`.
+
+    Raises:
+        ConfigError: there are no pictures, or `Parts` without an image.
+
+    Example:
+        >>> from keras_parts import data, zoo
+        >>> from keras_parts.results import write_page
+        >>> samples = data.load("toy", "test", count=2)
+        >>> segmenter = zoo.load("toy")
+        >>> parts = {sample.id: segmenter.segment(sample.image) for sample in samples}
+        >>> write_page("animals", parts).name
+        'index.html'
+    """
+    if not pictures:
+        raise ConfigError("there are no pictures for a page, expected at least one")
+    listed = []
+    for number, (name, parts) in enumerate(pictures.items(), start=1):
+        script = f"{FOLDER}/{number}.js"
+        path = Path(folder, script)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(picture_script(parts))
+        listed.append(PagePicture(name, script, picture_summary(parts)))
+    names = next(iter(pictures.values())).names
+    quoted = [(caption, quote(path)) for caption, path in figures]
+    page = Path(folder, PAGE_FILE)
+    with atomic_write(page) as file:
+        file.writelines(page_html(title, names, listed, settings=settings, figures=quoted))
+    return page
 
 
 def _thumbnail(image):

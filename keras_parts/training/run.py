@@ -15,11 +15,13 @@ from PIL import Image
 
 from keras_parts.data.crops import object_crop
 from keras_parts.data.dataset import Dataset
+from keras_parts.data.sample import Sample
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.errors import DivergenceError, OutOfMemoryError, is_out_of_memory
 from keras_parts.keras_private import set_random_seed, sync_variables
 from keras_parts.models.precision import precision_policy
 from keras_parts.models.segmenter import PartSegmenter
+from keras_parts.results.page import write_page
 from keras_parts.results.pictures import contact_sheet
 from keras_parts.training.callbacks import (
     CheckpointCallback,
@@ -160,6 +162,7 @@ def train(
         if placement.is_leader:
             with trained_segmenter(discovery, placement) as segmenter:
                 segmenter.save_preset(folder.segmenter)
+                _write_page(folder, recipe, dataset, segmenter)
     return _summary(folder, recipe, placement, seconds, intervals.steps, done)
 
 
@@ -337,10 +340,35 @@ def _divergence(folder: RunFolder, recipe: Recipe, stop: DivergenceStop) -> Dive
     )
 
 
-def _sheet_images(dataset: Dataset, recipe: Recipe) -> list[np.ndarray]:
+def _sheet_samples(dataset: Dataset, recipe: Recipe) -> list[Sample]:
     """Crops of samples at regular distances in the data set, without jitter."""
     chosen = np.linspace(0, len(dataset) - 1, min(_SHEET_IMAGES, len(dataset))).astype(int)
-    return [object_crop(dataset[int(i)], recipe.crops, recipe.image_size).image for i in chosen]
+    return [object_crop(dataset[int(i)], recipe.crops, recipe.image_size) for i in chosen]
+
+
+def _sheet_images(dataset: Dataset, recipe: Recipe) -> list[np.ndarray]:
+    return [sample.image for sample in _sheet_samples(dataset, recipe)]
+
+
+def _write_page(
+    folder: RunFolder, recipe: Recipe, dataset: Dataset, segmenter: PartSegmenter
+) -> None:
+    """Write the page of the run: losses, sample sheets, and the parts of the sheets' images."""
+    samples = _sheet_samples(dataset, recipe)
+    parts = segmenter.segment(tuple(sample.image for sample in samples))
+    sheets = [(f"parts, {path.stem}", path) for path in sorted(folder.samples.glob("step-*.png"))]
+    figures = [("losses", folder.curves_file), *reversed(sheets)]
+    write_page(
+        folder.path,
+        {sample.id: one for sample, one in zip(samples, parts, strict=True)},
+        title=f"Training of {folder.path.absolute().name}",
+        settings=recipe.to_json(),
+        figures=[
+            (caption, path.relative_to(folder.path).as_posix())
+            for caption, path in figures
+            if path.is_file()
+        ],
+    )
 
 
 def _sheet_of(

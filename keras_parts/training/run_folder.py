@@ -4,6 +4,7 @@ config.json       settings, seed, versions
 metrics.jsonl     one line per log interval: step, losses, learning rate, images/s, skipped steps
 curves.png        the losses over the steps
 samples/          sample sheets: pictures of the parts at several steps of the run
+index.html        a page for the browser with all of these, and the parts of some images; page/
 checkpoints/      the newest checkpoints, from which the run can be resumed
 segmenter/        the trained segmenter
 """
@@ -59,10 +60,20 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.curves_file = self.path / "curves.png"
         self.samples = self.path / "samples"
+        self.page_file = self.path / "index.html"  # as `results.write_page` calls it
+        self.page = self.path / "page"
         self.checkpoints = self.path / "checkpoints"
         self.segmenter = self.path / "segmenter"
         self._created: list[Path] = []
         self._lock: BaseFileLock | None = None
+
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        return self.config_file, self.metrics_file, self.curves_file, self.page_file
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return self.samples, self.checkpoints, self.segmenter, self.page
 
     @classmethod
     def create(cls, path: str | os.PathLike, *, overwrite: bool = False) -> "RunFolder":
@@ -155,12 +166,11 @@ class RunFolder:
     def _check_parts(self) -> None:
         """Check that no part of a run is a link or of another kind: what a link points to lies
         outside the folder, and is neither written nor removed."""
-        files = (self.config_file, self.metrics_file, self.curves_file)
-        for part in (*files, self.samples, self.checkpoints, self.segmenter):
+        for part in (*self._files, *self._folders):
             if part.is_symlink():
                 wrong = "a link"
-            elif part.exists() and not (part.is_file() if part in files else part.is_dir()):
-                wrong = "no regular file" if part in files else "no folder"
+            elif part.exists() and not (part.is_file() if part in self._files else part.is_dir()):
+                wrong = "no regular file" if part in self._files else "no folder"
             else:
                 continue
             raise ConfigError(
@@ -344,9 +354,9 @@ class RunFolder:
         return self.samples / f"step-{step:08d}.png"
 
     def _remove(self) -> None:
-        for part in (self.config_file, self.metrics_file, self.curves_file):
+        for part in self._files:
             part.unlink(missing_ok=True)
-        for part in (self.samples, self.checkpoints, self.segmenter):
+        for part in self._folders:
             shutil.rmtree(part, ignore_errors=True)
 
 

@@ -60,14 +60,16 @@ def test_without_options_the_recipe_is_unchanged(train):
     assert call.output == "runs/toy"
     assert (call.resume, call.overwrite, call.progress) == (False, False, True)
     assert len(call.dataset) == 3
-    assert "Trained 40 steps" in result.stdout and "--model runs/x" in result.stdout
+    assert "Trained 40 steps" in result.stdout and "open runs/x/index.html" in result.stdout
+    assert "\n  keras-parts segment PHOTOS --model runs/x --output parts/\n" in result.stdout
+    assert "\n  keras-parts evaluate --dataset toy --model runs/x\n" in result.stdout
     assert call.devices is call.hosts is None
 
 
 def test_losses_that_were_never_finite(train, monkeypatch):
     monkeypatch.setitem(SUMMARY, "loss", None)
     result, _ = train()
-    assert result.exit_code == 0 and "last losses: loss not finite." in result.stdout
+    assert result.exit_code == 0 and "skipped, not finite at the end: loss)." in result.stdout
 
 
 def test_devices_and_hosts(train):

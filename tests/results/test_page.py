@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_parts.errors import ConfigError
-from keras_parts.results import Parts
+from keras_parts.results import Parts, write_page
 from keras_parts.results.page import PagePicture, page_html, picture_script, picture_summary
 
 NAMES = ("head", "</script><b>tail", "leg")
@@ -125,3 +125,15 @@ def test_the_page_in_a_browser(tmp_path):
     html = shown(tmp_path, "#which=without-1&order=name")
     captions = re.findall(r"<figcaption>(.*?)<div>", html)
     assert captions == ["0 empty.jpg", "2 without 1.jpg"] and "1 to 2 of 2" in html
+
+
+def test_a_page_of_parts(tmp_path):
+    figures = [("the losses", "curves #1.png")]
+    page = write_page(
+        tmp_path / "new", {"a b": two_parts(), "c": nothing()}, title="Mine", figures=figures
+    )
+    html = page.read_text(encoding="utf-8")
+    assert '["the losses", "curves%20%231.png"]' in html and '["a b", "page/1.js"' in html
+    assert content_of((tmp_path / "new/page/2.js").read_bytes())["parts"] == {}
+    with pytest.raises(ConfigError, match="no pictures"):
+        write_page(tmp_path, {})

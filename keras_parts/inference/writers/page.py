@@ -9,7 +9,13 @@ from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import Output
 from keras_parts.inference.writers.base import PerImageWriter, Records, RunInfo, valid_text
 from keras_parts.inference.writers.overlay import OverlayWriter
-from keras_parts.results.page import PagePicture, page_html, picture_script, picture_summary
+from keras_parts.results.page import (
+    PAGE_FILE,
+    PagePicture,
+    page_html,
+    picture_script,
+    picture_summary,
+)
 from keras_parts.results.parts import Parts
 
 
@@ -17,7 +23,7 @@ class PageWriter(PerImageWriter):
     description = (
         "a page for the browser: pictures with parts that light up, the least certain first"
     )
-    merged = ("index.html",)
+    merged = (PAGE_FILE,)
     needs_image = True
 
     def content(self, parts: Parts) -> bytes:
