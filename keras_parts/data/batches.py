@@ -154,25 +154,25 @@ class Batches:
     def _views(self, index, mirrored, draw):
         """The arrays of one sample in a batch."""
         stored = self._cache.get(index, self._read)
-        photograph, cropped, square = stored.photograph, stored.crop, None
-        if photograph is not None:
-            rng = None
-            if self.crops.jitter:
-                rng = self._rng(_CROP, draw)
-                rng.random()  # `draw` uses the first number to decide on mirroring
-            square = object_square(photograph, self.crops, rng)
-        if cropped is None:
-            cropped = square_crop(photograph, square, self.crops, self.image_size)
+        if stored.photograph is None:
+            return _arrays(stored.crop, mirrored)
+        rng = None
+        if self.crops.jitter:
+            rng = self._rng(_CROP, draw)
+            rng.random()  # `draw` uses the first number to decide on mirroring
+        square = object_square(stored.photograph, self.crops, rng)
+        cropped = stored.crop or square_crop(stored.photograph, square, self.crops, self.image_size)
         views = _arrays(cropped, mirrored)
         if self.scenes is not None:
-            views |= self._scene(photograph, square, mirrored, self._rng(_SCENE, draw))
+            rng = self._rng(_SCENE, draw)
+            scene = draw_scene(stored.photograph, square, self.scenes, rng)
+            views |= self._scene(stored.photograph, scene, square, mirrored)
         return views
 
-    def _scene(self, photograph, square, mirrored, rng):
+    def _scene(self, photograph, scene, square, mirrored):
         """The arrays of a scene, and how its coordinates map to those of the crop."""
-        box = draw_scene(photograph, square, self.scenes, rng)
-        arrays = _arrays(crop(photograph, box, self.image_size), mirrored)
-        to_crop = relative_square(box, square, self.image_size)
+        arrays = _arrays(crop(photograph, scene, self.image_size), mirrored)
+        to_crop = relative_square(scene, square, self.image_size)
         if mirrored:
             to_crop[1] = -to_crop[1]
         return {
@@ -228,9 +228,13 @@ class _Stored:
     photograph: Sample | None
 
     @property
-    def nbytes(self):
-        kept = [sample for sample in (self.crop, self.photograph) if sample is not None]
-        return sum(sample.image.nbytes + sample.foreground.nbytes for sample in kept)
+    def nbytes(self) -> int:
+        """Memory of the images and masks."""
+        return sum(_nbytes(sample) for sample in (self.crop, self.photograph) if sample)
+
+
+def _nbytes(sample):
+    return sample.image.nbytes + sample.foreground.nbytes
 
 
 class _Cache:

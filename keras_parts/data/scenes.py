@@ -56,7 +56,7 @@ def draw_scene(
     """The square of a scene, `(4,)` float32: x0, y0, x1, y1 in pixels of the photograph.
 
     Args:
-        sample: a sample with a foreground.
+        sample: a sample. Without a foreground, scenes are whole photographs.
         crop_box: `(4,)`, the square of the object's crop.
         settings: the shares of the kinds of scenes.
         rng: generator of the random draws.
@@ -68,7 +68,7 @@ def draw_scene(
     if rng.random() >= settings.share:
         return crop_box
     photograph = square_box(image_box(*sample.size))
-    box = mask_box(sample.foreground)
+    box = None if sample.foreground is None else mask_box(sample.foreground)
     if box is None or kind < settings.whole:
         return photograph
     if kind < settings.whole + settings.empty:
