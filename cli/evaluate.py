@@ -18,6 +18,7 @@ from keras_parts.cli.options import (
     plain,
 )
 from keras_parts.cli.runtime import import_keras
+from keras_parts.extras import check_train_extra
 
 _FITTED_ON = {"test": "train", "validation": "fit"}
 """Measured split -> the split that landmark regressions and baselines are fitted on."""
@@ -137,6 +138,7 @@ def evaluate(
     seeds = _parse_seeds(seeds, seed)
     baselines = _baseline_names(baselines, all_baselines)
     _check(split, model, seeds, parts, baselines, name_parts)
+    check_train_extra()
     evaluation = _evaluation(data, split, protocols, mask_folder, baselines, batch_size, quiet)
     import_keras()
     methods, segmenter = [], None

@@ -66,6 +66,11 @@ def select_backend(requested: str | None = None) -> tuple[str, str]:
     return chosen, remark
 
 
+_NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "IPython")
+"""Packages that Keras imports if they are there, for wrappers, pictures and notebooks, which no
+command uses."""
+
+
 def import_keras() -> None:
     """Import Keras and its backend, without the notices that TensorFlow prints on import.
 
@@ -74,13 +79,25 @@ def import_keras() -> None:
     if "keras" in sys.modules:
         return
     if keras_backend() != "tensorflow" or tensorflow_log_level() is not None:
-        with _garbage_kept():
+        with hidden(*_NOT_NEEDED_BY_KERAS), _garbage_kept():
             import keras
     else:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         # Some notices are written before TensorFlow reads the variable.
-        with _stderr_held_back(), _garbage_kept():
+        with _stderr_held_back(), hidden(*_NOT_NEEDED_BY_KERAS), _garbage_kept():
             import keras  # noqa: F401
+
+
+@contextlib.contextmanager
+def hidden(*packages: str) -> Iterator[None]:
+    """Let packages that are not imported yet seem not to be installed during the block."""
+    names = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None stops an import
+    try:
+        yield
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
 
 
 @contextlib.contextmanager

@@ -86,6 +86,7 @@ def train(
     Several devices or hosts share each batch; the result is that of a single device.
     """
     from keras_parts import zoo
+    from keras_parts.extras import check_train_extra
     from keras_parts.training.hosts import Hosts
     from keras_parts.training.recipes import parse_setting, recipe_for
     from keras_parts.training.run_folder import RunFolder, check_folder
@@ -99,6 +100,7 @@ def train(
         find_model=zoo.path,
         settings=given(**fields) | dict(map(parse_setting, settings)),
     )
+    check_train_extra()
     processes = Hosts.parse(hosts, host_index) if hosts else None
     output = output or f"runs/{data.name}"
     if resume or not processes or processes.index == 0:

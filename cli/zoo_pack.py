@@ -77,10 +77,13 @@ def pack(
     """
     from keras_parts import zoo
     from keras_parts.cli.runtime import import_keras
+    from keras_parts.extras import check_train_extra
 
     def load(split: str) -> "Dataset":
         return _load(dataset or _dataset_of(runs[0]), split, data_dir, data_settings)
 
+    if not no_evaluation:
+        check_train_extra()
     datasets = {} if no_evaluation else _datasets(load, split, protocols)
     if len(runs) > 1:
         datasets["validation"] = load("validation")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_parts.errors import DataError
+from keras_parts.extras import import_from_extra
 
 TOLERANCE = 0.0075
 """Distance up to which outline pixels agree, as a fraction of the image's diagonal; it is rounded
@@ -103,8 +104,7 @@ def _boundary_f(predicted, given, tolerance):
 
 def _near(pixels, others, tolerance):
     """The share of pixels with one of the others within the tolerance."""
-    from scipy.spatial import KDTree
-
+    KDTree = import_from_extra("scipy.spatial", "train").KDTree
     # The bound of the query is exclusive.
     bound = np.nextafter(tolerance, np.inf)
     distances, _ = KDTree(others).query(pixels, distance_upper_bound=bound)

@@ -11,6 +11,7 @@ from PIL import Image
 from keras_parts.data.dataset import DatasetInfo
 from keras_parts.data.sides import other_side, without_side
 from keras_parts.errors import ConfigError
+from keras_parts.extras import import_from_extra
 from keras_parts.metrics.protocols.base import Result
 from keras_parts.metrics.report import Report, Runs
 
@@ -168,8 +169,7 @@ def confusion_picture(result: Result, names: Sequence[str] = (), *, title: str =
         >>> confusion_picture(result).mode
         'RGB'
     """
-    from matplotlib.figure import Figure
-
+    Figure = import_from_extra("matplotlib.figure", "train").Figure
     if result.counts is None:
         raise ConfigError(
             "this protocol has no contingency table to draw: take an NMI and ARI protocol"

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_parts.extras import import_from_extra
+
 
 class Clusters(NamedTuple):
     """The result of `kmeans`.
@@ -52,9 +54,9 @@ def kmeans(
         >>> sorted(kmeans(np.array([[0.0], [1.0], [9.0]]), 2, restarts=4).centres.ravel().tolist())
         [0.5, 9.0]
     """
-    from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
+    KMeans = import_from_extra("sklearn.cluster", "train").KMeans
     estimator = KMeans(num_clusters, n_init=restarts, max_iter=max_iterations, random_state=seed)
     with threadpool_limits(max_threads) if max_threads else nullcontext():
         estimator.fit(vectors, sample_weight=weights)

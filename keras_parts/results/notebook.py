@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from keras_parts.extras import import_from_extra
 from keras_parts.results.annotations import numbered_parts
 from keras_parts.results.part import Part
 from keras_parts.results.pictures import picture_bytes
@@ -58,9 +59,7 @@ def shown_picture(parts: "Parts", **options: Any) -> Image.Image:
 def plot(parts: "Parts", axes: Any, **options: Any) -> Any:
     """See `Parts.plot`."""
     if axes is None:
-        from matplotlib import pyplot
-
-        axes = pyplot.gca()
+        axes = import_from_extra("matplotlib.pyplot", "train").gca()
     axes.imshow(shown_picture(parts, **options))
     axes.set_axis_off()
     return axes

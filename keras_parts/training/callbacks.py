@@ -18,6 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from keras_parts.errors import ConfigError
+from keras_parts.extras import import_from_extra
 from keras_parts.files import atomic_path
 from keras_parts.training.checkpoints import Checkpoints
 from keras_parts.training.run_folder import RunFolder
@@ -221,8 +222,8 @@ def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
         >>> Path("curves.png").exists()
         True
     """
-    from matplotlib.figure import Figure  # pyplot would open windows and keep global state
-
+    # pyplot would open windows and keep global state
+    Figure = import_from_extra("matplotlib.figure", "train").Figure
     found = {name: None for record in records for name in record}
     names = [name for name in found if name not in ("step", "epoch", "images_per_second")]
     names.sort(key=lambda name: name != "loss")

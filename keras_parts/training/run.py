@@ -18,6 +18,7 @@ from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.errors import DivergenceError, OutOfMemoryError, is_out_of_memory
+from keras_parts.extras import check_train_extra
 from keras_parts.keras_private import set_random_seed, sync_variables
 from keras_parts.models.precision import precision_policy
 from keras_parts.models.segmenter import PartSegmenter
@@ -215,6 +216,7 @@ def _check(
     resume: bool,
 ) -> None:
     """All checks that need neither a network nor the teacher features."""
+    check_train_extra()
     devices.check_batch(recipe.batch_size)
     check_steps_per_execution(recipe.steps_per_execution, intervals.length)
     check_recipe(recipe)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_parts.errors import DataError
+from keras_parts.extras import import_from_extra
 from keras_parts.files import read_file
 
 _MAX_FILE_BYTES = 2**29
@@ -42,8 +43,7 @@ def read_mat(path: Path, variable: str) -> Any:
         DataError: the file is missing, damaged, too large or of version 7.3, or has no such
             variable.
     """
-    from scipy.io import loadmat
-
+    loadmat = import_from_extra("scipy.io", "train").loadmat
     content = read_file(path, max_bytes=_MAX_FILE_BYTES)
     try:
         _check_structure(content)

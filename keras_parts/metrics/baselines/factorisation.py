@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
+from keras_parts.extras import import_from_extra
 from keras_parts.metrics.baselines.centroids import with_empty_background
 from keras_parts.metrics.baselines.features import FeatureExtractor, at_pixels, foreground_vectors
 
@@ -70,8 +71,7 @@ def factor_baseline(
     Raises:
         DataError: an image has no mask, or there are fewer foreground vectors than parts.
     """
-    from sklearn.decomposition import NMF
-
+    NMF = import_from_extra("sklearn.decomposition", "train").NMF
     rng = np.random.default_rng(seed)
     vectors = foreground_vectors(
         extract, dataset, rng, max_images=max_images, max_vectors=max_vectors,

@@ -14,6 +14,7 @@ import numpy as np
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError
+from keras_parts.extras import import_from_extra
 from keras_parts.metrics.baselines.centroids import (
     CentroidModel,
     normalised,
@@ -95,22 +96,20 @@ def _means(features, superpixels):
 
 def _matched(means, centroids):
     """The part of each superpixel: a different part for each, or the nearest once all are used."""
-    from scipy.optimize import linear_sum_assignment
-
+    optimize = import_from_extra("scipy.optimize", "train")
     distance = ((means[:, None] - centroids) ** 2).sum(-1)
     matched = distance.argmin(1)
-    superpixels, parts = linear_sum_assignment(distance)
+    superpixels, parts = optimize.linear_sum_assignment(distance)
     matched[superpixels] = parts
     return matched
 
 
 def _nearest(superpixels):
     """The superpixel of each pixel; pixels without one get the nearest."""
-    from scipy.ndimage import distance_transform_edt
-
+    ndimage = import_from_extra("scipy.ndimage", "train")
     if (superpixels >= 0).all():
         return superpixels
-    rows, columns = distance_transform_edt(
+    rows, columns = ndimage.distance_transform_edt(
         superpixels < 0, return_distances=False, return_indices=True
     )
     return superpixels[rows, columns]
