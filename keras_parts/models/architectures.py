@@ -83,12 +83,17 @@ class Architecture:
             outputs: number of logits.
             output_stride: input pixels between neighbouring logits.
         """
-        if output_stride != _DECODED_STRIDE:
+        if not self.has_decoder(output_stride):
             return self.head(outputs, name="head")
         strides = backbone.strides
         by_stride = sorted(strides, key=strides.get, reverse=True)
         levels = [list(names) for _, names in groupby(by_stride, key=strides.get)]
         return self.decoder(outputs, levels, name="head")
+
+    @staticmethod
+    def has_decoder(output_stride: int) -> bool:
+        """Whether the head at an output stride is the decoder."""
+        return output_stride == _DECODED_STRIDE
 
 
 def _check_creates(backbone):
@@ -128,7 +133,7 @@ ARCHITECTURES = {
         },
         image_size=257,
         load=load_efficientnet_lite0,
-        bytes_per_pixel={8: 360, 16: 340},
+        bytes_per_pixel={4: 360, 8: 360, 16: 340},
     ),
     "resnet50": Architecture(
         resnet50,
@@ -142,7 +147,7 @@ ARCHITECTURES = {
         load=_load_resnet50,
         resize_mode="short",
         aligned_corners=False,
-        bytes_per_pixel={8: 700, 16: 440},
+        bytes_per_pixel={4: 440, 8: 700, 16: 440},
     ),
     "small": Architecture(
         small,
@@ -153,7 +158,7 @@ ARCHITECTURES = {
         },
         image_size=161,
         load=_load_small,
-        bytes_per_pixel={8: 130, 16: 130},
+        bytes_per_pixel={4: 130, 8: 130, 16: 130},
     ),
 }
 """Name -> `Architecture`; `register` adds entries."""

@@ -273,14 +273,23 @@ def _load_backbone(segmenter: PartSegmenter, weights: str) -> None:
 
 
 def _copy_weights(source: PartSegmenter, target: PartSegmenter, *, parts: bool) -> None:
-    """Copy all weights; of the logits, those of the parts only if `parts`, those of the foreground
-    always."""
+    """Copy all weights; of the logits, those of the foreground always, those of the parts only if
+    `parts`. A head of another kind keeps its own weights, with a warning."""
     if source.config.architecture != target.config.architecture:
         raise ConfigError(
             f"recipe: init_from is a segmenter of architecture {source.config.architecture!r}, the "
             f"recipe's is {target.config.architecture!r}: set architecture to that of init_from"
         )
-    found = {variable.path: variable for variable in source.variables}
+    same_head = _have_same_head(source.config, target.config)
+    if not same_head:
+        _LOG.warning(
+            "init_from has the output stride %d, the recipe %d: their heads differ, and only the "
+            "backbone's weights are taken over",
+            source.config.output_stride,
+            target.config.output_stride,
+        )
+    copied = source if same_head else source.backbone
+    found = {variable.path: variable for variable in copied.variables}
     of_logits = {variable.path for variable in getattr(target.head, "logit_variables", ())}
     for variable in target.variables:
         value = found.get(variable.path)
@@ -295,11 +304,19 @@ def _copy_weights(source: PartSegmenter, target: PartSegmenter, *, parts: bool) 
             variable.assign(np.concatenate([foreground, own], axis=-1))
 
 
+def _have_same_head(config: SegmenterConfig, other: SegmenterConfig) -> bool:
+    own = architecture_of(config.architecture)
+    return own.has_decoder(config.output_stride) == own.has_decoder(other.output_stride)
+
+
 def _keeps_parts(recipe: Recipe) -> bool:
     """Whether the training keeps the parts of `init_from`."""
     if recipe.init_from is None or not recipe.keep_parts:
         return False
-    return PartSegmenter.from_preset(recipe.init_from).num_parts == recipe.num_parts
+    initial = PartSegmenter.from_preset(recipe.init_from).config
+    return initial.num_parts == recipe.num_parts and _have_same_head(
+        initial, segmenter_config(recipe)
+    )
 
 
 def _features_and_foregrounds(

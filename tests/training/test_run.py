@@ -17,7 +17,7 @@ from keras_parts.data.features import FeaturesTooLarge
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.environment import FEATURES_VARIABLE, HOME_VARIABLE
 from keras_parts.errors import ConfigError
-from keras_parts.models.segmenter import PartSegmenter
+from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.training import build, run
 from keras_parts.training.build import build_segmenter, build_teacher, prepare_batches
 from keras_parts.training.data_record import record_data
@@ -224,6 +224,19 @@ def test_initial_weights_of_another_segmenter(finished):
     assert not np.array_equal(new[KERNEL][..., 1:], trained[KERNEL][..., 1:])
     with pytest.raises(ConfigError, match="'tiny', the recipe's is 'efficientnet_lite0'"):
         build_segmenter(tiny_recipe(init_from=str(folder), architecture="efficientnet_lite0"))
+
+
+def test_a_head_of_another_kind_is_not_copied(tmp_path, caplog):
+    PartSegmenter(SegmenterConfig(3, "small", 16, image_size=33)).save_preset(tmp_path)
+    trained = values(PartSegmenter.from_preset(tmp_path))
+    recipe = tiny_recipe(architecture="small", output_stride=4, init_from=str(tmp_path))
+    found = values(build_segmenter(recipe))
+    assert "output stride 16, the recipe 4: their heads differ" in caplog.text
+    for name in trained.keys() & found.keys():
+        is_same = np.array_equal(found[name], trained[name])
+        assert is_same or "/head/" in name, name
+    kernel = "part_segmenter/head/logits/kernel"
+    assert not np.array_equal(found[kernel], trained[kernel])
 
 
 def test_a_segmenter_as_teacher_and_initial_weights(finished, tmp_path):
