@@ -24,7 +24,6 @@ from keras_parts.environment import (
     OFFLINE_VARIABLE,
     ZOO_VARIABLE,
     cache_path,
-    hugging_face_address,
     offline,
     zoo_locations,
 )
@@ -41,13 +40,12 @@ from keras_parts.zoo.cards import (
     decode,
     read_document,
 )
+from keras_parts.zoo.hugging_face import FORM, HUB, HubRepository
 
 INDEX_FILE = "index.json"
 _MAX_INDEX_BYTES = 2**24
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
-HUB = "hf://"
-"""Prefix of the address of a Hugging Face repository."""
 
 
 class IndexEntry(Record, frozen=True, kw_only=True):
@@ -122,7 +120,7 @@ class Folder:
 
 
 class Address:
-    """A location on the web: http(s)://HOST/PATH or hf://USER/REPOSITORY.
+    """A location on the web: http(s)://HOST/PATH.
 
     Indices and cards are cached when they are read. `zoo list`, which makes no request, reads the
     cached copies, and so does every command if the server cannot be reached.
@@ -144,9 +142,9 @@ class Address:
         """An address inside this one; `path` consists of checked names."""
         return Address(f"{self.url}/{path}")
 
-    def contains(self, other: "Address") -> bool:
-        """Whether another address is this one or lies below it."""
-        return f"{other.url}/".startswith(f"{self.url}/")
+    def contains(self, other: object) -> bool:
+        """Whether another location is this one or lies below it."""
+        return isinstance(other, Address) and f"{other.url}/".startswith(f"{self.url}/")
 
     def read(
         self, name: str, parse: Callable[[bytes], _T], *, max_bytes: int, refresh: bool = True
@@ -196,7 +194,7 @@ class Address:
         fetch_url(f"{self.url}/{name}", record, part, report)
 
 
-Location = Folder | Address
+Location = Folder | Address | HubRepository
 
 
 def fetch_url(url: str, record: FileRecord, part: Path, report: Callable[[int], object]) -> None:
@@ -210,7 +208,12 @@ def fetch_url(url: str, record: FileRecord, part: Path, report: Callable[[int], 
 
 def location(text: str) -> Location:
     """The folder or the address that a text names."""
-    return Address(text) if is_address(text) else Folder(text)
+    return address(text) if is_address(text) else Folder(text)
+
+
+def address(text: str) -> Address | HubRepository:
+    """The address that a text names, on Hugging Face or elsewhere on the web."""
+    return HubRepository(text) if text.lower().startswith(HUB) else Address(text)
 
 
 def is_address(text: str) -> bool:
@@ -281,14 +284,7 @@ def read_indexed_card(location: Location, listed: IndexEntry, *, refresh: bool =
 
 
 def _plain_url(text: str) -> str:
-    url = text
-    if text.lower().startswith(HUB):
-        user, _, rest = text[len(HUB) :].strip("/").partition("/")
-        repository, _, inside = rest.partition("/")
-        if not (user and repository):
-            raise ConfigError(f"{text}: expected {HUB}USER/REPOSITORY", value=text)
-        url = f"{hugging_face_address()}/{user}/{repository}/resolve/main/{inside}"
-    url = url.removesuffix(f"/{CARD_FILE}").rstrip("/")
+    url = text.removesuffix(f"/{CARD_FILE}").rstrip("/")
     with contextlib.suppress(ValueError):
         split = urlsplit(url)
         bad_path = {".", ".."} & set(unquote(split.path).replace("\\", "/").split("/"))
@@ -297,7 +293,7 @@ def _plain_url(text: str) -> str:
             return url
     raise ConfigError(
         f"{text}: not an address of a zoo or an entry: expected http(s)://HOST/PATH or "
-        f"{HUB}USER/REPOSITORY, without a query and without .. in its path",
+        f"{FORM}, without a query and without .. in its path",
         value=text,
     )
 

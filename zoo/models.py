@@ -143,8 +143,8 @@ def load(
     Args:
         model: NAME or NAME@VERSION from `list()`; the folder of a training run, of an entry, or
             one that `PartSegmenter.save_preset` wrote; or the address of an entry,
-            http(s)://... or hf://USER/REPOSITORY. A name of the zoo takes precedence over a
-            folder of the same name: write "./name" for the folder.
+            http(s)://... or hf://USER/REPOSITORY[@REVISION] (extra `hf`). A name of the zoo takes
+            precedence over a folder of the same name: write "./name" for the folder.
         trust: accept a model from an address that KERAS_PARTS_ZOO does not name. A model cannot
             run code here, but its publisher decides what it segments.
         progress: show a progress bar for downloads if stderr is a terminal.
@@ -325,10 +325,11 @@ def _locate(model: str | PathLike[str], trust: bool) -> _Found:
 
 
 def _at_address(model: str, trust: bool) -> _Found:
-    from keras_parts.zoo.locations import Address, locations
+    from keras_parts.zoo.locations import Folder, locations
+    from keras_parts.zoo.locations import address as address_of
 
-    address = Address(model)
-    named = [location for location in locations() if isinstance(location, Address)]
+    address = address_of(model)
+    named = [location for location in locations() if not isinstance(location, Folder)]
     if not trust and not any(location.contains(address) for location in named):
         raise UntrustedAddressError(
             f"{address} is not an address of KERAS_PARTS_ZOO. A model cannot run code here, but "

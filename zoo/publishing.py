@@ -9,11 +9,13 @@ import msgspec
 from keras_parts.addresses import is_address
 from keras_parts.environment import hugging_face_address
 from keras_parts.errors import ConfigError, DownloadError, ZooError
+from keras_parts.extras import import_from_extra
 from keras_parts.files import atomic_path, atomic_write
 from keras_parts.zoo.cards import CARD_FILE, FORMAT, Card, FileRecord, check_files, read_card
-from keras_parts.zoo.locations import HUB, INDEX_FILE, Folder, Index, IndexEntry, read_index
+from keras_parts.zoo.hub_page import hub_page
+from keras_parts.zoo.hugging_face import FORM, HUB, HubRepository
+from keras_parts.zoo.locations import INDEX_FILE, Folder, Index, IndexEntry, read_index
 from keras_parts.zoo.registry import version_key
-from keras_parts.zoo.rendering import hub_readme
 
 _Index = dict[tuple[str, str], IndexEntry]
 """(name, version) -> entry."""
@@ -28,7 +30,7 @@ def publish(
         entry: its folder, as `pack` makes it.
         destination: a folder: the entry is copied to NAME/VERSION/ and listed in index.json, so
             that the folder on any web server is an address for KERAS_PARTS_ZOO; or
-            hf://USER/REPOSITORY, with the token that `hf auth login` stored.
+            hf://USER/REPOSITORY[@BRANCH], with the token that `hf auth login` or HF_TOKEN gave.
         private: make a new repository on Hugging Face private.
 
     Returns:
@@ -53,7 +55,7 @@ def publish(
         _to_hub(entry, card, fspath(destination), private)
     elif not fspath(destination) or is_address(fspath(destination)):
         raise ConfigError(
-            f"destination is {fspath(destination)!r}, expected a folder or {HUB}USER/REPOSITORY: "
+            f"destination is {fspath(destination)!r}, expected a folder or {FORM}: "
             "publish to a folder, and copy that to the server",
             value=fspath(destination),
         )
@@ -116,27 +118,29 @@ def _write_index(root: Path, index: _Index) -> None:
 
 def _to_hub(entry: Path, card: Card, destination: str, private: bool) -> None:
     """Commit all files at once, with the card as the repository's README."""
-    try:
-        from huggingface_hub import CommitOperationAdd, HfApi
-        from huggingface_hub.errors import HfHubHTTPError
-    except ImportError as error:
-        raise ConfigError(
-            f"{destination}: publishing there needs {error.name}: pip install keras-parts[hf]"
-        ) from error
-    repository = destination[len(HUB) :].strip("/")
-    if repository.count("/") != 1:
-        raise ConfigError(f"{destination}: expected {HUB}USER/REPOSITORY", value=destination)
+    hub = import_from_extra("huggingface_hub", "hf")
+    repository = HubRepository(destination)
+    if repository.path:
+        raise ConfigError(f"{destination}: expected {FORM}", value=destination)
     contents: dict[str, str | bytes] = {
         name: str(entry / name) for name in (*card.files, CARD_FILE)
     }
-    contents["README.md"] = hub_readme(card).encode()
+    contents["README.md"] = hub_page(card, str(repository)).encode()
     operations = [
-        CommitOperationAdd(path_in_repo=name, path_or_fileobj=content)
+        hub.CommitOperationAdd(path_in_repo=name, path_or_fileobj=content)
         for name, content in contents.items()
     ]
-    api = HfApi(endpoint=hugging_face_address())
+    api = hub.HfApi(endpoint=hugging_face_address())
     try:
-        api.create_repo(repository, private=private, exist_ok=True)
-        api.create_commit(repository, operations, commit_message=f"{card.name} {card.version}")
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ZooError(f"{destination}: Hugging Face refuses: {error}") from error
+        api.create_repo(repository.name, private=private, exist_ok=True)
+        api.create_commit(
+            repository.name,
+            operations,
+            commit_message=f"{card.name} {card.version}",
+            revision=repository.revision or None,
+        )
+    except (hub.errors.HfHubHTTPError, OSError, ValueError) as error:
+        raise ZooError(
+            f"{destination}: Hugging Face refuses: {error}. Log in with `hf auth login`, or set "
+            "HF_TOKEN to a token that may write there"
+        ) from error

@@ -5,18 +5,19 @@ from collections.abc import Iterable, Sequence
 from keras_parts.zoo.cards import PICTURE_FILE, Card, Evaluation
 
 
-def to_markdown(card: Card, picture: str = PICTURE_FILE) -> str:
+def to_markdown(card: Card, picture: str = PICTURE_FILE, *, address: str = "") -> str:
     """A card as Markdown.
 
     Args:
         card: of a model.
         picture: the address of its picture, relative to the Markdown file; "" for none.
+        address: from which anybody can load the model; "" if its name is enough.
     """
     sections = [
         f"# {card.name} {card.version}",
         card.about,
         f"![Its parts]({picture})" if picture and PICTURE_FILE in card.files else "",
-        _use(card),
+        _use(card, address),
         "## Parts",
         _parts(card),
         *_evaluation(card),
@@ -40,21 +41,13 @@ def to_markdown(card: Card, picture: str = PICTURE_FILE) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def hub_readme(card: Card) -> str:
-    """The page of a model on Hugging Face: metadata for its search, then the card."""
-    head = [
-        "---",
-        "library_name: keras-parts",
-        "pipeline_tag: image-segmentation",
-        "tags: [keras, part-discovery, unsupervised]",
-        "---",
-        "",
-    ]
-    return "\n".join(head) + "\n" + to_markdown(card)
-
-
-def _use(card: Card) -> str:
-    return f'```python\nimport keras_parts\n\nsegmenter = keras_parts.zoo.load("{card.id}")\n```'
+def _use(card: Card, address: str) -> str:
+    call = (
+        f'keras_parts.zoo.load("{address}", trust=True)'
+        if address
+        else (f'keras_parts.zoo.load("{card.id}")')
+    )
+    return f"```python\nimport keras_parts\n\nsegmenter = {call}\n```"
 
 
 def _parts(card: Card) -> str:

@@ -19,7 +19,7 @@ class Server:
         requests: (path, requested range or None), in order.
         behave: path -> [function of the handler and the content, one a request]; after the
             last one, or without any, the server behaves correctly.
-        post: function of the handler, for POST requests.
+        head, post: functions of the handler, for HEAD and POST requests.
     """
 
     def __init__(self, root):
@@ -27,7 +27,7 @@ class Server:
         self.requests = []
         self.behave = defaultdict(list)
         self.stop = threading.Event()
-        self.post = lambda handler: handler.respond(405)
+        self.head = self.post = lambda handler: handler.respond(405)
 
     def requested_ranges(self, name):
         """The requested ranges of the files of this name, None for a whole file."""
@@ -71,6 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
         behaviours = state.behave[self.path.rpartition("/")[2]]
         behaviour = behaviours.pop(0) if behaviours else honest
         behaviour(self, content)
+
+    def do_HEAD(self):
+        self.server_state.head(self)
 
     def do_POST(self):
         self.server_state.post(self)

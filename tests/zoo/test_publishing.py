@@ -1,10 +1,17 @@
+import hashlib
 import json
 from base64 import b64decode
 
 import pytest
 
 from keras_parts import zoo
-from keras_parts.errors import ConfigError, IntegrityError, UntrustedAddressError, ZooError
+from keras_parts.errors import (
+    ConfigError,
+    DownloadError,
+    IntegrityError,
+    UntrustedAddressError,
+    ZooError,
+)
 from keras_parts.zoo.cards import FileRecord
 from keras_parts.zoo.locations import Folder, read_index
 from keras_parts.zoo.publishing import publish
@@ -49,11 +56,25 @@ def test_damaged_entries_are_not_published(tmp_path):
 
 
 class Hub:
-    """The requests that Hugging Face's library makes to put small files into a repository."""
+    """The requests that Hugging Face's library makes to put small files into a private repository,
+    and before it downloads them.
+    """
 
     def __init__(self, root):
         self.root = root
-        self.commits = []
+        self.commits, self.tokens = [], []
+
+    def head(self, handler):
+        """What the library must know of a file; without the token, nothing."""
+        self.tokens.append(handler.headers.get("Authorization"))
+        path = self.root / handler.path.lstrip("/")
+        if self.tokens[-1] != "Bearer hf_test":
+            return handler.respond(401)
+        if not path.is_file():
+            return handler.respond(404)
+        etag = hashlib.sha256(path.read_bytes()).hexdigest()
+        size = path.stat().st_size
+        handler.respond(200, ETag=f'"{etag}"', X_Repo_Commit="0" * 40, Content_Length=size)
 
     def __call__(self, handler):
         length = int(handler.headers.get("Content-Length", 0))
@@ -90,8 +111,10 @@ class Hub:
 def test_hugging_face_and_back(server, tmp_path, monkeypatch):
     pytest.importorskip("huggingface_hub")
     server.post = Hub(server.root)
+    server.head = server.post.head
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("HF_TOKEN", "hf_test")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     card = make_entry(tmp_path / "entry")
     assert publish(tmp_path / "entry", "hf://me/birds", private=True) == card
     assert server.post.created["name"] == "birds" and server.post.created["organization"] == "me"
@@ -102,12 +125,23 @@ def test_hugging_face_and_back(server, tmp_path, monkeypatch):
         zoo.path("hf://me/birds")
     folder = zoo.path("hf://me/birds", trust=True)
     assert zoo.info(folder) == card
+    requests = len(server.requests)
+    monkeypatch.setenv("KERAS_PARTS_OFFLINE", "1")
+    assert zoo.info("hf://me/birds", trust=True) == card
+    with pytest.raises(DownloadError, match="KERAS_PARTS_OFFLINE is set"):
+        zoo.info("hf://me/birds@v2", trust=True)
+    assert len(server.requests) == requests
+    monkeypatch.delenv("KERAS_PARTS_OFFLINE")
+    monkeypatch.setenv("HF_TOKEN", "hf_other")
+    with pytest.raises(DownloadError, match=r"hf://me/birds@v2/card.json: .*401.*hf auth login"):
+        zoo.info("hf://me/birds@v2", trust=True)
 
 
 def test_hugging_face_refuses(server, tmp_path, monkeypatch):
     pytest.importorskip("huggingface_hub")
     server.post = lambda handler: handler.respond(403)
     monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
     make_entry(tmp_path / "entry")
     with pytest.raises(ZooError, match="hf://me/birds: Hugging Face refuses: .*403"):
         publish(tmp_path / "entry", "hf://me/birds")

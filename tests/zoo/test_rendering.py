@@ -1,7 +1,9 @@
 import json
 
+import pytest
+
 from keras_parts.zoo.cards import Card
-from keras_parts.zoo.rendering import hub_readme, to_markdown
+from keras_parts.zoo.rendering import to_markdown
 from tests.zoo.entries import CARD, RECORD
 
 
@@ -65,5 +67,12 @@ def test_texts_stay_in_their_cells():
 
 
 def test_model_page():
-    assert hub_readme(card()).startswith("---\n")
-    assert "pipeline_tag: image-segmentation" in hub_readme(card())
+    pytest.importorskip("huggingface_hub")
+    from keras_parts.zoo.hub_page import hub_page
+
+    page = hub_page(card(), "hf://me/birds@v1")
+    assert page.startswith("---\n") and "pipeline_tag: image-segmentation" in page
+    assert "license: other" in page and "- type: FG-NMI\n      value: 55.04" in page
+    assert 'keras_parts.zoo.load("hf://me/birds@v1", trust=True)' in page
+    free = {"code": "MIT", "weights": "CC-BY-4.0", "data": "MIT"}
+    assert "license: cc-by-4.0" in hub_page(card(licences=free, evaluation=None), "hf://me/birds")
