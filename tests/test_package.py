@@ -1,6 +1,7 @@
 """The package is whole as a source tree and as a wheel, and starts without Keras."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -110,6 +111,15 @@ def test_the_source_distribution_has_the_tests_and_the_documentation(built):
         shipped = {member.name.partition("/")[2] for member in archive if member.isfile()}
     assert files(*FOLDERS) <= shipped
     assert {"README.md", "mkdocs.yml", "pyproject.toml", ".pre-commit-config.yaml"} <= shipped
+
+
+def test_links_of_the_readme_work_on_the_package_index():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((?!https://)", text) == []
+    defined = dict(re.findall(r"^\[(.+)\]: (\S+)$", text, re.MULTILINE))
+    assert set(re.findall(r"\]\[(.+?)\]", text)) == set(defined)
+    for address in defined.values():
+        assert (ROOT / re.sub(r"^https://.+?/main/", "", address)).is_file(), address
 
 
 def test_dir_shows_the_public_names():

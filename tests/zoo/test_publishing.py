@@ -120,7 +120,8 @@ def test_hugging_face_and_back(server, tmp_path, monkeypatch):
     assert server.post.created["name"] == "birds" and server.post.created["organization"] == "me"
     assert server.post.commits == ["birds-4 1.0.0"]
     page = (server.root / "me/birds/resolve/main/README.md").read_text()
-    assert page.startswith("---\nlibrary_name: keras-parts\n") and "# birds-4 1.0.0" in page
+    assert page.startswith("---\n") and "library_name: keras-parts\n" in page
+    assert "# birds-4 1.0.0" in page
     with pytest.raises(UntrustedAddressError):
         zoo.path("hf://me/birds")
     folder = zoo.path("hf://me/birds", trust=True)
