@@ -92,7 +92,8 @@ def import_keras() -> None:
 def hidden(*packages: str) -> Iterator[None]:
     """Let packages that are not imported yet seem not to be installed during the block."""
     names = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None stops an import
+    for name in names:
+        sys.modules[name] = None  # type: ignore[assignment]  # None stops an import
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """The page of a model on Hugging Face."""
 
 import re
+from typing import Any
 
 from keras_parts.extras import import_from_extra
 from keras_parts.zoo.cards import Card
@@ -46,7 +47,7 @@ def _licence(card: Card) -> dict[str, str]:
     return {"license": "other", "license_name": "see-licences", "license_link": "README.md"}
 
 
-def _results(card: Card, hub) -> list:
+def _results(card: Card, hub: Any) -> list[Any]:
     evaluation = card.evaluation
     if evaluation is None:
         return []
