@@ -74,7 +74,8 @@ class Hub:
             return handler.respond(404)
         etag = hashlib.sha256(path.read_bytes()).hexdigest()
         size = path.stat().st_size
-        handler.respond(200, ETag=f'"{etag}"', X_Repo_Commit="0" * 40, Content_Length=size)
+        headers = {"ETag": f'"{etag}"', "X-Repo-Commit": "0" * 40, "Content-Length": size}
+        handler.respond(200, **headers)
 
     def __call__(self, handler):
         length = int(handler.headers.get("Content-Length", 0))
