@@ -35,9 +35,10 @@ SAME_FILES = (
 FROM_SOURCE = ("promise",)
 """Pure Python packages that have no wheel."""
 _TENSORFLOW = "TensorFlow has no release for Python 3.14 that takes Keras' releases"
+_TEXT = "KerasHub needs tensorflow-text there, which has no wheel for Python 3.14"
 KNOWN = {
-    (name, None, "3.14"): _TENSORFLOW
-    for name in ("tensorflow", "tensorflow-gpu", "hub", "cv", "onnx", "litert", "exports")
+    **{(name, None, "3.14"): _TENSORFLOW for name in ("tensorflow", "tensorflow-gpu", "dev")},
+    **{("hub", name, "3.14"): _TEXT for name in PLATFORMS if not name.startswith("Windows")},
 }
 """(extra, platform or None for all, Python) -> why it cannot be installed there."""
 
@@ -51,15 +52,15 @@ def main():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = options.extra or [*project["optional-dependencies"]]
     cases = [*product(extras, options.platform or PLATFORMS, options.python or PYTHONS)]
-    with ThreadPoolExecutor(2) as pool:
-        problems = [*pool.map(lambda case: problem(*resolve(*case)), cases)]
     unexpected = 0
-    for (extra, platform, python), found in zip(cases, problems, strict=True):
-        reason = KNOWN.get((extra, platform, python)) or KNOWN.get((extra, None, python))
-        unexpected += bool(found) != bool(reason)
-        if found or reason:
-            state = f"known: {reason}" if found and reason else found or "known, but it resolves"
-            print(f"{extra}, {platform}, Python {python}: {state}")
+    with ThreadPoolExecutor(2) as pool:
+        problems = pool.map(lambda case: problem(*resolve(*case)), cases)
+        for (extra, platform, python), found in zip(cases, problems, strict=True):
+            reason = KNOWN.get((extra, platform, python)) or KNOWN.get((extra, None, python))
+            unexpected += bool(found) != bool(reason)
+            state = f"known: {reason}" if found and reason else found
+            state = state or ("known, but it resolves" if reason else "resolves")
+            print(f"{extra}, {platform}, Python {python}: {state}", flush=True)
     print(f"{len(cases)} cases, {unexpected} unexpected")
     return 1 if unexpected else 0
 
