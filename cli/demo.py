@@ -4,13 +4,14 @@ import threading
 
 import click
 
+from keras_parts.cli.choosing import choose_model, model_options, say_loading
 from keras_parts.cli.options import model_name
 from keras_parts.cli.runtime import import_keras, select_backend
 from keras_parts.errors import escape_controls
 
 
 @click.command()
-@click.option("--model", required=True, help="A name of `zoo list`, or a run folder.")
+@model_options
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -21,7 +22,7 @@ from keras_parts.errors import escape_controls
     "--port", type=click.IntRange(0, 65535), help="Port [default: the first free one from 7860]."
 )
 @click.option("--open", "in_browser", is_flag=True, help="Open the page in a browser.")
-def demo(model: str, host: str, port: int | None, in_browser: bool) -> None:
+def demo(model: str | None, of: str | None, host: str, port: int | None, in_browser: bool) -> None:
     """Serve a page that shows the parts of a photo dropped on it.
 
     The page runs on this machine, and photos stay there. Ctrl-C ends it.
@@ -30,6 +31,8 @@ def demo(model: str, host: str, port: int | None, in_browser: bool) -> None:
     from keras_parts import zoo
     from keras_parts.inference.demo import create_page, serve
 
+    model = choose_model(model, of)
+    say_loading(model)
     import_keras()
     name = model_name(model)
     page = create_page(zoo.load(model), name)

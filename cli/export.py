@@ -2,12 +2,13 @@
 
 import click
 
+from keras_parts.cli.choosing import choose_model, model_options, say_loading
 from keras_parts.cli.options import CommandResult, model_name, output_options
 from keras_parts.cli.runtime import import_keras, select_backend
 
 
 @click.command()
-@click.option("--model", required=True, help="A name from `zoo list`, or a run folder.")
+@model_options
 @click.option(
     "--format",
     "format_",
@@ -30,7 +31,7 @@ from keras_parts.cli.runtime import import_keras, select_backend
     help="Image to compare on; repeatable [default: drawn animals].",
 )
 @output_options
-def export(model, format_, output, quantize, image_files, quiet):
+def export(model, of, format_, output, quantize, image_files, quiet):
     """Export a segmenter to ONNX, LiteRT, OpenVINO or a SavedModel.
 
     The export computes labels and probabilities at the pixels of images (uint8 RGB, of any size).
@@ -44,7 +45,9 @@ def export(model, format_, output, quantize, image_files, quiet):
     from keras_parts.images.decoding import read_image
 
     FORMATS[format_].require(format_)
+    model = choose_model(model, of, quiet=quiet)
     images = [read_image(file) for file in image_files]
+    say_loading(model, quiet=quiet)
     import_keras()
     from keras_parts import zoo
 

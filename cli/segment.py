@@ -2,11 +2,13 @@
 
 import functools
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from keras_parts.cli.choosing import choose_model, choose_output, model_options, say_loading
 from keras_parts.cli.group import NOTHING_TO_DO, SOME_FAILED
 from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import (
@@ -34,8 +36,13 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
-@click.option("--model", required=True, help="A name of `zoo list`, or a run folder.")
-@click.option("--output", "-o", required=True, metavar="DIR", help="Folder for the results.")
+@model_options
+@click.option(
+    "--output",
+    "-o",
+    metavar="DIR",
+    help="Folder for the results [default: beside the images, images-parts for images].",
+)
 @click.option(
     "--format",
     "formats",
@@ -104,10 +111,11 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Number of Ray actors.")
 @common_options
 def segment(
-    paths: Sequence[str], model: str, output: str, formats: Sequence[str], batch_size: int | str,
-    precision: str | None, flip: bool, looks: Any, tile: int | None, strict: bool,
-    max_failures: int | None, dry_run: bool, resume: bool, engine: str, ray_address: str | None,
-    workers: int | None, seed: int | None, quiet: bool, **options: Any,
+    paths: Sequence[str], model: str | None, of: str | None, output: str | None,
+    formats: Sequence[str], batch_size: int | str, precision: str | None, flip: bool, looks: Any,
+    tile: int | None, strict: bool, max_failures: int | None, dry_run: bool, resume: bool,
+    engine: str, ray_address: str | None, workers: int | None, seed: int | None, quiet: bool,
+    **options: Any,
 ) -> CommandResult:  # fmt: skip
     """Segment image files into parts.
 
@@ -129,6 +137,9 @@ def segment(
     """
     from keras_parts import inference
 
+    started = time.monotonic()
+    model = choose_model(model, of, quiet=quiet)
+    output = choose_output(paths, output, quiet=quiet)
     files = _find_images(paths, output)
     if not files:
         text = "Nothing to do: there are no images among the inputs."
@@ -143,6 +154,7 @@ def segment(
     if tile and looks == 2:
         raise click.UsageError(f"--tile {tile} sees each tile once: leave out --looks 2")
 
+    say_loading(model, quiet=quiet)
     import_keras()
     from keras_parts.keras_private import set_random_seed
 
@@ -173,11 +185,13 @@ def segment(
         progress=not quiet,
         on_failure=lambda failure: _write_line(f"Failed: {failure}"),
         on_remark=None if quiet else lambda path, remark: _write_line(f"{path}: {remark}"),
-        arguments=click.get_current_context().params,
+        arguments=click.get_current_context().params | {"model": model, "output": output},
         **given(**options),
     )
-    text = _dry_run_text(summary) if dry_run else _text(summary)
-    return CommandResult(summary.to_json(), text, SOME_FAILED if summary.failed else 0)
+    seconds = time.monotonic() - started
+    text = _dry_run_text(summary) if dry_run else _text(summary, seconds)
+    content = summary.to_json() | {"model": model, "total_seconds": round(seconds, 3)}
+    return CommandResult(content, text, SOME_FAILED if summary.failed else 0)
 
 
 def _write_line(text: str) -> None:
@@ -226,7 +240,8 @@ def _ray_engine(
     return ray_engine(create, address=address, workers=workers)
 
 
-def _text(summary: "Summary") -> str:
+def _text(summary: "Summary", seconds: float) -> str:
+    """The sentence at the end; `seconds` is the whole time, loading included."""
     kept = f", {summary.kept} were finished before" if summary.kept else ""
     failed = f", {summary.failed} failed (see failures.jsonl)" if summary.failed else ""
     shards = ""
@@ -237,8 +252,8 @@ def _text(summary: "Summary") -> str:
         page = f"\nTo look at them, open {os.path.join(summary.output, 'index.html')} in a browser."
     return (
         f"Segmented {summary.done} of {summary.found} images into {summary.output} "
-        f"({', '.join(summary.formats)}) in {summary.seconds:.1f} s, "
-        f"{summary.images_per_second:.1f} a second{kept}{failed}.{shards}{page}"
+        f"({', '.join(summary.formats)}) in {seconds:.1f} s, "
+        f"{summary.images_per_second:.1f} a second once loaded{kept}{failed}.{shards}{page}"
     )
 
 

@@ -89,7 +89,7 @@ def train(
     from keras_parts.extras import check_train_extra
     from keras_parts.training.hosts import Hosts
     from keras_parts.training.recipes import parse_setting, recipe_for
-    from keras_parts.training.run_folder import RunFolder, check_folder
+    from keras_parts.training.run_folder import RUNS_FOLDER, RunFolder, check_folder
 
     chosen = recipe_for(
         data.name,
@@ -102,7 +102,7 @@ def train(
     )
     check_train_extra()
     processes = Hosts.parse(hosts, host_index) if hosts else None
-    output = output or f"runs/{data.name}"
+    output = output or f"{RUNS_FOLDER}/{data.name}"
     if resume or not processes or processes.index == 0:
         # Before the data set is read and the backend imported, which takes seconds.
         check_folder(RunFolder(output), chosen, overwrite=overwrite, resume=resume)

@@ -32,6 +32,8 @@ from keras_parts.training.recipes import Recipe, translate_settings
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+RUNS_FOLDER = "runs"
+"""The folder, in the working folder, of runs for which no other is named."""
 FORMAT = 2
 """Format of config.json. Format 1 has no field "format", and the setting names of version 0.1.0."""
 
@@ -358,6 +360,27 @@ class RunFolder:
             part.unlink(missing_ok=True)
         for part in self._folders:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def finished_runs(folder: str | os.PathLike) -> list[RunFolder]:
+    """The runs with a trained segmenter in a folder or one folder below it, the newest first.
+
+    Args:
+        folder: of the runs; it need not exist.
+
+    Example:
+        >>> from keras_parts.training.run_folder import finished_runs
+        >>> finished_runs("no such folder")
+        []
+    """
+    trained = [
+        file
+        for pattern in ("*/segmenter/segmenter.json", "*/*/segmenter/segmenter.json")
+        for file in Path(folder).glob(pattern)
+        if (file.parents[1] / "config.json").is_file()
+    ]
+    trained.sort(key=lambda file: (file.stat().st_mtime, str(file)), reverse=True)
+    return [RunFolder(file.parents[1]) for file in trained]
 
 
 def check_folder(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from keras_parts import inference, models, zoo
 from keras_parts.cli import main
+from keras_parts.cli.choosing import OBJECTS
 from keras_parts.models import Predictor
 
 
@@ -84,6 +85,31 @@ def test_folders_files_and_patterns(segment, save_image, tmp_path):
         np.testing.assert_array_equal(np.asarray(image)[0], [0, 0, 0, 0, 1, 1, 1, 1])
     with Image.open("out/overlay/a/1.jpg") as image:
         assert image.size == (8, 6)
+
+
+def test_without_model_and_output(segment, save_image, monkeypatch):
+    save_image("images/1.png")
+    monkeypatch.setitem(OBJECTS, "birds", "fake")
+    result = CliRunner().invoke(main, ["segment", "images/"])
+    assert result.exit_code == 0, result.stderr
+    said = result.stderr.splitlines()
+    assert said[0].startswith("Model: fake (for birds") and said[1] == "Results: images-parts/"
+    assert said[2] == "Loading fake ..."
+    assert os.path.exists("images-parts/indexed/1.png")
+    with open("images-parts/run.json") as file:
+        assert json.load(file)["arguments"]["model"] == "fake"
+
+
+def test_the_time_that_is_told_is_the_whole_time(segment, save_image, monkeypatch):
+    save_image("in/1.png")
+
+    def load(model):
+        time.sleep(0.2)
+        return "fake model"
+
+    monkeypatch.setattr(zoo, "load", load)
+    result = json.loads(segment("in", "--json").stdout)
+    assert result["total_seconds"] >= result["seconds"] + 0.2 and result["model"] == "fake"
 
 
 def test_bad_files_are_reported_and_the_exit_code_is_3(segment, save_image, tmp_path):

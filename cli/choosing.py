@@ -1,0 +1,105 @@
+"""What a command takes where the user named no model and no output folder; it is printed first."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from keras_parts.cli.messages import write_message
+from keras_parts.cli.options import model_name
+
+OBJECTS = {"birds": "cub", "faces": "faces-4", "clothes": "clothing-4"}
+"""Kind of object -> the zoo's model for it; the first one is taken where nothing else is known."""
+_RESULTS = "parts"
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --model and --of, from which `choose_model` takes the model."""
+    of = click.option(
+        "--of",
+        type=click.Choice(list(OBJECTS)),
+        help="What is in the images: takes the zoo's model for it.",
+    )
+    model = click.option(
+        "--model",
+        help="A name of `zoo list`, or a run folder [default: the model for --of, else the newest "
+        f"finished run below runs/, else {OBJECTS['birds']}; on a terminal you are asked].",
+    )
+    return model(of(command))
+
+
+def choose_model(model: str | None, of: str | None, *, quiet: bool = False) -> str:
+    """The model that --model or --of names, or else the one that is likely to be meant.
+
+    It is the newest finished run; without one, the user of a terminal chooses from a list, and
+    anybody else gets the first model of `OBJECTS`. A message says what was taken.
+
+    Args:
+        model: the value of --model.
+        of: the value of --of.
+        quiet: ask nothing, and say nothing.
+
+    Raises:
+        click.UsageError: both are given.
+    """
+    if model and of:
+        raise click.UsageError(f"--model {model} and --of {of}: give only one of them")
+    if model:
+        return model
+    if of:
+        model, reason = OBJECTS[of], f"for {of}"
+    elif run := _newest_run():
+        model, reason = run, "the newest finished run here; --model takes another"
+    elif sys.stdin.isatty() and sys.stderr.isatty() and not quiet:
+        return _ask()
+    else:
+        (kind, model), *others = OBJECTS.items()
+        instead = ", ".join(f"--of {other}" for other, _ in others)
+        reason = f"for {kind}; for others give {instead}, or --model with a name of `zoo list`"
+    if not quiet:
+        write_message(f"Model: {model} ({reason}).")
+    return model
+
+
+def _newest_run() -> str | None:
+    from keras_parts.training.run_folder import RUNS_FOLDER, finished_runs
+
+    return next((str(run.path) for run in finished_runs(RUNS_FOLDER)), None)
+
+
+def _ask() -> str:
+    """The model that the user chooses from a list."""
+    width = max(map(len, OBJECTS))
+    for number, (kind, model) in enumerate(OBJECTS.items(), 1):
+        click.echo(f"  {number}  {kind:<{width}}  {model}", err=True)
+    click.echo("`keras-parts zoo list` has more; --model NAME takes one of them.", err=True)
+    number = click.prompt("Model for", type=click.IntRange(1, len(OBJECTS)), default=1, err=True)
+    return list(OBJECTS.values())[number - 1]
+
+
+def choose_output(paths: Sequence[str], output: str | None, *, quiet: bool = False) -> str:
+    """The output folder: --output, or a folder beside the images; a message then names it.
+
+    Beside a folder `images` or a file `images.jpg` it is `images-parts`. For several inputs,
+    patterns, lists, addresses and the working folder it is `parts` in the working folder.
+    """
+    if output:
+        return output
+    output = _RESULTS
+    if len(paths) == 1 and os.path.exists(paths[0]):
+        path = os.path.normpath(paths[0])
+        name = os.path.basename(path)
+        if name not in ("", os.curdir, os.pardir):
+            stem = name if os.path.isdir(path) else os.path.splitext(name)[0]
+            output = os.path.join(os.path.dirname(path), f"{stem}-{_RESULTS}")
+    if not quiet:
+        write_message(f"Results: {os.path.join(output, '')}")
+    return output
+
+
+def say_loading(model: str, *, quiet: bool = False) -> None:
+    """Say that the model is being loaded, which takes seconds."""
+    if not quiet:
+        write_message(f"Loading {model_name(model)} ...")

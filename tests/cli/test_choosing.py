@@ -1,0 +1,91 @@
+"""What is taken where no model and no output folder are named, and what is said of it."""
+
+import importlib
+import os
+
+import click
+import pytest
+
+from keras_parts import zoo
+from keras_parts.cli import choosing
+from keras_parts.cli.choosing import OBJECTS, choose_model, choose_output
+
+
+@pytest.fixture
+def desk(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def finished_run(name, seconds):
+    folder = f"runs/{name}/segmenter"
+    os.makedirs(folder)
+    for file in (f"{folder}/segmenter.json", f"runs/{name}/config.json"):
+        with open(file, "w") as opened:
+            opened.write("{}")
+    os.utime(f"{folder}/segmenter.json", (seconds, seconds))
+
+
+def test_the_newest_finished_run_is_taken_and_said(desk, capsys):
+    finished_run("old", 1000), finished_run("seeds/new", 2000)
+    os.makedirs("runs/unfinished/checkpoints")
+    assert choose_model(None, None) == os.path.join("runs", "seeds", "new")
+    assert "Model: " + os.path.join("runs", "seeds", "new") in capsys.readouterr().err
+    assert choose_model("cub", None) == "cub" and choose_model(None, "faces") == OBJECTS["faces"]
+
+
+def test_without_a_run_the_model_for_birds_is_taken_and_said(desk, capsys):
+    assert choose_model(None, None) == "cub"
+    said = capsys.readouterr().err
+    assert "Model: cub (for birds" in said and "--of faces" in said and "--of clothes" in said
+    assert choose_model(None, None, quiet=True) == "cub" and not capsys.readouterr().err
+
+
+def test_on_a_terminal_the_user_is_asked(desk, monkeypatch, capsys):
+    for stream in ("stdin", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: 2)
+    assert choose_model(None, None) == OBJECTS["faces"]
+    assert "faces-4" in capsys.readouterr().err
+
+
+def test_model_and_of_contradict_each_other():
+    with pytest.raises(click.UsageError, match="--model cub and --of birds"):
+        choose_model("cub", "birds")
+
+
+def test_the_models_for_objects_come_with_the_package():
+    assert set(OBJECTS.values()) <= {card.name for card in zoo.list()}
+
+
+@pytest.mark.parametrize(
+    ("paths", "output"),
+    [
+        (["images/"], "images-parts"),
+        (["below/photos"], os.path.join("below", "photos-parts")),
+        (["a.jpg"], "a-parts"),
+        (["."], "parts"),
+        (["images", "a.jpg"], "parts"),
+        (["images/*.jpg"], "parts"),
+        (["https://example.org/bird.jpg"], "parts"),
+    ],
+)
+def test_results_lie_beside_the_images(desk, capsys, paths, output):
+    for folder in ("images", "below/photos"):
+        os.makedirs(folder)
+    (desk / "a.jpg").touch()
+    assert choose_output(paths, None) == output
+    assert f"Results: {output}" in capsys.readouterr().err
+    assert choose_output(paths, "out", quiet=True) == "out"
+
+
+@pytest.mark.parametrize("name", ["segment", "demo", "export"])
+def test_every_command_with_one_model_chooses_alike(name):
+    command = getattr(importlib.import_module(f"keras_parts.cli.{name}"), name)
+    options = {option.name: option for option in command.params}
+    assert not options["model"].required and list(options["of"].type.choices) == list(OBJECTS)
+
+
+def test_loading_is_announced(capsys):
+    choosing.say_loading("runs/birds")
+    assert capsys.readouterr().err == "Loading runs/birds ...\n"
