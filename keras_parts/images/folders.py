@@ -12,7 +12,7 @@ from pathlib import Path
 from unicodedata import decimal
 
 from keras_parts.errors import DataError
-from keras_parts.images.formats import IMAGE_SUFFIXES
+from keras_parts.images.formats import IMAGE_SUFFIXES, ways_out
 
 _MAGIC = re.compile(r"[*?[]")
 _MAX_SUFFIXES_SHOWN = 6
@@ -21,6 +21,8 @@ _MAX_SUFFIXES_SHOWN = 6
 @dataclass
 class LeftOut:
     """Counts of the files and folders that a walk leaves out; as text, a sentence, or "".
+
+    The sentence ends with what the user can do to have them read, where something is known.
 
     Attributes:
         suffixes: files whose suffix is not in `IMAGE_SUFFIXES`, by suffix.
@@ -54,11 +56,15 @@ class LeftOut:
             words.append(f"{self.special:,} pipes or devices")
         if self.linked:
             words.append(f"{self.linked:,} links to folders that are read already")
-        return f"left out: {', '.join(words)}" if words else ""
+        way_out = ways_out(suffix for _, _, suffix in self._sorted())
+        return f"left out: {', '.join(words)}{way_out and '; '}{way_out}" if words else ""
+
+    def _sorted(self) -> list[tuple[int, bool, str]]:
+        """(-count, whether it is empty, suffix), the most frequent suffix first."""
+        return sorted((-count, not suffix, suffix) for suffix, count in self.suffixes.items())
 
     def _suffixes(self) -> str:
-        named = [(-count, not suffix, suffix) for suffix, count in self.suffixes.items()]
-        shown = [f"{-count:,} {suffix or 'without'}" for count, _, suffix in sorted(named)]
+        shown = [f"{-count:,} {suffix or 'without'}" for count, _, suffix in self._sorted()]
         more = ["..."] if len(shown) > _MAX_SUFFIXES_SHOWN else []
         return ", ".join(shown[:_MAX_SUFFIXES_SHOWN] + more)
 

@@ -1,5 +1,8 @@
 """The image formats that are opened, and their file suffixes."""
 
+import importlib.util
+import os
+from collections.abc import Iterable
 from functools import cache
 from threading import Lock
 
@@ -7,6 +10,7 @@ IMAGE_FORMATS = {
     "AVIF": (".avif",),
     "BMP": (".bmp",),
     "GIF": (".gif",),
+    "HEIF": (".heic", ".heif", ".hif"),
     "JPEG": (".jpg", ".jpeg", ".jfif"),
     "JPEG2000": (".jp2",),
     "PNG": (".png",),
@@ -18,7 +22,57 @@ IMAGE_FORMATS = {
 """Pillow's name of each format -> its suffixes. A file of any other format is refused whatever its
 suffix is: to decode EPS, for example, Pillow would start Ghostscript."""
 
-IMAGE_SUFFIXES = frozenset(suffix for suffixes in IMAGE_FORMATS.values() for suffix in suffixes)
+_PACKAGES = {"HEIF": "pillow_heif"}
+"""Formats that Pillow reads with another package only."""
+
+
+def _has_package(name: str) -> bool:
+    return name not in _PACKAGES or importlib.util.find_spec(_PACKAGES[name]) is not None
+
+
+IMAGE_SUFFIXES = frozenset(
+    suffix for name, suffixes in IMAGE_FORMATS.items() if _has_package(name) for suffix in suffixes
+)
+"""The suffixes of files in folders that are taken for images; of HEIF if its package is there."""
+
+_HEIC = "pip install 'keras-parts[heic]'"
+_RAW = "export them as JPEG or TIFF"
+_VIDEO = "extract pictures, for example with ffmpeg -i FILE frames/%06d.png"
+_DRAWING = "export them as PNG"
+_ARCHIVE = "unpack them"
+_WAYS_OUT = {
+    **dict.fromkeys(IMAGE_FORMATS["HEIF"], _HEIC),
+    **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"), _RAW),
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"), _VIDEO),
+    **dict.fromkeys((".svg", ".pdf", ".eps", ".psd", ".xcf", ".jxl"), _DRAWING),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"), _ARCHIVE),
+    "": "give them by name, or in a list (@list.txt)",
+}
+"""Suffix of files that may have images, and are not read in folders -> what the user can do."""
+
+
+def ways_out(suffixes: Iterable[str]) -> str:
+    """What the user can do about files that are not read, by suffix; "" if nothing is known.
+
+    Args:
+        suffixes: in small letters; "" for files without one.
+
+    Example:
+        >>> from keras_parts.images.formats import ways_out
+        >>> ways_out([".txt", ".nef", ".cr2"])
+        'for .nef and .cr2: export them as JPEG or TIFF'
+    """
+    chosen: dict[str, list[str]] = {}
+    for suffix in suffixes:
+        if suffix in _WAYS_OUT and suffix not in IMAGE_SUFFIXES:
+            chosen.setdefault(_WAYS_OUT[suffix], []).append(suffix or "those without")
+    return "; ".join(f"for {' and '.join(those)}: {way}" for way, those in chosen.items())
+
+
+def way_out(path: str | os.PathLike[str]) -> str:
+    """`ways_out` for one file."""
+    suffix = os.path.splitext(path)[1].lower()
+    return ways_out([suffix]) if suffix else ""
 
 
 _initialising = Lock()  # Pillow fails if several threads load its formats at the same time
@@ -40,6 +94,10 @@ def readable_formats() -> tuple[str, ...]:
 def _readable_formats():
     from PIL import Image
 
+    if _has_package("HEIF"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     Image.init()
     # TGA files have no signature: every other format is tried first.
     return tuple(

@@ -20,7 +20,7 @@ from keras_parts.environment import (
 )
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import check_regular
-from keras_parts.images.formats import readable_formats
+from keras_parts.images.formats import readable_formats, way_out
 
 Source = str | PathLike[str] | IO[bytes]
 """Path of a file, or a file opened for reading bytes."""
@@ -128,7 +128,10 @@ def _unidentified(source: Source) -> str:
         return "not an image: the file is empty"
     if start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "its kind of TIFF cannot be read: save the image with 8 or 16 bits"
-    return f"not an image of a format that is read: {', '.join(readable_formats())}"
+    name = source if isinstance(source, str | PathLike) else getattr(source, "name", "")
+    more = way_out(name) if isinstance(name, str | PathLike) else ""
+    formats = ", ".join(readable_formats())
+    return f"not an image of a format that is read: {formats}{more and '; '}{more}"
 
 
 def rgb_of(image: Image.Image) -> Image.Image:

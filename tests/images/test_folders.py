@@ -10,12 +10,16 @@ from PIL import Image
 from keras_parts.data import load
 from keras_parts.data.catalogue import _say_once
 from keras_parts.data.check import check
+from keras_parts.errors import DataError
+from keras_parts.images import formats
+from keras_parts.images.decoding import read_image
 from keras_parts.images.folders import LeftOut, natural_key, walk_images
 from keras_parts.inference import find_images
 
 SAID = (
-    "left out: 4 files that are not images by their suffix (2 .txt, 1 .heic, 1 without), 2 hidden, "
-    "1 pipes or devices, 1 links to folders that are read already"
+    "left out: 4 files that are not images by their suffix (2 .txt, 1 .nef, 1 without), 2 hidden, "
+    "1 pipes or devices, 1 links to folders that are read already; for .nef: export them "
+    "as JPEG or TIFF; for those without: give them by name, or in a list (@list.txt)"
 )
 
 
@@ -32,7 +36,7 @@ def folder(tmp_path):
     Image.new("L", (4, 3), 200).save(tmp_path / "elsewhere/a.webp")
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "sub/up").symlink_to(root)
-    for name in ("a.txt", "sub/b.TXT", "c.heic", "README", ".hidden.jpg", ".git/1.jpg"):
+    for name in ("a.txt", "sub/b.TXT", "c.nef", "README", ".hidden.jpg", ".git/1.jpg"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).touch()
     os.mkfifo(root / "pipe.jpg")
@@ -50,6 +54,28 @@ def test_the_walk_counts_what_it_leaves_out(folder):
     assert str(LeftOut()) == ""
     many = LeftOut(suffixes=Counter({f".{number}": 1 for number in range(9)}))
     assert str(many).endswith("1 .5, ...)")
+
+
+def test_the_way_out_of_heic_is_its_package(monkeypatch):
+    monkeypatch.setattr(formats, "IMAGE_SUFFIXES", frozenset())
+    assert str(LeftOut(suffixes=Counter({".heic": 6}))).endswith(
+        "(6 .heic); for .heic: pip install 'keras-parts[heic]'"
+    )
+
+
+def test_a_named_file_of_another_kind_has_the_same_way_out(tmp_path):
+    (tmp_path / "a.NEF").write_bytes(b"no image that is known")
+    with pytest.raises(DataError, match="for .nef: export them as JPEG or TIFF"):
+        read_image(tmp_path / "a.NEF")
+
+
+def test_photographs_of_telephones_are_read_with_their_package(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / "a.heic")
+    assert walk_images(str(tmp_path)) == ["a.heic"]
+    image = read_image(tmp_path / "a.heic")
+    assert image.shape == (48, 64, 3) and abs(image.mean((0, 1)) - [200, 30, 30]).max() < 6
 
 
 def test_segmenting_training_and_checking_read_the_same_files(folder, caplog):
@@ -71,7 +97,7 @@ def test_a_link_to_nothing_is_reported_by_whoever_reads_it(folder):
 
 
 def test_other_files_only(tmp_path, caplog):
-    (tmp_path / "a.heic").touch()
+    (tmp_path / "a.nef").touch()
     with caplog.at_level(logging.WARNING):
         assert find_images([tmp_path]) == []
     assert "1 .heic" in caplog.text

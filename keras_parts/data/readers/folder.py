@@ -200,7 +200,11 @@ class Folder(Dataset):
         others = [files.folder for files in self._other_files()]
         left_out = LeftOut()
         paths = find_images(self._root, exclude=others, left_out=left_out)
-        self._notes += (f"{self._root.name or self._root}: {left_out}",) if str(left_out) else ()
+        counts = {self._root: left_out}
+        counts |= {files.folder: files.left_out for files in self._other_files()}
+        self._notes += tuple(
+            f"{folder.name or folder}: {count}" for folder, count in counts.items() if str(count)
+        )
         if not paths:
             raise DataError(
                 f"{self._root} has no images: neither it nor its subfolders have files ending in "

@@ -22,6 +22,9 @@ class MatchingFiles:
         folder: the folder.
         kind: what a file is, for messages: "mask", for example.
 
+    Attributes:
+        left_out: counts what is not read.
+
     Raises:
         DataError: there is no such folder.
     """
@@ -30,7 +33,8 @@ class MatchingFiles:
         self.folder = existing_folder(folder, f"the {kind}s")
         self._kind = kind
         self._files: dict[str, list[Path]] = {}
-        for path in find_images(self.folder):
+        self.left_out = LeftOut()
+        for path in find_images(self.folder, left_out=self.left_out):
             self._files.setdefault(_key(path), []).append(self.folder / path)
 
     def of(self, path: Path) -> Path:
