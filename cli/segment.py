@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_parts.cli.choosing import choose_model, choose_output, model_options, say_loading
+from keras_parts.cli.completion import complete_format
 from keras_parts.cli.group import NOTHING_TO_DO, SOME_FAILED
 from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import (
     CommandResult,
     common_options,
+    examples,
     given,
     looks_option,
     model_name,
@@ -34,7 +36,13 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     return int(value)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "segment photos/",
+        "segment photos/ --of faces --format csv --format coco",
+        "segment 'photos/**/*.jpg' --model runs/mine --output out/",
+    )
+)
 @click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 @model_options
 @click.option(
@@ -48,6 +56,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     "formats",
     multiple=True,
     metavar="FORMAT",
+    shell_complete=complete_format,
     help="Format of the results, repeatable; see above [default: indexed, overlay, page].",
 )
 @click.option(
@@ -167,7 +176,10 @@ def segment(
         "flip": flip,
         "tile": tile,
         "looks": looks,
-        "descriptors": any(name.startswith("descriptors") for name in formats),
+        "descriptors": any(
+            name.startswith("descriptors")
+            for name in (*formats, *(inference.recorded_formats(output) if resume else ()))
+        ),
     }
     predictor = _create_predictor(model, precision, {"batch_size": batch_size, **settings})
     if engine == "ray":

@@ -1,6 +1,6 @@
 from .done_log import Failure
 from .inputs import ImageFile, find_images
-from .run import Summary, recorded_batch_size, segment_files
+from .run import Summary, recorded_batch_size, recorded_formats, segment_files
 from .writers import DEFAULT_FORMATS, FORMATS
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "Summary",
     "find_images",
     "recorded_batch_size",
+    "recorded_formats",
     "segment_files",
 ]

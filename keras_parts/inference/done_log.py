@@ -1,12 +1,12 @@
 """The done log: the outcome of each finished image of a run.
 
 `done/NUMBER-ID.log` has a line for each image: two JSON values and the CRC-32 of their text,
-separated by tabs. The first value is the outcome: the image, the version of its file, and the
-failure if there is one. The second has the records for the formats with merged files. Each process
-appends to its own log, so that no process waits for another; a killed process leaves at most one
-truncated line, which is ignored. The first line of a log is the configuration; lines of another
-configuration are ignored. The number of a log is higher than those before it: the order does not
-depend on the clock, which may go back.
+separated by tabs. The first value is the outcome: the image, the version of its file, the formats
+of its results, and the failure if there is one. The second has the records for the formats with
+merged files. Each process appends to its own log, so that no process waits for another; a killed
+process leaves at most one truncated line, which is ignored. The first line of a log is the
+configuration; lines of another configuration are ignored. The number of a log is higher than those
+before it: the order does not depend on the clock, which may go back.
 
 Logs of version 0.1 have no checksums, and the time as their number.
 """
@@ -16,7 +16,7 @@ import re
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -69,6 +69,7 @@ class Outcome:
         failure: why there are no results, or None.
         records: format -> record of this image.
         withdrawn: whether the image has no outcome any more, and `files` are to be removed.
+        formats: the formats of its results.
     """
 
     image: str
@@ -79,6 +80,19 @@ class Outcome:
     failure: Failure | None = None
     records: dict[str, Any] = field(default_factory=dict)
     withdrawn: bool = False
+    formats: tuple[str, ...] = ()
+
+    def with_more(self, more: "Outcome") -> "Outcome":
+        """This outcome with the results in more formats; `more` alone if it is a failure, or if the
+        image has changed."""
+        if more.failure or more.sha256 != self.sha256:
+            return more
+        return replace(
+            more,
+            files=(*self.files, *more.files),
+            records=self.records | more.records,
+            formats=(*self.formats, *more.formats),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -99,7 +113,7 @@ class DoneLog:
 
     Args:
         output: the output folder.
-        configuration: digest of everything that the results depend on.
+        configuration: digest of everything that a result depends on.
     """
 
     def __init__(self, output: Output, configuration: str) -> None:
@@ -130,20 +144,23 @@ class DoneIndex:
 
     Args:
         output: the output folder.
-        configuration: digest of the run's configuration; None accepts any.
+        configurations: digest of a configuration -> the formats of its outcomes that name none, as
+            they did in earlier versions; None accepts any.
 
     Attributes:
         problems: for the user: the logs with unreadable lines, and other files in their folder.
     """
 
-    def __init__(self, output: Output, configuration: str | None) -> None:
-        self._output, self._configuration = output, configuration
-        self._logs = _log_names(output)
+    def __init__(
+        self, output: Output, configurations: Mapping[str, tuple[str, ...]] | None
+    ) -> None:
+        self._output, self._configurations = output, configurations
+        self._logs, self._formats = _log_names(output), dict[int, tuple[str, ...]]()
         self._lines: dict[str, _Position] = {}
         self._superseded: list[_Position] = []
         self.problems: list[str] = []
         for index, name in enumerate(self._logs):
-            for offset, outcome in self._read(name):
+            for offset, outcome in self._read(index, name):
                 if previous := self._lines.pop(outcome.image, None):
                     self._superseded.append(previous)
                 if not outcome.withdrawn:
@@ -158,6 +175,11 @@ class DoneIndex:
         """The outcome of an image, without records, or None; its file may have changed since."""
         position = self._lines.get(file.relative)
         return self._outcome(position) if position else None
+
+    def with_records(self, image: str) -> Outcome | None:
+        """The outcome, with records, of the image with this relative path, or None."""
+        position = self._lines.get(image)
+        return self._outcome(position, with_records=True) if position else None
 
     def outcomes(self) -> Iterator[Outcome]:
         """All outcomes, without records, in no particular order."""
@@ -175,12 +197,8 @@ class DoneIndex:
     def outcomes_of(self, files: Iterable[ImageFile]) -> Iterator[tuple[ImageFile, Outcome]]:
         """The outcomes, with records, of the images that have one, in the order of `files`."""
         for file in files:
-            if position := self._lines.get(file.relative):
-                yield file, self._outcome(position, with_records=True)
-
-    def has_all(self, files: Iterable[ImageFile]) -> bool:
-        """Whether every image has an outcome."""
-        return all(file.relative in self._lines for file in files)
+            if outcome := self.with_records(file.relative):
+                yield file, outcome
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -196,11 +214,13 @@ class DoneIndex:
         outcome = json.loads(values)
         if with_records:
             outcome["records"] = json.loads(records)
-        return Outcome.from_json(outcome)
+        found = Outcome.from_json(outcome)
+        return found if found.formats else replace(found, formats=self._formats.get(index, ()))
 
-    def _read(self, name: str) -> Iterator[tuple[int, Outcome]]:
-        """(offset, outcome) of the lines of the configuration in a log."""
-        matches, checksums, offset, unreadable = self._configuration is None, False, 0, 0
+    def _read(self, index: int, name: str) -> Iterator[tuple[int, Outcome]]:
+        """(offset, outcome) of the lines of the configurations in a log."""
+        accepted = self._configurations
+        matches, checksums, offset, unreadable = accepted is None, False, 0, 0
         with self._output.open(name) as file:
             while line := file.readline(_MAX_LINE_BYTES):
                 if not line.endswith(b"\n"):  # truncated, because the process was killed
@@ -208,7 +228,9 @@ class DoneIndex:
                 try:
                     if b"\t" not in line:
                         head = json.loads(line)
-                        matches = self._configuration in (None, head["configuration"])
+                        digest = head["configuration"]
+                        matches = accepted is None or digest in accepted
+                        self._formats[index] = (accepted or {}).get(digest, ())
                         checksums = bool(head.get("checksums"))
                     elif matches:
                         yield offset, _parse(line, checksums)

@@ -324,6 +324,7 @@ class Engine:
             tuple(written),
             item.remarks,
             records=records,
+            formats=tuple(writer.name for writer in self.writers),
         )
 
     @contextmanager

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
+from functools import cached_property
 from importlib import metadata
 from typing import Annotated, Any, Protocol
 
@@ -32,7 +33,7 @@ from keras_parts.files import check_name
 from keras_parts.inference.done_log import FOLDER, DoneIndex, DoneLog, Outcome
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import DAMAGED_RECORDS, Output
-from keras_parts.inference.writers import FORMATS, RunInfo, Writer
+from keras_parts.inference.writers import FORMATS, RunInfo, Writer, same_records
 from keras_parts.inference.writers.base import Records
 from keras_parts.results.palette import part_legend
 
@@ -52,14 +53,14 @@ class ResultsFolder:
     Args:
         output: the folder.
         configuration: everything that the results depend on, including the names of the parts and
-            of the model; JSON values.
+            of the model, and "formats"; JSON values.
         writers: one for each format.
         shard: "I-of-N" for one shard of a run, else "".
         verify: whether to compare the contents of finished images, instead of sizes and dates.
 
     Attributes:
         output, configuration, writers, shard: as given.
-        digest: of the configuration.
+        digest: of the configuration without the formats, which a later run may add to.
     """
 
     def __init__(
@@ -73,17 +74,31 @@ class ResultsFolder:
     ) -> None:
         self.output, self.configuration, self.shard = output, configuration, shard
         self.writers, self._verify = writers, verify
-        text = json.dumps(configuration, sort_keys=True)
-        self.digest = hashlib.sha256(text.encode()).hexdigest()
+        self.digest = _digest(_without_formats(configuration))
         self._problems: set[str] = set()
 
+    @cached_property
+    def _accepted(self) -> dict[str, tuple[str, ...]]:
+        """The configurations whose outcomes hold, see `DoneIndex`."""
+        accepted: dict[str, tuple[str, ...]] = {self.digest: ()}
+        # Earlier versions had the formats in the digest.
+        own = _without_formats(self.configuration)
+        for _, record in [("", {"configuration": self.configuration}), *run_records(self.output)]:
+            earlier = record["configuration"]
+            if _without_formats(earlier) == own:
+                accepted[_digest(earlier)] = tuple(earlier.get("formats", ()))
+        return accepted
+
     def check_configuration(self) -> None:
-        """Raise ConfigError if the folder has results of another configuration."""
+        """Raise ConfigError if the folder has results of another configuration.
+
+        Other formats are no other configuration.
+        """
         for name, record in run_records(self.output):
             previous = record["configuration"]
             different = [
                 f"{key} was {_shown(previous.get(key))}, is {_shown(value)}"
-                for key, value in self.configuration.items()
+                for key, value in _without_formats(self.configuration).items()
                 if previous.get(key) != value
             ]
             if different:
@@ -103,7 +118,7 @@ class ResultsFolder:
         records = list(run_records(self.output))
         if not records:
             return
-        index = self._index(any_configuration=True)
+        index = self.index(any_configuration=True)
         for outcome in itertools.chain(index.superseded(), index.outcomes()):
             for name in filter(_is_result, outcome.files):
                 self.output.remove(name)
@@ -115,10 +130,24 @@ class ResultsFolder:
         for name in [*written, *self._failures_of_shards(), *run_files]:
             self.output.remove(name)
 
-    def missing(self, files: Iterable[ImageFile]) -> list[ImageFile]:
-        """The images without results, and those that have changed since."""
-        done = self._index()
-        return [file for file in files if not self._is_done(file, done.get(file))]
+    def missing(self, files: Iterable[ImageFile]) -> dict[ImageFile, tuple[str, ...]]:
+        """The images that lack results, and the formats that each lacks.
+
+        Images without results, and those that have changed since, lack all formats.
+        """
+        done, every = self.index(), tuple(writer.name for writer in self.writers)
+        missing = {}
+        for file in files:
+            outcome = done.get(file)
+            lacks = self._lacks(outcome) if self._is_done(file, outcome) else every
+            if lacks:
+                missing[file] = lacks
+        return missing
+
+    def _lacks(self, outcome: Outcome | None) -> tuple[str, ...]:
+        """The formats that an image lacks, which cannot be written from records of others."""
+        has = set(outcome.formats) if outcome else set()
+        return tuple(each.name for each in self.writers if not same_records(each.name) & has)
 
     def _is_done(self, file: ImageFile, outcome: Outcome | None) -> bool:
         if outcome is None or outcome.failure or not self._owns(outcome, file):
@@ -153,7 +182,7 @@ class ResultsFolder:
             files: all images, of all shards.
             missing: the images to segment.
         """
-        done = self._index()
+        done = self.index()
         outcomes = [outcome for file in missing if (outcome := self._renamed(file, done))]
         roots = {record.get("root") for _, record in run_records(self.output)}
         results, kept = {file.result for file in files}, []
@@ -188,9 +217,9 @@ class ResultsFolder:
         for name in filter(_is_result, sorted(stale)):
             self.output.remove(name)
 
-    def _index(self, *, any_configuration: bool = False) -> DoneIndex:
+    def index(self, *, any_configuration: bool = False) -> DoneIndex:
         """The done log, by default of this configuration; its problems are said once."""
-        index = DoneIndex(self.output, None if any_configuration else self.digest)
+        index = DoneIndex(self.output, None if any_configuration else self._accepted)
         for problem in index.problems:
             if problem not in self._problems:
                 _logger.warning("%s", hide_secrets(problem))
@@ -199,7 +228,7 @@ class ResultsFolder:
 
     def outcomes(self, files: Iterable[ImageFile]) -> Iterator[Outcome]:
         """The outcomes, without records, of the images that have one."""
-        done = self._index()
+        done = self.index()
         return (outcome for file in files if (outcome := done.get(file)))
 
     def write_labels(self, names: Sequence[str]) -> None:
@@ -222,8 +251,8 @@ class ResultsFolder:
         Raises:
             KerasPartsError: the done log's records are not those of the formats.
         """
-        done = self._index()
-        if not merge or not done.has_all(files):
+        done = self.index()
+        if not merge or not all(self._is_finished(done.get(file)) for file in files):
             suffix = f"-{self.shard}" if self.shard else ""
             self._write_failures(f"failures{suffix}.jsonl", done, files)
             return False
@@ -246,6 +275,10 @@ class ResultsFolder:
         for name in self._failures_of_shards():
             self.output.remove(name)
         return True
+
+    def _is_finished(self, outcome: Outcome | None) -> bool:
+        """Whether an image has failed, or has results in all formats."""
+        return outcome is not None and (outcome.failure is not None or not self._lacks(outcome))
 
     def _merge(self, writer: Writer, records: Records, run: RunInfo) -> None:
         try:
@@ -393,7 +426,8 @@ class _FormatRecords:
     def __iter__(self) -> Iterator[tuple[ImageFile, Any]]:
         for file, outcome in self._done.outcomes_of(self._files):
             if not outcome.failure:
-                yield file, outcome.records[self._name]
+                names = sorted(same_records(self._name), key=lambda name: name != self._name)
+                yield file, next(outcome.records[name] for name in names if name in outcome.records)
 
 
 def _versions() -> dict[str, str | None]:
@@ -421,6 +455,14 @@ def _results(outcome: Outcome) -> set[str]:
     """The names that an outcome's files have without folder of the format and suffix."""
     names = {name.partition("/")[2] for name in outcome.files}
     return {os.path.splitext(name)[0] for name in names} | {os.path.dirname(name) for name in names}
+
+
+def _without_formats(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in configuration.items() if name != "formats"}
+
+
+def _digest(configuration: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
 
 
 def _shown(value: object) -> str:

@@ -4,11 +4,13 @@ Finished images are kept when an interrupted run is started again. The last of s
 finish writes the merged files: those with the results of all images, such as coco.json.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from os import PathLike
+from threading import Lock
 from typing import Any
 
 from tqdm import tqdm
@@ -27,6 +29,8 @@ from keras_parts.inference.results_folder import (
 )
 from keras_parts.inference.writers import DEFAULT_FORMATS, create_writers
 from keras_parts.models.predictor import PartPredictor
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def segment_files(
 
     Every file is written atomically. An image that cannot be read, segmented or written is
     reported in `failures.jsonl`, and the run continues. If the folder has results of the same
-    settings, only images that are missing, have changed or failed are segmented.
+    settings, only images that are missing, have changed or failed are segmented; other formats are
+    added to those that are there, from their records or by segmenting the images again.
 
     Args:
         predictor: from `keras_parts.models.create_predictor`.
@@ -131,6 +136,9 @@ def segment_files(
         1
     """
     started = time.monotonic()
+    if not overwrite:
+        earlier = recorded_formats(output)
+        formats = [*earlier, *(name for name in formats if name not in earlier)]
     writers = create_writers(formats)
     files = _image_files(inputs, output)
     if overwrite and shard:
@@ -148,9 +156,14 @@ def segment_files(
     if not overwrite:
         folder.check_configuration()
     if dry_run:
-        missing = chosen if overwrite else folder.missing(chosen)
+        missing = dict.fromkeys(chosen, ()) if overwrite else folder.missing(chosen)
         return _summary(_Counts(chosen, missing), output, formats)
-    work = engine(predictor, writers, folder.output, threads=threads, max_pixels=max_pixels)
+
+    def create_engine(names: Sequence[str]) -> ImageEngine:
+        few = [writer for writer in writers if writer.name in names]
+        return engine(predictor, few, folder.output, threads=threads, max_pixels=max_pixels)
+
+    create_engine(formats)  # raises an error before anything is written
     folder.output.prepare()
     with closing(folder.output):
         if overwrite:
@@ -162,7 +175,7 @@ def segment_files(
         record = RunRecord(folder, arguments, predictor.batch_size, root)
         record.write("running", counts)
         folder.write_labels(predictor.names)
-        complete = _run(work, folder, files, counts, record, progress=progress)
+        complete = _run(create_engine, folder, files, counts, record, progress=progress)
     return _summary(counts, output, formats, complete, time.monotonic() - started)
 
 
@@ -183,6 +196,23 @@ def recorded_batch_size(output: str | PathLike[str]) -> int | None:
     return next((record["batch_size"] for _, record in records), None)
 
 
+def recorded_formats(output: str | PathLike[str]) -> tuple[str, ...]:
+    """The formats of the previous runs in a folder; a later run adds its own to them.
+
+    Args:
+        output: a folder or an address.
+
+    Example:
+        >>> from keras_parts.inference import recorded_formats
+        >>> recorded_formats("no such folder")
+        ()
+    """
+    records = run_records(open_output(output, ""))
+    return tuple(
+        dict.fromkeys(name for _, record in records for name in record["configuration"]["formats"])
+    )
+
+
 def _image_files(
     inputs: Iterable[ImageFile | str | PathLike[str]], output: str | PathLike[str]
 ) -> list[ImageFile]:
@@ -200,7 +230,7 @@ class _Counts:
     def __init__(
         self,
         files: Sequence[ImageFile],
-        missing: Sequence[ImageFile],
+        missing: Mapping[ImageFile, tuple[str, ...]],
         max_failures: int | None = None,
         on_failure: Callable[[Failure], None] | None = None,
         on_remark: Callable[[str, str], None] | None = None,
@@ -238,14 +268,14 @@ class _Counts:
 
 def _total_counts(folder: ResultsFolder, files: Sequence[ImageFile]) -> _Counts:
     """The counts of all shards together."""
-    counts = _Counts(files, files)
+    counts = _Counts(files, dict.fromkeys(files, ()))
     for outcome in folder.outcomes(files):
         counts.count(outcome)
     return counts
 
 
 def _run(
-    engine: ImageEngine,
+    create_engine: Callable[[Sequence[str]], ImageEngine],
     folder: ResultsFolder,
     files: Sequence[ImageFile],
     counts: _Counts,
@@ -259,7 +289,7 @@ def _run(
         Whether the run, with all shards, is complete.
     """
     try:
-        _segment_missing(engine, folder, counts, progress)
+        _segment_missing(create_engine, folder, counts, progress)
         complete = folder.finish(files, merge=True)
     except BaseException as error:
         # The error that stopped the run is raised, not one of these.
@@ -275,17 +305,48 @@ def _run(
 
 
 def _segment_missing(
-    engine: ImageEngine, folder: ResultsFolder, counts: _Counts, progress: bool
+    create_engine: Callable[[Sequence[str]], ImageEngine],
+    folder: ResultsFolder,
+    counts: _Counts,
+    progress: bool,
 ) -> None:
-    """Segment the missing images and log the outcome of each."""
+    """Segment the missing images and log the outcome of each.
+
+    Of images that lack some formats only, nothing else is written.
+    """
     log = DoneLog(folder.output, folder.digest)
     bar = tqdm(
         total=counts.found, initial=counts.kept, unit="image", disable=not progress, smoothing=0.1
     )
-    with closing(log), bar, closing(engine.run(counts.missing, log.append)) as outcomes:
-        for outcome in outcomes:
-            bar.update()
-            counts.report(outcome)
+    by_formats: dict[tuple[str, ...], list[ImageFile]] = {}
+    for file, formats in counts.missing.items():
+        by_formats.setdefault(formats, []).append(file)
+    every = tuple(writer.name for writer in folder.writers)
+    with closing(log), bar:
+        for formats, files in by_formats.items():
+            on_outcome = log.append
+            if formats != every:
+                _LOG.warning(
+                    "%s cannot be written from the results in %s: %d images are segmented again.",
+                    *(", ".join(formats), hide_secrets(str(folder.output.path)), len(files)),
+                )
+                on_outcome = _adding(folder, log)
+            with closing(create_engine(formats).run(files, on_outcome)) as outcomes:
+                for outcome in outcomes:
+                    bar.update()
+                    counts.report(outcome)
+
+
+def _adding(folder: ResultsFolder, log: DoneLog) -> Callable[[Outcome], None]:
+    """A function that logs the outcomes of images together with their earlier results."""
+    earlier, lock = folder.index(), Lock()
+
+    def append(outcome: Outcome) -> None:
+        with lock:
+            found = earlier.with_records(outcome.image)
+        log.append(found.with_more(outcome) if found else outcome)
+
+    return append
 
 
 def _summary(

@@ -1,6 +1,7 @@
 """A run into a folder with earlier results leaves what a run into an empty folder leaves."""
 
 import errno
+import hashlib
 import json
 import os
 
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from keras_parts.inference import segment_files
+from keras_parts.inference.writers import same_records
+from keras_parts.inference.writers.descriptors import NumpyDescriptorsWriter
 from keras_parts.inference.writers.table import CsvWriter
 from tests.inference.doubles import contents, predictor
 
@@ -46,6 +49,51 @@ def test_an_image_of_the_same_name_joins_and_leaves(photos, tmp_path):
     (photos / "a.jpg.png").unlink()
     assert_as_fresh(photos, tmp_path)
     assert assert_as_fresh(photos, tmp_path) == 0
+
+
+def test_more_formats_are_added_without_writing_the_others_again(photos, tmp_path, caplog):
+    segment(photos, tmp_path / "out", ["indexed", "csv"])
+    dates = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/indexed").rglob("*.png")}
+    again = segment(photos, tmp_path / "out", ["cutouts"])
+    assert again.done == 3 and again.formats == ("indexed", "csv", "cutouts")
+    assert "cutouts cannot be written from the results in" in caplog.text
+    assert len(dates) == 3 and all(path.stat().st_mtime_ns == dates[path] for path in dates)
+    segment(photos, tmp_path / "fresh", ["indexed", "csv", "cutouts"])
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+    assert segment(photos, tmp_path / "out", ["indexed"]).done == 0
+    save(photos / "new.png")
+    assert segment(photos, tmp_path / "out", ["csv"]).done == 1
+    assert (tmp_path / "out/cutouts/new").is_dir()
+
+
+def test_formats_with_the_same_records_are_written_without_segmenting(photos, tmp_path):
+    segment(photos, tmp_path / "out", ["descriptors-npy", "csv"])
+    kinds = {"csv": CsvWriter, "descriptors-npy": NumpyDescriptorsWriter}
+    assert all(same_records(name) > {name} and kind.merged for name, kind in kinds.items())
+    pytest.importorskip("pyarrow")
+    added = segment(photos, tmp_path / "out", ["parquet", "descriptors"])
+    assert (added.done, added.kept) == (0, 3)
+    segment(photos, tmp_path / "fresh", added.formats)
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_formats_are_added_to_results_of_earlier_versions(photos, tmp_path):
+    segment(photos, tmp_path / "out", ["indexed"])
+    (log,) = (tmp_path / "out/done").iterdir()
+    head, *lines = log.read_bytes().splitlines()
+    configuration = json.loads((tmp_path / "out/run.json").read_text())["configuration"]
+    text = json.dumps(configuration, sort_keys=True)
+    old = [json.dumps({"configuration": hashlib.sha256(text.encode()).hexdigest()}).encode()]
+    for line in lines:
+        values, records, _ = line.split(b"\t")
+        values = json.loads(values)
+        assert values.pop("formats") == ["indexed"]
+        old.append(json.dumps(values).encode() + b"\t" + records)
+    log.write_bytes(b"\n".join(old) + b"\n")
+    assert segment(photos, tmp_path / "out", ["indexed"]).done == 0
+    assert segment(photos, tmp_path / "out", ["csv"]).done == 3
+    segment(photos, tmp_path / "fresh", ["indexed", "csv"])
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
 def test_an_image_that_fails_later_has_no_results(photos, tmp_path):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_parts.errors import ConfigError
+from keras_parts.errors import ConfigError, suggestion
 from keras_parts.inference.writers.base import RunInfo, Writer, valid_text
 from keras_parts.inference.writers.coco import CocoWriter
 from keras_parts.inference.writers.cutouts import CutoutsWriter
@@ -16,7 +16,15 @@ from keras_parts.inference.writers.page import PageWriter
 from keras_parts.inference.writers.soft import SoftWriter
 from keras_parts.inference.writers.table import CsvWriter, ParquetWriter
 
-__all__ = ["DEFAULT_FORMATS", "FORMATS", "RunInfo", "Writer", "create_writers", "valid_text"]
+__all__ = [
+    "DEFAULT_FORMATS",
+    "FORMATS",
+    "RunInfo",
+    "Writer",
+    "create_writers",
+    "same_records",
+    "valid_text",
+]
 
 FORMATS: Mapping[str, tuple[type[Writer], Mapping[str, Any]]] = {
     "indexed": (IndexedWriter, {"suffix": ".png"}),
@@ -54,7 +62,8 @@ def create_writers(formats: Sequence[str]) -> list[Writer]:
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ConfigError(
-            f"formats: {', '.join(unknown) or 'none given'}; choose from {', '.join(FORMATS)}",
+            f"formats: {', '.join(unknown) or 'none given'}; choose from {', '.join(FORMATS)}"
+            f"{''.join(suggestion(name, FORMATS) for name in unknown[:1])}",
             setting="formats",
             value=list(formats),
         )
@@ -65,3 +74,23 @@ def create_writers(formats: Sequence[str]) -> list[Writer]:
             value=list(formats),
         )
     return [FORMATS[name][0](name, **FORMATS[name][1]) for name in formats]
+
+
+def same_records(name: str) -> frozenset[str]:
+    """The formats whose records are the same, so that each can be written from those of another.
+
+    Args:
+        name: of a format. One with files for each image has these from its own run only.
+
+    Returns:
+        The names, with that of the format itself.
+
+    Example:
+        >>> from keras_parts.inference.writers import same_records
+        >>> sorted(same_records("csv")), sorted(same_records("page"))
+        (['csv', 'parquet'], ['page'])
+    """
+    kind = FORMATS[name][0]
+    if not kind.merged or kind.files is not Writer.files:
+        return frozenset((name,))
+    return frozenset(other for other, (each, _) in FORMATS.items() if each.record is kind.record)
