@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from keras_parts.cli.completion import complete_model
 from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import model_name
 
@@ -24,6 +25,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     model = click.option(
         "--model",
+        shell_complete=complete_model,
         help="A name of `zoo list`, or a run folder [default: the model for --of, else the newest "
         f"finished run below runs/, else {OBJECTS['birds']}; on a terminal you are asked].",
     )

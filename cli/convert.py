@@ -2,11 +2,15 @@
 
 import click
 
-from keras_parts.cli.options import CommandResult, common_options
+from keras_parts.cli.options import CommandResult, common_options, examples
 from keras_parts.cli.runtime import import_keras
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "convert cub_released.pth --output released/",
+    )
+)
 @click.argument("checkpoint")
 @click.option("--output", "-o", required=True, metavar="DIR", help="Folder for the segmenter.")
 @common_options

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keras_parts.cli.options import CommandResult, given, output_options
+from keras_parts.cli.completion import complete_dataset
+from keras_parts.cli.group import Group
+from keras_parts.cli.options import CommandResult, examples, given, output_options
 
 if TYPE_CHECKING:
     from keras_parts.data import Dataset
@@ -33,7 +35,13 @@ class ChosenDataset:
 def data_options(command):
     """Add --dataset and the options of its reader; the command gets `data`, a `ChosenDataset`."""
 
-    @click.option("--dataset", required=True, metavar="NAME", help="See `data list`.")
+    @click.option(
+        "--dataset",
+        required=True,
+        metavar="NAME",
+        shell_complete=complete_dataset,
+        help="See `data list`.",
+    )
     @click.option("--data-dir", metavar="DIR", help="Folder of the data set.")
     @click.option(
         "--masks",
@@ -82,12 +90,12 @@ def _parsed(settings):
     return changes
 
 
-@click.group()
+@click.group(cls=Group, epilog=examples("data list", "data info cub"))
 def data():
     """List, prepare, check and show data sets."""
 
 
-@data.command("list")
+@data.command("list", epilog=examples("data list"))
 @output_options
 def list_datasets(quiet):
     """List the data sets and their annotations."""
@@ -107,8 +115,8 @@ def list_datasets(quiet):
     return CommandResult({"datasets": rows}, "\n".join(lines))
 
 
-@data.command("info")
-@click.argument("name")
+@data.command("info", epilog=examples("data info cub"))
+@click.argument("name", shell_complete=complete_dataset)
 @output_options
 def info(name, quiet):
     """Describe a data set.
@@ -132,7 +140,9 @@ def info(name, quiet):
     return CommandResult(asdict(described), "\n\n".join(filter(None, sections)))
 
 
-@data.command("check")
+@data.command(
+    "check", epilog=examples("data check --dataset folder --data-dir photos/ --masks masks/")
+)
 @data_options
 @click.option("--split", default="all", show_default=True, help="Split to check.")
 @output_options
@@ -159,7 +169,7 @@ def check(data, split, quiet):
     return CommandResult(content, "\n".join([*report.problems, *report.notes, *lines]), code)
 
 
-@data.command("show")
+@data.command("show", epilog=examples("data show --dataset toy --output toy.png"))
 @data_options
 @click.option("--split", default="train", show_default=True, help="Split to show.")
 @click.option(
@@ -189,8 +199,10 @@ def show(data, split, count, output, quiet):
     return CommandResult(content, "\n".join(lines))
 
 
-@data.command("prepare")
-@click.argument("name")
+@data.command(
+    "prepare", epilog=examples("data prepare celebamask --data-dir CelebAMask-HQ --output faces/")
+)
+@click.argument("name", shell_complete=complete_dataset)
 @click.option("--data-dir", metavar="DIR", help="Folder of the downloaded data.")
 @click.option("--output", "-o", metavar="DIR", help="Folder of the prepared data.")
 @output_options

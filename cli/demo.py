@@ -5,12 +5,16 @@ import threading
 import click
 
 from keras_parts.cli.choosing import choose_model, model_options, say_loading
-from keras_parts.cli.options import model_name
+from keras_parts.cli.options import examples, model_name
 from keras_parts.cli.runtime import import_keras, select_backend
 from keras_parts.errors import escape_controls
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "demo --model cub --open",
+    )
+)
 @model_options
 @click.option(
     "--host",

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
+from keras_parts.cli.completion import complete_baseline, complete_model, complete_protocol
 from keras_parts.cli.data import data_options
 from keras_parts.cli.options import (
     CommandResult,
     common_options,
+    examples,
     given,
     looks_option,
     model_name,
@@ -56,11 +58,17 @@ def _explain(context, _, requested):
     context.exit()
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "evaluate --dataset toy --model runs/toy",
+        "evaluate --dataset cub --data-dir CUB_200_2011 --model cub --baselines",
+    )
+)
 @data_options
 @click.option("--split", default="test", show_default=True, help="Split to measure on.")
 @click.option(
     "--model",
+    shell_complete=complete_model,
     help="Name of a zoo model (see `zoo list`) or run folder; with --seeds, {seed} stands for each "
     "seed. Without a model, only baselines are measured.",
 )
@@ -82,6 +90,7 @@ def _explain(context, _, requested):
     "protocols",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete_protocol,
     help="Protocol to run, repeatable; by default all that the data set allows (see --explain).",
 )
 @click.option(
@@ -95,6 +104,7 @@ def _explain(context, _, requested):
     "baselines",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete_baseline,
     help="Baseline to measure, repeatable (see --explain).",
 )
 @click.option("--baselines", "all_baselines", is_flag=True, help="Measure all baselines.")

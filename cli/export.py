@@ -3,11 +3,16 @@
 import click
 
 from keras_parts.cli.choosing import choose_model, model_options, say_loading
-from keras_parts.cli.options import CommandResult, model_name, output_options
+from keras_parts.cli.options import CommandResult, examples, model_name, output_options
 from keras_parts.cli.runtime import import_keras, select_backend
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "export --model runs/mine --format onnx",
+        "export --of birds --format litert --quantize --output birds.tflite",
+    )
+)
 @model_options
 @click.option(
     "--format",

@@ -10,6 +10,7 @@ import click
 
 from keras_parts import __version__
 from keras_parts.cli.messages import library_messages, write_message
+from keras_parts.cli.options import examples
 from keras_parts.cli.streams import reliable_streams
 from keras_parts.errors import (
     ConfigError,
@@ -19,6 +20,7 @@ from keras_parts.errors import (
     escape_controls,
     hide_secrets,
     is_out_of_memory,
+    suggestion,
 )
 
 FAILED, USAGE, SOME_FAILED, ZOO, NOTHING_TO_DO, INTERRUPTED = 1, 2, 3, 4, 5, 130
@@ -33,6 +35,9 @@ COMMANDS = {
     "demo": "Serve a page that shows the parts of a photo dropped on it.",
     "data": "List, prepare, check and show data sets.",
     "zoo": "Trained segmenters: list, download, verify, pack and publish them.",
+    "cache": "List or clear what is kept between runs.",
+    "doctor": "Show versions, devices, folders, extras, and what is wrong.",
+    "completion": "Print the script with which a shell completes what you type.",
 }
 """Command -> its line of help. The module `keras_parts.cli.NAME` has a click command NAME."""
 
@@ -47,7 +52,23 @@ _EXIT_CODES: dict[type[Exception], int] = {
 the program and keep their traceback."""
 
 
-class Commands(click.Group):
+class Group(click.Group):
+    """Commands, of which the most similar one is suggested for one that does not exist."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            names = self.list_commands(ctx)
+            ctx.fail(
+                f"there is no command {name!r}"
+                f"{suggestion(name, names) or '; there are ' + ', '.join(names)}"
+            )
+        return super().resolve_command(ctx, args)
+
+
+class Commands(Group):
     """Imports a command only when it is called, so that `--help` does not import Keras."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -100,7 +121,11 @@ def _usage_errors() -> Iterator[None]:
         raise
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("segment photos/", "train --dataset toy", "segment photos/ --model runs/toy"),
+)
 @click.version_option(__version__, prog_name="keras-parts")
 def main() -> None:
     """Discover the parts of objects in images, without part labels, and segment them.

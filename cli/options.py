@@ -33,6 +33,11 @@ class CommandResult:
     code: int = 0
 
 
+def examples(*commands: str) -> str:
+    """The end of a command's help: commands to copy."""
+    return "\n".join(["\b", "Examples:", *(f"  keras-parts {command}" for command in commands)])
+
+
 def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]:
     """Add --json and --quiet to a command that returns a `CommandResult`.
 

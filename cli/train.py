@@ -7,18 +7,26 @@ from typing import Any
 
 import click
 
+from keras_parts.cli.completion import complete_model, complete_recipe
 from keras_parts.cli.data import ChosenDataset, data_options
-from keras_parts.cli.options import CommandResult, common_options, given
+from keras_parts.cli.options import CommandResult, common_options, examples, given
 from keras_parts.cli.runtime import import_keras
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "train --dataset toy",
+        "train --dataset folder --data-dir photos/ --masks masks/ --parts 4 --output runs/mine",
+        "train --dataset cub --data-dir CUB_200_2011 --steps 2000 --set loss_weights.balance=1",
+    )
+)
 @data_options
 @click.option("--split", default="train", show_default=True, help="Split to train on.")
 @click.option(
     "--recipe",
     "recipe_name",
     metavar="NAME",
+    shell_complete=complete_recipe,
     help="default, paper or toy [default: the recipe of the data set if there is one].",
 )
 @click.option("--output", "-o", metavar="DIR", help="Run folder [default: runs/DATASET].")
@@ -33,6 +41,7 @@ from keras_parts.cli.runtime import import_keras
 @click.option(
     "--init-from",
     metavar="MODEL",
+    shell_complete=complete_model,
     help="Segmenter whose weights and, without --parts, number of parts the training starts with: "
     "a name of `zoo list`, or a run folder.",
 )

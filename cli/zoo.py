@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from keras_parts.cli.group import ZOO
-from keras_parts.cli.options import CommandResult, common_options, output_options
+from keras_parts.cli.completion import complete_model
+from keras_parts.cli.group import ZOO, Group
+from keras_parts.cli.options import CommandResult, common_options, examples, output_options
 from keras_parts.cli.zoo_pack import metrics_text, pack, publish
 
 _MODEL = (
@@ -17,7 +18,7 @@ _MODEL = (
 )
 
 
-@click.group()
+@click.group(cls=Group, epilog=examples("zoo list", "zoo card cub"))
 def zoo() -> None:
     """Trained segmenters: list, download, verify, pack and publish them.
 
@@ -40,7 +41,7 @@ _trust = click.option(
 )
 
 
-@zoo.command("list")
+@zoo.command("list", epilog=examples("zoo list --dataset cub"))
 @click.option("--dataset", metavar="NAME", help="Only models trained on this data set.")
 @click.option("--parts", "-k", type=int, metavar="K", help="Only models with K parts.")
 @click.option(
@@ -90,8 +91,8 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-@zoo.command()
-@click.argument("model")
+@zoo.command(epilog=examples("zoo card cub"))
+@click.argument("model", shell_complete=complete_model)
 @click.option(
     "--output",
     "-o",
@@ -130,8 +131,8 @@ def _write_card(folder: Path, text: str, picture: Path | None) -> None:
         file.write(text)
 
 
-@zoo.command()
-@click.argument("models", nargs=-1)
+@zoo.command(epilog=examples("zoo verify cub"))
+@click.argument("models", nargs=-1, shell_complete=complete_model)
 @_trust
 @common_options
 def verify(models: Sequence[str], trust: bool, seed: int | None, quiet: bool) -> CommandResult:
@@ -182,8 +183,8 @@ def _local_models() -> list[str]:
     ]
 
 
-@zoo.command()
-@click.argument("models", nargs=-1, required=True)
+@zoo.command(epilog=examples("zoo remove mine@1.0.0"))
+@click.argument("models", nargs=-1, required=True, shell_complete=complete_model)
 @output_options
 def remove(models: Sequence[str], quiet: bool) -> CommandResult:
     """Remove downloaded models.
@@ -196,7 +197,7 @@ def remove(models: Sequence[str], quiet: bool) -> CommandResult:
     return CommandResult({"bytes": freed}, f"Removed {freed / 1e6:.1f} MB.")
 
 
-@zoo.command()
+@zoo.command(epilog=examples("zoo prune"))
 @output_options
 def prune(quiet: bool) -> CommandResult:
     """Remove incomplete and superseded downloads.
@@ -210,9 +211,10 @@ def prune(quiet: bool) -> CommandResult:
 
 
 @zoo.command(
-    help=f"Print the folder of a model's files, downloaded if necessary.\n\nMODEL: {_MODEL}"
+    help=f"Print the folder of a model's files, downloaded if necessary.\n\nMODEL: {_MODEL}",
+    epilog=examples("zoo path cub"),
 )
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @_trust
 @output_options
 def path(model: str, trust: bool, quiet: bool) -> CommandResult:
@@ -222,8 +224,8 @@ def path(model: str, trust: bool, quiet: bool) -> CommandResult:
     return CommandResult({"path": folder}, str(folder))
 
 
-@zoo.command()
-@click.argument("models", nargs=-1, required=True)
+@zoo.command(epilog=examples("zoo download cub faces-4 --to models/"))
+@click.argument("models", nargs=-1, required=True, shell_complete=complete_model)
 @click.option("--to", required=True, metavar="DIR", help="Folder, created if necessary.")
 @_trust
 @output_options

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keras_parts.cli.options import CommandResult, common_options, given, output_options
+from keras_parts.cli.options import CommandResult, common_options, examples, given, output_options
 
 if TYPE_CHECKING:
     from keras_parts.data import Dataset
     from keras_parts.zoo.cards import Card, Evaluation
 
 
-@click.command()
+@click.command(epilog=examples("zoo pack runs/mine --output my-entry --name mine --no-evaluation"))
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--output", "-o", required=True, metavar="DIR", help="Folder of the entry.")
 @click.option("--name", help="Name of the model [default: DATASET-PARTS].")
@@ -120,7 +120,7 @@ def _way_out(card: "Card") -> str:
     return " (--licence gives one)" if card.licences.weights.startswith(NO_LICENCE) else ""
 
 
-@click.command()
+@click.command(epilog=examples("zoo publish my-entry zoo-folder/"))
 @click.argument("entry")
 @click.argument("destination")
 @click.option("--private", is_flag=True, help="Make a new repository private.")

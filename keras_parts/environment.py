@@ -47,6 +47,7 @@ _DEFAULT_DOWNLOAD_SECONDS = 3600.0
 _DEFAULT_IMAGE_SECONDS = 60.0
 _DEFAULT_IMAGE_MIB = 1024.0
 _WORKER_VARIABLES = re.compile("KERAS_|JAX_|TF_|XLA_")
+_SHOWN = re.compile("KERAS_|JAX_|TF_|XLA_|CUDA_VISIBLE_DEVICES$|HF_(ENDPOINT|HOME)$")
 
 
 def cache_folder() -> Path:
@@ -306,6 +307,29 @@ def visible_gpus() -> list[str] | None:
 def tensorflow_log_level() -> str | None:
     """The lowest level of TensorFlow's messages, `$TF_CPP_MIN_LOG_LEVEL`; None if it is not set."""
     return os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+
+
+def package_version(name: str) -> str | None:
+    """The version of an installed package; None if it is not installed.
+
+    TensorFlow's may have the name tensorflow-cpu.
+
+    Example:
+        >>> from keras_parts import environment
+        >>> environment.package_version("no-such-package") is None
+        True
+    """
+    from importlib import metadata
+
+    for each in (name, "tensorflow-cpu") if name == "tensorflow" else (name,):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(each)
+    return None
+
+
+def variables() -> dict[str, str]:
+    """The variables of the package, and those that choose a backend or a device, that are set."""
+    return {name: value for name, value in sorted(os.environ.items()) if _SHOWN.match(name)}
 
 
 def worker_variables() -> dict[str, str]:

@@ -16,7 +16,7 @@ such as the file, are attributes. No message and no attribute contains the passw
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
 
 _MAX_MESSAGE = 4000
@@ -48,6 +48,20 @@ def hide_secrets(text: str) -> str:
         'https://***@example.org/a.png?token=***: HTTP 404'
     """
     return _SECRET.sub(r"\1***", _USER.sub("***", text)) if "://" in text else text
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """The end of a message about a name that does not exist: the most similar one, or "".
+
+    Example:
+        >>> from keras_parts.errors import suggestion
+        >>> suggestion("tyo", ["toy", "cub"]), suggestion("x", ["toy", "cub"])
+        ("; did you mean 'toy'?", '')
+    """
+    import difflib
+
+    similar = difflib.get_close_matches(name, [*names], 1)
+    return f"; did you mean {similar[0]!r}?" if similar else ""
 
 
 def escape_controls(text: str) -> str:

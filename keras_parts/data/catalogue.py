@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.problems import is_collecting
 from keras_parts.data.skipping import load_good_samples
-from keras_parts.errors import ConfigError
+from keras_parts.errors import ConfigError, suggestion
 
 _LOG = logging.getLogger(__name__)
 _READERS = "keras_parts.data.readers"
@@ -150,7 +150,10 @@ def loader(name: str) -> Callable[..., Dataset]:
         'load_toy'
     """
     if name not in _LOADERS:
-        raise ConfigError(f"no data set is called {name!r}: choose from {', '.join(DATASETS)}")
+        raise ConfigError(
+            f"no data set is called {name!r}: choose from {', '.join(DATASETS)}"
+            f"{suggestion(name, DATASETS)}"
+        )
     module, function = _LOADERS[name]
     return getattr(importlib.import_module(module), function)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from keras_parts.data.dataset import Dataset
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.errors import ConfigError, DataError, suggestion
 from keras_parts.metrics.baselines import Baseline, NamedFeatures, baseline_named
 from keras_parts.metrics.part_model import ImageFunction, PartModel
 from keras_parts.metrics.protocols import PROTOCOLS, Protocol
@@ -276,5 +276,8 @@ def _default_protocols(dataset: Dataset) -> list[Protocol]:
 
 def _protocol_named(name: str) -> Protocol:
     if name not in PROTOCOLS:
-        raise ConfigError(f"no protocol is called {name!r}: choose from {', '.join(PROTOCOLS)}")
+        raise ConfigError(
+            f"no protocol is called {name!r}: choose from {', '.join(PROTOCOLS)}"
+            f"{suggestion(name, PROTOCOLS)}"
+        )
     return PROTOCOLS[name]

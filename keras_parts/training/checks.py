@@ -1,13 +1,12 @@
 """Checks that are made before a training computes or writes anything."""
 
-import difflib
 import logging
 
 import keras
 
 from keras_parts.data.dataset import Dataset
 from keras_parts.discovery.teachers import TEACHERS
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.errors import ConfigError, DataError, suggestion
 from keras_parts.training.build import segmenter_config
 from keras_parts.training.recipes import Recipe
 
@@ -25,8 +24,7 @@ def check_recipe(recipe: Recipe) -> None:
     """
     segmenter_config(recipe)
     if recipe.teacher not in TEACHERS:
-        close = difflib.get_close_matches(recipe.teacher, TEACHERS, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = suggestion(recipe.teacher, TEACHERS)
         raise ConfigError(
             f"recipe: teacher is {recipe.teacher!r}, expected one of {', '.join(TEACHERS)}{hint}"
         )

@@ -14,7 +14,7 @@ from keras_parts.data.scenes import SceneSettings
 from keras_parts.discovery import defaults
 from keras_parts.discovery.losses import LOSSES, Loss, create_loss, create_losses
 from keras_parts.discovery.transforms import ViewTransforms
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.errors import ConfigError, DataError, suggestion
 from keras_parts.settings import Settings, choice, flag, integer, number, numbers, string, strings
 from keras_parts.training.choices import OPTIMIZERS, SCHEDULES
 
@@ -415,6 +415,7 @@ def _unknown(name: str) -> str:
     return (
         f"recipe: there is no setting {name!r}; there are {', '.join(sorted(listed))}, "
         f"loss_weights.NAME, {' and '.join(f'{group}.NAME' for group in _GROUPS)}"
+        f"{suggestion(name, listed)}"
     )
 
 
@@ -533,7 +534,10 @@ def recipe(name: str = "default", **settings: Any) -> Recipe:
         1
     """
     if name not in RECIPES:
-        raise ConfigError(f"recipe: there is no recipe {name!r}; there are {', '.join(RECIPES)}")
+        raise ConfigError(
+            f"recipe: there is no recipe {name!r}; there are {', '.join(RECIPES)}"
+            f"{suggestion(name, RECIPES)}"
+        )
     return RECIPES[name].with_settings(settings)
 
 

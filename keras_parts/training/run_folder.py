@@ -17,14 +17,13 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_parts import __version__
-from keras_parts.environment import home_folder
+from keras_parts.environment import home_folder, package_version
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_write, read_limited, try_lock, unlock
 from keras_parts.training.recipes import Recipe, translate_settings
@@ -39,7 +38,6 @@ FORMAT = 2
 
 _CONFIG_BYTES = 16 * 2**20
 """Maximum size of config.json."""
-_DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",)}
 
 
 class RunFolder:
@@ -460,7 +458,7 @@ def environment() -> dict[str, Any]:
             "python": platform.python_version(),
             "keras": keras.__version__,
             "backend": backend,
-            backend: _version(_DISTRIBUTIONS.get(backend, (backend,))),
+            backend: package_version(backend),
             "numpy": np.__version__,
         },
         "commit": _commit(),
@@ -485,15 +483,6 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return found[0] + ("+changes" if found[1] else "")
-
-
-def _version(names: Iterable[str]) -> str | None:
-    for name in names:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

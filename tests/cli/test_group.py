@@ -20,6 +20,7 @@ from keras_parts.errors import (
     KerasPartsError,
     UnknownModelError,
 )
+from tests.documents import parse
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,39 @@ def test_help_of_every_command_starts_with_its_line_in_the_list(name):
     command = main.get_command(None, name)
     assert command.name == name
     assert command.help.startswith(group.COMMANDS[name])
+
+
+def commands(command=main, path=()):
+    """(words, command) of all commands."""
+    yield path, command
+    for name in command.list_commands(None) if isinstance(command, click.Group) else ():
+        yield from commands(command.get_command(None, name), (*path, name))
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
+def test_the_help_of_every_command_has_examples_that_parse(path):
+    (command,) = (each for name, each in commands() if name == path)
+    lines = [line.strip() for line in command.epilog.splitlines()[2:]]
+    assert lines and "Examples:" in command.epilog
+    for line in lines:
+        parse(line.partition(" >> ")[0])
+        assert line.startswith(" ".join(("keras-parts", *path)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["segmnet"], "no command 'segmnet'; did you mean 'segment'?"),
+        (["data", "lst"], "did you mean 'list'?"),
+        (["zoo", "x"], "there are card, download"),
+        (["train", "--dataset", "tyo"], "did you mean 'toy'?"),
+        (["train", "--dataset", "toy", "--recipe", "papre"], "did you mean 'paper'?"),
+        (["train", "--dataset", "toy", "--set", "num_part=4"], "did you mean 'num_parts'?"),
+    ],
+)
+def test_the_most_similar_name_is_suggested(arguments, hint):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2 and hint in result.stderr
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keras_parts.data.dataset import Dataset
-from keras_parts.errors import ConfigError
+from keras_parts.errors import ConfigError, suggestion
 from keras_parts.metrics.baselines.centroids import (
     colour_baseline,
     feature_baseline,
@@ -97,5 +97,8 @@ def baseline_named(name: str) -> Baseline:
         'k-means on Lab colour'
     """
     if name not in BASELINES:
-        raise ConfigError(f"no baseline is called {name!r}: choose from {', '.join(BASELINES)}")
+        raise ConfigError(
+            f"no baseline is called {name!r}: choose from {', '.join(BASELINES)}"
+            f"{suggestion(name, BASELINES)}"
+        )
     return BASELINES[name]

@@ -1,0 +1,109 @@
+"""keras-parts cache"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from keras_parts.cli.group import NOTHING_TO_DO, Group
+from keras_parts.cli.options import CommandResult, examples, output_options
+
+KINDS = {
+    "features": "teacher features",
+    "models": "downloaded models",
+    "unfinished": "what killed processes left behind",
+}
+"""Kind of what is cached -> what it is."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A file or folder in the cache."""
+
+    kind: str
+    path: Path
+    bytes: int
+    used: float
+
+
+@click.group(cls=Group, epilog=examples("cache list", "cache clear features unfinished"))
+def cache() -> None:
+    """List or clear what is kept between runs.
+
+    Teacher features and downloaded models are kept in the folder that KERAS_PARTS_HOME names. Both
+    are made or downloaded again when they are needed.
+    """
+
+
+@cache.command("list", epilog=examples("cache list"))
+@output_options
+def list_kept(quiet: bool) -> CommandResult:
+    """List the cached files, their sizes, and when they were last used."""
+    from keras_parts.environment import FEATURES_VARIABLE, cache_folder, max_feature_bytes
+
+    folder, found = cache_folder(), list(_kept())
+    lines = [
+        f"{each.kind:<10}  {in_words(each.bytes):>9}  {_day(each.used)}  {each.path}"
+        for each in found
+    ]
+    total = sum(each.bytes for each in found)
+    lines.append(
+        f"{in_words(total)} in {folder}; teacher features take at most "
+        f"{in_words(max_feature_bytes())} ({FEATURES_VARIABLE})."
+    )
+    rows = [
+        {"kind": one.kind, "path": one.path, "bytes": one.bytes, "used": one.used} for one in found
+    ]
+    content = {"folder": folder, "bytes": total, "files": rows}
+    return CommandResult(content, "\n".join(lines))
+
+
+@cache.command("clear", epilog=examples("cache clear unfinished", "cache clear all"))
+@click.argument("kinds", nargs=-1, required=True, type=click.Choice([*KINDS, "all"]))
+@output_options
+def clear(kinds: Sequence[str], quiet: bool) -> CommandResult:
+    """Remove cached files of some kinds: features, models, unfinished, or all.
+
+    What a running training writes or reads is kept.
+    """
+    from keras_parts.data.features import remove_features
+    from keras_parts.zoo import store
+
+    chosen = [one for one in _kept() if one.kind in kinds or "all" in kinds]
+    files = [one.path for one in chosen if one.path.suffix == ".npy"]
+    folders = [one.path for one in chosen if one.path.suffix != ".npy"]
+    freed = remove_features(files) + store.remove(folders)
+    left = sum(path.exists() for path in files)
+    text = f"Removed {in_words(freed)}" + (f"; {left} files are in use, and were kept" * bool(left))
+    return CommandResult({"bytes": freed, "kept": left}, f"{text}.", 0 if chosen else NOTHING_TO_DO)
+
+
+def _kept() -> Iterator[_Kept]:
+    """All that is cached."""
+    from keras_parts.data.features import cached_features
+    from keras_parts.environment import cache_path
+    from keras_parts.zoo import store
+
+    for file in cached_features(cache_path("features")):
+        kind = "unfinished" if file.is_unfinished else "features"
+        yield _Kept(kind, file.path, file.bytes, file.used)
+    for entry in store.kept():
+        whole = entry.card or entry.problem
+        kind, folder = "models" if whole else "unfinished", entry.folder
+        yield _Kept(kind, folder, bytes_in(folder), folder.stat().st_mtime)
+
+
+def bytes_in(folder: Path) -> int:
+    """The size of all files in a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+def in_words(size: int) -> str:
+    """A number of bytes for people."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))

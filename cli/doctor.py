@@ -1,0 +1,150 @@
+"""keras-parts doctor"""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_parts.cli.cache import bytes_in, in_words
+from keras_parts.cli.group import FAILED
+from keras_parts.cli.options import CommandResult, examples, output_options
+from keras_parts.cli.runtime import BACKENDS, import_keras, select_backend
+from keras_parts.errors import KerasPartsError, hide_secrets
+
+_NAME = "keras-parts"
+_PACKAGES = ("keras", "numpy", "pillow", "scikit-learn", "scipy", "matplotlib", "h5py")
+
+
+@click.command(epilog=examples("doctor", "doctor --json"))
+@output_options
+def doctor(quiet: bool) -> CommandResult:
+    """Show versions, devices, folders, extras, and what is wrong.
+
+    The exit code is 1 if there is a problem. Paste the output into a report about a fault.
+    """
+    from keras_parts import __version__
+    from keras_parts.environment import package_version, variables
+
+    problems: list[str] = []
+    content: dict[str, Any] = {
+        "keras_parts": __version__,
+        "folder": str(Path(sys.modules["keras_parts"].__file__ or "").parent),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processors": os.cpu_count(),
+        "packages": {name: package_version(name) for name in _PACKAGES},
+        "backends": {name: package_version(name) for name in BACKENDS},
+        "backend": None,
+        "devices": [],
+    }
+    try:
+        content["backend"], remark = select_backend()
+        problems += [remark] if remark else []
+        content["devices"] = _devices(content["backend"])
+    except (KerasPartsError, ImportError, RuntimeError) as error:
+        problems.append(f"{type(error).__name__}: {error}")
+    content["folders"] = _folders(problems)
+    content["extras"] = _extras()
+    content["variables"] = {name: hide_secrets(value) for name, value in variables().items()}
+    content["problems"] = problems
+    return CommandResult(content, _text(content), FAILED if problems else 0)
+
+
+def _devices(backend: str) -> list[str]:
+    """The devices of a backend, which is imported for it."""
+    import_keras()
+    if backend == "torch":
+        import torch
+
+        count = torch.cuda.device_count()
+        return ["cpu", *(torch.cuda.get_device_name(index) for index in range(count))]
+    import keras
+
+    return [str(device) for device in keras.distribution.list_devices()]
+
+
+def _folders(problems: list[str]) -> dict[str, dict[str, Any]]:
+    """Path and size of the package's folders; problems are added to the list."""
+    from keras_parts.environment import (
+        DATA_VARIABLE,
+        cache_folder,
+        cache_path,
+        data_folder,
+        weights_folder,
+    )
+
+    features, models, data = cache_path("features"), cache_path("zoo"), data_folder()
+    found = {
+        "cache": {"path": cache_folder()},
+        "teacher features": {"path": features, "bytes": bytes_in(features)},
+        "downloaded models": {"path": models, "bytes": bytes_in(models)},
+        "weights": {"path": weights_folder(), "bytes": bytes_in(weights_folder())},
+    }
+    if data is not None:
+        found["data sets"] = {"path": data}
+        if not data.is_dir():
+            problems.append(f"{DATA_VARIABLE} is {data}, but there is no such folder")
+    return found
+
+
+def _extras() -> dict[str, list[str]] | None:
+    """Extra -> the packages that it lacks; None if the package was not installed."""
+    try:
+        required = metadata.requires(_NAME) or []
+    except metadata.PackageNotFoundError:
+        return None
+    from packaging.requirements import Requirement
+
+    lacking: dict[str, list[str]] = {}
+    for extra in metadata.metadata(_NAME).get_all("Provides-Extra") or []:
+        lacking[extra] = []
+        for requirement in map(Requirement, required):
+            marker = requirement.marker
+            if marker is None or marker.evaluate({"extra": ""}):
+                continue
+            if marker.evaluate({"extra": extra}) and not _is_there(requirement):
+                lacking[extra].append(str(requirement).partition(";")[0].strip())
+    return lacking
+
+
+def _is_there(requirement: Any) -> bool:
+    """Whether a package is installed in a version that the requirement accepts."""
+    if requirement.name == _NAME:  # an extra of several extras
+        return True
+    from keras_parts.environment import package_version
+
+    version = package_version(requirement.name)
+    return version is not None and requirement.specifier.contains(version, prereleases=True)
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in content["packages"].items())
+    lines = [
+        f"keras-parts {content['keras_parts']} in {content['folder']}",
+        f"Python {content['python']}, {content['system']}, {content['processors']} processors",
+        f"Packages: {packages}",
+    ]
+    backends = [
+        f"{name} {version or 'not installed'}{' (used)' * (name == content['backend'])}"
+        for name, version in content["backends"].items()
+    ]
+    lines += [f"Backends: {', '.join(backends)}", f"Devices: {', '.join(content['devices'])}"]
+    lines.append("Folders:")
+    for name, folder in content["folders"].items():
+        size = f" ({in_words(folder['bytes'])})" if "bytes" in folder else ""
+        lines.append(f"  {name}: {folder['path']}{size}")
+    if content["extras"] is None:
+        lines.append("Extras: unknown, because the package runs without being installed")
+    else:
+        lines.append("Extras:")
+        for extra, lacking in content["extras"].items():
+            lines.append(f"  {extra}: {'lacks ' + ', '.join(lacking) if lacking else 'complete'}")
+    named = [f"  {name}={value}" for name, value in content["variables"].items()]
+    lines += ["Variables:", *named] if named else []
+    lines += [f"Problem: {problem}" for problem in content["problems"]] or ["No problem found."]
+    return "\n".join(lines)
