@@ -33,6 +33,7 @@ COMMANDS = {
     "convert": "Convert a checkpoint released with the paper to a segmenter.",
     "export": "Export a segmenter to ONNX, LiteRT, OpenVINO or a SavedModel.",
     "demo": "Serve a page that shows the parts of a photo dropped on it.",
+    "recipe": "List the recipes, and show one as a file to change.",
     "data": "List, prepare, check and show data sets.",
     "zoo": "Trained segmenters: list, download, verify, pack and publish them.",
     "cache": "List or clear what is kept between runs.",

@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,10 @@ from keras_parts.cli.completion import complete_model, complete_recipe
 from keras_parts.cli.data import ChosenDataset, data_options
 from keras_parts.cli.options import CommandResult, common_options, examples, given
 from keras_parts.cli.runtime import import_keras
+
+if TYPE_CHECKING:
+    from keras_parts.data import Dataset
+    from keras_parts.training.recipes import Recipe
 
 
 @click.command(
@@ -25,13 +29,15 @@ from keras_parts.cli.runtime import import_keras
 @click.option(
     "--recipe",
     "recipe_name",
-    metavar="NAME",
+    metavar="NAME|FILE",
     shell_complete=complete_recipe,
-    help="default, paper or toy [default: the recipe of the data set if there is one].",
+    help="default, paper or toy, a TOML file (see `recipe show`), or the folder or config.json "
+    "of a run [default: the recipe of the data set if there is one].",
 )
 @click.option("--output", "-o", metavar="DIR", help="Run folder [default: runs/DATASET].")
 @click.option("--resume", is_flag=True, help="Continue the run in the run folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the run folder.")
+@click.option("--dry-run", is_flag=True, help="Only check, and print what would be trained.")
 @click.option("--parts", "-k", "num_parts", type=int, metavar="K", help="Number of parts.")
 @click.option("--steps", type=int, metavar="N", help="Number of training steps.")
 @click.option("--batch-size", type=int, metavar="N", help="Number of images in each step.")
@@ -77,6 +83,7 @@ def train(
     output: str | None,
     resume: bool,
     overwrite: bool,
+    dry_run: bool,
     settings: tuple[str, ...],
     init_from: str | None,
     teacher: str | None,
@@ -116,6 +123,8 @@ def train(
         # Before the data set is read and the backend imported, which takes seconds.
         check_folder(RunFolder(output), chosen, overwrite=overwrite, resume=resume)
     dataset = data(split)
+    if dry_run:
+        return _plan(chosen, dataset, output)
     import_keras()
     from keras_parts.training.run import train as run
 
@@ -131,6 +140,34 @@ def train(
         hosts=processes,
     )
     return CommandResult(summary, _sentence(summary, data))
+
+
+def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> CommandResult:
+    """What would be trained, on what, and how long it may take."""
+    from keras_parts.training.recipe_files import to_toml
+    from keras_parts.training.run_folder import RUNS_FOLDER, expected_seconds
+
+    images, samples = chosen.steps * chosen.batch_size, len(dataset)
+    seconds, run = expected_seconds(chosen, RUNS_FOLDER)
+    content = {
+        "output": output,
+        "dataset": dataset.info.name,
+        "samples": samples,
+        "epochs": images / samples,
+        "seconds": seconds,
+        "recipe": chosen.to_json(),
+    }
+    time = "unknown, because no run below runs/ has the same network and image size"
+    if run:
+        time = f"about {seconds / 60:.1f} minutes at the speed of {run}, teacher features apart"
+    lines = [
+        f"# Run folder: {output}",
+        f"# Data: {dataset.info.name}, {samples:,} samples, each {images / samples:.1f} times in "
+        f"{chosen.steps:,} steps of {chosen.batch_size}",
+        f"# Time: {time}",
+        to_toml(chosen).rstrip(),
+    ]
+    return CommandResult(content, "\n".join(lines))
 
 
 def _sentence(summary: Mapping[str, Any], data: ChosenDataset) -> str:

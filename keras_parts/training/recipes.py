@@ -145,7 +145,7 @@ class Recipe(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_losses()
-        for name, kind in _GROUPS.items():
+        for name, kind in GROUPS.items():
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(
                     f"recipe: {name} is {getattr(self, name)!r}, expected {kind.__name__}"
@@ -222,14 +222,14 @@ class Recipe(Settings):
         _check_loss_tables(given_weights, given_losses)
         weights = dict(given_weights)
         losses = {name: dict(values) for name, values in given_losses.items()}
-        inside: dict[str, dict[str, Any]] = {name: {} for name in _GROUPS}
+        inside: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
         for name, value in settings.items():
             group, _, inner = name.partition(".")
             if group == "loss_weights" and inner:
                 weights[inner] = value
             elif group in LOSSES and inner:
                 losses.setdefault(group, {})[inner] = value
-            elif group in _GROUPS and inner in _GROUPS[group].setting_names():
+            elif group in GROUPS and inner in GROUPS[group].setting_names():
                 inside[group][inner] = value
             elif name in ("loss_weights", "loss_settings"):
                 continue
@@ -278,7 +278,7 @@ class Recipe(Settings):
         for name in _field_names():
             if name in own:
                 values[name] = own[name]
-            elif name in _GROUPS:
+            elif name in GROUPS:
                 values[name] = getattr(self, name).to_json()
         values["loss_weights"] = dict(self.loss_weights)
         values["loss_settings"] = {name: dict(each) for name, each in self.loss_settings.items()}
@@ -297,7 +297,7 @@ class Recipe(Settings):
         unknown = [name for name in values if name not in _field_names()]
         if unknown:
             raise ConfigError(_unknown(unknown[0]))
-        for group, kind in _GROUPS.items():
+        for group, kind in GROUPS.items():
             if group in values:
                 table = _table(values, group)
                 wrong = [name for name in table if name not in kind.setting_names()]
@@ -307,7 +307,7 @@ class Recipe(Settings):
         return cls(**values)
 
 
-_GROUPS: dict[str, type[Settings]] = {
+GROUPS: dict[str, type[Settings]] = {
     "view_transforms": ViewTransforms,
     "crops": CropSettings,
     "scenes": SceneSettings,
@@ -352,7 +352,7 @@ def translate_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         group, _, inner = _RENAMED.get(name, name).partition(".")
         if not inner:
             translated[group] = dict(value) if isinstance(value, Mapping) else value
-        elif group in _GROUPS:
+        elif group in GROUPS:
             _table(translated, group)[inner] = value
         else:
             _table(_table(translated, "loss_settings"), group)[inner] = value
@@ -408,13 +408,13 @@ def _unknown(name: str) -> str:
         return f"recipe: the setting {name!r} is now called {_RENAMED[group] + dot + inner!r}"
     if group == "loss_settings":
         return f"recipe: there is no setting {name!r}: a setting of a loss is called LOSS.SETTING"
-    listed = [each for each in _field_names() if each not in ("loss_settings", *_GROUPS)]
+    listed = [each for each in _field_names() if each not in ("loss_settings", *GROUPS)]
     listed += [
         f"{loss}.{each}" for loss, kind in _configurable().items() for each in kind.setting_names()
     ]
     return (
         f"recipe: there is no setting {name!r}; there are {', '.join(sorted(listed))}, "
-        f"loss_weights.NAME, {' and '.join(f'{group}.NAME' for group in _GROUPS)}"
+        f"loss_weights.NAME, {' and '.join(f'{group}.NAME' for group in GROUPS)}"
         f"{suggestion(name, listed)}"
     )
 
@@ -517,10 +517,11 @@ RECIPES = {recipe.name: recipe for recipe in (DEFAULT, OUTLINE, PAPER, TOY)}
 
 
 def recipe(name: str = "default", **settings: Any) -> Recipe:
-    """A recipe by name, with settings changed.
+    """A recipe by name or from a file, with settings changed.
 
     Args:
-        name: name in `RECIPES`.
+        name: name in `RECIPES`, or the path that `keras_parts.training.recipe_files.read_recipe`
+            reads: a TOML file, or the folder or config.json of a run.
         settings: see `Recipe.with_settings`; write names with dots as `**{"crops.jitter": 0}`.
 
     Raises:
@@ -533,10 +534,14 @@ def recipe(name: str = "default", **settings: Any) -> Recipe:
         >>> recipe("default", steps=5).warmup_steps
         1
     """
+    from keras_parts.training.recipe_files import is_recipe_file, read_recipe
+
+    if is_recipe_file(name):
+        return read_recipe(name).with_settings(settings)
     if name not in RECIPES:
         raise ConfigError(
-            f"recipe: there is no recipe {name!r}; there are {', '.join(RECIPES)}"
-            f"{suggestion(name, RECIPES)}"
+            f"recipe: there is no recipe {name!r}; there are {', '.join(RECIPES)}, and files such "
+            f"as mine.toml and runs/mine/config.json{suggestion(name, RECIPES)}"
         )
     return RECIPES[name].with_settings(settings)
 
@@ -555,8 +560,8 @@ def recipe_for(
 
     Args:
         dataset: name of the data set.
-        name: name of the recipe; None takes the recipe of the data set if there is one, else
-            "default".
+        name: name or file of the recipe, see `recipe`; None takes the recipe of the data set if
+            there is one, else "default".
         init_from: segmenter whose weights are the initial ones. Architecture, output stride, image
             size and number of parts become those of this segmenter, unless `settings` has them.
         teacher: name of the teacher, which is used with its default layers; "zoo:MODEL" is the

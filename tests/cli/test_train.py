@@ -165,7 +165,7 @@ def test_options_that_change_the_recipe_are_fields_without_own_defaults():
     others = {
         *("dataset", "data_dir", "masks", "skip_bad", "data_settings", "recipe_name", "output"),
         *("split", "resume", "overwrite", "settings", "backend", "device", "as_json", "quiet"),
-        *("devices", "hosts", "host_index"),
+        *("devices", "hosts", "host_index", "dry_run"),
     }
     options = main.get_command(None, "train").make_context("train", ["--dataset", "x"]).params
     assert others <= set(options)
@@ -173,6 +173,20 @@ def test_options_that_change_the_recipe_are_fields_without_own_defaults():
     assert changing <= {field.name for field in fields(Recipe)}
     assert {"num_parts", "steps", "seed", "teacher"} <= changing
     assert all(options[name] is None for name in changing)
+
+
+def test_a_dry_run_prints_the_recipe_the_data_and_the_time(train, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result, call = train("--dry-run", "--steps", "90", "--set", "contrastive.temperature=0.2")
+    assert result.exit_code == 0 and call is None, result.stderr
+    assert "# Data: toy, 3 samples, each 360.0 times in 90 steps of 12" in result.stdout
+    assert (
+        "# Time: unknown" in result.stdout and "[contrastive]\ntemperature = 0.2" in result.stdout
+    )
+    (tmp_path / "mine.toml").write_text(result.stdout)
+    changes = {"steps": 90, "contrastive.temperature": 0.2}
+    assert train("--recipe", "mine.toml")[1].recipe == RECIPES["toy"].with_settings(changes)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_summary_as_json(train):

@@ -119,7 +119,7 @@ def test_a_dry_run_counts_and_writes_nothing(photos, tmp_path):
     summary = segment(photos, tmp_path / "out", dry_run=True)
     assert (summary.found, summary.kept) == (3, 2) and contents(tmp_path / "out") == before
     with pytest.raises(ConfigError, match="another run"):
-        segment(photos, tmp_path / "out", formats=["csv"], dry_run=True)
+        segment(photos, tmp_path / "out", tile=20, dry_run=True)
 
 
 def test_too_many_failures_stop_the_run(many, tmp_path):
