@@ -69,6 +69,6 @@ def _own_warnings() -> Iterator[None]:
         yield
 
 
-def only_errors() -> None:
-    """Suppress warnings of the library, for --quiet; until the block of `library_messages` ends."""
-    _logger.setLevel(logging.ERROR)
+def show_messages(level: int) -> None:
+    """Show messages of the library from a level on, until the block of `library_messages` ends."""
+    _logger.setLevel(level)

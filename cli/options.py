@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import logging
 import math
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import click
 
-from keras_parts.cli.messages import only_errors, write_message
+from keras_parts.cli.messages import show_messages, write_message
 from keras_parts.cli.runtime import BACKENDS, require_gpu, select_backend, select_device
 from keras_parts.errors import KerasPartsError, escape_controls, hide_secrets
 
@@ -44,13 +45,18 @@ def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]
     Only the result goes to stdout; anything that a library prints meanwhile goes to stderr. The
     command takes the argument `quiet`.
     """
+    quiet = click.option("--quiet", "-q", is_flag=True, help="Show no progress and no remarks.")
+    verbose = click.option("--verbose", "-v", is_flag=True, help="Show what is done in detail.")
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-    @click.option("--quiet", "-q", is_flag=True, help="Show no progress and no remarks.")
+    @verbose
+    @quiet
     @functools.wraps(command)
-    def run(as_json: bool, **options: Any) -> None:
-        if options["quiet"]:
-            only_errors()
+    def run(as_json: bool, verbose: bool, **options: Any) -> None:
+        if options["quiet"] and verbose:
+            raise click.UsageError("--quiet and --verbose contradict each other: give only one")
+        if options["quiet"] or verbose:
+            show_messages(logging.ERROR if options["quiet"] else logging.INFO)
         with contextlib.redirect_stdout(sys.stderr):
             result = command(**options)
         text = hide_secrets(_json(result.data) if as_json else escape_controls(result.text))

@@ -266,6 +266,22 @@ def data_folder() -> Path | None:
     return Path(folder).expanduser() if folder else None
 
 
+def data_folders() -> list[Path]:
+    """The folders in which data sets are looked for, in order.
+
+    They are `$KERAS_PARTS_DATA` if it is set, the working folder, `data` and `datasets` in it, and
+    `datasets` in the cache folder.
+
+    Example:
+        >>> from keras_parts import environment
+        >>> [folder.name for folder in environment.data_folders()][-3:]
+        ['data', 'datasets', 'datasets']
+    """
+    named = data_folder()
+    here = [Path(), Path("data"), Path("datasets"), cache_path("datasets")]
+    return [*([named] if named else []), *here]
+
+
 def zoo_locations() -> list[str]:
     """The folders and addresses in `$KERAS_PARTS_ZOO`, in order."""
     locations = os.environ.get(ZOO_VARIABLE, "").split(",")

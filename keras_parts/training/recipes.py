@@ -168,7 +168,7 @@ class Recipe(Settings):
             if name not in LOSSES:
                 raise ConfigError(
                     f"recipe: loss_weights.{name}: there is no such loss; there are "
-                    f"{', '.join(LOSSES)}"
+                    f"{', '.join(LOSSES)}{suggestion(name, LOSSES)}"
                 )
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
                 raise ConfigError(

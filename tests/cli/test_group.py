@@ -183,6 +183,9 @@ def test_warnings_of_the_library_go_to_stderr_unless_quiet(command):
     assert result.stdout == "done\n"
     assert result.stderr.splitlines() == ["look at this", "broken"]
     assert command(work, "--quiet").stderr.splitlines() == ["broken"]
+    shown = command(work, "-v").stderr.splitlines()
+    assert shown == ["look at this", "a detail", "broken"]
+    assert "contradict each other" in command(work, "-v", "-q").stderr
     assert logging.getLogger("keras_parts").handlers == before
     assert logging.getLogger("keras_parts").propagate
 

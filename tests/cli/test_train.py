@@ -164,7 +164,17 @@ def test_another_split(train):
 def test_options_that_change_the_recipe_are_fields_without_own_defaults():
     others = {
         *("dataset", "data_dir", "masks", "skip_bad", "data_settings", "recipe_name", "output"),
-        *("split", "resume", "overwrite", "settings", "backend", "device", "as_json", "quiet"),
+        *(
+            "split",
+            "resume",
+            "overwrite",
+            "settings",
+            "backend",
+            "device",
+            "as_json",
+            "quiet",
+            "verbose",
+        ),
         *("devices", "hosts", "host_index", "dry_run"),
     }
     options = main.get_command(None, "train").make_context("train", ["--dataset", "x"]).params

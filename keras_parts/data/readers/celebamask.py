@@ -105,7 +105,8 @@ def load_celebamask(split: str, data_dir: str | PathLike | None = None) -> Datas
             splits: 24,183 images in "fit", 2,993 in "validation", 2,824 in "test". Otherwise an
             image is in "test" if the CRC-32 of its name without suffix is a multiple of 5 (about a
             fifth of the images are), and every fifth of the others, in order, is in "validation".
-        data_dir: the folder; None for CelebAMask-HQ in $KERAS_PARTS_DATA.
+        data_dir: the folder; None for CelebAMask-HQ in one of
+            `keras_parts.environment.data_folders`.
 
     Returns:
         Samples with image, part_labels (18 parts), foreground (any part) and box.

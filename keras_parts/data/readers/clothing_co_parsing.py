@@ -60,7 +60,8 @@ def load_clothing_co_parsing(split: str, data_dir: str | PathLike | None = None)
         split: "train", "test", "all" (both), or "fit" and "validation", two fixed parts of "train"
             (`hold_out`). There is no official split: an image is in "test" if the CRC-32 of its
             name without suffix is a multiple of 5; about a fifth of the images are.
-        data_dir: the folder; None for clothing_co_parsing in $KERAS_PARTS_DATA.
+        data_dir: the folder; None for clothing_co_parsing in one of
+            `keras_parts.environment.data_folders`.
 
     Returns:
         Samples with image, part_labels (58 kinds), foreground (any label) and box.

@@ -77,11 +77,14 @@ class CUB(Dataset):
         split: str,
         *,
         classes: Iterable[int] | None = None,
-        masks: bool = True,
+        masks: bool | None = None,
         subset: str | None = None,
     ):
-        self._root = _find_root(Path(root))
-        self._masks = attempt(self._find_masks) if masks else None
+        self._root, notes = _find_root(Path(root).expanduser()), ()
+        self._masks = None if masks is False else attempt(self._find_masks, masks)
+        if self._masks is None and masks is None and not is_collecting():
+            notes = (f"{self._without_masks()}: its samples have no masks. To have them, "
+                     f"{SOURCE.how_to_obtain}",)  # fmt: skip
         tables = _Tables(self._root)
         chosen = tables.in_split(split)
         if classes is not None:
@@ -89,7 +92,7 @@ class CUB(Dataset):
         if subset is not None:
             chosen &= tables.of_subset(self._root, split, subset)
         present = tables.present(self._root)
-        self.notes = _missing_classes(tables, chosen & ~present)
+        self.notes = (*notes, *_missing_classes(tables, chosen & ~present))
         rows = np.flatnonzero(chosen & present)
         self._paths = [tables.paths[row] for row in rows]
         self._sizes = self._sizes_of_files()
@@ -168,14 +171,16 @@ class CUB(Dataset):
         known = not np.isnan(parts).any()
         return {"keypoints": keypoints, "visible": visible} if known else {}
 
-    def _find_masks(self):
+    def _find_masks(self, required):
         for folder in (self._root / "segmentations", self._root.parent / "segmentations"):
             if folder.is_dir():
                 return folder
-        raise DataError(
-            f"cub: {self._root} has no folder segmentations: read it without masks (masks=False), "
-            f"or {SOURCE.how_to_obtain}"
-        )
+        if required or is_collecting():
+            raise DataError(f"{self._without_masks()}: {SOURCE.how_to_obtain}")
+        return None
+
+    def _without_masks(self):
+        return f"cub: {self._root} has no folder segmentations"
 
     def mask_file(self, index: int) -> Path | None:
         return self.files(index)[1]
@@ -211,7 +216,7 @@ def load_cub(
     data_dir: str | PathLike | None = None,
     *,
     classes: Iterable[int] | None = None,
-    masks: bool = True,
+    masks: bool | None = None,
     subset: str | None = None,
 ) -> Dataset:
     """Load CUB-200-2011 from its official folder layout.
@@ -223,15 +228,17 @@ def load_cub(
         split: "train" or "test" (the official split), "all" (both), or "fit" and "validation", two
             fixed parts of "train" (`hold_out`).
         data_dir: the folder CUB_200_2011 or its parent; None for CUB_200_2011 in
-            $KERAS_PARTS_DATA. The folder `segmentations` is expected in CUB_200_2011 or beside it.
+            one of `keras_parts.environment.data_folders`. The folder `segmentations` is expected in
+            CUB_200_2011 or beside it.
         classes: numbers of the classes to read, as in classes.txt (from 1); None for all.
-        masks: False to read no masks; the folder `segmentations` is then not needed.
+        masks: whether to read masks; None does if the folder `segmentations` is there, and the data
+            set's `notes` say so if it is not.
         subset: "001", "002" or "003", the classes of landmark regression; or "cmr", the images
             that CMR cleaned, listed in its {train,val,test}_cub_cleaned.mat, which are searched in
             CUB_200_2011, beside it and in `cachedir/cub/data` beside it.
 
     Returns:
-        Samples with image, foreground (unless `masks` is False), 15 keypoints, box and category.
+        Samples with image, foreground (if masks are read), 15 keypoints, box and category.
         The category is the index of the class in classes.txt, from 0, and does not depend on
         `classes`.
 

@@ -72,7 +72,8 @@ def load_deepfashion(split: str, data_dir: str | PathLike | None = None) -> Data
             images), "all", or "fit" and "validation", two fixed parts of "train" (`hold_out`).
         data_dir: the benchmark's folder, with Anno/segmentation; images and segmentations are
             searched in Anno/segmentation, in Img, and in the folder itself. None for "In-shop
-            Clothes Retrieval Benchmark" in $KERAS_PARTS_DATA.
+            Clothes Retrieval Benchmark" in one of
+            `keras_parts.environment.data_folders`.
 
     Returns:
         Samples with image, part_labels (15 parts), foreground (any label) and box.

@@ -127,7 +127,7 @@ def load_pascal_part(
         split: "train" (the class's train list), "test" (its val list), "all" (both), or "fit" and
             "validation", two fixed parts of "train" (`hold_out`).
         data_dir: VOCdevkit with VOC2010 and Annotations_Part, or its parent; None for VOCdevkit in
-            $KERAS_PARTS_DATA.
+            one of `keras_parts.environment.data_folders`.
         category: the class, a key of `PARTS`.
 
     Returns:

@@ -1,8 +1,10 @@
 """`DatasetSource`, and functions that read the text files and images of a data set."""
 
 import json
+import logging
 import re
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -11,10 +13,18 @@ import numpy as np
 
 from keras_parts.data.dataset import FIT_AND_VALIDATION
 from keras_parts.data.problems import attempt, collect_problems
-from keras_parts.environment import DATA_VARIABLE, data_folder
+from keras_parts.environment import DATA_VARIABLE, data_folder, data_folders
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import decode_text, read_file
 from keras_parts.images.decoding import read_image, read_size
+
+_LOG = logging.getLogger(__name__)
+
+
+@cache
+def _say_once(text: str) -> None:
+    # A command may load several splits of a data set.
+    _LOG.warning("%s", text)
 
 
 @dataclass(frozen=True)
@@ -55,25 +65,37 @@ class DatasetSource:
         """The folder of the data set.
 
         Args:
-            data_dir: the folder itself or its parent; None for `folder` in `$KERAS_PARTS_DATA`.
+            data_dir: the folder itself or its parent; None for `folder` in one of
+                `keras_parts.environment.data_folders`, which is then said unless it is the one in
+                `$KERAS_PARTS_DATA`.
 
         Raises:
             DataError: there is no such folder.
         """
         if data_dir is None:
-            parent = data_folder()
-            if parent is None:
-                raise self.missing(
-                    "no data folder was given and the environment variable "
-                    f"{DATA_VARIABLE} is not set"
-                )
-            data_dir = parent / self.folder
+            return self._found()
         root = Path(data_dir).expanduser()
         if self.folder and (root / self.folder).is_dir():
             root = root / self.folder
         if not root.is_dir():
             raise self.missing(f"there is no folder {root}")
         return root
+
+    def _found(self) -> Path:
+        """The folder of the data set, where none was named."""
+        searched = data_folders()
+        found = [each / self.folder for each in searched if (each / self.folder).is_dir()]
+        if found:
+            if found[0].parent != data_folder():
+                _say_once(f"{self.name}: read from {found[0]}, because no other folder was named")
+            return found[0]
+        named = data_folder()
+        where = f"{DATA_VARIABLE} is {named}" if named else f"{DATA_VARIABLE} is not set"
+        here = [str(each) for each in searched if each not in (named, Path())]
+        raise self.missing(
+            f"there is no folder {self.folder} in the working folder, {', '.join(here)}, and "
+            f"{where}. Put it into one of them, or name it (--data-dir)"
+        )
 
     def missing(self, problem: str) -> DataError:
         """The error for missing data, with instructions to obtain them."""

@@ -138,11 +138,13 @@ def test_the_real_classes_of_landmark_regression(test_data, subset, train, test)
 
 def test_the_folder_of_masks_is_optional(copy):
     (copy / "segmentations").rename(copy / "hidden")
-    with pytest.raises(DataError, match="segmentations.*masks=False"):
-        load("cub", "all", copy)
-    dataset = load("cub", "all", copy, masks=False)
+    with pytest.raises(DataError, match="no folder segmentations: download"):
+        load("cub", "all", copy, masks=True)
+    assert load("cub", "all", copy, masks=False).notes == ()
+    dataset = load("cub", "all", copy)
     check_dataset(dataset)
     assert dataset[0].foreground is None
+    assert "no folder segmentations: its samples have no masks. To have" in dataset.notes[0]
 
 
 def test_the_folder_of_masks_may_lie_beside_the_data_set(copy):
@@ -164,6 +166,21 @@ def test_the_default_folder(copy, monkeypatch):
     monkeypatch.delenv("KERAS_PARTS_DATA")
     with pytest.raises(DataError, match="KERAS_PARTS_DATA is not set.*CUB_200_2011.tgz.*non-comm"):
         load("cub", "all")
+
+
+@pytest.mark.parametrize("where", [".", "datasets", "cache/datasets"])
+def test_the_folder_is_found_and_named(copy, monkeypatch, tmp_path_factory, caplog, where):
+    desk = tmp_path_factory.mktemp("desk")
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("KERAS_PARTS_HOME", str(desk / "cache"))
+    monkeypatch.delenv("KERAS_PARTS_DATA", raising=False)
+    with pytest.raises(DataError, match=f"working folder, data, datasets, {desk}/cache/datasets,"):
+        load("cub", "all")
+    (desk / where).mkdir(parents=True, exist_ok=True)
+    (desk / where / "CUB_200_2011").symlink_to(copy)
+    assert len(load("cub", "all")) == len(load("cub", "train")) + len(load("cub", "test"))
+    (message,) = [one for one in caplog.messages if "read from" in one]
+    assert "CUB_200_2011, because no other folder was named" in message
 
 
 def test_a_copy_that_lacks_classes_is_read(copy):
