@@ -134,6 +134,8 @@ def train(
             stack.enter_context(folder.removed_if_empty())
             models = _inherited(find_origins(settings), described["licence"])
             folder.write_config(settings, recipe.seed, described | {"models": models})
+        if placement.is_leader:
+            stack.enter_context(folder.logged())
         teacher = discovery.teacher
         checkpoints = Checkpoints(folder.checkpoints, exclude=[teacher] if teacher else [])
         with placement.scope():

@@ -2,6 +2,7 @@
 
 config.json       settings, seed, versions
 metrics.jsonl     one line per log interval: step, losses, learning rate, images/s, skipped steps
+run.log           when the run began and ended, and the messages between
 curves.png        the losses over the steps
 samples/          sample sheets: pictures of the parts at several steps of the run
 index.html        a page for the browser with all of these, and the parts of some images; page/
@@ -10,6 +11,7 @@ segmenter/        the trained segmenter
 """
 
 import json
+import logging
 import math
 import os
 import platform
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_parts import __version__
 from keras_parts.environment import home_folder, package_version
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.errors import ConfigError, DataError, escape_controls, hide_secrets
 from keras_parts.files import atomic_write, read_limited, try_lock, unlock
 from keras_parts.training.recipes import Recipe, translate_settings
 
@@ -59,6 +61,7 @@ class RunFolder:
         self.config_file = self.path / "config.json"
         self.metrics_file = self.path / "metrics.jsonl"
         self.curves_file = self.path / "curves.png"
+        self.log_file = self.path / "run.log"
         self.samples = self.path / "samples"
         self.page_file = self.path / "index.html"  # as `results.write_page` calls it
         self.page = self.path / "page"
@@ -69,7 +72,7 @@ class RunFolder:
 
     @property
     def _files(self) -> tuple[Path, ...]:
-        return self.config_file, self.metrics_file, self.curves_file, self.page_file
+        return self.config_file, self.metrics_file, self.log_file, self.curves_file, self.page_file
 
     @property
     def _folders(self) -> tuple[Path, ...]:
@@ -192,6 +195,33 @@ class RunFolder:
             ) from None
 
     @contextmanager
+    def logged(self) -> Iterator[None]:
+        """Append the package's messages during the block to run.log, and when it began and ended.
+
+        Passwords in addresses are hidden.
+        """
+        logger = logging.getLogger("keras_parts")
+        handler = logging.FileHandler(self.log_file, encoding="utf-8")
+        handler.setFormatter(_LogFormatter("%(asctime)s %(levelname)s %(message)s"))
+
+        def write(level: int, text: str) -> None:
+            handler.handle(logging.LogRecord(logger.name, level, "", 0, text, None, None))
+
+        logger.addHandler(handler)
+        write(
+            logging.INFO, f"keras-parts {__version__}, Python {platform.python_version()}: begins"
+        )
+        try:
+            yield
+            write(logging.INFO, "ends")
+        except BaseException as error:
+            write(logging.ERROR, f"stopped: {type(error).__name__}: {error}")
+            raise
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
+
+    @contextmanager
     def removed_if_empty(self) -> Iterator[None]:
         """Remove the files of the run if the block fails before the first log line.
 
@@ -201,7 +231,7 @@ class RunFolder:
             yield
         except BaseException:
             if not self.metrics():
-                for file in (self.config_file, self.metrics_file):
+                for file in (self.config_file, self.metrics_file, self.log_file):
                     file.unlink(missing_ok=True)
                 for folder in (self.checkpoints, self.segmenter):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -358,6 +388,13 @@ class RunFolder:
             part.unlink(missing_ok=True)
         for part in self._folders:
             shutil.rmtree(part, ignore_errors=True)
+
+
+class _LogFormatter(logging.Formatter):
+    """One line for each message, in which nothing is secret."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_controls(hide_secrets(super().format(record))).replace("\n", "\\n")
 
 
 def finished_runs(folder: str | os.PathLike) -> list[RunFolder]:

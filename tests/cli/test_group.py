@@ -79,7 +79,7 @@ def test_the_help_of_every_command_has_examples_that_parse(path):
     lines = [line.strip() for line in command.epilog.splitlines()[2:]]
     assert lines and "Examples:" in command.epilog
     for line in lines:
-        parse(line.partition(" >> ")[0])
+        parse(line.partition(" >")[0])
         assert line.startswith(" ".join(("keras-parts", *path)))
 
 
