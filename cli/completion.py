@@ -1,5 +1,6 @@
 """keras-parts completion, and the values that a shell can complete."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 
 import click
@@ -49,7 +50,9 @@ def completer(names: Callable[[], Iterable[str]], kind: str = "plain") -> Comple
     def complete(
         context: click.Context, option: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+        found = []
+        with contextlib.suppress(ImportError):  # of what a smaller installation lacks
+            found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
         if found or kind == "plain":
             return found
         return [CompletionItem(incomplete, type=kind)]
