@@ -100,7 +100,7 @@ def test_other_files_only(tmp_path, caplog):
     (tmp_path / "a.nef").touch()
     with caplog.at_level(logging.WARNING):
         assert find_images([tmp_path]) == []
-    assert "1 .heic" in caplog.text
+    assert "1 .nef" in caplog.text
 
 
 def test_links_in_a_circle_are_files_that_cannot_be_opened(tmp_path):
