@@ -22,7 +22,7 @@ _OPEN = re.compile(
 
 
 def inherit(own: str, origins: "Iterable[Origin]", kind: str) -> str:
-    """Terms of a model with those of the models that it began from.
+    """Terms of a model with those of the models that it began from, where these are others.
 
     Args:
         own: terms of the model's own data or weights.
@@ -49,6 +49,7 @@ def inherit(own: str, origins: "Iterable[Origin]", kind: str) -> str:
     clauses = [own_terms(own)] + [
         f"{model} ({', '.join(dict.fromkeys(use))}): {terms}"
         for (model, terms), use in uses.items()
+        if terms != own_terms(own)
     ]
     return _INHERITED.join(clauses)
 

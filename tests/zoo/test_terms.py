@@ -20,6 +20,7 @@ def test_terms_pass_from_model_to_model_and_each_is_named_once():
     )
     assert inherit(terms, [CUB, MINE], "data") == terms and own_terms(terms) == "mine"
     assert inherit("mine", [Origin("other", "teacher")], "data").endswith("(teacher): unknown")
+    assert inherit("research only", [CUB], "data") == "research only"
 
 
 def test_the_licence_of_weights_passes_to_what_is_initialised_with_them():
