@@ -79,7 +79,7 @@ def _folders(problems: list[str]) -> dict[str, dict[str, Any]]:
     )
 
     features, models, data = cache_path("features"), cache_path("zoo"), data_folder()
-    found = {
+    found: dict[str, dict[str, Any]] = {
         "cache": {"path": cache_folder()},
         "teacher features": {"path": features, "bytes": bytes_in(features)},
         "downloaded models": {"path": models, "bytes": bytes_in(models)},

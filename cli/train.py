@@ -158,7 +158,7 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> CommandResult:
         "recipe": chosen.to_json(),
     }
     time = "unknown, because no run below runs/ has the same network and image size"
-    if run:
+    if seconds:
         time = f"about {seconds / 60:.1f} minutes at the speed of {run}, teacher features apart"
     lines = [
         f"# Run folder: {output}",

@@ -324,7 +324,7 @@ def _segment_missing(
     every = tuple(writer.name for writer in folder.writers)
     with closing(log), bar:
         for formats, files in by_formats.items():
-            on_outcome = log.append
+            on_outcome: Callable[[Outcome], None] = log.append
             if formats != every:
                 _LOG.warning(
                     "%s cannot be written from the results in %s: %d images are segmented again.",

@@ -80,7 +80,8 @@ class CUB(Dataset):
         masks: bool | None = None,
         subset: str | None = None,
     ):
-        self._root, notes = _find_root(Path(root).expanduser()), ()
+        self._root = _find_root(Path(root).expanduser())
+        notes: tuple[str, ...] = ()
         self._masks = None if masks is False else attempt(self._find_masks, masks)
         if self._masks is None and masks is None and not is_collecting():
             notes = (f"{self._without_masks()}: its samples have no masks. To have them, "

@@ -151,7 +151,7 @@ class _UnpackedArchives(CUB):
         self._mask_folder = masks
         super().__init__(root, split)
 
-    def _find_masks(self):
+    def _find_masks(self, required=True):
         return self._mask_folder
 
 
