@@ -40,7 +40,7 @@ def test_before_training_its_logits_are_those_of_the_coarse_head():
 
 
 def test_finer_maps_correct_the_logits_where_they_are():
-    head, maps = decoder(), features()
+    head, maps = decoder(corrected=None), features()
     kernel = head.corrections.kernel
     kernel.assign(np.random.default_rng(1).normal(size=kernel.shape))
     before = ops.convert_to_numpy(head(maps))
@@ -49,6 +49,14 @@ def test_finer_maps_correct_the_logits_where_they_are():
     change = np.abs(ops.convert_to_numpy(head(maps)) - before).max(axis=(0, 3))
     # Two units of 5 x 5 see four positions around.
     assert change[8, 8] > 0 and change[:4].max() == 0 and change[:, :4].max() == 0
+
+
+def test_the_first_logits_are_corrected():
+    head, maps = decoder(), features()
+    before = ops.convert_to_numpy(head(maps))
+    head.corrections.bias.assign(head.corrections.bias + 2)
+    change = ops.convert_to_numpy(head(maps)) - before
+    np.testing.assert_allclose(change, np.broadcast_to([2, 0, 0], change.shape), atol=1e-5)
 
 
 def test_the_scale_of_the_maps_has_no_effect_if_they_are_normalised():
