@@ -11,6 +11,7 @@ import keras
 import pytest
 
 from keras_parts.training import recipes
+from tests.small import register_tiny
 
 pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -69,6 +70,13 @@ def table(monkeypatch, capsys):
     keras.config.set_dtype_policy(before)
 
 
+@pytest.fixture
+def tiny_recipe(monkeypatch):
+    """Each recipe is "toy" with a tiny network: the paper's networks take a minute to compile."""
+    named, tiny = recipes.recipe, {"architecture": register_tiny(), "output_stride": 16}
+    monkeypatch.setattr(recipes, "recipe", lambda name, **changes: named("toy", **tiny | changes))
+
+
 def table_of_process(script, *arguments, **environment):
     """Run a script in a new process; returns the rows of its table."""
     result = subprocess.run(
@@ -100,7 +108,7 @@ def test_losses_that_fail_although_memory_suffices():
 
 
 @pytest.mark.backend
-def test_profile(table):
+def test_profile(table, tiny_recipe, eager):
     header, *rows = table(
         "step_profile.py", "--recipe", "toy", "--size", 33, "--batch", 2, "--repeats", 1
     )
@@ -111,9 +119,7 @@ def test_profile(table):
     assert shares[0] == 100 and shares[2] + shares[3] == pytest.approx(100, abs=1)
 
 
-def test_train_step(table, monkeypatch):
-    named = recipes.recipe  # the paper's networks take a minute to compile
-    monkeypatch.setattr(recipes, "recipe", lambda name, **settings: named("toy", **settings))
+def test_train_step(table, tiny_recipe, eager):
     header, *rows = table(
         "train_step.py", "--size", 33, "--batch", 2, "--steps", 1, "--repeats", 1,
         "--kinds", "plain-networks", "paper-bfloat16", "--backends", keras.backend.backend(),
@@ -135,7 +141,7 @@ def test_train_step_in_processes():
 
 
 @pytest.mark.backend("jax")
-def test_gpu(table):
+def test_gpu(table, tiny_recipe):
     header, *rows = table(
         "gpu.py", "--recipes", "toy", "--default-size", 33, "--batches", 2, "--matrix", 64,
         "--steps", 1, "--repeats", 1, "--precisions", "mixed_bfloat16", "--without-plain",
