@@ -16,8 +16,6 @@ import keras_parts
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.training.run_folder import RunFolder, check_settings
 
-pytestmark = pytest.mark.backend  # config.json names the backend
-
 
 @pytest.fixture
 def run(tmp_path):
@@ -73,6 +71,7 @@ def test_a_file_instead_of_a_folder_is_refused(tmp_path):
         RunFolder.create(tmp_path / "file", overwrite=True)
 
 
+@pytest.mark.backend  # config.json names it
 def test_config_has_settings_and_versions_but_no_private_names(run):
     run.write_config(
         {"data": Path.home() / "birds", "home": str(Path.home()), "rate": np.float32(0.5)},

@@ -228,7 +228,6 @@ def test_a_species_is_always_the_same():
     assert species(5).lengths != species(17).lengths
 
 
-@pytest.mark.backend
 @pytest.mark.slow
 def test_clusters_of_colours_are_not_parts(train):
     """The NMI of landmarks is low with clusters of Lab colours, and high with the true parts."""
