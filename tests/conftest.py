@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 from tests.backbones.reference import reference_folder
+from tests.eagerly import eagerly
 from tests.quick_compilation import set_environment
 
 gc.disable()  # until all modules are imported: a fifth of the time
 set_environment()
 if os.environ.get("KERAS_BACKEND") == "jax":
+    os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
     import tests.quick_initialisers  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,8 +71,7 @@ def _released():
     if "keras" in sys.modules:
         import keras
 
-        keras.backend.clear_session()
-        gc.collect()
+        keras.backend.clear_session()  # it collects garbage
         if keras.config.backend() == "jax" and _resident() > MEMORY:
             sys.modules["jax"].clear_caches()
 
@@ -86,15 +87,9 @@ def _resident():
 
 @pytest.fixture
 def eager():
-    """TensorFlow without graphs: tracing a training step takes longer than making it."""
-    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+    """See `eagerly`."""
+    with eagerly():
         yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture
@@ -129,14 +124,24 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish():
-    """Look for cyclic garbage seldom, and not among the libraries: it took a seventh of the time.
-
-    `_released` collects it after each module.
-    """
+    """Prepare this process before the first test; the libraries are imported by now."""
+    _make_two_devices()
+    # Look for cyclic garbage seldom, and not among the libraries: it took a seventh of the time.
+    # `_released` collects it after each module.
     gc.collect()
     gc.freeze()
     gc.enable()
     gc.set_threshold(100_000, 50, 100)
+
+
+def _make_two_devices():
+    """Two devices for tests of several, which are fixed once TensorFlow computes; see JAX above."""
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" and "keras" in sys.modules:
+        import tensorflow as tf
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        parts = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, parts)
 
 
 def _record_skip(report):

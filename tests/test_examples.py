@@ -5,11 +5,11 @@ import os
 import re
 from pathlib import Path
 
-import keras
 import pytest
 
 from keras_parts import exports
 from keras_parts.models.architectures import ARCHITECTURES
+from keras_parts.training import devices
 from tests.small import register_tiny
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples"
@@ -56,19 +56,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def eager():
-    """TensorFlow without graphs: tracing a training step takes longer than making it."""
-    if keras.config.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 @pytest.mark.slow
 @pytest.mark.backend
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run")
@@ -81,6 +68,8 @@ def test_page_runs(page, folder, eager, monkeypatch):
 
     # The exports have tests of their own, which take a process on TensorFlow.
     monkeypatch.setattr(exports, "export", export)
+    # One of the tests' two devices: replicas need graphs.
+    monkeypatch.setattr(devices, "_first_devices", lambda wanted, found: found[:1])
     if page in TRAINING:
         monkeypatch.setitem(ARCHITECTURES, "small", ARCHITECTURES[register_tiny()])
     tree = Shortened().visit(ast.parse((FOLDER / page).read_text(encoding="utf-8")))

@@ -11,6 +11,7 @@ floating-point additions differs.
 | PyTorch | no: Keras' `fit` has no data parallelism there | no |
 """
 
+import functools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import Any
@@ -263,7 +264,19 @@ def _tensorflow_devices(wanted, hosts):
     found = _first_devices(wanted, found)
     if len(found) == 1:
         return Devices()
-    return _TensorFlowDevices(tf.distribute.MirroredStrategy([each.name for each in found]), 1, 0)
+    return _TensorFlowDevices(mirrored_strategy(tuple(each.name for each in found)), 1, 0)
+
+
+@functools.cache
+def mirrored_strategy(names: tuple[str, ...]) -> Any:
+    """The `tf.distribute.MirroredStrategy` of these devices.
+
+    One per process: a second strategy would number its exchanges from the start again, and
+    TensorFlow refuses those whose shapes differ from the first one's.
+    """
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(list(names))
 
 
 def _multi_worker_strategy(wanted, hosts):

@@ -1,9 +1,5 @@
 """The training step equals Keras' own; it adds named losses and skips steps that are not finite."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -11,6 +7,7 @@ from keras import layers, ops
 
 from keras_parts.discovery.steps import TrainStep
 from keras_parts.keras_private import set_random_seed
+from keras_parts.training.devices import mirrored_strategy
 
 pytestmark = pytest.mark.backend
 
@@ -258,22 +255,10 @@ def test_losses_must_be_the_declared_scalars(losses, message):
         fit(model, batches(1))
 
 
-@pytest.mark.slow
 @pytest.mark.backend("tensorflow")  # tf.distribute
 def test_two_replicas_take_the_step_of_one():
-    """In a process of its own: devices are fixed once TensorFlow is initialised."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, __file__], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def compare_two_replicas_with_one():
     import tensorflow as tf
 
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     data = list(batches(batch_size=6))
     data.insert(1, spoil(next(batches(1, 6)), "input"))  # in one replica's half alone
     signature = {k: tf.TensorSpec(v.shape, v.dtype) for k, v in data[0].items()}
@@ -289,14 +274,11 @@ def compare_two_replicas_with_one():
         history = model.fit(dataset, verbose=0).history
         return state(model), history
 
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    names = tuple(device.name for device in tf.config.list_logical_devices("CPU"))
+    with mirrored_strategy(names).scope():
         two, history = trained()
     one, expected = trained()
     for a, b in zip(one, two, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     assert history["skipped_steps"] == expected["skipped_steps"] == [1]
     assert history["error"] == pytest.approx(expected["error"], rel=1e-5)
-
-
-if __name__ == "__main__":
-    compare_two_replicas_with_one()

@@ -1,14 +1,8 @@
-"""A run on several devices or hosts equals the run of one device on the same batches.
-
-Each run has processes of its own, since a backend's devices are fixed once it is initialised:
-`python tests/training/test_devices.py FOLDER DEVICES [HOSTS INDEX]`.
-"""
+"""A run on several devices or hosts equals the run of one device on the same batches."""
 
 import os
 import shutil
 import socket
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -18,9 +12,10 @@ from keras_parts import data
 from keras_parts.errors import ConfigError
 from keras_parts.training import run
 from keras_parts.training.devices import Devices, find_devices
-from keras_parts.training.hosts import Hosts
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run_folder import RunFolder
+from tests.eagerly import eagerly
+from tests.processes import finish, start_python
 from tests.small import register_tiny
 from tests.training.stored import stored_weights
 
@@ -52,55 +47,33 @@ class NoPicture(keras.callbacks.Callback):
 CACHED = {"crops.jitter": 0.0, "standardise": True}
 
 
+# Each host is a process.
+HOST = """
+import sys
+from keras_parts.training.hosts import Hosts
+from tests.training.test_devices import train
+
+folder, addresses, index = sys.argv[1:]
+train(folder, devices="all", hosts=Hosts.parse(addresses, int(index)))
+"""
+
+
 def train(folder, resume=False, pictures=False, cached=False, **options):
-    run._SHEETS = 2  # a checkpoint every two steps
-    if not pictures:
-        run.SampleSheet = run.LossCurves = NoPicture
     drawn = data.load("toy", "train", count=6, size=65)
-    return run.train(
-        recipe("toy", **SETTINGS | (CACHED if cached else {})),
-        drawn,
-        folder,
-        resume=resume,
-        progress=False,
-        **options,
-    )
-
-
-def start_process(folder, devices, *hosts, **changed):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | changed
-    count = 1 if hosts else devices
-    if BACKEND == "jax":
-        # The other flags are kept, since other optimisations round differently.
-        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
-        environment["XLA_FLAGS"] = flags.strip()
-    return subprocess.Popen(
-        [sys.executable, __file__, str(folder), str(devices), *hosts],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process):
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-
-
-@pytest.fixture(scope="module", autouse=True)
-def restored():
-    """Restore what `train` replaces in the module `run`."""
+    settings = recipe("toy", **SETTINGS | (CACHED if cached else {}))
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("_SHEETS", "SampleSheet", "LossCurves"):
-            patch.setattr(run, name, getattr(run, name))
-        yield
+        patch.setattr(run, "_SHEETS", 2)  # a checkpoint every two steps
+        if not pictures:
+            patch.setattr(run, "SampleSheet", NoPicture)
+            patch.setattr(run, "LossCurves", NoPicture)
+        return run.train(settings, drawn, folder, resume=resume, progress=False, **options)
 
 
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory):
     folder = tmp_path_factory.mktemp("devices") / "one"
-    train(folder)
+    with eagerly():
+        train(folder)
     return folder
 
 
@@ -118,15 +91,33 @@ def assert_same(folder, expected):
 
 
 @several
-def test_two_devices_equal_one_and_one_resumes_their_run(one_device, tmp_path, eager):
+def test_two_devices_equal_one_and_one_resumes_their_run(one_device, tmp_path):
     folder = tmp_path / "two"
-    finish(start_process(folder, 2))
+    train(folder, devices=2, pictures=True)
     assert_same(folder, one_device)
+    assert list((folder / "samples").glob("*.png"))
     checkpoints = {path.name for path in (folder / "checkpoints").glob("step-*")}
     assert checkpoints == {"step-00000002", "step-00000004"}
     shutil.rmtree(folder / "checkpoints" / "step-00000004")
-    train(folder, resume=True)
+    with eagerly():
+        train(folder, resume=True)
     assert_same(folder, one_device)
+
+
+@pytest.mark.backend("tensorflow")
+def test_a_process_trains_on_two_devices_again():
+    """Exchanges of another shape, as those of another model."""
+    import tensorflow as tf
+
+    def total(size):
+        with find_devices(2).scope():
+            strategy = tf.distribute.get_strategy()
+        context = tf.distribute.get_replica_context
+        sums = strategy.run(lambda: context().all_reduce("sum", tf.ones(size)))
+        return [each.numpy().tolist() for each in strategy.experimental_local_results(sums)]
+
+    assert total(1) == [[2.0]] * 2
+    assert total(2) == [[2.0, 2.0]] * 2
 
 
 @pytest.mark.backend("jax")  # one backend is enough: cached batches only have one more name
@@ -134,7 +125,7 @@ def test_two_devices_train_on_cached_features_as_one_does(tmp_path, monkeypatch)
     monkeypatch.setenv("KERAS_PARTS_HOME", str(tmp_path / "home"))
     train(tmp_path / "one", cached=True)
     assert list((tmp_path / "home" / "features").glob("*.npy"))
-    finish(start_process(tmp_path / "two", 2, CACHED="1"))
+    train(tmp_path / "two", cached=True, devices=2)
     assert_same(tmp_path / "two", tmp_path / "one")
 
 
@@ -142,7 +133,10 @@ def test_two_devices_train_on_cached_features_as_one_does(tmp_path, monkeypatch)
 def test_two_hosts_equal_one_device(one_device, tmp_path):
     folder = tmp_path / "hosts"
     addresses = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
-    processes = [start_process(folder, "all", addresses, str(index)) for index in range(2)]
+    flags = os.environ["XLA_FLAGS"].replace("device_count=2", "device_count=1")
+    processes = [
+        start_python(HOST, folder, addresses, index, XLA_FLAGS=flags) for index in range(2)
+    ]
     for process in processes:
         finish(process)
     assert_same(folder, one_device)
@@ -182,18 +176,3 @@ def test_a_batch_that_cannot_be_divided_equally():
     devices.check_batch(12)
     with pytest.raises(ConfigError, match="--batch-size 12,"):
         devices.check_batch(13)
-
-
-if __name__ == "__main__":
-    output, number, *others = sys.argv[1:]
-    if BACKEND == "tensorflow" and not others:
-        import tensorflow as tf
-
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        parts = [tf.config.LogicalDeviceConfiguration()] * int(number)
-        tf.config.set_logical_device_configuration(cpu, parts)
-    if others:
-        train(output, devices=number, hosts=Hosts.parse(others[0], int(others[1])))
-    else:
-        cached = "CACHED" in os.environ
-        train(output, devices=number, pictures=not cached, cached=cached)
