@@ -4,10 +4,7 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -20,6 +17,7 @@ from keras_parts.errors import ConfigError, IntegrityError
 from keras_parts.keras_private import set_random_seed
 from keras_parts.training.checkpoints import Checkpoints, _read_arrays
 from keras_parts.training.optimisers import Schedule, create_optimizer
+from tests.processes import finish, start_python
 
 pytestmark = pytest.mark.backend
 
@@ -87,15 +85,19 @@ def assert_same(a, b):
         np.testing.assert_array_equal(one, other)
 
 
+KILLED = """
+import sys
+from tests.training.test_checkpoints import run_until_killed
+
+run_until_killed(sys.argv[1])
+"""
+
+
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
     """Checkpoints of a run killed with -9 while it wrote the checkpoint of step 4."""
     folder = tmp_path_factory.mktemp("killed")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, __file__, folder], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    finish(start_python(KILLED, folder), -signal.SIGKILL)
     return folder
 
 
@@ -358,7 +360,3 @@ def test_wrong_use_is_an_error(tmp_path, model):
         Checkpoints(tmp_path, keep=0)
     with pytest.raises(ConfigError, match="compile"):
         Checkpoints(tmp_path).save(1, Tiny())
-
-
-if __name__ == "__main__":
-    run_until_killed(Path(sys.argv[1]))

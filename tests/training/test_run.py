@@ -1,11 +1,8 @@
 """Whole training runs, small and on drawn animals: their files, resuming, initial weights."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 
 import keras
@@ -24,6 +21,7 @@ from keras_parts.training.data_record import record_data
 from keras_parts.training.recipes import recipe
 from keras_parts.training.run import train
 from keras_parts.training.run_folder import RunFolder
+from tests.processes import finish, start_python
 from tests.small import register_tiny
 from tests.training.stored import stored_weights
 
@@ -239,7 +237,7 @@ def test_a_head_of_another_kind_is_not_copied(tmp_path, caplog):
     assert not np.array_equal(found[kernel], trained[kernel])
 
 
-def test_a_segmenter_as_teacher_and_initial_weights(finished, tmp_path):
+def test_a_segmenter_as_teacher_and_initial_weights(finished, tmp_path, eager):
     folder = str(finished[0] / "segmenter")
     settings = tiny_recipe(
         teacher="segmenter", teacher_layers=(), teacher_weights=folder, steps=3, init_from=folder
@@ -253,13 +251,7 @@ def test_a_segmenter_as_teacher_and_initial_weights(finished, tmp_path):
 def test_resuming_after_kill_9_gives_the_weights_of_an_uninterrupted_run(finished, tmp_path):
     folder, _ = finished
     path = tmp_path / "killed"
-    result = subprocess.run(
-        [sys.executable, "-c", KILLED, str(path)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == -signal.SIGKILL, result.stderr
+    finish(start_python(KILLED, path), -signal.SIGKILL)
     assert not (path / "segmenter").exists()
     train(tiny_recipe(), toy_samples(), path, resume=True, progress=False)
     expected, resumed = stored_weights(folder), stored_weights(path)
