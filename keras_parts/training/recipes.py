@@ -432,8 +432,8 @@ OUTLINE = Recipe(
     learning_rate=2e-4,
     head_multiplier=8.0,
 )
-"""Learns the outline of the objects alone and needs no teacher. Trainings of any number of parts of
-the same objects can start from its result (`init_from`)."""
+"""Learns the foreground alone and needs no teacher. Parts that start from its result tend to follow
+the outline."""
 
 TOY = Recipe(
     name="toy",
