@@ -427,7 +427,8 @@ class _FormatRecords:
         for file, outcome in self._done.outcomes_of(self._files):
             if not outcome.failure:
                 names = sorted(same_records(self._name), key=lambda name: name != self._name)
-                yield file, next(outcome.records[name] for name in names if name in outcome.records)
+                found = (name for name in names if name in outcome.records)
+                yield file, outcome.records[next(found, self._name)]
 
 
 def _versions() -> dict[str, str | None]:

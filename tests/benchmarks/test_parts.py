@@ -21,7 +21,7 @@ class Halves:
 
     num_parts = 2
 
-    def maps(self, images, flip=False):
+    def maps(self, images, flip=False, looks=1):
         return [self.one(*image.shape[:2]) for image in images]
 
     def one(self, height, width):

@@ -31,4 +31,4 @@ def test_export_of_a_model_of_the_zoo(tmp_path, monkeypatch):
 
 def test_wrong_usage(tmp_path):
     assert run("--model", "toy", "--format", "caffe").exit_code == 2
-    assert run("--format", "onnx").exit_code == 2
+    assert run("--model", "toy").exit_code == 2

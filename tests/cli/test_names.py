@@ -47,7 +47,8 @@ def test_names_are_in_pictures_tables_and_exports(keras_parts):
     keras_parts(*segment, "mine", "--output", "named", "--format", "coco")
     unnamed, named = (np.asarray(Image.open(f"{out}/overlay-png/animal.png")) for out in FOLDERS)
     height, width, _ = unnamed.shape
-    np.testing.assert_array_equal(named[:height, :width], unnamed)
+    # Only the names differ, which are drawn on the parts.
+    assert 0 < (named[:height, :width] != unnamed).any(-1).mean() < 0.2
     legend = named[height:]
     for part in json.load(open("named/labels.json"))["parts"]:
         assert (legend == list(bytes.fromhex(part["colour"][1:]))).all(-1).any()

@@ -276,7 +276,8 @@ def test_only_the_formats_of_the_table_are_opened(image, tmp_path, other):
             DataError, match=r"a\.jpg: not an image of a format that is read: .*PNG"
         ):
             read(path)
-    assert {suffix for suffixes in IMAGE_FORMATS.values() for suffix in suffixes} == IMAGE_SUFFIXES
+    always = {name: suffixes for name, suffixes in IMAGE_FORMATS.items() if name != "HEIF"}
+    assert {suffix for suffixes in always.values() for suffix in suffixes} <= IMAGE_SUFFIXES
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "tif", "bmp"])
