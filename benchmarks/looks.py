@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter
 
 from keras_parts import zoo
 from keras_parts.data import Dataset, Subset, load
-from keras_parts.data.crops import crop, image_box
+from keras_parts.data.crops import crop, image_box, mask_box
 from keras_parts.files import atomic_path
 from keras_parts.metrics import SegmenterModel, evaluate
 from keras_parts.results.pictures import contact_sheet
@@ -35,12 +35,6 @@ def with_masks(dataset, count):
     """At most `count` samples, evenly spaced over those whose mask is not empty."""
     filled = [index for index in range(len(dataset)) if dataset[index].foreground.any()]
     return Subset(dataset, filled[:: -(-len(filled) // count)])
-
-
-def mask_box(mask):
-    """(4,) x0, y0, x1, y1: the box of a mask, at the borders of its pixels."""
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) - 0.5
 
 
 def largest_square_beside(box, size):

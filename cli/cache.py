@@ -84,6 +84,7 @@ def _kept() -> Iterator[_Kept]:
     """All that is cached."""
     from keras_parts.data.features import cached_features
     from keras_parts.environment import cache_path
+    from keras_parts.files import folder_bytes
     from keras_parts.zoo import store
 
     for file in cached_features(cache_path("features")):
@@ -92,12 +93,7 @@ def _kept() -> Iterator[_Kept]:
     for entry in store.kept():
         whole = entry.card or entry.problem
         kind, folder = "models" if whole else "unfinished", entry.folder
-        yield _Kept(kind, folder, bytes_in(folder), folder.stat().st_mtime)
-
-
-def bytes_in(folder: Path) -> int:
-    """The size of all files in a folder."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+        yield _Kept(kind, folder, folder_bytes(folder), folder.stat().st_mtime)
 
 
 def in_words(size: int) -> str:

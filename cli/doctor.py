@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from keras_parts.cli.cache import bytes_in, in_words
+from keras_parts.cli.cache import in_words
 from keras_parts.cli.group import FAILED
 from keras_parts.cli.options import CommandResult, examples, output_options
 from keras_parts.cli.runtime import BACKENDS, import_keras, select_backend
@@ -77,13 +77,14 @@ def _folders(problems: list[str]) -> dict[str, dict[str, Any]]:
         data_folder,
         weights_folder,
     )
+    from keras_parts.files import folder_bytes
 
     features, models, data = cache_path("features"), cache_path("zoo"), data_folder()
     found: dict[str, dict[str, Any]] = {
         "cache": {"path": cache_folder()},
-        "teacher features": {"path": features, "bytes": bytes_in(features)},
-        "downloaded models": {"path": models, "bytes": bytes_in(models)},
-        "weights": {"path": weights_folder(), "bytes": bytes_in(weights_folder())},
+        "teacher features": {"path": features, "bytes": folder_bytes(features)},
+        "downloaded models": {"path": models, "bytes": folder_bytes(models)},
+        "weights": {"path": weights_folder(), "bytes": folder_bytes(weights_folder())},
     }
     if data is not None:
         found["data sets"] = {"path": data}

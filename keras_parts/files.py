@@ -171,6 +171,11 @@ def decode_text(content: bytes, *, errors: str = "strict") -> str:
     return content.decode("utf-8-sig", errors)
 
 
+def folder_bytes(folder: Path) -> int:
+    """The size of all files in a folder and below it, in bytes; links count themselves."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
 def try_lock(path: str | PathLike[str]) -> "BaseFileLock | None":
     """The lock with a file of this name, or None if another process has it.
 

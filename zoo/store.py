@@ -18,7 +18,7 @@ from pathlib import Path
 
 from keras_parts.environment import cache_path
 from keras_parts.errors import DownloadError, IntegrityError
-from keras_parts.files import atomic_write
+from keras_parts.files import atomic_write, folder_bytes
 from keras_parts.zoo.cards import CARD_FILE, Card, FileRecord, check_files, read_card
 from keras_parts.zoo.locations import Location, fetch_url
 from keras_parts.zoo.registry import version_key
@@ -117,7 +117,7 @@ def remove(folders: Sequence[Path]) -> int:
             if folder.is_symlink():  # whatever it leads to is no part of the cache
                 folder.unlink()
                 continue
-            freed += _bytes_in(folder)
+            freed += folder_bytes(folder)
             # Without its card an entry is incomplete, even if the removal is interrupted.
             with contextlib.suppress(OSError):
                 (folder / CARD_FILE).unlink(missing_ok=True)
@@ -161,10 +161,6 @@ def _kept(folder: Path) -> Kept:
 
 def _folders() -> list[Path]:
     return sorted(path for path in cache_path("zoo/entries").glob("*") if path.is_dir())
-
-
-def _bytes_in(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 @contextlib.contextmanager

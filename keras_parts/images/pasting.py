@@ -41,7 +41,7 @@ class Look:
 
 
 class PastedLogits(UpsampledLogits):
-    """The logits of a whole image, with second looks at rectangles of it in their places.
+    """The logits of a whole image, in which second looks replace some rectangles.
 
     Where rectangles overlap, a pixel takes the look whose foreground is most certain.
 

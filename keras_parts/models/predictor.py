@@ -391,7 +391,7 @@ class Predictor:
     def _pasted(
         self, prepared: PreparedImage, objects: FoundObjects, outputs: Sequence[Outputs]
     ) -> PastedLogits:
-        """The first look, with the second looks at objects in their places."""
+        """The first look, in which the second looks replace the rectangles of their objects."""
         whole, *regions = prepared.regions
         first, *again = (output["logits"] for output in outputs)
         first = without_specks(first, objects)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keras_parts.results.parts import Parts
 
 _GRID = 64
-"""Maximum side of the reduced mask in which the place of a name is searched."""
+"""Maximum side of the reduced mask in which the position of a name is searched."""
 _STROKES_PER_SIZE = 10
 """Font size in multiples of the width of the dark line around letters."""
 _MIN_SHARE = 0.7
@@ -25,7 +25,7 @@ _Box = tuple[float, float, float, float]
 
 
 def write_names(picture: Image.Image, parts: "Parts") -> None:
-    """Write the name of each part of each object on its widest place, in one line or two.
+    """Write the name of each part of each object where the part is widest, in one line or two.
 
     A name is left out where it would mostly lie on something else, or on another name. Larger
     parts come first.

@@ -43,9 +43,9 @@ def run_lengths(
     flat[1:].reshape(-1, columns)[:, :-1] = mask
     row, column = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), columns)
     changes = (top + row) * width + left + column
-    # A run that ends where the next one begins goes on in the next row.
-    goes_on = np.flatnonzero(changes[1:-1:2] == changes[2::2]) * 2 + 1
-    changes = np.delete(changes, np.concatenate([goes_on, goes_on + 1]))
+    # A run that ends at the end of a row continues if the next row begins with one.
+    continues = np.flatnonzero(changes[1:-1:2] == changes[2::2]) * 2 + 1
+    changes = np.delete(changes, np.concatenate([continues, continues + 1]))
     runs = np.diff(np.concatenate([[0], changes, [height * width]]))
     return runs if len(runs) == 1 or runs[-1] else runs[:-1]
 

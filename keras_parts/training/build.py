@@ -77,7 +77,7 @@ def build_segmenter(recipe: Recipe) -> PartSegmenter:
     preprocessing = initial.config.preprocessing if initial else None
     segmenter = PartSegmenter(replace(segmenter_config(recipe), preprocessing=preprocessing))
     if initial:
-        _copy_weights(initial, segmenter, parts=_keeps_parts(recipe))
+        _copy_weights(initial, segmenter, parts=_keeps_parts(recipe, initial.config))
     elif recipe.backbone_weights != "random":
         _load_backbone(segmenter, recipe.backbone_weights)
     if recipe.train_from:
@@ -185,7 +185,11 @@ def find_initial_clusters(
     Raises:
         DataError: the masks have fewer positions than there are parts.
     """
-    if not recipe.loss_weights.get("clusters") or _keeps_parts(recipe):
+    if not recipe.loss_weights.get("clusters"):
+        return None
+    if recipe.init_from and _keeps_parts(
+        recipe, PartSegmenter.from_preset(recipe.init_from).config
+    ):
         return None
     crops = (
         (standardiser.apply(features) if standardiser else features, foreground)
@@ -309,14 +313,10 @@ def _have_same_head(config: SegmenterConfig, other: SegmenterConfig) -> bool:
     return own.has_decoder(config.output_stride) == own.has_decoder(other.output_stride)
 
 
-def _keeps_parts(recipe: Recipe) -> bool:
-    """Whether the training keeps the parts of `init_from`."""
-    if recipe.init_from is None or not recipe.keep_parts:
-        return False
-    initial = PartSegmenter.from_preset(recipe.init_from).config
-    return initial.num_parts == recipe.num_parts and _have_same_head(
-        initial, segmenter_config(recipe)
-    )
+def _keeps_parts(recipe: Recipe, initial: SegmenterConfig) -> bool:
+    """Whether the training keeps the parts of `init_from`, whose configuration is `initial`."""
+    same_parts = recipe.keep_parts and initial.num_parts == recipe.num_parts
+    return same_parts and _have_same_head(initial, segmenter_config(recipe))
 
 
 def _features_and_foregrounds(

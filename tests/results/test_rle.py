@@ -59,10 +59,10 @@ def test_windows_have_the_codes_of_the_whole_image(window):
     top, bottom, left, right = window
     mask = np.zeros((13, 17), bool)
     mask[top:bottom, left:right] = MASKS["noise"][top:bottom, left:right]
-    mask[top:bottom, left] = mask[top:bottom, right - 1] = True  # runs that go on in the next row
-    place = {"origin": (top, left), "size": mask.shape}
+    mask[top:bottom, left] = mask[top:bottom, right - 1] = True  # runs of two rows
+    region = {"origin": (top, left), "size": mask.shape}
     for encode in (run_lengths, coco_rle, cvat_rle, label_studio_rle):
-        whole, part = encode(mask), encode(mask[top:bottom, left:right], **place)
+        whole, part = encode(mask), encode(mask[top:bottom, left:right], **region)
         assert np.array_equal(whole, part) if encode is run_lengths else whole == part
 
 
