@@ -123,6 +123,29 @@ class Equivariance(Loss):
 
 
 @dataclass(frozen=True)
+class Distillation(Loss):
+    """The parts stay those of the teacher: `keras_parts.objectives.equivariance` of its logits and
+    those of the first view. Its features must be part logits, see
+    `keras_parts.discovery.create_teacher`."""
+
+    name: ClassVar[str] = "distillation"
+
+    def __call__(self, views: "Views") -> Tensor:
+        from keras_parts.discovery.views import join_maps
+        from keras_parts.ops import resize_aligned
+
+        targets = join_maps(views.feature_maps)
+        if targets.shape[-1] != views.logits.shape[-1]:
+            raise ConfigError(
+                f"distillation: the teacher has {targets.shape[-1]} channels, the segmenter "
+                f"{views.logits.shape[-1]} parts: give the teacher 'segmenter' with as many parts, "
+                "and 'part_logits' as its only layer"
+            )
+        targets = resize_aligned(targets, views.logits.shape[1:3])
+        return keras_parts.objectives.equivariance(targets, views.logits, views.foreground)
+
+
+@dataclass(frozen=True)
 class Foreground(Loss):
     """The mean over both views of `keras_parts.objectives.foreground_cross_entropy` and, weighted,
     `keras_parts.objectives.foreground_dice`.
@@ -205,6 +228,7 @@ LOSSES: dict[str, type[Loss]] = {
         VisualConsistency,
         Contrastive,
         Equivariance,
+        Distillation,
         Foreground,
         Balance,
         Clusters,

@@ -26,6 +26,10 @@ from keras_parts.errors import ConfigError
 from keras_parts.models.segmenter import PartSegmenter
 
 
+PART_LOGITS = "part_logits"
+"""Layer of the teacher "segmenter": the logits of its parts instead of features."""
+
+
 @keras.saving.register_keras_serializable("keras_parts")
 class Teacher(keras.Model):
     """A frozen network from images to features.
@@ -313,7 +317,25 @@ def _build_dinov2(layers, weights, patches=16):
 def _build_segmenter(layers, weights):
     if weights is None:
         raise ConfigError("teacher segmenter: weights is None, expected the folder of a segmenter")
-    return PartSegmenter.from_preset(weights).backbone, None
+    segmenter = PartSegmenter.from_preset(weights)
+    if PART_LOGITS in layers:
+        return _part_logits_network(segmenter), None
+    return segmenter.backbone, None
+
+
+def _part_logits_network(segmenter: PartSegmenter) -> Backbone:
+    """A segmenter as a network whose output is the logits of its parts."""
+    config, backbone = segmenter.config, segmenter.backbone
+    # Of fixed size, as the head resizes its maps to the size of the finest.
+    image = keras.Input((config.image_size, config.image_size, 3), name="image")
+    return Backbone(
+        image,
+        {PART_LOGITS: segmenter.head(backbone(image))[..., 1:]},
+        segmenter.preprocessing,
+        backbone.output_stride,
+        {PART_LOGITS: config.output_stride},
+        name=f"{backbone.name}_{PART_LOGITS}",
+    )
 
 
 def _build_keras_hub(layers, weights, size=None):
@@ -371,7 +393,7 @@ def create_teacher(
     | "dinov2" | "block_7" | KerasHub preset or folder | any, square | `patches` per side (16) |
     | "keras_hub" | the last map or tokens, see `from_keras_hub` | any KerasHub preset or folder | the network's; any square for transformers | `size` of a transformer's input |
     | "keras_applications" | the last map, see `atrous` | name of a network, which Keras downloads | 16 n + 1 for most | `output_stride` (16) |
-    | "segmenter" | its backbone's last output | a segmenter's folder, such as `keras_parts.zoo.path(name)` | as the segmenter's | |
+    | "segmenter" | its backbone's last output; "part_logits" are the logits of its parts | a segmenter's folder, such as `keras_parts.zoo.path(name)` | as the segmenter's | |
 
     Images for DINOv2 are resampled so that the centres of its patches span the image from corner
     to corner (`keras_parts.backbones.dinov2.patch_input`).

@@ -133,7 +133,6 @@ class DecoderHead(FusionHead):
         width: number of channels at the coarsest stride.
         units: number of residual units at each stride.
         level_widths: number of channels at each finer stride.
-        normalise: see `Fusion`.
         corrected: number of logits that are corrected, from the first; None for all.
 
     Example:
@@ -152,11 +151,10 @@ class DecoderHead(FusionHead):
         units: int = 2,
         *,
         level_widths: Sequence[int] = (64, 32),
-        normalise: bool = True,
         corrected: int | None = 1,
         **kwargs: Any,
     ):
-        super().__init__(outputs, width, units, normalise=normalise, **kwargs)
+        super().__init__(outputs, width, units, **kwargs)
         self.corrected = corrected
         self.levels = tuple(map(tuple, levels))
         self.level_widths = tuple(level_widths)[: len(self.levels) - 1]
@@ -164,7 +162,7 @@ class DecoderHead(FusionHead):
             Fusion(
                 channels,
                 units,
-                normalise=normalise,
+                normalise=True,
                 dtype=self.dtype_policy,
                 name=f"level_{index}",
             )

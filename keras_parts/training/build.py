@@ -60,7 +60,7 @@ def build_teacher(recipe: Recipe) -> Teacher:
         return create_teacher(
             recipe.teacher,
             recipe.teacher_layers or None,
-            recipe.teacher_weights,
+            recipe.teacher_weights or (recipe.init_from if recipe.teacher == "segmenter" else None),
             turns=recipe.teacher_turns,
             mirror=recipe.teacher_mirror,
         )
@@ -309,8 +309,12 @@ def _copy_weights(source: PartSegmenter, target: PartSegmenter, *, parts: bool) 
 
 
 def _have_same_head(config: SegmenterConfig, other: SegmenterConfig) -> bool:
+    """Whether the heads share the weights of their coarsest maps; one of them may be the decoder."""
     own = architecture_of(config.architecture)
-    return own.has_decoder(config.output_stride) == own.has_decoder(other.output_stride)
+    if own.has_decoder(config.output_stride) == own.has_decoder(other.output_stride):
+        return True
+    is_class = isinstance(own.decoder, type) and isinstance(own.head, type)
+    return is_class and issubclass(own.decoder, own.head)
 
 
 def _keeps_parts(recipe: Recipe, initial: SegmenterConfig) -> bool:

@@ -426,9 +426,18 @@ DEFAULT = Recipe()
 
 OUTLINE = Recipe(
     name="outline",
-    loss_weights={"foreground": 1.0},
+    output_stride=4,
+    teacher="segmenter",
+    teacher_layers=("part_logits",),
+    teacher_size=None,
+    teacher_turns=(1.0, 0.0, 0.0, 0.0),
+    standardise=False,
+    noise_floor=None,
+    prominence_exponent=0.0,
+    loss_weights={"distillation": 5.0, "equivariance": 3.0, "foreground": 1.0},
+    loss_settings={"foreground": {"outline": 1.0, "outliers": 3.0}},
     train_from="block_3",
-    steps=600,
+    steps=300,
     learning_rate=2e-4,
     head_multiplier=8.0,
 )
@@ -562,8 +571,9 @@ def recipe_for(
         dataset: name of the data set.
         name: name or file of the recipe, see `recipe`; None takes the recipe of the data set if
             there is one, else "default".
-        init_from: segmenter whose weights are the initial ones. Architecture, output stride, image
-            size and number of parts become those of this segmenter, unless `settings` has them.
+        init_from: segmenter whose weights are the initial ones. Architecture, image size, number
+            of parts and, unless the recipe has one, output stride become those of this segmenter,
+            unless `settings` has them.
         teacher: name of the teacher, which is used with its default layers; "zoo:MODEL" is the
             backbone of a segmenter.
         teacher_weights: weights of the teacher.
@@ -585,7 +595,7 @@ def recipe_for(
     base = recipe(name or default_recipe(dataset))
     changes: dict[str, Any] = {}
     if init_from is not None:
-        changes |= _settings_of_segmenter(find_model(os.fspath(init_from)), base.architecture)
+        changes |= _settings_of_segmenter(find_model(os.fspath(init_from)), base)
     changes |= teacher_settings(teacher, teacher_weights, find_model=find_model)
     return base.with_settings(changes | dict(settings or {}))
 
@@ -623,20 +633,23 @@ def teacher_settings(
     return changes | ({"teacher_weights": os.fspath(weights)} if weights else {})
 
 
-def _settings_of_segmenter(folder: str | os.PathLike, architecture: str) -> dict[str, Any]:
-    """Changes with which a recipe of an architecture takes its initial weights from a segmenter."""
+def _settings_of_segmenter(folder: str | os.PathLike, base: Recipe) -> dict[str, Any]:
+    """Changes with which a recipe takes its initial weights from a segmenter."""
     folder = Path(folder).resolve()
     path = folder / "segmenter.json"
     try:
         config = translate_settings(json.loads(path.read_text(encoding="utf-8")))
-        same = ("num_parts", "architecture", "output_stride", "image_size")
+        same = ["num_parts", "architecture", "image_size"]
+        if base.output_stride is None:
+            same.append("output_stride")
         changes = {"init_from": str(folder), **{name: config[name] for name in same}}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise DataError(
             f"{path}: cannot be read: {error!r}; expected a folder that save_preset wrote"
         ) from None
     # `train_from` names a layer of the recipe's architecture: another one is trained whole.
-    return changes if config["architecture"] == architecture else changes | {"train_from": None}
+    is_same = config["architecture"] == base.architecture
+    return changes if is_same else changes | {"train_from": None}
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
