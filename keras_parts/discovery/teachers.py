@@ -25,7 +25,6 @@ from keras_parts.discovery.views import Tensor, join_maps
 from keras_parts.errors import ConfigError
 from keras_parts.models.segmenter import PartSegmenter
 
-
 PART_LOGITS = "part_logits"
 """Layer of the teacher "segmenter": the logits of its parts instead of features."""
 
@@ -319,7 +318,8 @@ def _build_segmenter(layers, weights):
         raise ConfigError("teacher segmenter: weights is None, expected the folder of a segmenter")
     segmenter = PartSegmenter.from_preset(weights)
     if PART_LOGITS in layers:
-        return _part_logits_network(segmenter), None
+        side = segmenter.config.image_size
+        return _part_logits_network(segmenter), ResizeTo((side, side))
     return segmenter.backbone, None
 
 

@@ -71,8 +71,9 @@ class Fusion(layers.Layer):
 
 def _standardised(maps):
     """Maps with mean 0 and variance 1 over the channels of each position."""
-    mean, variance = ops.moments(ops.cast(maps, "float32"), axes=[-1], keepdims=True)
-    return ops.cast((maps - mean) * ops.rsqrt(variance + 1e-3), maps.dtype)
+    values = ops.cast(maps, "float32")
+    mean, variance = ops.moments(values, axes=[-1], keepdims=True)
+    return ops.cast((values - mean) * ops.rsqrt(variance + 1e-3), maps.dtype)
 
 
 @keras.saving.register_keras_serializable("keras_parts")
@@ -192,7 +193,7 @@ class DecoderHead(FusionHead):
         for fusion, names in zip(self.finer, finer, strict=True):
             x = fusion({name: features[name] for name in names} | {_COARSER: x})
         logits = resize_aligned(logits, finest_size(features.values()))
-        corrections = self.corrections(x)
+        corrections = ops.cast(self.corrections(x), logits.dtype)
         others = self.outputs - corrections.shape[-1]
         return logits + ops.pad(corrections, ((0, 0), (0, 0), (0, 0), (0, others)))
 

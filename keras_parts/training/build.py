@@ -309,7 +309,7 @@ def _copy_weights(source: PartSegmenter, target: PartSegmenter, *, parts: bool) 
 
 
 def _have_same_head(config: SegmenterConfig, other: SegmenterConfig) -> bool:
-    """Whether the heads share the weights of their coarsest maps; one of them may be the decoder."""
+    """Whether the heads share the weights of their coarsest maps; one may be the decoder."""
     own = architecture_of(config.architecture)
     if own.has_decoder(config.output_stride) == own.has_decoder(other.output_stride):
         return True

@@ -28,6 +28,11 @@ def check_recipe(recipe: Recipe) -> None:
         raise ConfigError(
             f"recipe: teacher is {recipe.teacher!r}, expected one of {', '.join(TEACHERS)}{hint}"
         )
+    if recipe.teacher == "segmenter" and not (recipe.teacher_weights or recipe.init_from):
+        raise ConfigError(
+            f"recipe: the teacher of the recipe {recipe.name} is a segmenter, but none is given: "
+            "name it by init_from (--init-from MODEL) or teacher_weights"
+        )
     if recipe.crops.jitter and recipe.teacher_size not in (None, recipe.image_size):
         _LOG.warning(
             "teacher_size is %s, but has no effect: with crops.jitter the teacher runs in every "

@@ -48,7 +48,8 @@ class Recipe(Settings):
             freezes scale and offset (the paper); "trained" trains scale and offset as well.
         train_from: name of the first backbone output that is trained. All layers before it stay
             frozen. None trains the whole backbone.
-        teacher, teacher_layers, teacher_weights: see `keras_parts.discovery.create_teacher`.
+        teacher, teacher_layers, teacher_weights: see `keras_parts.discovery.create_teacher`. The
+            teacher "segmenter" without weights is `init_from`.
         teacher_size: side of the teacher's input in pixels; None takes `image_size`.
         teacher_turns, teacher_mirror: see `keras_parts.discovery.Teacher`.
         standardise: centre the teacher features and scale them to unit variance over the
@@ -426,7 +427,6 @@ DEFAULT = Recipe()
 
 OUTLINE = Recipe(
     name="outline",
-    output_stride=4,
     teacher="segmenter",
     teacher_layers=("part_logits",),
     teacher_size=None,
@@ -441,8 +441,8 @@ OUTLINE = Recipe(
     learning_rate=2e-4,
     head_multiplier=8.0,
 )
-"""Learns the foreground alone and needs no teacher. Parts that start from its result tend to follow
-the outline."""
+"""Sharpens the outline of the segmenter `init_from` and keeps its parts. Parts that start from a
+network that knows outlines would follow them."""
 
 TOY = Recipe(
     name="toy",
@@ -571,9 +571,9 @@ def recipe_for(
         dataset: name of the data set.
         name: name or file of the recipe, see `recipe`; None takes the recipe of the data set if
             there is one, else "default".
-        init_from: segmenter whose weights are the initial ones. Architecture, image size, number
-            of parts and, unless the recipe has one, output stride become those of this segmenter,
-            unless `settings` has them.
+        init_from: segmenter whose weights are the initial ones. Architecture, output stride, image
+            size and number of parts become those of this segmenter, unless `settings` has them. A
+            recipe with the loss "distillation", such as "outline", keeps its own output stride.
         teacher: name of the teacher, which is used with its default layers; "zoo:MODEL" is the
             backbone of a segmenter.
         teacher_weights: weights of the teacher.
@@ -640,7 +640,7 @@ def _settings_of_segmenter(folder: str | os.PathLike, base: Recipe) -> dict[str,
     try:
         config = translate_settings(json.loads(path.read_text(encoding="utf-8")))
         same = ["num_parts", "architecture", "image_size"]
-        if base.output_stride is None:
+        if not base.loss_weights.get("distillation"):
             same.append("output_stride")
         changes = {"init_from": str(folder), **{name: config[name] for name in same}}
     except (OSError, ValueError, KeyError, AttributeError) as error:

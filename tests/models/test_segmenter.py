@@ -187,11 +187,13 @@ def test_errors_about_settings_name_field_and_value(fields, message):
         SegmenterConfig(**{"num_parts": 4} | fields)
 
 
-def test_float32_logits_under_mixed_precision():
+@pytest.mark.parametrize("stride", [4, 16])
+def test_float32_logits_under_mixed_precision(stride):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        logits = PartSegmenter(SegmenterConfig(3, "small", image_size=65))(np.zeros((1, 65, 65, 3)))
+        segmenter = PartSegmenter(SegmenterConfig(3, "small", stride, image_size=65))
+        logits = segmenter(np.zeros((1, 65, 65, 3)))
         assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     finally:
         keras.config.set_dtype_policy(policy)

@@ -4,6 +4,8 @@ import json
 import shutil
 import signal
 import threading
+from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -14,11 +16,15 @@ from keras_parts.data.features import FeaturesTooLarge
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.environment import FEATURES_VARIABLE, HOME_VARIABLE
 from keras_parts.errors import ConfigError
+from keras_parts.models.architectures import ARCHITECTURES
+from keras_parts.models.heads import FusionHead
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.training import build, run
 from keras_parts.training.build import build_segmenter, build_teacher, prepare_batches
+from keras_parts.training.checks import check_recipe
 from keras_parts.training.data_record import record_data
-from keras_parts.training.recipes import recipe
+from keras_parts.training.preparation import prepare_training
+from keras_parts.training.recipes import recipe, recipe_for
 from keras_parts.training.run import train
 from keras_parts.training.run_folder import RunFolder
 from tests.processes import finish, start_python
@@ -224,7 +230,20 @@ def test_initial_weights_of_another_segmenter(finished):
         build_segmenter(tiny_recipe(init_from=str(folder), architecture="efficientnet_lite0"))
 
 
-def test_a_head_of_another_kind_is_not_copied(tmp_path, caplog):
+def test_a_decoder_starts_from_a_head_on_the_coarsest_maps(tmp_path):
+    coarse = PartSegmenter(SegmenterConfig(3, "small", 16, image_size=33))
+    coarse.save_preset(tmp_path)
+    recipe = tiny_recipe(architecture="small", output_stride=4, init_from=str(tmp_path))
+    image = np.random.default_rng(0).uniform(0, 255, (1, 33, 33, 3)).astype("float32")
+    fine = keras.ops.convert_to_numpy(build_segmenter(recipe)(image))
+    assert fine.shape[1:3] == (9, 9)
+    expected = keras.ops.convert_to_numpy(coarse(image))
+    np.testing.assert_allclose(fine[:, ::4, ::4], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_head_of_another_kind_is_not_copied(tmp_path, caplog, monkeypatch):
+    other = replace(ARCHITECTURES["small"], head=partial(FusionHead, width=16))
+    monkeypatch.setitem(ARCHITECTURES, "small", other)
     PartSegmenter(SegmenterConfig(3, "small", 16, image_size=33)).save_preset(tmp_path)
     trained = values(PartSegmenter.from_preset(tmp_path))
     recipe = tiny_recipe(architecture="small", output_stride=4, init_from=str(tmp_path))
@@ -233,8 +252,6 @@ def test_a_head_of_another_kind_is_not_copied(tmp_path, caplog):
     for name in trained.keys() & found.keys():
         is_same = np.array_equal(found[name], trained[name])
         assert is_same or "/head/" in name, name
-    kernel = "part_segmenter/head/logits/kernel"
-    assert not np.array_equal(found[kernel], trained[kernel])
 
 
 def test_a_segmenter_as_teacher_and_initial_weights(finished, tmp_path, eager):
@@ -245,6 +262,27 @@ def test_a_segmenter_as_teacher_and_initial_weights(finished, tmp_path, eager):
     summary = train(settings, toy_samples(), tmp_path / "run", progress=False)
     assert np.isfinite(summary["loss"])
     assert summary["clusters"] == 0  # the parts of the segmenter are kept
+
+
+def test_the_recipe_outline_holds_the_parts_of_a_segmenter(finished, tmp_path, eager):
+    folder = finished[0] / "segmenter"
+    small = {"image_size": 33, "loss_size": 9, "batch_size": 2, "steps": 2, "train_from": None}
+    settings = recipe_for(
+        "folder", "outline", init_from=folder, settings={**small, "output_stride": 8}
+    )
+    assert not settings.teacher_weights  # it is the initial segmenter
+    discovery, batches = prepare_training(settings, toy_samples(), progress=False)
+    views = discovery.make_views(batches.batch(0))
+    (features,) = views.feature_maps
+    assert features.shape[-1] == settings.num_parts
+    losses = discovery.compute_losses(batches.batch(0))
+    # At first the segmenter is its teacher, which averages over the mirrored image.
+    assert 0 <= float(losses["distillation"]) < 0.1
+
+
+def test_the_recipe_outline_needs_a_segmenter():
+    with pytest.raises(ConfigError, match="the recipe outline is a segmenter, but none is given"):
+        check_recipe(recipe_for("folder", "outline"))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
