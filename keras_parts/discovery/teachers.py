@@ -330,7 +330,7 @@ def _part_logits_network(segmenter: PartSegmenter) -> Backbone:
     image = keras.Input((config.image_size, config.image_size, 3), name="image")
     return Backbone(
         image,
-        {PART_LOGITS: segmenter.head(backbone(image))[..., 1:]},
+        {PART_LOGITS: segmenter.head_logits(backbone(image))[0]},
         segmenter.preprocessing,
         backbone.output_stride,
         {PART_LOGITS: config.output_stride},

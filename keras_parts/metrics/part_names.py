@@ -14,6 +14,7 @@ from keras_parts.errors import ConfigError
 from keras_parts.extras import import_from_extra
 from keras_parts.metrics.protocols.base import Result
 from keras_parts.metrics.report import Report, Runs
+from keras_parts.models.part_names import plain_name, unique_name
 
 _MIN_COVERED = 0.5
 """A part covers a region if it contains at least this share of the region's observations."""
@@ -103,7 +104,7 @@ def part_meanings(result: Result, info: DatasetInfo) -> tuple[PartMeaning, ...]:
         meanings.append(
             PartMeaning(
                 part=part + 1,
-                name=_unique(name, names_taken),
+                name=unique_name(plain_name(name), names_taken),
                 covers=tuple(
                     (result.labels[observed[row]], float(shares[row, part])) for row in rows
                 ),
@@ -245,18 +246,9 @@ def _name(
     ordered = sorted(weights, key=lambda label: -weights[label])
     least = _MIN_NAMED * sum(weights.values())
     named = [label for label in ordered if weights[label] >= least][:_MAX_LABELS]
-    return " and ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
+    return " and ".join(named)
 
 
 def _partial(counts, labels):
     """The name of a part to which no label belongs: "some of" its most frequent label."""
     return f"some of {labels[counts.argmax()]}" if counts.any() else _UNUSED
-
-
-def _unique(name, taken):
-    number, candidate = 1, name
-    while candidate in taken:
-        number += 1
-        candidate = f"{name} {number}"
-    taken.add(candidate)
-    return candidate

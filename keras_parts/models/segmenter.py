@@ -3,7 +3,7 @@
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, fields
+from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any, Literal, overload
@@ -26,6 +26,7 @@ from keras_parts.models.architectures import architecture_of
 from keras_parts.models.first_batch import peek
 from keras_parts.models.forward import compile_forward
 from keras_parts.models.looks import Looks
+from keras_parts.models.part_names import Groups, check_joined, check_part_names, join
 from keras_parts.models.precision import precision_policy
 from keras_parts.models.predictor import create_predictor, segment_inputs
 from keras_parts.models.preprocessor import ImagePreprocessor, check_range, prepared
@@ -36,7 +37,7 @@ from keras_parts.models.saved_config import (
     current_fields,
     read_saved_config,
 )
-from keras_parts.ops import join_background
+from keras_parts.ops import join_background, join_parts
 from keras_parts.results.parts import Parts
 
 _BATCH_SIZE = 16
@@ -59,6 +60,8 @@ class SegmenterConfig:
         preprocessing: the input convention of the backbone's weights; the backbone's if None.
         part_names: one per part, or empty; each a line of at most 2000 characters, without control
             characters.
+        joined: for each part, the outputs of the head, from 1, of which it consists: the part's
+            probability is the sum of theirs. Empty if each part is one output.
 
     Raises:
         ConfigError: a field is outside its range.
@@ -78,6 +81,7 @@ class SegmenterConfig:
     resize_mode: str = None  # type: ignore[assignment]
     preprocessing: Preprocessing | None = None
     part_names: tuple[str, ...] = ()
+    joined: Groups = ()
 
     def __post_init__(self):
         own = architecture_of(self.architecture)
@@ -101,6 +105,7 @@ class SegmenterConfig:
         self._check_choice("resize_mode", RESIZE_MODES)
         self._check_range("num_parts", 2, 64)
         self._check_range("image_size", 33, 4097)
+        object.__setattr__(self, "joined", check_joined(self.joined, self.num_parts))
         if own.aligned_corners and (self.image_size - 1) % STRIDE:
             nearest = round((self.image_size - 1) / STRIDE) * STRIDE + 1
             raise ConfigError(
@@ -126,9 +131,17 @@ class SegmenterConfig:
         if not isinstance(value, int) or not low <= value <= high:
             raise ConfigError(f"segmenter: {name} is {value!r:.200}, expected {low} to {high}")
 
+    @property
+    def num_outputs(self) -> int:
+        """Number of the head's outputs for parts: K, or more if parts are joined."""
+        return sum(map(len, self.joined)) or self.num_parts
+
     def to_json(self) -> dict[str, Any]:
-        """The configuration as JSON values."""
+        """The configuration as JSON values; "joined" is left out if it is empty."""
         values = asdict(self) | {"format": FORMAT, "part_names": list(self.part_names)}
+        joined = values.pop("joined")
+        if joined:
+            values["joined"] = [list(group) for group in joined]
         if self.preprocessing:
             values["preprocessing"] = self.preprocessing.to_config()
         return values
@@ -144,7 +157,7 @@ class SegmenterConfig:
         Raises:
             ConfigError: a field is unknown, missing or wrong.
         """
-        values = current_fields(values, source)
+        values = {"joined": ()} | current_fields(values, source)
         names = {field.name for field in fields(cls)}
         if set(values) != names:
             raise ConfigError(
@@ -180,7 +193,7 @@ class PartSegmenter(keras.Model):
     Attributes:
         config: the `SegmenterConfig`.
         num_parts: number of parts K.
-        part_names: one per part, or empty.
+        part_names: one per part, or empty; may be set.
         preprocessing: `Preprocessing` from RGB in 0 to 255 to the backbone's input.
         preprocessor: as given; it may be set to None.
         updates_statistics: whether batch normalisation uses batch statistics in training and
@@ -214,7 +227,7 @@ class PartSegmenter(keras.Model):
         self.config = config
         with precision_policy(self.dtype_policy):
             self.backbone = _create_backbone(config, *own.layers[config.output_stride])
-            self.head = own.create_head(self.backbone, 1 + config.num_parts, config.output_stride)
+            self.head = own.create_head(self.backbone, 1 + config.num_outputs, config.output_stride)
             self._build_head()
         self.preprocessing = config.preprocessing or self.backbone.preprocessing
         if preprocessor == "auto":
@@ -257,8 +270,12 @@ class PartSegmenter(keras.Model):
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        """One per part, or empty."""
+        """One per part, or empty. May be set, see `check_part_names` for the rules."""
         return self.config.part_names
+
+    @part_names.setter
+    def part_names(self, names: Sequence[str]) -> None:
+        self.config = replace(self.config, part_names=check_part_names(names, self.num_parts))
 
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(images, np.ndarray):  # a tensor may be on a device, or have no values yet
@@ -396,8 +413,56 @@ class PartSegmenter(keras.Model):
         """
         inputs = self.preprocessing.apply(images)
         features = self.backbone(inputs, training=training and self.updates_statistics)
+        parts, foreground = self.head_logits(features, training=training)
+        return join_background(parts, foreground), features
+
+    def head_logits(
+        self, features: Mapping[str, Any], *, training: bool = False
+    ) -> tuple[Any, Any]:
+        """The head's logits of the parts, joined parts among them, and of the foreground.
+
+        Args:
+            features: of the backbone, `{name: (batch, h, w, channels)}`.
+            training: whether dropout is used.
+
+        Returns:
+            `(batch, h, w, parts)`, float32 if parts are joined; `(batch, h, w, 1)`.
+        """
         logits = self.head(features, training=training)
-        return join_background(logits[..., 1:], logits[..., :1]), features
+        parts = logits[..., 1:]
+        if self.config.joined:
+            parts = join_parts(parts, self.config.joined)
+        return parts, logits[..., :1]
+
+    def join_parts(self, *groups: Sequence[int | str]) -> "PartSegmenter":
+        """A segmenter in which parts are joined: a joined part's probability is the sum of theirs.
+
+        Weights are copied. The joined part takes the position of the first one; the parts after it
+        move up. It has the others' features and foreground, is trained, saved and exported like any
+        other, and its parts can be joined again.
+
+        Args:
+            groups: parts to join, by their number from 1 or their name.
+
+        Raises:
+            ConfigError: there is no such part, a group has fewer than two parts, a part is in two
+                groups, or fewer than two parts would be left.
+
+        Example:
+            >>> from keras_parts import zoo
+            >>> segmenter = zoo.load("toy")
+            >>> joined = segmenter.join_parts(["back", "tail"], [4, 5])
+            >>> joined.part_names
+            ('head', 'back and tail', 'belly and upper legs and feet')
+            >>> joined.part_names = ["head", "back", "belly"]
+            >>> joined
+            <PartSegmenter small, 3 parts: head, back, belly, input of 161 pixels>
+        """
+        changes = join(self.num_parts, self.part_names, self.config.joined, groups)
+        config = replace(self.config, **changes)
+        joined = type(self).from_config(self.get_config() | {"config": config.to_json()})
+        joined.set_weights(self.get_weights())
+        return joined
 
     def maps(
         self, images: Sequence[np.ndarray], *, flip: bool = False, looks: Looks = "auto"

@@ -1,5 +1,5 @@
 from .colour import colour_jitter, greyscale, rgb_to_lab
-from .logits import join_background, split_background
+from .logits import join_background, join_parts, split_background
 from .masks import binary_mask
 from .pooling import l2_normalise, part_descriptors, part_means, part_sums, prominence
 from .replicas import gather_rows, own_rows, replica_count, sum_over_replicas, uniform_rows
@@ -22,6 +22,7 @@ __all__ = [
     "greyscale",
     "grid_sample",
     "join_background",
+    "join_parts",
     "l2_normalise",
     "own_rows",
     "part_descriptors",

@@ -9,6 +9,7 @@ logsumexp(z) - g, so that exactly
 Learning g therefore does not change how the foreground is divided into parts.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -55,3 +56,35 @@ def split_background(logits: Any) -> tuple[Any, Any]:
     logits = ops.cast(logits, "float32")
     parts = logits[..., 1:]
     return parts, ops.logsumexp(parts, axis=-1, keepdims=True) - logits[..., :1]
+
+
+def join_parts(part_logits: Any, groups: Sequence[Sequence[int]]) -> Any:
+    """Logits of parts that are joined: the probability of each is the sum of its members'.
+
+    The logit of a group is the logsumexp of its members. `join_background` of the result therefore
+    has the same background.
+
+    Args:
+        part_logits: `(..., parts)`.
+        groups: for each joined part its members, from 1.
+
+    Returns:
+        float32 `(..., groups)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.ops import join_parts
+        >>> logits = np.log([0.125, 0.25, 0.5, 0.125])
+        >>> np.exp(join_parts(logits, [(1, 4), (2,), (3,)])).round(3).tolist()
+        [0.25, 0.25, 0.5]
+    """
+    parts = ops.cast(part_logits, "float32")
+    return ops.concatenate([_group_logits(parts, group) for group in groups], axis=-1)
+
+
+def _group_logits(parts, group):
+    # Slices, whose gradients are cheaper on TensorFlow than those of `take` along the last axis.
+    members = [parts[..., part - 1 : part] for part in group]
+    if len(members) == 1:
+        return members[0]
+    return ops.logsumexp(ops.concatenate(members, axis=-1), axis=-1, keepdims=True)

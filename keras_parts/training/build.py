@@ -74,8 +74,10 @@ def build_segmenter(recipe: Recipe) -> PartSegmenter:
         DataError: weights are missing or belong to another network.
     """
     initial = PartSegmenter.from_preset(recipe.init_from) if recipe.init_from else None
-    preprocessing = initial.config.preprocessing if initial else None
-    segmenter = PartSegmenter(replace(segmenter_config(recipe), preprocessing=preprocessing))
+    config = segmenter_config(recipe)
+    if initial:
+        config = _continued(config, recipe, initial.config)
+    segmenter = PartSegmenter(config)
     if initial:
         _copy_weights(initial, segmenter, parts=_keeps_parts(recipe, initial.config))
     elif recipe.backbone_weights != "random":
@@ -101,6 +103,19 @@ def segmenter_config(recipe: Recipe) -> SegmenterConfig:
         recipe.output_stride or min(architecture_of(recipe.architecture).layers),
         image_size=recipe.image_size,
     )
+
+
+def _continued(
+    config: SegmenterConfig, recipe: Recipe, initial: SegmenterConfig
+) -> SegmenterConfig:
+    """The configuration of a segmenter that begins with the weights of another one.
+
+    Parts that are kept have their names, and stay joined.
+    """
+    config = replace(config, preprocessing=initial.preprocessing)
+    if not _keeps_parts(recipe, initial):
+        return config
+    return replace(config, part_names=initial.part_names, joined=initial.joined)
 
 
 def prepare_batches(

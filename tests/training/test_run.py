@@ -230,6 +230,28 @@ def test_initial_weights_of_another_segmenter(finished):
         build_segmenter(tiny_recipe(init_from=str(folder), architecture="efficientnet_lite0"))
 
 
+def test_parts_that_are_kept_keep_their_names_and_stay_joined(tmp_path):
+    small = tiny_recipe(num_parts=3)
+    config = SegmenterConfig(4, small.architecture, image_size=small.image_size)
+    joined = PartSegmenter(config).join_parts([2, 4])
+    joined.part_names = ["head", "leg", "tail"]
+    joined.save_preset(tmp_path)
+    initial = small.with_settings({"init_from": str(tmp_path)})
+    kept = build_segmenter(initial)
+    assert kept.part_names == joined.part_names and kept.config.joined == ((1,), (2, 4), (3,))
+    found, expected = values(kept), values(joined)
+    assert all((found[name] == expected[name]).all() for name in expected)
+    for changes in ({"num_parts": 4}, {"keep_parts": False}):
+        new = build_segmenter(initial.with_settings(changes))
+        assert not new.part_names and not new.config.joined
+        assert values(new)[KERNEL].shape[-1] == 1 + new.num_parts
+        np.testing.assert_array_equal(values(new)[KERNEL][..., 0], expected[KERNEL][..., 0])
+    teacher = {"teacher": "segmenter", "teacher_weights": str(tmp_path)}
+    taught = tiny_recipe(**teacher, teacher_layers=("part_logits",))
+    (logits,) = build_teacher(taught).network.outputs
+    assert logits.shape[-1] == 3
+
+
 def test_a_decoder_starts_from_a_head_on_the_coarsest_maps(tmp_path):
     coarse = PartSegmenter(SegmenterConfig(3, "small", 16, image_size=33))
     coarse.save_preset(tmp_path)
