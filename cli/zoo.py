@@ -9,7 +9,13 @@ import click
 
 from keras_parts.cli.completion import complete_model
 from keras_parts.cli.group import ZOO, Group
-from keras_parts.cli.options import CommandResult, common_options, examples, output_options
+from keras_parts.cli.options import (
+    CommandResult,
+    common_options,
+    examples,
+    output_options,
+    text_table,
+)
 from keras_parts.cli.zoo_pack import metrics_text, pack, publish
 
 _MODEL = (
@@ -80,15 +86,7 @@ def list_models(
         )
         for card in cards
     ]
-    return CommandResult({"models": [card.to_json() for card in cards]}, _table(rows))
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return CommandResult({"models": [card.to_json() for card in cards]}, text_table(rows))
 
 
 @zoo.command(epilog=examples("zoo card cub"))

@@ -1,37 +1,32 @@
 """Find the photographs whose part looks most like the same part of another photograph.
 
-Needs `photos/`. Each part of an image is described by the mean of the network's features over it;
-the search compares these descriptors by their cosine.
+Needs `photos/`. `keras-parts search` does the same, and writes a page with the matches.
 """
 
 # %% Segment the photographs, with a descriptor for each part
-import numpy as np
+from keras_parts import data, inference, models, zoo
 
-import keras_parts
-from keras_parts import data
-from keras_parts.models import create_predictor
+segmenter = zoo.load("toy")
+predictor = models.create_predictor(segmenter, descriptors=True)
+inference.segment_files(predictor, ["photos"], "photos-parts", ["descriptors-npy"])
 
-segmenter = keras_parts.zoo.load("toy")
-predictor = create_predictor(segmenter, descriptors=True)
-photographs = data.load("folder", "all", data_dir="photos")
-found = [predictor.segment(sample.image) for sample in photographs]
+# %% The photographs in the order of their similarity to one of them, by the first part of it
+index = inference.PartIndex("photos-parts")
+predictor = index.predictor(segmenter)
+query = predictor.segment(data.load("folder", "all", data_dir="photos")[0].image)
+part = query[query.present[0]]
+matches = index.search(query, part.label, top=8)
+for match in matches:
+    print(f"{match.image}: {match.similarity:.2f}")
 
-# %% Descriptors (photographs, parts, channels), relative to the mean of each part, of length 1
-descriptors = np.stack([parts.descriptors for parts in found])
-is_shown = np.stack([parts.areas > 0 for parts in found])  # (photographs, parts)
-descriptors -= descriptors.mean(axis=0, keepdims=True)
-descriptors /= np.linalg.norm(descriptors, axis=-1, keepdims=True) + 1e-7
-
-# %% Photographs in the order of their similarity to one of them, by one part
-QUERY, PART = 0, 1
-similarity = descriptors[:, PART - 1] @ descriptors[QUERY, PART - 1]
-similarity[~is_shown[:, PART - 1]] = -1
-ranking = np.argsort(-similarity)
-for index in ranking[:5]:
-    print(f"{photographs.ids()[index]}: {similarity[index]:.2f}")
-
-# %% A picture of the ranking, the query first
+# %% A picture of them, each cut out around the part
+from keras_parts.images import read_image
 from keras_parts.results import contact_sheet, save_picture
 
-overlays = [found[index].overlay(names=False, legend=False) for index in ranking[:8]]
-save_picture(contact_sheet(overlays, columns=4), "ranking.png")
+crops = []
+for match in matches:
+    image = read_image(index.file(match.image).path)
+    found = predictor.segment(image).objects[match.object - 1]
+    crops.append(image[found[part.label].window])
+captions = [f"{match.similarity:.2f}" for match in matches]
+save_picture(contact_sheet(crops, columns=4, captions=captions), "matches.png")

@@ -1,6 +1,7 @@
 from .done_log import Failure
 from .inputs import ImageFile, find_images
 from .run import Summary, recorded_batch_size, recorded_formats, segment_files
+from .search import Match, PartIndex
 from .writers import DEFAULT_FORMATS, FORMATS
 
 __all__ = [
@@ -8,6 +9,8 @@ __all__ = [
     "FORMATS",
     "Failure",
     "ImageFile",
+    "Match",
+    "PartIndex",
     "Summary",
     "find_images",
     "recorded_batch_size",

@@ -8,8 +8,6 @@ The page lists all pictures, shows 60 at a time, and loads the files of these al
 of pictures. So the files are scripts, which give the parts as outlines.
 """
 
-import base64
-import io
 import json
 import math
 import os
@@ -20,19 +18,15 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
-from PIL import Image
 
 from keras_parts.errors import ConfigError
 from keras_parts.files import atomic_write
 from keras_parts.results.palette import part_legend
 from keras_parts.results.parts import Parts
+from keras_parts.results.thumbnails import data_address, labels_at_size, thumbnail
 
 PAGE_FILE, FOLDER = "index.html", "page"
 """The page, and the folder of the pictures' files beside it."""
-_SIDE = 320
-"""Longer side of a thumbnail in pixels."""
-_QUALITY = 80
-"""Of the thumbnails' JPEG."""
 _SUMMARY = ("score", "objects", "shares")
 _PLACE_OF_CONTENT = "CONTENT"
 """In the template, where the page's content goes."""
@@ -65,14 +59,12 @@ def picture_script(parts: Parts) -> bytes:
     """
     if parts.image is None:
         raise ConfigError("these Parts have no image to show: create them with Parts(image=...)")
-    thumbnail = _thumbnail(parts.image)
-    labels = _at_size(parts.labels, thumbnail.size)
-    file = io.BytesIO()
-    thumbnail.save(file, "JPEG", quality=_QUALITY)
+    picture = thumbnail(parts.image)
+    labels = labels_at_size(parts.labels, picture.size)
     content = {
-        "width": thumbnail.width,
-        "height": thumbnail.height,
-        "image": f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}",
+        "width": picture.width,
+        "height": picture.height,
+        "image": data_address(picture),
         "parts": {int(label): _area_path(labels == label) for label in np.unique(labels) if label},
     }
     return f"picture({json.dumps(content)})\n".encode()
@@ -125,7 +117,7 @@ def page_html(
             [each.name, each.script, each.link, *(each.summary[key] for key in _SUMMARY)]
             for each in pictures
         ],
-        "settings": {key: _shown(value) for key, value in (settings or {}).items()},
+        "settings": {key: shown_setting(value) for key, value in (settings or {}).items()},
         "failures": [list(failure) for failure in failures],
         "figures": [list(figure) for figure in figures],
     }
@@ -184,22 +176,6 @@ def write_page(
     return page
 
 
-def _thumbnail(image):
-    picture = Image.fromarray(image)
-    scale = min(1, _SIDE / max(picture.size))
-    size = [max(1, round(side * scale)) for side in picture.size]
-    return picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2)
-
-
-def _at_size(labels, size):
-    """A label map at another size (width, height): the labels at the centres of its pixels."""
-    columns, rows = (
-        ((np.arange(length) + 0.5) * whole / length).astype(int)
-        for length, whole in zip(size, labels.shape[::-1], strict=True)
-    )
-    return labels[rows[:, None], columns]
-
-
 def _area_path(mask):
     """The pixels of a mask as a path of SVG: a rectangle for each run in each row."""
     edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8))
@@ -209,5 +185,6 @@ def _area_path(mask):
     return "".join(f"M{x} {y}h{length}v1h-{length}z" for x, y, length in runs)
 
 
-def _shown(value):
+def shown_setting(value: Any) -> str:
+    """A value as the table of settings has it."""
     return value if isinstance(value, str) else json.dumps(value)

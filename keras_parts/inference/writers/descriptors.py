@@ -13,6 +13,9 @@ from keras_parts.inference.writers.table import write_csv, write_parquet
 from keras_parts.results.annotations import numbered_parts
 from keras_parts.results.parts import Parts
 
+COLUMNS = ("image", "part", "name", "object")
+"""Of the table beside the array of descriptors."""
+
 
 class DescriptorsWriter(Writer):
     description = "part descriptors (Parquet): image, part, name, object, vector of float32"
@@ -67,7 +70,7 @@ class NumpyDescriptorsWriter(DescriptorsWriter):
             for _, record in records:
                 file.write(base64.b64decode(record["vectors"]))
         rows = (row for file, record in records for row in _rows(file, record, run))
-        write_csv(rows, ("image", "part", "name", "object"), self.merged[1], output)
+        write_csv(rows, COLUMNS, self.merged[1], output)
 
 
 def _vectors(record: Mapping[str, Any]) -> np.ndarray:

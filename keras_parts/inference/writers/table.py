@@ -74,8 +74,16 @@ class _Lines:
 def _cell(value: Any) -> Any:
     """A value as a cell. Spreadsheets run texts that begin like a formula, unless there is an
     apostrophe before them. A text that has one already gets another: two names stay two."""
-    formula = isinstance(value, str) and value.lstrip("'").startswith(_FORMULA)
-    return f"'{value}" if formula else value
+    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
+
+
+def cell_text(cell: str) -> str:
+    """The text that `write_csv` has written to a cell."""
+    return cell[1:] if cell.startswith("'") and _is_formula(cell) else cell
+
+
+def _is_formula(text: str) -> bool:
+    return text.lstrip("'").startswith(_FORMULA)
 
 
 def write_parquet(rows: _Rows, schema: Any, name: str, output: Output) -> None:
