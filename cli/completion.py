@@ -98,9 +98,16 @@ def _baselines() -> Iterable[str]:
     return BASELINES
 
 
+def _trackers() -> Iterable[str]:
+    from keras_parts.training.tracking import TRACKERS
+
+    return TRACKERS
+
+
 complete_model = completer(_models, "dir")
 complete_dataset = completer(_datasets)
 complete_recipe = completer(_recipes, "file")
 complete_format = completer(_formats)
 complete_protocol = completer(_protocols)
 complete_baseline = completer(_baselines)
+complete_tracker = completer(_trackers)

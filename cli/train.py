@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keras_parts.cli.completion import complete_model, complete_recipe
+from keras_parts.cli.completion import complete_model, complete_recipe, complete_tracker
 from keras_parts.cli.data import ChosenDataset, data_options
 from keras_parts.cli.options import CommandResult, common_options, examples, given
 from keras_parts.cli.runtime import import_keras
@@ -75,6 +75,13 @@ if TYPE_CHECKING:
     help="A setting of the recipe or of a loss, such as loss_weights.balance=1 or "
     "contrastive.temperature=0.3; can be repeated.",
 )
+@click.option(
+    "--track",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_tracker,
+    help="Send settings, losses and pictures to tensorboard, wandb or mlflow; can be repeated.",
+)
 @common_options
 def train(
     data: Any,
@@ -91,6 +98,7 @@ def train(
     devices: str | None,
     hosts: str | None,
     host_index: int | None,
+    track: tuple[str, ...],
     quiet: bool,
     **fields: Any,
 ) -> CommandResult:
@@ -106,6 +114,7 @@ def train(
     from keras_parts.training.hosts import Hosts
     from keras_parts.training.recipes import parse_setting, recipe_for
     from keras_parts.training.run_folder import RUNS_FOLDER, RunFolder, check_folder
+    from keras_parts.training.tracking import check_trackers
 
     chosen = recipe_for(
         data.name,
@@ -117,6 +126,7 @@ def train(
         settings=given(**fields) | dict(map(parse_setting, settings)),
     )
     check_train_extra()
+    check_trackers(track)
     processes = Hosts.parse(hosts, host_index) if hosts else None
     output = output or f"{RUNS_FOLDER}/{data.name}"
     if resume or not processes or processes.index == 0:
@@ -138,6 +148,7 @@ def train(
         split=split,
         devices=devices,
         hosts=processes,
+        track=track,
     )
     return CommandResult(summary, _sentence(summary, data))
 
@@ -181,8 +192,17 @@ def _sentence(summary: Mapping[str, Any], data: ChosenDataset) -> str:
         f"({summary['images_per_second']:.1f} images/s, {summary['skipped_steps']} steps skipped"
         f"{not_finite}).\n"
         f"Pictures, curves and settings: open {os.path.join(output, 'index.html')} in a browser.\n"
+        f"{_tracked(summary.get('tracked', {}))}"
         f"Next:\n{_next_commands(output, data)}"
     )
+
+
+def _tracked(places: Mapping[str, str]) -> str:
+    """A line for each tracker that has the run."""
+    shown = dict(places)
+    if "tensorboard" in shown:
+        shown["tensorboard"] = f"tensorboard --logdir {shlex.quote(shown['tensorboard'])}"
+    return "".join(f"Tracked by {name}: {place}\n" for name, place in shown.items())
 
 
 def _next_commands(output: str, data: ChosenDataset) -> str:

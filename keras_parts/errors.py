@@ -8,6 +8,7 @@ such as the file, are attributes. No message and no attribute contains the passw
         ConfigError                 also a ValueError
         IntegrityError
         DivergenceError
+        CallbackError
         OutOfMemoryError
         ZooError
             UnknownModelError
@@ -180,6 +181,21 @@ class DivergenceError(KerasPartsError):
     ) -> None:
         super().__init__(message, path=path)
         self.step = step
+
+
+class CallbackError(KerasPartsError):
+    """A callback of the user raised an error.
+
+    Attributes:
+        callback: the callback.
+        error: its error.
+    """
+
+    def __init__(
+        self, message: str = "", *, callback: object = None, error: Exception | None = None
+    ) -> None:
+        super().__init__(message)
+        self.callback, self.error = callback, error
 
 
 class OutOfMemoryError(KerasPartsError):

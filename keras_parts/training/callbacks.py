@@ -4,6 +4,7 @@ Batches are an endless stream, and an epoch of `fit` is an interval of `steps_pe
 resumed run passes `initial_epoch` to `fit`, so that epochs and steps keep counting.
 """
 
+import functools
 import math
 import os
 import sys
@@ -17,11 +18,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from keras_parts.errors import ConfigError
+from keras_parts.errors import CallbackError, ConfigError
 from keras_parts.extras import import_from_extra
 from keras_parts.files import atomic_path
 from keras_parts.training.checkpoints import Checkpoints
 from keras_parts.training.run_folder import RunFolder
+from keras_parts.training.tracking import Trackers
 
 
 class IntervalCallback(keras.callbacks.Callback):
@@ -71,11 +73,12 @@ class IntervalCallback(keras.callbacks.Callback):
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Writes one line to metrics.jsonl per epoch.
+    """Writes one line to metrics.jsonl per epoch, and adds to `logs` what Keras does not count.
 
     A line has step, epoch (from 0), every loss (null if it was finite in no step of the epoch),
     learning_rate (of the next step), images_per_second and skipped_steps. Pass this callback first:
-    the speed then does not include the time of the others.
+    the speed then does not include the time of the others, and they find learning_rate and
+    images_per_second in their `logs`.
 
     Args:
         run: folder of the run.
@@ -105,18 +108,16 @@ class MetricsLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         steps = self.params["steps"]
         seconds = time.perf_counter() - self._start_time
-        losses = dict(logs or {})
+        logs = {} if logs is None else logs  # the same dict for all callbacks
+        losses = dict(logs)
         skipped = round(losses.pop("skipped_steps", 0))
-        self.run.log(
-            {
-                "step": (epoch + 1) * steps,
-                "epoch": epoch,
-                **losses,
-                "learning_rate": float(self.model.optimizer.learning_rate),
-                "images_per_second": round(steps * self.batch_size / seconds, 3),
-                "skipped_steps": skipped,
-            }
-        )
+        measured = {
+            "learning_rate": float(self.model.optimizer.learning_rate),
+            "images_per_second": round(steps * self.batch_size / seconds, 3),
+        }
+        logs |= measured
+        step = {"step": (epoch + 1) * steps, "epoch": epoch}
+        self.run.log(step | losses | measured | {"skipped_steps": skipped})
 
 
 class DivergenceStop(keras.callbacks.Callback):
@@ -337,6 +338,96 @@ class CheckpointCallback(IntervalCallback):
 
     def on_interval_end(self, step: int, logs: dict) -> None:
         self.checkpoints.save(step, self.model, self.extra() if self.extra else None)
+
+
+class Tracking(keras.callbacks.Callback):
+    """Sends the log and the sample sheets of each epoch to trackers.
+
+    Pass this callback after `MetricsLog` and `SampleSheet`.
+
+    Args:
+        trackers: see `keras_parts.training.tracking`.
+    """
+
+    def __init__(self, trackers: Trackers):
+        super().__init__()
+        self.trackers = trackers
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.trackers.update()
+
+
+class UserCallback(keras.callbacks.Callback):
+    """Calls a callback of the user, and names it if it fails.
+
+    A callback that ends the training (`stop_training`) ends it with the epoch: there all others
+    write their results, and there a run can be resumed.
+
+    Args:
+        callback: the callback.
+        name: its name in messages.
+
+    Raises:
+        ConfigError: `callback` is not a Keras callback.
+        CallbackError: raised by the hooks, where the callback raises an error.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_parts.training.callbacks import UserCallback
+        >>> class Broken(keras.callbacks.Callback):
+        ...     def on_epoch_end(self, epoch, logs=None):
+        ...         logs["val_loss"]
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> broken = UserCallback(Broken())
+        >>> model.fit(np.ones((8, 3)), np.ones((8, 1)), verbose=0, callbacks=[broken])
+        Traceback (most recent call last):
+        keras_parts.errors.CallbackError: the callback Broken failed in on_epoch_end: KeyError: ...
+    """
+
+    _HOOKS = tuple(
+        f"on_{what}_{when}"
+        for what in ("train", "epoch", "train_batch", "batch")
+        for when in ("begin", "end")
+    )
+
+    def __init__(self, callback: keras.callbacks.Callback, name: str = ""):
+        super().__init__()
+        self.name = name or type(callback).__name__
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ConfigError(f"{self.name} is no callback: expected a keras.callbacks.Callback")
+        self.callback = callback
+        self.async_safe = getattr(callback, "async_safe", False)
+        self._stop = False
+        for hook in self._HOOKS:
+            function = getattr(callback, hook)
+            default = getattr(keras.callbacks.Callback, hook)
+            # Keras waits for the device in every step if there are hooks for batches.
+            if hook == "on_epoch_end" or getattr(function, "__func__", None) is not default:
+                setattr(self, hook, functools.partial(self._call, hook, function))
+
+    def set_params(self, params: dict) -> None:
+        super().set_params(params)
+        self.callback.set_params(params)
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self.callback.set_model(model)
+
+    def _call(self, hook: str, function: Callable, *arguments: Any, **named: Any) -> None:
+        try:
+            function(*arguments, **named)
+        except Exception as error:
+            raise CallbackError(
+                f"the callback {self.name} failed in {hook}: {type(error).__name__}: {error}. Mend "
+                "it, and resume the run (--resume) if it has a checkpoint",
+                callback=self.callback,
+                error=error,
+            ) from error
+        if hook == "on_epoch_end":
+            self.model.stop_training |= self._stop
+        elif "batch" in hook and self.model.stop_training:
+            self._stop, self.model.stop_training = True, False
 
 
 class ProgressBar(keras.callbacks.Callback):

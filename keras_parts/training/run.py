@@ -17,7 +17,7 @@ from keras_parts.data.crops import object_crop
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
 from keras_parts.discovery.model import PartDiscovery
-from keras_parts.errors import DivergenceError, OutOfMemoryError, is_out_of_memory
+from keras_parts.errors import CallbackError, DivergenceError, OutOfMemoryError, is_out_of_memory
 from keras_parts.extras import check_train_extra
 from keras_parts.keras_private import set_random_seed, sync_variables
 from keras_parts.models.precision import precision_policy
@@ -31,6 +31,8 @@ from keras_parts.training.callbacks import (
     MetricsLog,
     ProgressBar,
     SampleSheet,
+    Tracking,
+    UserCallback,
 )
 from keras_parts.training.checkpoints import Checkpoints, variable_to_numpy
 from keras_parts.training.checks import check_dataset, check_recipe, check_steps_per_execution
@@ -42,6 +44,7 @@ from keras_parts.training.origins import Origin, find_origins
 from keras_parts.training.preparation import prepare
 from keras_parts.training.recipes import Recipe
 from keras_parts.training.run_folder import RunFolder, check_folder
+from keras_parts.training.tracking import Trackers, check_trackers, tracked
 
 _LOG = logging.getLogger(__name__)
 _INTERVALS = 40
@@ -65,6 +68,8 @@ def train(
     split: str = "train",
     devices: int | str | None = None,
     hosts: Hosts | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    track: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train a segmenter and write a run folder (see `keras_parts.training.RunFolder`).
 
@@ -86,15 +91,25 @@ def train(
             be resumed on other devices. If there are several hosts, each calls this function with
             the same arguments. The first one writes the folder; to resume a run, all must be able
             to read it.
+        callbacks: Keras callbacks, called in every host. An epoch is a log interval, and goes on
+            counting in a resumed run. Their `logs` have the average of each loss and skipped_steps,
+            and on the first host learning_rate and images_per_second. One that sets
+            `stop_training` ends the run with the log interval.
+        track: names of experiment trackers: "tensorboard" (event files in the run folder), "wandb",
+            "mlflow". They get the settings, the log and the sample sheets. A resumed run continues
+            in the same runs of the trackers.
 
     Returns:
         dict of "output", "segmenter" (its folder), "devices" (their number), "seconds" (duration
         of the training in this call) and "images_per_second"; on the first host also of "steps",
-        "skipped_steps" and the losses of the last interval.
+        "skipped_steps", the losses of the last interval, and "tracked", where the trackers have the
+        run, if there are any.
 
     Raises:
+        CallbackError: one of the callbacks failed; the message names it.
         ConfigError: the folder holds a run and neither `resume` nor `overwrite` is set, another
-            process trains it, it was begun with other settings or data, or a setting is not valid.
+            process trains it, it was begun with other settings or data, a setting is not valid, or
+            a tracker cannot be used.
         DataError: a sample cannot be read or has no foreground, or weights are missing.
         OutOfMemoryError: the memory of a device is full; the message names a size to try.
         DivergenceError: 20 steps or more, one after the other, were not finite. The log and the
@@ -115,6 +130,13 @@ def train(
     intervals = LogIntervals.of(recipe.steps)
     folder = RunFolder(output)
     _check(recipe, dataset, folder, placement, intervals, overwrite=overwrite, resume=resume)
+    guarded: list[keras.callbacks.Callback] = [
+        UserCallback(each, f"callbacks[{i}], {type(each).__name__},")
+        for i, each in enumerate(callbacks)
+    ]
+    trackers: Trackers | None = None
+    if placement.is_leader:
+        check_trackers(track)
     set_random_seed(recipe.seed)
     progress = progress and placement.is_leader
     with precision_policy(recipe.precision), ExitStack() as stack:
@@ -140,13 +162,20 @@ def train(
         checkpoints = Checkpoints(folder.checkpoints, exclude=[teacher] if teacher else [])
         with placement.scope():
             done = _restore(checkpoints, discovery, folder, placement.is_leader) if resume else 0
-        started = time.perf_counter()
+        if placement.is_leader:
+            about = settings | {"dataset": dataset.info.name, "split": split}
+            if track:
+                trackers = stack.enter_context(tracked(track, folder, about))
+        started, before = time.perf_counter(), done
         if done < intervals.steps:
             stop = DivergenceStop()
-            callbacks = _callbacks(
-                folder, recipe, discovery, placement, dataset, checkpoints, intervals, progress
-            )
-            with _enough_memory(_smaller_step(recipe, placement, resume)):
+            if placement.is_leader:
+                log, *others = _callbacks(
+                    folder, recipe, discovery, placement, dataset, checkpoints, intervals, progress
+                )
+                tracking = [Tracking(trackers)] if trackers else []
+                guarded = [log, *guarded, *others[:-1], *tracking, others[-1]]
+            with _enough_memory(_smaller_step(recipe, placement, resume)), _cause_of_error():
                 placement.fit(
                     discovery,
                     batches,
@@ -157,16 +186,20 @@ def train(
                     shuffle=False,
                     verbose=0,
                     # All hosts stop together: they see the same losses.
-                    callbacks=[stop, *callbacks] if placement.is_leader else [stop],
+                    callbacks=[stop, *guarded],
                 )
             if stop.diverged:
                 raise _divergence(folder, recipe, stop)
+            done = stop.step
+            if done < intervals.steps:
+                _LOG.warning("A callback ended the training after %d steps", done)
         seconds = time.perf_counter() - started
         if placement.is_leader:
             with trained_segmenter(discovery, placement) as segmenter:
                 segmenter.save_preset(folder.segmenter)
                 _write_page(folder, recipe, dataset, segmenter)
-    return _summary(folder, recipe, placement, seconds, intervals.steps, done)
+    summary = _summary(folder, recipe, placement, seconds, done, before)
+    return summary | ({"tracked": trackers.shown_at} if trackers else {})
 
 
 @dataclass(frozen=True)
@@ -277,6 +310,7 @@ def _callbacks(
     intervals: LogIntervals,
     progress: bool,
 ) -> list[keras.callbacks.Callback]:
+    """What the first host does after each log interval; the log first, the checkpoint last."""
     every = max(1, intervals.count // _SHEETS)
     callbacks = [
         MetricsLog(folder, recipe.batch_size),
@@ -284,7 +318,7 @@ def _callbacks(
         SampleSheet(folder, _sheet_images(dataset, recipe), _sheet_of(discovery, devices), every),
         CheckpointCallback(checkpoints, every),
     ]
-    return [ProgressBar(), *callbacks] if progress else callbacks
+    return [callbacks[0], ProgressBar(), *callbacks[1:]] if progress else callbacks
 
 
 @contextmanager
@@ -296,6 +330,15 @@ def _enough_memory(way_out: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(f"the memory is full: {way_out}") from error
+
+
+@contextmanager
+def _cause_of_error() -> Iterator[None]:
+    """Show where a callback failed: Keras removes the cause of an error that leaves `fit`."""
+    try:
+        yield
+    except CallbackError as error:
+        raise error from error.error
 
 
 def _smaller_teacher(recipe: Recipe) -> str:
@@ -388,10 +431,10 @@ def _sheet_of(
 
 
 def _summary(
-    folder: RunFolder, recipe: Recipe, devices: Devices, seconds: float, steps: int, done: int
+    folder: RunFolder, recipe: Recipe, devices: Devices, seconds: float, steps: int, before: int
 ) -> dict[str, Any]:
-    """The result of `train`: of `steps` steps, `done` were made by an earlier call."""
-    speed = (steps - done) * recipe.batch_size / max(seconds, 1e-9)
+    """The result of `train`: of `steps` steps, `before` were made by an earlier call."""
+    speed = (steps - before) * recipe.batch_size / max(seconds, 1e-9)
     summary = {
         "output": str(folder.path),
         "segmenter": str(folder.segmenter),

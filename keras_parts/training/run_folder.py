@@ -8,6 +8,8 @@ samples/          sample sheets: pictures of the parts at several steps of the r
 index.html        a page for the browser with all of these, and the parts of some images; page/
 checkpoints/      the newest checkpoints, from which the run can be resumed
 segmenter/        the trained segmenter
+tensorboard/      the same log for TensorBoard, if it was chosen as a tracker
+tracking/         which runs of which trackers continue this one, and the files of W&B
 """
 
 import json
@@ -67,6 +69,9 @@ class RunFolder:
         self.page = self.path / "page"
         self.checkpoints = self.path / "checkpoints"
         self.segmenter = self.path / "segmenter"
+        self.tensorboard = self.path / "tensorboard"
+        self.tracking = self.path / "tracking"
+        self.tracking_file = self.tracking / "trackers.json"
         self._created: list[Path] = []
         self._lock: BaseFileLock | None = None
 
@@ -76,7 +81,8 @@ class RunFolder:
 
     @property
     def _folders(self) -> tuple[Path, ...]:
-        return self.samples, self.checkpoints, self.segmenter, self.page
+        tracking = self.tensorboard, self.tracking
+        return self.samples, self.checkpoints, self.segmenter, self.page, *tracking
 
     @classmethod
     def create(cls, path: str | os.PathLike, *, overwrite: bool = False) -> "RunFolder":
@@ -233,7 +239,7 @@ class RunFolder:
             if not self.metrics():
                 for file in (self.config_file, self.metrics_file, self.log_file):
                     file.unlink(missing_ok=True)
-                for folder in (self.checkpoints, self.segmenter):
+                for folder in (self.checkpoints, self.segmenter, self.tensorboard, self.tracking):
                     shutil.rmtree(folder, ignore_errors=True)
                 self._remove_created()
             raise
@@ -548,6 +554,11 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return found[0] + ("+changes" if found[1] else "")
+
+
+def parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they are written to config.json, in one table: {"loss_weights.balance": 1.0}."""
+    return _flat(_to_json(dict(settings)))
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

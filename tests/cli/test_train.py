@@ -33,7 +33,7 @@ def train(monkeypatch):
     monkeypatch.setattr(run_folder, "check_folder", lambda *_, **__: None)
 
     def fake(
-        recipe, dataset, output, *, resume, overwrite, progress, split, devices, hosts
+        recipe, dataset, output, *, resume, overwrite, progress, split, devices, hosts, track
     ):  # fmt: skip
         calls.append(types.SimpleNamespace(**locals()))
         return SUMMARY
@@ -78,6 +78,17 @@ def test_devices_and_hosts(train):
     result, call = train("--hosts", "a:1,b:1")
     assert result.exit_code == 2 and call is None
     assert "--host-index" in result.stderr
+
+
+def test_trackers(train, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", types.ModuleType("tensorboardX"))
+    monkeypatch.setitem(SUMMARY, "tracked", {"tensorboard": "my runs/x", "wandb": "https://w"})
+    result, call = train("--track", "tensorboard")
+    assert call.track == ("tensorboard",)
+    assert "\nTracked by tensorboard: tensorboard --logdir 'my runs/x'\n" in result.stdout
+    assert "\nTracked by wandb: https://w\n" in result.stdout
+    result, call = train("--track", "tensorbord")
+    assert result.exit_code == 2 and call is None and "did you mean" in result.stderr
 
 
 def test_only_the_first_host_reports_losses(train, monkeypatch):
@@ -175,7 +186,7 @@ def test_options_that_change_the_recipe_are_fields_without_own_defaults():
             "quiet",
             "verbose",
         ),
-        *("devices", "hosts", "host_index", "dry_run"),
+        *("devices", "hosts", "host_index", "dry_run", "track"),
     }
     options = main.get_command(None, "train").make_context("train", ["--dataset", "x"]).params
     assert others <= set(options)

@@ -11,7 +11,7 @@ from keras.src import backend
 from PIL import Image
 
 from keras_parts.discovery.steps import TrainStep
-from keras_parts.errors import ConfigError
+from keras_parts.errors import CallbackError, ConfigError
 from keras_parts.keras_private import set_random_seed
 from keras_parts.training.callbacks import (
     CheckpointCallback,
@@ -20,6 +20,7 @@ from keras_parts.training.callbacks import (
     MetricsLog,
     ProgressBar,
     SampleSheet,
+    UserCallback,
     draw_curves,
 )
 from keras_parts.training.checkpoints import Checkpoints
@@ -272,3 +273,59 @@ def test_a_step_does_not_wait_for_the_device(run, monkeypatch, waits):
 def test_intervals_are_checked(run):
     with pytest.raises(ConfigError, match="every is 0"):
         LossCurves(run, every=0)
+
+
+class Seen(keras.callbacks.Callback):
+    """Writes down its logs, and does what it is told at an epoch's end or at a batch's."""
+
+    def __init__(self, at_epoch=None, at_batch=None):
+        super().__init__()
+        self.logs, self.at_epoch, self.at_batch = [], at_epoch, at_batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.at_batch:
+            self.at_batch(self)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs.append((epoch, dict(logs)))
+        if self.at_epoch:
+            self.at_epoch(self)
+
+
+def test_callbacks_of_the_user_get_what_is_logged(run):
+    seen = Seen()
+    fit(compiled(), [MetricsLog(run, BATCH_SIZE), UserCallback(seen)], first=1, epochs=3)
+    assert [epoch for epoch, _ in seen.logs] == [1, 2]
+    for record, (_, logs) in zip(run.metrics(), seen.logs, strict=True):
+        assert {name: record[name] for name in logs} == logs
+        assert {"loss", "near", "flat", "learning_rate", "images_per_second"} < set(logs)
+
+
+def test_a_callback_that_fails_is_named():
+    def fail(callback):
+        raise KeyError("val_loss")
+
+    callback = Seen(fail)
+    with pytest.raises(CallbackError, match="Seen failed in on_epoch_end: KeyError") as found:
+        fit(compiled(), [UserCallback(callback)])
+    assert found.value.callback is callback and isinstance(found.value.error, KeyError)
+    with pytest.raises(ConfigError, match=r"mine is no callback"):
+        UserCallback(print, "mine")
+
+
+def test_a_callback_ends_the_training_with_the_epoch(run):
+    def stop(callback):
+        callback.model.stop_training = True
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: stop(callback))
+    checkpoints = Checkpoints(run.checkpoints)
+    callbacks = [UserCallback(callback), CheckpointCallback(checkpoints, every=3)]
+    fit(compiled(), callbacks)
+    assert checkpoints.steps() == [STEPS]
+
+
+def test_batch_hooks_of_the_user_are_seen_by_keras_if_there_are_any():
+    plain = UserCallback(keras.callbacks.EarlyStopping())
+    default = keras.callbacks.Callback.on_train_batch_end
+    assert plain.on_train_batch_end.__func__ is default
+    assert UserCallback(Seen()).on_train_batch_end != default

@@ -27,6 +27,7 @@ from keras_parts.training.preparation import prepare_training
 from keras_parts.training.recipes import recipe, recipe_for
 from keras_parts.training.run import train
 from keras_parts.training.run_folder import RunFolder
+from keras_parts.training.tracking import TRACKERS, Tracker
 from tests.processes import finish, start_python
 from tests.small import register_tiny
 from tests.training.stored import stored_weights
@@ -58,6 +59,38 @@ run.train(tiny_recipe(), toy_samples(), sys.argv[1], progress=False)
 """
 
 
+class Noted(Tracker):
+    """A tracker that writes down what it gets."""
+
+    title, module = "Noted", "json"
+    calls = []
+
+    def __init__(self, folder, settings, previous):
+        self.id, self.shown_at, self.settings = "1", "there", settings
+        self.calls.append(settings)
+
+    def log(self, step, values):
+        self.calls.append((step, values))
+
+    def picture(self, step, file):
+        self.calls.append(file.name)
+
+    def finish(self, failed):
+        self.calls.append(failed)
+
+
+class Seen(keras.callbacks.Callback):
+    """Writes down the logs of each epoch."""
+
+    logs = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs[epoch] = dict(logs)
+
+
+SEEN = Seen()
+
+
 def tiny_recipe(**settings):
     return recipe("toy", **SETTINGS | settings)
 
@@ -82,7 +115,11 @@ def finished(tmp_path_factory):
     Counted.counts.append(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "PartDiscovery", Counted)
-        return folder, train(tiny_recipe(), toy_samples(), folder, progress=False)
+        patch.setitem(TRACKERS, "noted", Noted)
+        summary = train(
+            tiny_recipe(), toy_samples(), folder, progress=False, callbacks=[SEEN], track=["noted"]
+        )
+        return folder, summary
 
 
 def test_a_run_writes_all_its_files(finished):
@@ -104,6 +141,17 @@ def test_a_run_writes_all_its_files(finished):
     assert config["data"] == record_data(toy_samples(), "train") | {"models": []}
     assert config["versions"]["backend"] == keras.config.backend()
     assert PartSegmenter.from_preset(folder / "segmenter").num_parts == 3
+
+
+def test_callbacks_and_trackers_get_the_log(finished):
+    folder, summary = finished
+    records = RunFolder(folder).metrics()
+    assert [logs["loss"] for logs in SEEN.logs.values()] == [record["loss"] for record in records]
+    settings, *sent, failed = Noted.calls
+    assert settings["num_parts"] == 3 and settings["dataset"] == "toy" and failed is False
+    assert sent[0][1]["learning_rate"] == records[0]["learning_rate"]
+    assert sent[-2][0] == 8 and sent[-1] == "step-00000008.png"
+    assert summary["tracked"] == {"noted": "there"}
 
 
 def test_a_run_leaves_no_threads(finished):
