@@ -111,7 +111,7 @@ def birds(tmp_path_factory):
 def shortened(command, tiny, birds):
     """A command on few and small images, with a small model."""
     command = re.sub(r"--model (toy|cub)\b", f"--model {tiny}", command)
-    command = re.sub(r"--init-from (runs/)?(toy|cub)\b", f"--init-from {tiny}", command)
+    command = re.sub(r"--init-from (runs/)?(toy|cub|mine)\b", f"--init-from {tiny}", command)
     command = command.replace("zoo:cub", f"zoo:{tiny}").replace("zoo:toy", f"zoo:{tiny}")
     command = command.replace("~/datasets/CUB_200_2011", str(birds))
     if "--dataset toy" in command:

@@ -125,7 +125,8 @@ def load_efficientnet_lite0(model: Backbone, path: str | os.PathLike | None = No
             classes.
         path: the file (`.npz`, `.safetensors` or `.pth`), or the folder that contains
             `efficientnet_lite0_imagenet.npz`; by default
-            `keras_parts.environment.weights_folder()`.
+            `keras_parts.environment.weights_folder()`, and where it has none, the file of the
+            package (Apache-2.0; multi-dimensional arrays in float16).
 
     Raises:
         DataError: there is no such file, it is for another network, or it is damaged.

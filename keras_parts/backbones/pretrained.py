@@ -13,6 +13,8 @@ from keras_parts.environment import WEIGHTS_VARIABLE, weights_folder
 from keras_parts.errors import ConfigError, DataError, KerasPartsError
 from keras_parts.files import check_regular, read_limited
 
+_PACKAGED = Path(__file__).parent / "weights"
+"""Folder of the weights that come with the package."""
 _MAX_JSON_BYTES = 2**24
 _MODULES = {"keras", "keras_hub", "keras_nlp", "builtins"}
 """Packages whose classes the configuration of a preset may name."""
@@ -25,7 +27,7 @@ def find_weights(filename: str, path: str | os.PathLike | None = None) -> Path:
     Args:
         filename: name of the file in a folder, such as "efficientnet_lite0_imagenet.npz".
         path: the folder, or a file of any name; by default
-            `keras_parts.environment.weights_folder()`.
+            `keras_parts.environment.weights_folder()`, and then the weights of the package.
 
     Raises:
         DataError: there is no such file, or it is not a regular file.
@@ -39,14 +41,16 @@ def find_weights(filename: str, path: str | os.PathLike | None = None) -> Path:
     """
     given = weights_folder() if path is None else Path(path).expanduser()
     file = given / filename if path is None or given.is_dir() else given
+    if path is None and not file.exists() and (_PACKAGED / filename).is_file():
+        return _PACKAGED / filename
     if file.exists():
         check_regular(file)
         return file
     raise DataError(
         f"{file}: no such weights file. Put {filename} there, pass the path of the file "
         f"(weights=PATH), set {WEIGHTS_VARIABLE} to its folder, or choose a network that needs no "
-        'file: "small", which ships with the package, or a network of keras.applications through '
-        "keras_parts.backbones.atrous, which Keras downloads"
+        'file: "efficientnet_lite0" and "small", whose weights come with the package, or a network '
+        "of keras.applications through keras_parts.backbones.atrous, which Keras downloads"
     )
 
 

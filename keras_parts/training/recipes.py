@@ -434,10 +434,10 @@ OUTLINE = Recipe(
     standardise=False,
     noise_floor=None,
     prominence_exponent=0.0,
-    loss_weights={"distillation": 5.0, "equivariance": 3.0, "foreground": 1.0},
+    loss_weights={"distillation": 2.0, "equivariance": 1.0, "foreground": 5.0},
     loss_settings={"foreground": {"outline": 1.0, "outliers": 3.0}},
     train_from="block_3",
-    steps=300,
+    steps=480,
     learning_rate=2e-4,
     head_multiplier=8.0,
 )

@@ -136,9 +136,20 @@ def test_weights_are_found_in_the_weights_folder(tmp_path, monkeypatch):
 
 
 def test_error_of_a_missing_file_names_the_ways_out(tmp_path, monkeypatch):
-    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
     with pytest.raises(DataError, match=f"{WEIGHTS_FILE}.*{WEIGHTS_VARIABLE}"):
-        load_efficientnet_lite0(SMALL())
+        load_efficientnet_lite0(SMALL(), tmp_path)
+
+
+def test_the_weights_of_the_package_are_those_of_imagenet(tmp_path, monkeypatch):
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))  # which has none
+    loaded = SMALL()
+    before = loaded.get_weights()
+    load_efficientnet_lite0(loaded)
+    assert all(
+        (one != other).any() for one, other in zip(before, loaded.get_weights(), strict=True)
+    )
+    filters = loaded.get_layer("stem_conv").get_weights()[0]
+    assert filters.shape == (3, 3, 3, 32) and 0.05 < np.abs(filters).mean() < 1
 
 
 NAME = "_blocks.1._project_conv.weight"
