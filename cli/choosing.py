@@ -10,6 +10,7 @@ import click
 from keras_parts.cli.completion import complete_model
 from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import model_name
+from keras_parts.cli.pipes import is_clipboard
 
 OBJECTS = {"birds": "cub", "faces": "faces-4", "clothes": "clothing-4"}
 """Kind of object -> the zoo's model for it; the first one is taken where nothing else is known."""
@@ -85,12 +86,15 @@ def choose_output(paths: Sequence[str], output: str | None, *, quiet: bool = Fal
     """The output folder: --output, or a folder beside the images; a message then names it.
 
     Beside a folder `images` or a file `images.jpg` it is `images-parts`. For several inputs,
-    patterns, lists, addresses and the working folder it is `parts` in the working folder.
+    patterns, lists, addresses and the working folder it is `parts` in the working folder, and for
+    the clipboard `clipboard-parts`.
     """
     if output:
         return output
     output = _RESULTS
-    if len(paths) == 1 and os.path.exists(paths[0]):
+    if is_clipboard(paths):
+        output = f"clipboard-{_RESULTS}"
+    elif len(paths) == 1 and os.path.exists(paths[0]):
         path = os.path.normpath(paths[0])
         name = os.path.basename(path)
         if name not in ("", os.curdir, os.pardir):

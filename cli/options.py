@@ -27,11 +27,13 @@ class CommandResult:
         data: printed by --json.
         text: printed without it.
         code: the exit code.
+        content: bytes that are printed instead of both.
     """
 
     data: Mapping[str, Any]
     text: str
     code: int = 0
+    content: bytes | None = None
 
 
 def examples(*commands: str) -> str:
@@ -61,7 +63,10 @@ def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]
             result = command(**options)
         text = hide_secrets(_json(result.data) if as_json else escape_controls(result.text))
         try:
-            click.echo(text)
+            if result.content is None:
+                click.echo(text)
+            else:
+                click.echo(result.content, nl=False)
         except BrokenPipeError:  # `| head`
             raise
         except OSError as error:

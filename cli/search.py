@@ -15,11 +15,12 @@ from keras_parts.cli.completion import complete_model
 from keras_parts.cli.group import NOTHING_TO_DO
 from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import CommandResult, common_options, examples, text_table
+from keras_parts.cli.pipes import STANDARD_INPUT, is_clipboard
 from keras_parts.cli.runtime import import_keras
 from keras_parts.errors import ConfigError, DataError, KerasPartsError, ZooError
 
 if TYPE_CHECKING:
-    from keras_parts.inference import ImageFile, Match, PartIndex
+    from keras_parts.inference import Match, PartIndex
     from keras_parts.models.predictor import Predictor
     from keras_parts.results import Parts
     from keras_parts.results.search_page import Example
@@ -50,7 +51,8 @@ def _complete_part(
     multiple=True,
     required=True,
     metavar="IMAGE",
-    help="Picture to search with, repeatable: a file, folder, pattern or address.",
+    help="Picture to search with, repeatable: a file, folder, pattern or address; clipboard: is "
+    "the picture on the clipboard, and - one on standard input.",
 )
 @click.option(
     "--part",
@@ -110,16 +112,13 @@ def search(
         listed = ", ".join(f"{label} {name}" for label, name in enumerate(index.names, start=1))
         raise click.UsageError(f"--part says which part to compare: {listed}")
     labels = [index.label(part) for part in parts]
-    try:
-        files = inference.find_images(like)
-    except DataError as error:
-        raise click.UsageError(str(error)) from error
-    if not files:
-        raise click.UsageError(f"--like {' '.join(like)}: there are no images")
+    given_pictures = _given_pictures(like)
     if output:
         check_page_folder(output)
     predictor = _predictor(index, model, quiet=quiet)
-    pictures = [_segmented(predictor, file, quiet=quiet) for file in files]
+    pictures = [
+        _segmented(predictor, content, path, quiet=quiet) for path, content in given_pictures
+    ]
     if number:
         pictures = [_object(each, number) for each in pictures]
     for each in () if quiet else pictures:
@@ -135,13 +134,15 @@ def search(
         "results": results,
         "model": index.model,
         "parts": [{"label": label, "name": index.names[label - 1]} for label in labels],
-        "like": [file.path for file in files],
+        "like": [path for path, _ in given_pictures],
         "matches": [
             asdict(match) | {"path": index.file(match.image, images).path} for match in matches
         ],
     }
     compared = min(map(index.count, labels))
-    title = f"{names} like {files[0].relative if len(files) == 1 else f'{len(files)} pictures'}"
+    count = len(given_pictures)
+    shown = os.path.basename(given_pictures[0][0]) if count == 1 else f"{count} pictures"
+    title = f"{names} like {shown}"
     text = f"{title}: the most similar of {compared:,} in {results}\n{_table(matches)}"
     if not matches:
         text = f"No other image in {results} shows {names}."
@@ -193,13 +194,42 @@ def _predictor(index: "PartIndex", model: str | None, *, quiet: bool) -> "Predic
     return index.predictor(segmenter)
 
 
-def _segmented(predictor: "Predictor", file: "ImageFile", *, quiet: bool = True) -> "Parts":
+def _given_pictures(like: Sequence[str]) -> list[tuple[str, bytes]]:
+    """(path, or what stands for it; content) of the pictures to search with."""
+    from keras_parts.images.clipboard import read_clipboard
+    from keras_parts.inference import find_images
+    from keras_parts.inference.inputs import read_standard_input
+    from keras_parts.results.pictures import picture_bytes
+
+    found, paths = [], []
+    for path in like:
+        if path == STANDARD_INPUT:
+            found.append(("standard input", read_standard_input()))
+        elif is_clipboard([path]):
+            copied = read_clipboard()
+            if isinstance(copied, list):
+                paths += copied
+            else:
+                found.append(("the clipboard", picture_bytes(copied, ".png")))
+        else:
+            paths.append(path)
+    try:
+        files = find_images(paths)
+    except DataError as error:
+        raise click.UsageError(str(error)) from error
+    found += [(file.path, file.read()) for file in files]
+    if not found:
+        raise click.UsageError(f"--like {' '.join(like)}: there are no images")
+    return found
+
+
+def _segmented(predictor: "Predictor", content: bytes, path: str, *, quiet: bool = True) -> "Parts":
     from keras_parts.images import decode_image
 
-    decoded = decode_image(file.read(), file.path)
+    decoded = decode_image(content, path)
     for remark in () if quiet else decoded.remarks:
-        write_message(f"{file.relative}: {remark}")
-    return replace(predictor.segment(decoded.image), path=file.path)
+        write_message(f"{path}: {remark}")
+    return replace(predictor.segment(decoded.image), path=path)
 
 
 def _object(parts: "Parts", number: int) -> "Parts":
@@ -231,7 +261,7 @@ def _write_page(
             try:
                 if is_address(file.root) and not images:  # whoever made the folder wrote it
                     raise DataError(f"{file.path}: addresses are not opened unasked")
-                parts = _object(_segmented(predictor, file), match.object)
+                parts = _object(_segmented(predictor, file.read(), file.path), match.object)
             except KerasPartsError as error:
                 missing.append(str(error))
                 yield Example(None, match.image, note)

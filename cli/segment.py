@@ -20,6 +20,12 @@ from keras_parts.cli.options import (
     looks_option,
     model_name,
 )
+from keras_parts.cli.pipes import (
+    STANDARD_INPUT,
+    check_pipe,
+    from_clipboard,
+    piped_result,
+)
 from keras_parts.cli.runtime import import_keras
 
 if TYPE_CHECKING:
@@ -41,6 +47,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
         "segment photos/",
         "segment photos/ --of faces --format csv --format coco",
         "segment 'photos/**/*.jpg' --model runs/mine --output out/",
+        "segment - --format cutout < bird.jpg > cutout.png",
     )
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
@@ -130,8 +137,12 @@ def segment(
 
     PATHS are files, folders (with all folders below), patterns such as 'photos/**/*.jpg', @list.txt
     (one path in each line), - (such a list on standard input), and CSV or Parquet manifests with a
-    column "image" or "path"; also addresses such as s3://bucket/photos. Results keep the names and
-    folders of the images.
+    column "image" or "path"; also addresses such as s3://bucket/photos, and clipboard: for the
+    picture on the clipboard. Results keep the names and folders of the images.
+
+    If a picture is on standard input, - segments it and writes one result to standard output:
+    --format overlay (PNG, the default), cutout (PNG, the objects without their background), labels
+    (PNG), json, overlay-plain, overlay-webp or soft.
 
     Images that fail are reported, listed in DIR/failures.jsonl and skipped; the exit code is then
     3. The same command resumes an interrupted run: finished results in DIR are kept. All shards of
@@ -145,11 +156,15 @@ def segment(
     for each picture beside it).
     """
     from keras_parts import inference
+    from keras_parts.images.formats import begins_like_image
 
     started = time.monotonic()
+    standard_input = _standard_input(paths)
+    if standard_input is not None and begins_like_image(standard_input):
+        return _segment_picture(standard_input, click.get_current_context())
     model = choose_model(model, of, quiet=quiet)
     output = choose_output(paths, output, quiet=quiet)
-    files = _find_images(paths, output)
+    files = _find_images(from_clipboard(paths, output), output, standard_input)
     if not files:
         text = "Nothing to do: there are no images among the inputs."
         if os.path.isdir(output):
@@ -211,12 +226,39 @@ def _write_line(text: str) -> None:
     write_message(text.replace("\n", "\\n"))
 
 
-def _find_images(paths: Sequence[str], output: str) -> "list[ImageFile]":
+def _segment_picture(content: bytes, context: click.Context) -> CommandResult:
+    """Segment the picture on standard input; its parts go to standard output."""
+    from keras_parts.images import decode_image
+
+    format_name, options = check_pipe(context), context.params
+    decoded = decode_image(content, "standard input", **given(max_pixels=options["max_pixels"]))
+    if not options["quiet"]:
+        for remark in decoded.remarks:
+            _write_line(f"standard input: {remark}")
+    model = choose_model(options["model"], options["of"], quiet=options["quiet"])
+    say_loading(model, quiet=options["quiet"])
+    settings = {name: options[name] for name in ("flip", "tile", "looks", "batch_size")}
+    if settings["batch_size"] == "auto":  # nothing is gained by measuring it for one picture
+        del settings["batch_size"]
+    predictor = _create_predictor(model, options["precision"], settings)
+    return piped_result(predictor.segment(decoded.image), format_name)
+
+
+def _standard_input(paths: Sequence[str]) -> bytes | None:
+    """The content of standard input, if it is among the paths."""
+    from keras_parts.inference.inputs import read_standard_input
+
+    return read_standard_input() if STANDARD_INPUT in paths else None
+
+
+def _find_images(
+    paths: Sequence[str], output: str, standard_input: bytes | None
+) -> "list[ImageFile]":
     from keras_parts import inference
     from keras_parts.errors import DataError
 
     try:
-        return inference.find_images(paths, exclude=[output])
+        return inference.find_images(paths, exclude=[output], standard_input=standard_input)
     except DataError as error:
         raise click.UsageError(str(error)) from error
 

@@ -25,7 +25,7 @@ DOCUMENTS = [
 ]
 PAGES = (
     *(f"docs/{name}.md" for name in (
-        "index", "photographs", "troubleshooting", "zoo", "segmenting", "benchmarks"
+        "index", "photographs", "troubleshooting", "zoo", "segmenting", "search", "benchmarks"
     )),
     "examples/README.md",
 )  # fmt: skip

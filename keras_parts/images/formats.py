@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterable
 from functools import cache
 from threading import Lock
@@ -103,3 +104,38 @@ def _readable_formats():
     return tuple(
         sorted(set(IMAGE_FORMATS) & set(Image.OPEN), key=lambda name: (name == "TGA", name))
     )
+
+
+_SIGNATURE, _BEGINNING = 16, 1024
+"""Bytes that Pillow needs to recognise a format, and that tell a picture from a text."""
+_CONTROLS = frozenset(range(32)) - frozenset(b"\0\t\n\r")
+"""Bytes that no list of paths has."""
+_PPM = re.compile(rb"P[1-6]\s(\s|#[^\n]*\n)*\d+\s+\d+\s")
+"""The beginning of PPM files, which may be text all through."""
+
+
+def begins_like_image(content: bytes) -> bool:
+    """Whether bytes are an image file rather than a list of paths, by their beginning.
+
+    Args:
+        content: all bytes, of at least one image or list; the image may be damaged further on.
+
+    Example:
+        >>> from keras_parts.images.formats import begins_like_image
+        >>> begins_like_image(b"BMW/1.jpg"), begins_like_image(b"\\xff\\xd8\\xff\\xe0 and so on")
+        (False, True)
+    """
+    from PIL import Image
+
+    known = (Image.OPEN[name][1] for name in readable_formats())
+    signature = content[:_SIGNATURE]
+    if not any(accepts is not None and accepts(signature) is True for accepts in known):
+        return False
+    beginning = content[:_BEGINNING]
+    if _PPM.match(beginning) or not _CONTROLS.isdisjoint(beginning):
+        return True
+    try:
+        beginning.decode()
+    except UnicodeDecodeError as error:  # a letter that is cut off is none of a picture
+        return error.end < len(beginning)
+    return False

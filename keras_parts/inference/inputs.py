@@ -166,7 +166,10 @@ def _with_places(problems: Mapping[tuple[str, str], Row]) -> Iterator[Row]:
 
 
 def find_images(
-    paths: Iterable[str | PathLike[str]], *, exclude: Iterable[str | PathLike[str]] = ()
+    paths: Iterable[str | PathLike[str]],
+    *,
+    exclude: Iterable[str | PathLike[str]] = (),
+    standard_input: bytes | None = None,
 ) -> list[ImageFile]:
     """The images in files, folders, patterns, lists and manifests, each once, in natural order.
 
@@ -194,6 +197,7 @@ def find_images(
     Args:
         paths: of the images. An existing path is never a pattern.
         exclude: folders to omit, such as the output folder.
+        standard_input: its content, where it has been read before; see `read_standard_input`.
 
     Returns:
         The files, `img2` before `img10`; empty if the folders, patterns and lists are empty.
@@ -217,7 +221,12 @@ def find_images(
     problems: dict[tuple[str, str], Row] = {}
     for argument in paths:
         path = os.fspath(argument)
-        for root, files in _expand(path, search):
+        if path == "-":
+            content = read_standard_input() if standard_input is None else standard_input
+            expanded = _expand_list(content, "standard input", search)
+        else:
+            expanded = _expand(path, search)
+        for root, files in expanded:
             roots.append(root)
             found.update(_join(root, file) for file in files)
         problems |= {(row.place, path): row for row in search.problems}
@@ -237,6 +246,20 @@ def find_images(
     rows = list(_with_places(problems))
     rows += [Row(path, search.sources.get(path, path), _ELSEWHERE) for path in sorted(elsewhere)]
     return images + [ImageFile(root, row.place, row.place, row.path, row.problem) for row in rows]
+
+
+def read_standard_input() -> bytes:
+    """All bytes of standard input.
+
+    Raises:
+        DataError: it is closed, or cannot be read.
+    """
+    if sys.stdin is None:
+        raise DataError("-: standard input is closed")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:  # opened for writing
+        raise DataError(f"-: standard input cannot be read: {error.strerror}") from error
 
 
 _Found = tuple[str, list[str]]
@@ -270,14 +293,6 @@ def _expand(path: str, search: _Search) -> list[_Found]:
     """The images of one argument."""
     if not path:
         raise DataError("an input path is empty, expected a file, folder, pattern, list or address")
-    if path == "-":
-        if sys.stdin is None:
-            raise DataError("-: standard input is closed")
-        try:
-            content = sys.stdin.buffer.read()
-        except OSError as error:  # opened for writing
-            raise DataError(f"-: standard input cannot be read: {error.strerror}") from error
-        return _expand_list(content, "standard input", search)
     if path.startswith("@") and not os.path.lexists(path):
         name = without_file_protocol(path[1:])
         return _expand_list(read_list(name), list_name(name), search)

@@ -20,6 +20,11 @@ def cutouts(parts: "Parts", image: np.ndarray) -> dict[int, Image.Image]:
     return pictures
 
 
+def object_cutout(parts: "Parts", image: np.ndarray) -> Image.Image:
+    """All objects cut out of the image: mode RGBA, of the image's size, transparent outside."""
+    return Image.fromarray(np.dstack([image, parts.foreground.astype(np.uint8) * 255]))
+
+
 def named_cutouts(parts: "Parts") -> Iterator[tuple[str, Image.Image]]:
     """(name without suffix, picture) of the parts of each object: "LABEL", or "OBJECT-LABEL" where
     there are several objects."""

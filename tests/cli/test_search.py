@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageGrab
 
 from keras_parts import zoo
 from keras_parts.cli import main
@@ -67,6 +67,17 @@ def test_json_without_the_picture_itself(search):
     assert [match["image"] for match in found["matches"]] == ["pink.png", "green.png"]
     assert found["matches"][0]["path"] == os.path.abspath("photos/pink.png")
     assert [part["name"] for part in found["parts"]] == ["right", "left"]
+
+
+def test_pictures_from_elsewhere(search, monkeypatch):
+    search("--like", "like.png", "--part", "1")
+    with open("like.png", "rb") as file:
+        content = file.read()
+    arguments = ["search", "out", "--part", "1", "--like", "-", "--like", "clipboard:", "--json"]
+    monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: Image.open("photos/green.png"))
+    result = CliRunner().invoke(main, arguments, input=content)
+    found = json.loads(result.stdout)
+    assert found["like"] == ["standard input", "the clipboard"] and len(found["matches"]) == 3
 
 
 def test_moved_images(search):

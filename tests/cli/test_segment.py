@@ -51,10 +51,9 @@ def segment(monkeypatch, tmp_path):
     monkeypatch.setattr(models, "create_predictor", fake_predictor)
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments, model="fake", **options):
-        return CliRunner().invoke(
-            main, ["segment", *arguments, "--model", model, "--output", "out"], **options
-        )
+    def run(*arguments, model="fake", output="out", **options):
+        given = ["--model", model, *(["--output", output] if output else [])]
+        return CliRunner().invoke(main, ["segment", *arguments, *given], **options)
 
     return run
 
