@@ -185,6 +185,7 @@ class Evaluation(Record, frozen=True, kw_only=True, rename={"num_images": "image
     Attributes:
         dataset, split, num_images: the test data.
         values: metrics of this model.
+        best: the largest values that parts can have on these labels, of the metrics that have one.
         titles: protocol -> its description in a line.
         shares: fraction of the object's pixels in each part; 0 for an unused part.
         seeds: metrics of all trainings of this recipe, this model's among them.
@@ -195,6 +196,7 @@ class Evaluation(Record, frozen=True, kw_only=True, rename={"num_images": "image
     split: _Line
     num_images: _Count
     values: Values
+    best: Values = {}
     titles: dict[_Line, _Line] = {}
     shares: tuple[_Share, ...] = ()
     seeds: tuple[SeedResult, ...] = ()

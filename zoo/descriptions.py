@@ -177,6 +177,7 @@ def create_evaluation(
         split=split,
         num_images=report.num_images,
         values=results[best].values,
+        best=_rounded({name: one.best for name, one in report.results.items() if one.best}),
         titles={name: PROTOCOLS[name].title for name in report.results},
         shares=tuple(round(float(share), 4) for share in report.shares),
         seeds=tuple(results) if len(results) > 1 else (),

@@ -75,7 +75,7 @@ def _evaluation(card: Card) -> list[str]:
             f" Mean and standard deviation over the seeds {seeds}; this one, seed "
             f"{card.training.seed}, was chosen by {evaluation.chosen_by}."
         )
-    columns = ("protocol", "metric", "this model", "all seeds")
+    columns = ("protocol", "metric", "this model", "all seeds", "best possible", "share of it")
     titles = _list(*evaluation.titles.items())
     return ["## Evaluation", heading, _table(columns, _metrics(evaluation)), titles]
 
@@ -86,7 +86,9 @@ def _metrics(evaluation: Evaluation) -> list[Sequence[str]]:
         for metric, value in metrics.items():
             spread = evaluation.spread(protocol, metric)
             seeds = "{:.1f} ± {:.1f}".format(*spread) if spread else ""
-            rows.append((protocol, metric, f"{value:.1f}", seeds))
+            best = evaluation.best.get(protocol, {}).get(metric)
+            share = (f"{best:.1f}", f"{100 * value / best:.0f} %") if best else ("", "")
+            rows.append((protocol, metric, f"{value:.1f}", seeds, *share))
     return rows
 
 

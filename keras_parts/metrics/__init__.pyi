@@ -12,6 +12,7 @@ from .baselines import (
     kmeans_baseline,
     teacher_features,
 )
+from .best_parts import best_scores
 from .bootstrap import bootstrap_intervals
 from .clustering import ari, nmi
 from .contingency import ContingencyTable
@@ -50,6 +51,7 @@ __all__ = [
     "SegmenterModel",
     "ari",
     "baseline_named",
+    "best_scores",
     "bootstrap_intervals",
     "colour_baseline",
     "confusion_picture",

@@ -67,6 +67,7 @@ class Report:
             name: {
                 "title": PROTOCOLS[name].title,
                 "values": dict(result.values),
+                "best": dict(result.best),
                 "samples": result.num_images,
                 "observations": result.num_observations,
                 "shares": list(result.shares),

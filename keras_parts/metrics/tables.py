@@ -84,6 +84,7 @@ def _section(name, methods, width):
     rows = [("method", *metrics, "trained with", "source")]
     for method in measured:
         rows += _measured_rows(method, name, metrics, first=method is measured[0])
+    rows += _best_rows(measured[0], name, metrics)
     published, notes = _published_rows(methods[0], name, metrics)
     lines = textwrap.wrap(_title(protocol, measured[0]), width)
     lines += _aligned([*rows, *published], num_numbers=len(metrics))
@@ -136,6 +137,21 @@ def _measured_rows(method, name, metrics, first):
     ]
     if first and set(midpoint) != {_MISSING}:
         yield ("image midpoint", *midpoint, "none", "measured here")
+
+
+def _best_rows(method, name, metrics):
+    """The largest values that K parts can have, and what share of them a method reaches."""
+    best = method.results[name].best
+    if not best:
+        return
+    title = f"best that {method.num_parts} parts can have"
+    yield (title, *map(_number, map(best.get, metrics)), "", "computed from the labels")
+    means = (np.mean(method.values(name, metric)) for metric in metrics)
+    shares = (
+        f"{100 * mean / best[metric]:.0f} %" if best[metric] else _MISSING
+        for metric, mean in zip(metrics, means, strict=True)
+    )
+    yield (f"  share of it: {method.method}", *shares, "", "")
 
 
 def _not_run(skipped: Mapping[str, str]) -> Iterable[str]:

@@ -57,6 +57,8 @@ class Result:
             protocols cluster 0 is the background. Empty for landmark regression.
         counts: `(labels, clusters)` int64 contingency table behind the values, or None.
         labels: names of the table's rows.
+        best: metric name to the largest value in per cent that K parts can have on these labels,
+            see `keras_parts.metrics.best_scores`; empty where there is none.
         notes: sentences about what was left out, for tables.
         reweighted: function for the bootstrap that recomputes the values with a weight for each
             image: `(images,)` int64 in the data set's order to {metric: value in per cent}.
@@ -76,6 +78,7 @@ class Result:
     shares: tuple[float, ...] = ()
     counts: np.ndarray | None = field(default=None, repr=False)
     labels: tuple[str, ...] = field(default=(), repr=False)
+    best: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     reweighted: Callable[[np.ndarray], dict[str, float]] | None = field(default=None, repr=False)
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.metrics.best_parts import best_scores
 from keras_parts.metrics.clustering import ari, nmi
 from keras_parts.metrics.contingency import ContingencyTable
 from keras_parts.metrics.protocols.base import (
@@ -184,7 +185,9 @@ class PartitionScorer(Scorer):
         observe: selects the observations of a sample.
         assign: assigns each observation to a cluster.
         labels: names of the labels; ids without a name are counted too, below `max_labels`.
-        num_clusters: number of clusters.
+        num_parts: K.
+        with_background: whether the background is a cluster too, with id 0.
+        background_label: whether label 0 is the background.
         prefix: prefix of the metric names, "FG-" for foreground protocols.
         view: function from a sample to what is segmented.
         max_labels: number of possible label ids; None for the number of names.
@@ -195,8 +198,10 @@ class PartitionScorer(Scorer):
         observe: Observe,
         assign: Assign,
         labels: tuple[str, ...],
-        num_clusters: int,
+        num_parts: int,
         *,
+        with_background: bool = False,
+        background_label: bool = False,
         prefix: str = "",
         view: View = whole_image,
         max_labels: int | None = None,
@@ -204,7 +209,8 @@ class PartitionScorer(Scorer):
         self.view = view
         self._observe, self._assign = observe, assign
         self._labels, self._prefix = labels, prefix
-        self._shape = max_labels or len(labels), num_clusters
+        self._num_parts, self._background_label = num_parts, background_label
+        self._shape = max_labels or len(labels), num_parts + with_background
         self._tables = ImageTables(self._shape, self._scores)
 
     def add(self, sample: Sample, logits: np.ndarray) -> None:
@@ -230,8 +236,13 @@ class PartitionScorer(Scorer):
             shares=tuple((counts.sum(0) / total).tolist()),
             counts=counts[:used],
             labels=(*self._labels, *unnamed),
+            best=self._best(counts.sum(1)),
             reweighted=self._tables,
         )
+
+    def _best(self, label_counts):
+        found = best_scores(label_counts, self._num_parts, background=self._background_label)
+        return {f"{self._prefix}{name}": value for name, value in found.items()}
 
     def _scores(self, counts):
         return {
@@ -363,8 +374,10 @@ class Annotation:
         def scorer(dataset: Dataset, num_parts: int) -> Scorer:
             names = self.names(dataset)
             return PartitionScorer(
-                self.everywhere, source.assign, names, 1 + num_parts, max_labels=self.max_labels
-            )
+                self.everywhere, source.assign, names, num_parts, with_background=True,
+                background_label=self.everywhere is not self.on_object,
+                max_labels=self.max_labels,
+            )  # fmt: skip
 
         return scorer
 
