@@ -90,6 +90,11 @@ def common_options(command: Callable[..., CommandResult]) -> Callable[..., None]
     @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of all random numbers.")
     @functools.wraps(command)
     def run(backend: str | None, device: str | None, quiet: bool, **options: Any) -> CommandResult:
+        if _is_export(options.get("model")):
+            if backend or device:
+                given_option = f"--backend {backend}" if backend else f"--device {device}"
+                raise click.UsageError(f"{given_option}: an export has a runtime of its own")
+            return command(quiet=quiet, **options)
         if device:
             select_device(device)
         backend, remark = select_backend(backend)
@@ -100,6 +105,13 @@ def common_options(command: Callable[..., CommandResult]) -> Callable[..., None]
         return command(quiet=quiet, **options)
 
     return output_options(run)
+
+
+def _is_export(model: Any) -> bool:
+    """Whether a model is an export, which needs no Keras."""
+    from keras_parts.exports import format_at
+
+    return isinstance(model, str) and format_at(model) is not None
 
 
 looks_option = click.option(

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from keras_parts.models.predictor import Predictor
 
 
+_BATCH_OF_EXPORT = 8
+"""Batch size "auto" for exports, whose runtimes use all cores for a single image too."""
+
+
 def _batch_size(context: click.Context, option: click.Parameter, value: str) -> int | str:
     if value == "auto":
         return value
@@ -47,6 +51,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
         "segment photos/",
         "segment photos/ --of faces --format csv --format coco",
         "segment 'photos/**/*.jpg' --model runs/mine --output out/",
+        "segment photos/ --model cub.onnx",
         "segment - --format cutout < bird.jpg > cutout.png",
     )
 )
@@ -156,6 +161,7 @@ def segment(
     for each picture beside it).
     """
     from keras_parts import inference
+    from keras_parts.exports import format_at
     from keras_parts.images.formats import begins_like_image
 
     started = time.monotonic()
@@ -179,10 +185,10 @@ def segment(
         raise click.UsageError(f"--tile {tile} sees each tile once: leave out --looks 2")
 
     say_loading(model, quiet=quiet)
-    import_keras()
-    from keras_parts.keras_private import set_random_seed
+    if seed is not None and format_at(model) is None:
+        import_keras()
+        from keras_parts.keras_private import set_random_seed
 
-    if seed is not None:
         set_random_seed(seed)
     formats = formats or inference.DEFAULT_FORMATS
     if batch_size == "auto":
@@ -266,7 +272,15 @@ def _find_images(
 def _create_predictor(
     model: str, precision: str | None, settings: Mapping[str, Any]
 ) -> "Predictor":
-    """The predictor of a model; also called in Ray's processes."""
+    """The predictor of a model or of an export; also called in Ray's processes."""
+    from keras_parts.exports import format_at, load_predictor, read_metadata
+    from keras_parts.zoo.terms import say_terms
+
+    export_format = format_at(model)
+    if export_format:
+        predictor = load_predictor(export_format, model, **_settings_of_export(settings, precision))
+        say_terms(model_name(model), read_metadata(export_format, model)["licence"])
+        return predictor
     import_keras()
     import keras
 
@@ -277,6 +291,22 @@ def _create_predictor(
     return models.create_predictor(zoo.load(model), **settings)
 
 
+def _settings_of_export(settings: Mapping[str, Any], precision: str | None) -> dict[str, Any]:
+    """The settings that the predictor of an export takes; the others are refused."""
+    settings = dict(settings)
+    refused = {
+        "--precision": precision,
+        "--flip": settings.pop("flip", False),
+        "--format descriptors": settings.pop("descriptors", False),
+    }
+    for option, value in refused.items():
+        if value:
+            raise click.UsageError(f"an export has no {option}: give the Keras model to --model")
+    if settings.get("batch_size") == "auto":
+        settings["batch_size"] = _BATCH_OF_EXPORT
+    return settings
+
+
 def _ray_engine(
     model: str,
     precision: str | None,
@@ -284,10 +314,12 @@ def _ray_engine(
     address: str | None,
     workers: int | None,
 ) -> "EngineFactory":
+    from keras_parts.exports import format_at
     from keras_parts.inference.distributed import ray_engine
 
     # Ray's processes have another working folder.
-    model = os.path.abspath(model) if os.path.isdir(model) else model
+    is_path = os.path.isdir(model) or format_at(model)
+    model = os.path.abspath(model) if is_path else model
     create: Callable[[], Predictor] = functools.partial(
         _create_predictor, model, precision, settings
     )

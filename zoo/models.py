@@ -1,7 +1,6 @@
 """Find and load models by name, folder or address."""
 
 import builtins
-import functools
 import logging
 import os
 from collections.abc import Sequence
@@ -169,13 +168,12 @@ def load(
     return _open(folder, dtype=dtype, name=name)
 
 
-@functools.cache  # the warning comes once
 def _say_terms(model: str, licences: Licences) -> None:
-    from keras_parts.zoo.terms import forbids_commercial_use
+    from keras_parts.zoo.terms import forbids_commercial_use, say_terms
 
     for kind, terms in (("training data", licences.data), ("weights", licences.weights)):
         if forbids_commercial_use(terms):
-            _logger.warning("%s is not for commercial use. Terms of its %s: %s", model, kind, terms)
+            say_terms(model, terms, kind)
             return
 
 

@@ -1,5 +1,7 @@
 """Terms of use on a card: what a model inherits, and whether commercial use is allowed."""
 
+import functools
+import logging
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -8,6 +10,7 @@ if TYPE_CHECKING:
     from keras_parts.training.origins import Origin
     from keras_parts.zoo.cards import Licences
 
+_LOG = logging.getLogger(__name__)
 NO_LICENCE = "none given: nobody but the owner may use, change or share these weights"
 """The licence on the card of weights for which no licence was given."""
 _INHERITED = "; inherited from "
@@ -62,6 +65,20 @@ def own_terms(terms: str) -> str:
 def forbids_commercial_use(terms: str) -> bool:
     """Whether terms forbid commercial use, by their words: see `commercial_use`."""
     return _FORBIDDEN.search(terms) is not None
+
+
+@functools.cache  # the warning comes once
+def say_terms(model: str, terms: str, kind: str = "") -> None:
+    """Warn if terms forbid commercial use.
+
+    Args:
+        model: name of the model.
+        terms: of its weights or training data.
+        kind: which of them, for the warning; "" for all.
+    """
+    if forbids_commercial_use(terms):
+        of = f"Terms of its {kind}" if kind else "Its terms"
+        _LOG.warning("%s is not for commercial use. %s: %s", model, of, terms)
 
 
 def commercial_use(licences: "Licences") -> bool | None:

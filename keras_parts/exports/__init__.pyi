@@ -1,4 +1,4 @@
-from .conversion import FORMATS, Export, export, load, load_predictor, read_metadata
+from .conversion import FORMATS, Export, export, format_at, load, load_predictor, read_metadata
 from .formats import METADATA
 
 __all__ = [
@@ -6,6 +6,7 @@ __all__ = [
     "FORMATS",
     "METADATA",
     "export",
+    "format_at",
     "load",
     "load_predictor",
     "read_metadata",

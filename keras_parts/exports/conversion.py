@@ -166,6 +166,24 @@ def load(format: str, path: str | PathLike[str]) -> Run:
     return _format_of(format).load(Path(path))
 
 
+def format_at(path: str | PathLike[str]) -> str | None:
+    """The format of the export at a path, a key of `FORMATS`; None if there is no export.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.exports import format_at
+        >>> Path("birds.onnx").touch()
+        >>> format_at("birds.onnx"), format_at("cub")
+        ('onnx', None)
+    """
+    path = Path(path)
+    if (path / "saved_model.pb").is_file():
+        return "saved_model"
+    if not path.suffix or not path.is_file():
+        return None
+    return next((name for name, kind in FORMATS.items() if kind.suffix == path.suffix), None)
+
+
 def load_predictor(format: str, path: str | PathLike[str], **options: Any) -> Predictor:
     """Load an export as a `Predictor`, which sees the objects in an image again and cuts it into
     tiles as that of the segmenter does; `keras_parts.inference.segment_files` takes it too.
@@ -178,7 +196,8 @@ def load_predictor(format: str, path: str | PathLike[str], **options: Any) -> Pr
         options: "batch_size", "tile", "looks" and "max_objects" of `keras_parts.models.Predictor`.
 
     Raises:
-        ConfigError: the format is unknown; the export was written before 0.2.0; or as `Predictor`.
+        ConfigError: the format is unknown or its runtime is not installed; the file is no export
+            of this package, or was written before 0.2.0; or as `Predictor`.
 
     Example:
         >>> from keras_parts.exports import load_predictor
@@ -186,7 +205,14 @@ def load_predictor(format: str, path: str | PathLike[str], **options: Any) -> Pr
         >>> predictor.segment(image).areas  # doctest: +SKIP
         array([1520, 3311, 0, 930, 218])
     """
-    metadata, run = read_metadata(format, path), load(format, path)
+    _format_of(format).require_runtime(format)
+    try:
+        metadata, run = read_metadata(format, path), load(format, path)
+    except Exception as error:  # runtimes share no exception class
+        raise ConfigError(
+            f"{path}: is not an export of keras-parts as {format}: {error!r:.300}; expected a file "
+            "that keras-parts export wrote"
+        ) from error
     if "network" not in metadata:
         raise ConfigError(
             f"{path}: does not say what input its network takes, as exports do since 0.2.0: export "

@@ -23,13 +23,15 @@ class Format:
 
     Attributes:
         suffix: of the export's path.
-        packages: `{module: distribution}` that must be installed.
+        packages: `{module: distribution}` that must be installed to write an export.
+        runtime: the module that loads an export.
         quantized: how `quantize` stores the weights; None if the format cannot be quantised.
         exact: whether images are resized in float64, to the same input as the Keras model's.
     """
 
     suffix: ClassVar[str] = ""
     packages: ClassVar[dict[str, str]] = {}
+    runtime: ClassVar[str] = "tensorflow"
     quantized: ClassVar[str | None] = None
     exact: ClassVar[bool] = True
 
@@ -39,11 +41,24 @@ class Format:
         Args:
             name: of the format.
         """
-        missing = [pip for module, pip in self.packages.items() if not _is_installed(module)]
+        self._require(self.packages, name, f"keras-parts[{name.replace('_', '-')}]")
+
+    def require_runtime(self, name: str) -> None:
+        """Raise a ConfigError if the runtime is not installed.
+
+        Args:
+            name: of the format.
+        """
+        distribution = self.packages.get(self.runtime, self.runtime)
+        self._require({self.runtime: distribution}, name, distribution)
+
+    @staticmethod
+    def _require(packages: Mapping[str, str], name: str, to_install: str) -> None:
+        missing = [pip for module, pip in packages.items() if not _is_installed(module)]
         if missing:
             raise ConfigError(
                 f"format {name} needs {' and '.join(missing)}, not installed here: pip install "
-                f"'keras-parts[{name.replace('_', '-')}]'"
+                f"'{to_install}'"
             )
 
     def write(self, graph: Any, path: Path, metadata: str, quantize: bool) -> None:

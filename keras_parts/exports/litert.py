@@ -11,6 +11,7 @@ class LiteRt(Format):
 
     suffix = ".tflite"
     packages = {"ai_edge_litert": "ai-edge-litert"}
+    runtime = "ai_edge_litert"
     quantized = "weights as int8"
     exact = False
 

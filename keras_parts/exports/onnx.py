@@ -14,6 +14,7 @@ class Onnx(Format):
 
     suffix = ".onnx"
     packages = {"tf2onnx": "tf2onnx", "onnx": "onnx", "onnxruntime": "onnxruntime"}
+    runtime = "onnxruntime"
     quantized = "weights of convolutions as int8 with one scale per channel"
 
     def write(self, graph, path, metadata, quantize):
@@ -42,7 +43,9 @@ class Onnx(Format):
     def metadata(self, path):
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
         return session.get_modelmeta().custom_metadata_map[METADATA]
 
 

@@ -12,6 +12,7 @@ class OpenVino(Format):
 
     suffix = ".xml"
     packages = {"openvino": "openvino"}
+    runtime = "openvino"
     quantized = "weights as float16"
     exact = False
 

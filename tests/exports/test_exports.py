@@ -1,22 +1,28 @@
 """Each format, run in its own runtime, compared with the Keras model."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from keras_parts import data, zoo
+from keras_parts.cli import main
 from keras_parts.errors import ConfigError, KerasPartsError
 from keras_parts.exports import (
     FORMATS,
     conversion,
     export,
+    format_at,
     load,
     load_predictor,
     read_metadata,
@@ -249,3 +255,50 @@ def test_example_of_the_documentation(exported, tmp_path, name, monkeypatch):
     assert variables["probabilities"].shape == (1, 80, 120, 1 + len(NAMES))
     if name != "litert":
         assert variables["metadata"]["parts"][1]["name"] == NAMES[1]
+
+
+WITHOUT_KERAS = """
+import sys
+from keras_parts.cli import main
+main(sys.argv[1:], standalone_mode=False)
+loaded = {"keras", "tensorflow", "jax", "torch"} & set(sys.modules)
+assert not loaded, loaded
+"""
+
+
+def test_segmenting_with_an_export_needs_no_keras(segmenter, exported, tmp_path):
+    image = smooth_images((70, 90))[0]
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    words = ["segment", "photo.png", "--model", exported("onnx").path, "--output", "out", "--quiet"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run(
+        [sys.executable, "-c", WITHOUT_KERAS, *words], cwd=tmp_path, env=environment, check=True
+    )
+    with Image.open(tmp_path / "out/indexed/photo.png") as labels:
+        np.testing.assert_array_equal(np.asarray(labels), segmenter.segment(image).labels)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--flip"], "an export has no --flip"),
+        (["--precision", "float32"], "an export has no --precision"),
+        (["--format", "descriptors"], "an export has no --format descriptors"),
+        (["--backend", "jax"], "an export has a runtime of its own"),
+    ],
+)
+def test_options_that_an_export_cannot_have_are_refused(tmp_path, monkeypatch, option, message):
+    monkeypatch.chdir(tmp_path)
+    Path("model.onnx").touch()
+    Image.fromarray(smooth_images((40, 40))[0]).save("photo.png")
+    result = CliRunner().invoke(main, ["segment", "photo.png", "--model", "model.onnx", *option])
+    assert result.exit_code == 2 and message in result.output
+
+
+def test_a_file_that_is_no_export(tmp_path):
+    require("onnx")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"nothing")
+    assert format_at(path) == "onnx" and format_at(tmp_path) is None
+    with pytest.raises(ConfigError, match="model.onnx: is not an export of keras-parts as onnx"):
+        load_predictor("onnx", path)
