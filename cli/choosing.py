@@ -1,7 +1,6 @@
 """What a command takes where the user named no model and no output folder; it is printed first."""
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import click
 
 from keras_parts.cli.completion import complete_model
 from keras_parts.cli.messages import write_message
-from keras_parts.cli.options import model_name
+from keras_parts.cli.options import is_answered, model_name
 from keras_parts.cli.pipes import is_clipboard
 
 OBJECTS = {"birds": "cub", "faces": "faces-4", "clothes": "clothing-4"}
@@ -53,9 +52,9 @@ def choose_model(model: str | None, of: str | None, *, quiet: bool = False) -> s
         return model
     if of:
         model, reason = OBJECTS[of], f"for {of}"
-    elif run := _newest_run():
+    elif run := newest_run():
         model, reason = run, "the newest finished run here; --model takes another"
-    elif sys.stdin.isatty() and sys.stderr.isatty() and not quiet:
+    elif is_answered(quiet=quiet):
         return _ask()
     else:
         (kind, model), *others = OBJECTS.items()
@@ -66,7 +65,8 @@ def choose_model(model: str | None, of: str | None, *, quiet: bool = False) -> s
     return model
 
 
-def _newest_run() -> str | None:
+def newest_run() -> str | None:
+    """The newest finished run below the folder of runs; None if there is none."""
     from keras_parts.training.run_folder import RUNS_FOLDER, finished_runs
 
     return next((str(run.path) for run in finished_runs(RUNS_FOLDER)), None)

@@ -2,8 +2,8 @@
 
 import functools
 import json
+import os
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -167,13 +167,14 @@ def evaluate(
     meanings = _meanings(methods[0], evaluation.dataset.info) if segmenter else ()
     if name_parts:
         _store_names(model, segmenter, meanings)
+    names = tuple(segmenter.part_names) if segmenter else ()
     if confusion:
-        _draw(methods[0], meanings, confusion)
-    about = {"model": model, "split": split, "flip": flip, "looks": looks}
+        _draw(methods[0], meanings, names, confusion)
+    about = {"model": model, "split": split, "flip": flip, "looks": looks, "part_names": names}
     content = _content(about, seeds if with_intervals else [], methods, meanings)
     if output:
         _write(content, output)
-    return CommandResult(content, _text(methods, meanings))
+    return CommandResult(content, _text(methods, meanings, names))
 
 
 def _evaluation(data, split, protocols, mask_folder, baselines, batch_size, quiet):
@@ -284,11 +285,21 @@ def _meanings(runs, info):
     return report_meanings(runs, info)
 
 
-def _text(methods, meanings):
+def _text(methods, meanings, names):
     text = methods[0].to_table(*methods[1:]).rstrip()
     if meanings:
-        text += "\n\nWhat the parts mean:\n" + "\n".join(f"  {one}" for one in meanings)
+        lines = (f"  {_with_name(one, names)}" for one in meanings)
+        text += "\n\nWhat the parts mean:\n" + "\n".join(lines)
     return text
+
+
+def _with_name(meaning, names):
+    """The meaning of a part, after the name that the model has for it, if that is another one."""
+    text, name = str(meaning), names[meaning.part - 1] if names else meaning.name
+    if name == meaning.name:
+        return text
+    number = f"part {meaning.part}"
+    return f"{number}, {name}{text.removeprefix(number)}"
 
 
 def _content(about, seeds, methods, meanings):
@@ -320,12 +331,15 @@ def _segmenter_folder(model):
 def _store_names(model, segmenter, meanings):
     if not meanings:
         raise click.UsageError(f"--name-parts {_NEEDS_FOREGROUND}")
-    names = tuple(meaning.name for meaning in meanings)
-    segmenter.config = replace(segmenter.config, part_names=names)
-    segmenter.save_preset(_segmenter_folder(model))
+    from keras_parts import zoo
+
+    segmenter.part_names = [meaning.name for meaning in meanings]
+    # With the working folder before it, it is no name of the zoo.
+    folder = os.path.join(os.curdir, _segmenter_folder(model))
+    zoo.name_parts(folder, segmenter.part_names)
 
 
-def _draw(runs, meanings, path):
+def _draw(runs, meanings, names, path):
     from keras_parts.metrics import confusion_picture
     from keras_parts.metrics.part_names import naming_result
     from keras_parts.results.pictures import save_picture
@@ -333,6 +347,7 @@ def _draw(runs, meanings, path):
     result = naming_result(runs)
     if result is None:
         raise click.UsageError(f"--confusion {_NEEDS_FOREGROUND}")
-    names = [f"{meaning.part} {meaning.name}" for meaning in meanings]
+    names = names or [meaning.name for meaning in meanings]
+    names = [f"{part} {name}" for part, name in enumerate(names, 1)]
     title = f"{runs.method} on {runs.dataset}"
     save_picture(confusion_picture(result, names, title=title), path)

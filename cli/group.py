@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": "Measure a segmenter, or baselines, by the protocols of a data set.",
     "segment": "Segment image files into parts.",
     "search": "Find the parts that look most like those of a picture.",
+    "name": "Name the parts of a model, and join parts.",
     "convert": "Convert a checkpoint released with the paper to a segmenter.",
     "export": "Export a segmenter to ONNX, LiteRT, OpenVINO or a SavedModel.",
     "demo": "Serve a page that shows the parts of a photo dropped on it.",

@@ -125,6 +125,16 @@ looks_option = click.option(
 )
 
 
+def listed(text: str) -> list[str]:
+    """The values of an option that separates them by commas."""
+    return [value.strip() for value in text.split(",")]
+
+
+def is_answered(*, quiet: bool) -> bool:
+    """Whether there is a user at a terminal who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and not quiet
+
+
 def given(**options: Any) -> dict[str, Any]:
     """The options that the user gave; the called function has defaults for the others."""
     return {name: value for name, value in options.items() if value not in (None, ())}

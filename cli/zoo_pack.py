@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keras_parts.cli.options import CommandResult, common_options, examples, given, output_options
+from keras_parts.cli.options import (
+    CommandResult,
+    common_options,
+    examples,
+    given,
+    listed,
+    output_options,
+)
 
 if TYPE_CHECKING:
     from keras_parts.data import Dataset
@@ -96,7 +103,7 @@ def pack(
         split=split,
         protocols=protocols or None,
         choose_by=_metric(choose_by) if choose_by else None,
-        part_names=[one.strip() for one in part_names.split(",")] if part_names else (),
+        part_names=listed(part_names) if part_names else (),
         pairs=[_part_pair(one) for one in pairs.split(",")] if pairs else (),
         texts=given(**texts),
         compact=not float32,

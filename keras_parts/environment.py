@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -323,6 +324,18 @@ def visible_gpus() -> list[str] | None:
 def tensorflow_log_level() -> str | None:
     """The lowest level of TensorFlow's messages, `$TF_CPP_MIN_LOG_LEVEL`; None if it is not set."""
     return os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+
+
+def has_display() -> bool:
+    """Whether a browser has a screen: on Linux, whether `$DISPLAY` or `$WAYLAND_DISPLAY` is set."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def no_colour() -> bool:
+    """Whether `$NO_COLOR` forbids colours on terminals."""
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def package_version(name: str) -> str | None:

@@ -5,6 +5,7 @@ locks against other processes."""
 import codecs
 import errno
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
@@ -75,6 +76,36 @@ def atomic_write(path: str | PathLike[str], mode: str = "wb") -> Iterator[IO[Any
     encoding = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     with atomic_path(path) as unfinished, open(unfinished, mode, **encoding) as file:  # type: ignore[call-overload]
         yield file
+
+
+@contextmanager
+def atomic_folder(path: str | PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder that gets the name `path`, which is free, at the end of the block.
+
+    If the block raises, the folder is removed.
+
+    Raises:
+        FileExistsError: there is a file or folder of this name.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.files import atomic_folder
+        >>> with atomic_folder("notes/new") as unfinished:
+        ...     _ = (unfinished / "a.txt").write_text("complete")
+        >>> [path.name for path in Path("notes").iterdir()]
+        ['new']
+    """
+    path = Path(path)
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        os.rename(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def check_regular(path: str | PathLike[str]) -> int:

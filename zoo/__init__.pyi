@@ -1,5 +1,6 @@
 from .cards import Card, FileRecord
 from .models import download, info, list, load, path, prune, remove, verify
+from .naming import name_parts
 from .packing import pack
 from .publishing import publish
 
@@ -10,6 +11,7 @@ __all__ = [
     "info",
     "list",
     "load",
+    "name_parts",
     "pack",
     "path",
     "prune",

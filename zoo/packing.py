@@ -17,6 +17,7 @@ from keras_parts.data import Dataset
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_path, atomic_write
 from keras_parts.metrics import Report, SegmenterModel, evaluate, report_meanings
+from keras_parts.models.part_names import check_part_names
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.training.run_folder import RunFolder
 from keras_parts.zoo.cards import (
@@ -106,7 +107,8 @@ def pack(
         The card.
 
     Raises:
-        ConfigError: no runs, several runs without `validation`, or an unknown text.
+        ConfigError: no runs, several runs without `validation`, a name that no part may have, or
+            an unknown text.
         DataError: a folder has no finished run, or the runs differ in more than the seed.
         IntegrityError: a weights file contains more than weights, or a field of the card is wrong.
 
@@ -133,6 +135,8 @@ def pack(
     measure = partial(_measure, train=train, progress=progress)
     with tempfile.TemporaryDirectory() as scratch:
         candidates = _candidates(runs, Path(scratch), compact)
+        if part_names:
+            part_names = check_part_names(part_names, candidates[0].segmenter.num_parts)
         choices: list[Report] = []
         best, reason = 0, ""
         if validation is not None and len(candidates) > 1:

@@ -57,6 +57,7 @@ class ResultsFolder:
         writers: one for each format.
         shard: "I-of-N" for one shard of a run, else "".
         verify: whether to compare the contents of finished images, instead of sizes and dates.
+        model_location: see `RunInfo`.
 
     Attributes:
         output, configuration, writers, shard: as given.
@@ -71,8 +72,10 @@ class ResultsFolder:
         shard: str = "",
         *,
         verify: bool = False,
+        model_location: str = "",
     ) -> None:
         self.output, self.configuration, self.shard = output, configuration, shard
+        self._model_location = model_location
         self.writers, self._verify = writers, verify
         self.digest = _digest(_without_formats(configuration))
         self._problems: set[str] = set()
@@ -266,6 +269,7 @@ class ResultsFolder:
             self.configuration["model"],
             self.configuration,
             failures,
+            self._model_location,
         )
         for writer in self.writers:
             if writer.merged:

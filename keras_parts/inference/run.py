@@ -118,7 +118,8 @@ def segment_files(
         progress: show a progress bar on stderr.
         on_failure: called with each `Failure`.
         on_remark: called with (path, remark) for each remark about an image.
-        arguments: of the user, for run.json; JSON values.
+        arguments: of the user, for run.json; JSON values. "model" is what the commands take as
+            the model, for the page.
         engine: creates the engine, as the class `Engine` does.
 
     Raises:
@@ -152,7 +153,10 @@ def segment_files(
     settings: dict[str, Any] = {"model": hide_secrets(model), "names": list(predictor.names)}
     settings |= {"formats": list(formats), "max_pixels": max_pixels} | {**predictor.settings}
     target = open_output(output, shard_name or "all")
-    folder = ResultsFolder(target, settings, writers, shard_name, verify=verify)
+    location = hide_secrets(str((arguments or {}).get("model") or ""))
+    folder = ResultsFolder(
+        target, settings, writers, shard_name, verify=verify, model_location=location
+    )
     if not overwrite:
         folder.check_configuration()
     if dry_run:

@@ -1,6 +1,6 @@
 """The rules for names of parts and for joined parts. Imports no Keras."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_parts.errors import ConfigError, is_plain_line, suggestion
@@ -105,6 +105,31 @@ def check_joined(joined: Any, num_parts: int) -> Groups:
         )
     groups = tuple(tuple(group) for group in joined)
     return () if groups == _each_alone(num_parts) else groups
+
+
+def parts_of(values: Mapping[str, Any], source: object) -> tuple[int, tuple[str, ...], Groups]:
+    """Number of parts, their names and joined outputs in a saved configuration, checked.
+
+    Args:
+        values: as `read_saved_config` returns them.
+        source: name of the file in error messages.
+
+    Raises:
+        ConfigError: they are damaged.
+    """
+    num_parts: Any = values.get("num_parts")
+    names: Any = values.get("part_names")
+    is_number = type(num_parts) is int and 2 <= num_parts <= _MAX_PARTS
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not is_number or not is_list or len(names) not in (0, num_parts):
+        raise ConfigError(
+            f"{source}: num_parts is {num_parts!r:.50} and part_names {names!r:.200}, expected 2 "
+            f"to {_MAX_PARTS} and as many names, or none"
+        )
+    try:
+        return num_parts, tuple(names), check_joined(values.get("joined", ()), num_parts)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
 
 
 def _each_alone(num_parts: int) -> Groups:

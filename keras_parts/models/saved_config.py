@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.files import read_limited
+from keras_parts.files import atomic_write, read_limited
 
 FORMAT = 2
 CONFIG_FILE, WEIGHTS_FILE = "segmenter.json", "segmenter.weights.h5"
@@ -48,6 +48,12 @@ def read_saved_config(folder: str | PathLike) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {error}", path=path) from None
     return current_fields(values, source=path)
+
+
+def write_saved_config(folder: str | PathLike, values: Mapping[str, Any]) -> None:
+    """Write the configuration of a segmenter atomically; the inverse of `read_saved_config`."""
+    with atomic_write(Path(folder, CONFIG_FILE), "w") as file:
+        json.dump({**values, "format": FORMAT}, file, indent=2)
 
 
 def current_fields(values: Any, source: object = CONFIG_FILE) -> dict[str, Any]:

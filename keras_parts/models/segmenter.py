@@ -1,7 +1,6 @@
 """PartSegmenter: the network that segments images into K parts and background."""
 
 import functools
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from os import PathLike
@@ -19,7 +18,7 @@ from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.backbones.weights_file import load_weights
 from keras_parts.environment import MODEL_VARIABLE, max_model_bytes
 from keras_parts.errors import ConfigError, is_plain_line
-from keras_parts.files import atomic_path, atomic_write
+from keras_parts.files import atomic_path
 from keras_parts.images.geometry import RESIZE_MODES, STRIDE
 from keras_parts.images.inputs import ImageLike
 from keras_parts.models.architectures import architecture_of
@@ -36,6 +35,7 @@ from keras_parts.models.saved_config import (
     WEIGHTS_FILE,
     current_fields,
     read_saved_config,
+    write_saved_config,
 )
 from keras_parts.ops import join_background, join_parts
 from keras_parts.results.parts import Parts
@@ -583,8 +583,7 @@ class PartSegmenter(keras.Model):
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / WEIGHTS_FILE) as path:
             self.save_weights(path)
-        with atomic_write(folder / CONFIG_FILE, "w") as file:
-            json.dump(self.config.to_json(), file, indent=2)
+        write_saved_config(folder, self.config.to_json())
 
     @classmethod
     def from_preset(

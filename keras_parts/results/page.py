@@ -11,25 +11,30 @@ of pictures. So the files are scripts, which give the parts as outlines.
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 
-from keras_parts.errors import ConfigError
-from keras_parts.files import atomic_write
+from keras_parts.errors import ConfigError, DataError
+from keras_parts.files import atomic_write, path_inside, read_file
+from keras_parts.images.decoding import decode_image
 from keras_parts.results.palette import part_legend
 from keras_parts.results.parts import Parts
-from keras_parts.results.thumbnails import data_address, labels_at_size, thumbnail
+from keras_parts.results.thumbnails import content_of, data_address, labels_at_size, thumbnail
 
 PAGE_FILE, FOLDER = "index.html", "page"
 """The page, and the folder of the pictures' files beside it."""
 _SUMMARY = ("score", "objects", "shares")
 _PLACE_OF_CONTENT = "CONTENT"
 """In the template, where the page's content goes."""
+_CONTENT = re.compile(r'<script type="application/json" id="content">(.*?)</script>', re.DOTALL)
+_MAX_PAGE_BYTES = 2**28
 
 
 class PagePicture(NamedTuple):
@@ -97,6 +102,7 @@ def page_html(
     settings: Mapping[str, Any] | None = None,
     failures: Iterable[tuple[str, str]] = (),
     figures: Iterable[tuple[str, str]] = (),
+    model: str = "",
 ) -> Iterator[bytes]:
     """The page, in pieces.
 
@@ -106,12 +112,13 @@ def page_html(
         pictures: in the order of their names.
         settings: shown at the end; JSON values.
         failures: (path, reason) of images without results.
-        figures: (caption, quoted address relative to the page) of further pictures, shown first.
+        figures: (caption, quoted address relative to the page) of further pictures, shown below.
+        model: as `keras-parts name` takes it; the page then has fields for names, and shows the
+            command that stores them.
     """
-    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    before, after = template.split(_PLACE_OF_CONTENT)
     content = {
         "title": title,
+        "model": model,
         "parts": part_legend(names),
         "pictures": [
             [each.name, each.script, each.link, *(each.summary[key] for key in _SUMMARY)]
@@ -121,9 +128,70 @@ def page_html(
         "failures": [list(failure) for failure in failures],
         "figures": [list(figure) for figure in figures],
     }
+    yield from _html(content)
+
+
+def _html(content: Mapping[str, Any]) -> Iterator[bytes]:
+    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    before, after = template.split(_PLACE_OF_CONTENT)
     yield before.encode()
     yield json.dumps(content).replace("<", "\\u003c").encode()
     yield after.encode()
+
+
+def read_page(folder: str | os.PathLike) -> dict[str, Any] | None:
+    """The content of the page in a folder, as JSON values; None if there is no such page.
+
+    Its "pictures" are lists of name, address of the file, link, score, number of objects, shares.
+
+    Raises:
+        DataError: the file is too large.
+    """
+    path = Path(folder, PAGE_FILE)
+    if not path.is_file():
+        return None
+    found = _CONTENT.search(read_file(path, max_bytes=_MAX_PAGE_BYTES).decode(errors="replace"))
+    try:
+        content = json.loads(found[1]) if found else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    return content if {list} == {type(content.get(key)) for key in ("parts", "pictures")} else None
+
+
+def rename_page(folder: str | os.PathLike, names: Sequence[str], *, model: str = "") -> bool:
+    """Write other names of the parts, and the model, into the page in a folder.
+
+    Args:
+        folder: of the page.
+        names: of the parts.
+        model: see `page_html`.
+
+    Returns:
+        Whether there is such a page, with as many parts.
+    """
+    content = read_page(folder)
+    if content is None or len(content["parts"]) != len(names):
+        return False
+    with atomic_write(Path(folder, PAGE_FILE)) as file:
+        file.writelines(_html({**content, "parts": part_legend(names), "model": model}))
+    return True
+
+
+def page_images(folder: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The thumbnails on the page in a folder: name -> `(height, width, 3)` uint8 RGB.
+
+    Pictures without a file, or with a damaged one, are left out.
+    """
+    root = Path(os.path.realpath(folder))
+    images = {}
+    for name, script, *_ in (read_page(folder) or {"pictures": []})["pictures"]:
+        with suppress(DataError, OSError, ValueError, KeyError, TypeError, RecursionError):
+            file = read_file(path_inside(root, unquote(script)), max_bytes=_MAX_PAGE_BYTES)
+            found = json.loads(file.strip().removeprefix(b"picture(").removesuffix(b")"))
+            images[name] = decode_image(content_of(found["image"]), script).image
+    return images
 
 
 def write_page(
@@ -133,6 +201,7 @@ def write_page(
     title: str = "Parts",
     settings: Mapping[str, Any] | None = None,
     figures: Iterable[tuple[str, str]] = (),
+    model: str = "",
 ) -> Path:
     """Write a page for the browser, on which the parts of all pictures light up.
 
@@ -141,7 +210,9 @@ def write_page(
         pictures: name to `Parts`, with their images, of one segmenter; at least one.
         title: of the page.
         settings: shown at the end of the page; JSON values.
-        figures: (caption, path relative to `folder`) of further pictures, shown first.
+        figures: (caption, path relative to `folder`) of further pictures, shown below.
+        model: folder of a run or a segmenter, or a name of the zoo: the page then has a field for
+            the name of each part, and shows the command that stores the names.
 
     Returns:
         The path of `index.html`.
@@ -172,7 +243,9 @@ def write_page(
     quoted = [(caption, quote(path)) for caption, path in figures]
     page = Path(folder, PAGE_FILE)
     with atomic_write(page) as file:
-        file.writelines(page_html(title, names, listed, settings=settings, figures=quoted))
+        file.writelines(
+            page_html(title, names, listed, settings=settings, figures=quoted, model=model)
+        )
     return page
 
 

@@ -40,3 +40,8 @@ def data_address(picture: Image.Image) -> str:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def content_of(address: str) -> bytes:
+    """The file in an address of `data_address`; ValueError if it is damaged."""
+    return base64.b64decode(address.partition(",")[2])

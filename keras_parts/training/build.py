@@ -328,8 +328,8 @@ def _have_same_head(config: SegmenterConfig, other: SegmenterConfig) -> bool:
     own = architecture_of(config.architecture)
     if own.has_decoder(config.output_stride) == own.has_decoder(other.output_stride):
         return True
-    is_class = isinstance(own.decoder, type) and isinstance(own.head, type)
-    return is_class and issubclass(own.decoder, own.head)
+    decoder, head = own.decoder, own.head
+    return isinstance(decoder, type) and isinstance(head, type) and issubclass(decoder, head)
 
 
 def _keeps_parts(recipe: Recipe, initial: SegmenterConfig) -> bool:

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -20,7 +20,9 @@ from keras_parts.discovery.model import PartDiscovery
 from keras_parts.errors import CallbackError, DivergenceError, OutOfMemoryError, is_out_of_memory
 from keras_parts.extras import check_train_extra
 from keras_parts.keras_private import set_random_seed, sync_variables
+from keras_parts.models.part_names import parts_of
 from keras_parts.models.precision import precision_policy
+from keras_parts.models.saved_config import CONFIG_FILE, read_saved_config
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.results.page import write_page
 from keras_parts.results.pictures import contact_sheet
@@ -196,6 +198,7 @@ def train(
         seconds = time.perf_counter() - started
         if placement.is_leader:
             with trained_segmenter(discovery, placement) as segmenter:
+                _keep_names(segmenter, folder)
                 segmenter.save_preset(folder.segmenter)
                 _write_page(folder, recipe, dataset, segmenter)
     summary = _summary(folder, recipe, placement, seconds, done, before)
@@ -410,6 +413,7 @@ def _write_page(
         {sample.id: one for sample, one in zip(samples, parts, strict=True)},
         title=f"Training of {folder.path.absolute().name}",
         settings=recipe.to_json(),
+        model=str(folder.path),
         figures=[
             (caption, path.relative_to(folder.path).as_posix())
             for caption, path in figures
@@ -428,6 +432,15 @@ def _sheet_of(
             return contact_sheet([parts.overlay() for parts in segmenter.segment(tuple(images))])
 
     return draw
+
+
+def _keep_names(segmenter: PartSegmenter, folder: RunFolder) -> None:
+    """Take over the names that were given to the parts of a finished run, which is resumed."""
+    if not (folder.segmenter / CONFIG_FILE).is_file():
+        return
+    num_parts, names, _ = parts_of(read_saved_config(folder.segmenter), folder.segmenter)
+    if names and num_parts == segmenter.num_parts:
+        segmenter.config = replace(segmenter.config, part_names=names)
 
 
 def _summary(

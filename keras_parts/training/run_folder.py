@@ -166,6 +166,11 @@ class RunFolder:
                 "choose another --output"
             )
         self._check_parts()
+        if resume and self.segmenter.exists() and not self.checkpoints.exists():
+            raise ConfigError(
+                f"{self.path} has a trained segmenter and no checkpoints to resume from: start "
+                f"another run with --init-from {self.path}"
+            )
         with self._usable():
             folders = (self.path, *self.path.absolute().parents)
             parent = next(folder for folder in folders if folder.exists())
@@ -258,9 +263,14 @@ class RunFolder:
         )
 
     def write_config(
-        self, settings: Mapping[str, Any], seed: int, data: Mapping[str, Any] | None = None
+        self,
+        settings: Mapping[str, Any],
+        seed: int,
+        data: Mapping[str, Any] | None = None,
+        *,
+        made_with: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the settings, the seed and `environment()` to config.json.
+        """Write the settings, the seed and the versions of the libraries to config.json.
 
         The home folder of the user is written as "~", because run folders may be published.
 
@@ -268,13 +278,14 @@ class RunFolder:
             settings: settings of the recipe, JSON values.
             seed: seed of all random draws.
             data: description of the training data; not compared when the run is resumed.
+            made_with: the versions; by default those of `environment()`.
         """
         config = {
             "format": FORMAT,
             "settings": settings,
             "seed": seed,
             "data": data or {},
-            **environment(),
+            **(environment() if made_with is None else made_with),
         }
         with atomic_write(self.config_file, "w") as file:
             json.dump(_to_json(config), file, indent=2, allow_nan=False)

@@ -21,6 +21,7 @@ def completed(*words):
         (("seg",), "segment"),
         (("segment", "--model", "cub"), "cub-8"),
         (("train", "--init-from", "t"), "toy"),
+        (("name", "fac"), "faces-4"),
         (("zoo", "card", "fac"), "faces-4"),
         (("train", "--dataset", "cl"), "clothing_co_parsing"),
         (("data", "info", "t"), "toy"),

@@ -371,25 +371,26 @@ def test_meanings_are_printed_drawn_and_stored(evaluate, monkeypatch, tmp_path):
 
     folder = tmp_path / "run" / "segmenter"
     folder.mkdir(parents=True)
-    saved = []
+    file = folder / "segmenter.json"
+    file.write_text(json.dumps(SegmenterConfig(2, "small").to_json()))
 
-    class Stored(Halves):
-        config = SegmenterConfig(2, "small")
+    def load(model):
+        segmenter = Halves()
+        segmenter.part_names = json.loads(file.read_text())["part_names"]
+        return segmenter
 
-        def save_preset(self, folder):
-            saved.append((folder, self.config.part_names))
-
-    (folder / "segmenter.json").write_text(json.dumps(Stored.config.to_json()))
-    monkeypatch.setattr(zoo, "load", lambda model: Stored())
+    monkeypatch.setattr(zoo, "load", load)
     result = evaluate("--name-parts", "--confusion", "picture.png", model="run")
     assert result.exit_code == 0, result.stderr
     assert "What the parts mean:\n  part 1: " in result.stdout
-    ((where, names),) = saved
-    assert where.resolve() == folder and len(set(names)) == 2
-    assert names[0] in result.stdout
+    names = json.loads(file.read_text())["part_names"]
+    assert len(set(names)) == 2 and names[0] in result.stdout
     assert Image.open(tmp_path / "picture.png").width > 200
     content = json.loads(evaluate("--json", model="run").stdout)
-    assert [one["name"] for one in content["meanings"]] == list(names)
+    assert [one["name"] for one in content["meanings"]] == names == content["part_names"]
+    zoo.name_parts("run", ["front", names[1]])
+    said = evaluate(model="run").stdout
+    assert f"  part 1, front: {names[0]}" in said and f"  part 2: {names[1]}" in said
     result = evaluate("--name-parts", "--protocol", "pixels-full-model", model="run")
     assert result.exit_code == 2 and "needs a foreground protocol" in result.stderr
 

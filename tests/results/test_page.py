@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -10,7 +11,15 @@ import pytest
 
 from keras_parts.errors import ConfigError
 from keras_parts.results import Parts, write_page
-from keras_parts.results.page import PagePicture, page_html, picture_script, picture_summary
+from keras_parts.results.page import (
+    PagePicture,
+    page_html,
+    page_images,
+    picture_script,
+    picture_summary,
+    read_page,
+    rename_page,
+)
 
 NAMES = ("head", "</script><b>tail", "leg")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -137,3 +146,87 @@ def test_a_page_of_parts(tmp_path):
     assert content_of((tmp_path / "new/page/2.js").read_bytes())["parts"] == {}
     with pytest.raises(ConfigError, match="no pictures"):
         write_page(tmp_path, {})
+
+
+def test_other_names_on_a_page(tmp_path):
+    write_page(tmp_path, {"</script>": two_parts(), "empty": nothing()}, settings={"a": 1})
+    before = read_page(tmp_path)
+    assert before["model"] == "" and before["pictures"][0][:2] == ["</script>", "page/1.js"]
+    assert not rename_page(tmp_path, ["too", "few"])
+    assert rename_page(tmp_path, ["x", "y", "<b>"], model="runs/mine")
+    content = read_page(tmp_path)
+    assert [part["name"] for part in content["parts"]] == ["x", "y", "<b>"]
+    assert content["model"] == "runs/mine"
+    same = {key: value for key, value in content.items() if key not in ("parts", "model")}
+    assert same == {key: before[key] for key in same}
+
+
+def test_pages_of_others_and_none(tmp_path):
+    assert read_page(tmp_path) is None and not rename_page(tmp_path, ["a", "b"])
+    tag = '<script type="application/json" id="content">'
+    for content in ("", "[", "[]", '{"pictures": 1}', "[" * 10_000):
+        (tmp_path / "index.html").write_text(f"<p>{tag}{content}</script>")
+        assert read_page(tmp_path) is None and page_images(tmp_path) == {}
+    (tmp_path / "index.html").write_text("<p>mine</p>")
+    assert read_page(tmp_path) is None
+
+
+def test_thumbnails_are_read_from_the_folder_of_the_page_alone(tmp_path):
+    pictures = {name: two_parts() for name in ("whole", "gone", "damaged", "elsewhere")}
+    page = write_page(tmp_path / "out", pictures)
+    (tmp_path / "secret.js").write_bytes((tmp_path / "out/page/4.js").read_bytes())
+    page.write_text(page.read_text().replace("page/4.js", "../secret.js"))
+    (tmp_path / "out/page/2.js").unlink()
+    (tmp_path / "out/page/3.js").write_text('picture({"image": "data:,eA=="})')
+    images = page_images(tmp_path / "out")
+    assert list(images) == ["whole"] and images["whole"].shape == (40, 60, 3)
+
+
+BROWSER = ["--no-sandbox", "--disable-gpu"]
+
+
+@pytest.fixture
+def browser():
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="pip install -r tests/integrations.txt"
+    )
+    with playwright.sync_playwright() as driver:
+        try:
+            yield driver.chromium.launch(executable_path=CHROMIUM, args=BROWSER)
+        except playwright.Error as error:
+            pytest.skip(f"no browser to test with: {str(error).splitlines()[0]}")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("width", [1300, 390])
+def test_names_are_typed_and_the_command_is_copied(browser, tmp_path, width):
+    folder = tmp_path / "it's new"
+    parts = Parts(two_parts().logits, two_parts().image, ("head", "part 2", "leg"))
+    page_file = write_page(folder, {"a": parts}, model=str(folder))
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.goto(page_file.as_uri())
+    command, message = page.locator("#command"), page.locator("#naming p")
+    fields = [page.get_by_label(f"Name of part {number}") for number in (1, 2, 3)]
+    assert [field.input_value() for field in fields] == ["head", "", "leg"]
+    assert not command.is_visible()  # nothing was typed
+    fields[0].fill("the head")
+    assert message.inner_text() == "Part 2 has no name." and not command.is_visible()
+    fields[1].fill("wing, left")
+    assert "name of part 2 has a comma" in message.inner_text()
+    fields[1].fill("it's $HOME")
+    page.get_by_role("button", name="copy").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    expected = ["keras-parts", "name", str(folder), "--names", "the head,it's $HOME,leg"]
+    assert shlex.split(copied) == shlex.split(command.inner_text()) == expected
+    assert page.locator("#legend").inner_text().split("\n") == ["the head", "it's $HOME", "leg"]
+    fields[2].fill(" the head ")
+    assert "Parts 1 and 3 get the same name." in message.inner_text()
+    words = shlex.split(command.inner_text())[3:]
+    assert words == ["--join", "1,3", "--names", "the head,it's $HOME"]
+    fields[1].fill("the head")
+    assert "two parts at least" in message.inner_text() and not command.is_visible()
+    assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    assert not errors

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_parts import data
+from keras_parts import data, zoo
 from keras_parts.data.features import FeaturesTooLarge
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.environment import FEATURES_VARIABLE, HOME_VARIABLE
@@ -245,7 +245,9 @@ def test_a_run_is_not_overwritten_or_resumed_with_other_settings(finished):
 def test_a_finished_run_whose_log_is_lost(finished, tmp_path, caplog):
     folder = shutil.copytree(finished[0], tmp_path / "run")
     (folder / "metrics.jsonl").unlink()
+    zoo.name_parts(folder, ["head", "leg", "tail"])
     summary = train(tiny_recipe(), toy_samples(), folder, resume=True, progress=False)
+    assert zoo.load(folder).part_names == ("head", "leg", "tail")
     assert summary["steps"] == 8 and "loss" not in summary
     assert "metrics.jsonl: lines up to step 8 are missing" in caplog.text
 

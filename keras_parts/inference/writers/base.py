@@ -22,12 +22,14 @@ class RunInfo:
         model: its name.
         settings: all that the results depend on; JSON values.
         failures: of the images without results.
+        model_location: the model as the commands take it, "" if unknown: a name or a folder.
     """
 
     names: tuple[str, ...]
     model: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     failures: Sequence[Failure] = ()
+    model_location: str = ""
 
 
 Records = Iterable[tuple[ImageFile, Any]]

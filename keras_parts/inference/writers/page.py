@@ -39,6 +39,7 @@ class PageWriter(PerImageWriter):
             self._pictures(records, run.settings.get("formats", ())),
             settings=run.settings,
             failures=((failure.path, failure.message) for failure in run.failures),
+            model=run.model_location,
         )
         with output.create(self.merged[0]) as file:
             file.writelines(pieces)
