@@ -13,6 +13,7 @@ from keras_parts.cli.options import CommandResult, examples, output_options
 KINDS = {
     "features": "teacher features",
     "models": "downloaded models",
+    "archives": "archives of data sets",
     "unfinished": "what killed processes left behind",
 }
 """Kind of what is cached -> what it is."""
@@ -26,14 +27,15 @@ class _Kept:
     path: Path
     bytes: int
     used: float
+    is_archive: bool = False
 
 
 @click.group(cls=Group, epilog=examples("cache list", "cache clear features unfinished"))
 def cache() -> None:
     """List or clear what is kept between runs.
 
-    Teacher features and downloaded models are kept in the folder that KERAS_PARTS_HOME names. Both
-    are made or downloaded again when they are needed.
+    Teacher features, downloaded models and archives of data sets are kept in the folder that
+    KERAS_PARTS_HOME names. They are made or downloaded again when they are needed.
     """
 
 
@@ -64,17 +66,20 @@ def list_kept(quiet: bool) -> CommandResult:
 @click.argument("kinds", nargs=-1, required=True, type=click.Choice([*KINDS, "all"]))
 @output_options
 def clear(kinds: Sequence[str], quiet: bool) -> CommandResult:
-    """Remove cached files of some kinds: features, models, unfinished, or all.
+    """Remove cached files of some kinds: features, models, archives, unfinished, or all.
 
-    What a running training writes or reads is kept.
+    What a running training writes or reads is kept, and so are unpacked data sets.
     """
+    from keras_parts.data.archives import remove_archives
     from keras_parts.data.features import remove_features
     from keras_parts.zoo import store
 
     chosen = [one for one in _kept() if one.kind in kinds or "all" in kinds]
-    files = [one.path for one in chosen if one.path.suffix == ".npy"]
-    folders = [one.path for one in chosen if one.path.suffix != ".npy"]
-    freed = remove_features(files) + store.remove(folders)
+    archives = [one.path for one in chosen if one.is_archive]
+    others = [one.path for one in chosen if not one.is_archive]
+    files = [path for path in others if path.suffix == ".npy"]
+    folders = [path for path in others if path.suffix != ".npy"]
+    freed = remove_features(files) + store.remove(folders) + remove_archives(archives)
     left = sum(path.exists() for path in files)
     text = f"Removed {in_words(freed)}" + (f"; {left} files are in use, and were kept" * bool(left))
     return CommandResult({"bytes": freed, "kept": left}, f"{text}.", 0 if chosen else NOTHING_TO_DO)
@@ -82,9 +87,11 @@ def clear(kinds: Sequence[str], quiet: bool) -> CommandResult:
 
 def _kept() -> Iterator[_Kept]:
     """All that is cached."""
+    from keras_parts.data.archives import kept_archives, unfinished_folders
     from keras_parts.data.features import cached_features
     from keras_parts.environment import cache_path
     from keras_parts.files import folder_bytes
+    from keras_parts.transfer import PART
     from keras_parts.zoo import store
 
     for file in cached_features(cache_path("features")):
@@ -94,6 +101,12 @@ def _kept() -> Iterator[_Kept]:
         whole = entry.card or entry.problem
         kind, folder = "models" if whole else "unfinished", entry.folder
         yield _Kept(kind, folder, folder_bytes(folder), folder.stat().st_mtime)
+    for file in kept_archives():
+        kind, status = "unfinished" if file.suffix == PART else "archives", file.stat()
+        yield _Kept(kind, file, status.st_size, status.st_mtime, is_archive=True)
+    for folder in unfinished_folders():
+        size, used = folder_bytes(folder), folder.stat().st_mtime
+        yield _Kept("unfinished", folder, size, used, is_archive=True)
 
 
 def in_words(size: int) -> str:

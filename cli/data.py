@@ -8,10 +8,14 @@ import click
 
 from keras_parts.cli.completion import complete_dataset
 from keras_parts.cli.group import Group
-from keras_parts.cli.options import CommandResult, examples, given, output_options
+from keras_parts.cli.messages import write_message
+from keras_parts.cli.options import CommandResult, examples, given, is_answered, output_options
+from keras_parts.environment import offline
+from keras_parts.errors import ConfigError
 
 if TYPE_CHECKING:
     from keras_parts.data import Dataset
+    from keras_parts.data.archives import Download
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,49 @@ class ChosenDataset:
     Attributes:
         name: name of the data set.
         settings: options of its reader.
+        yes: download it without a question if it is not there.
+        progress: show progress bars.
     """
 
     name: str
     settings: dict[str, Any]
+    yes: bool = False
+    progress: bool = True
 
     def __call__(self, split: str) -> "Dataset":
         from keras_parts.data import load
 
+        self.obtain()
         return load(self.name, split, **self.settings)
+
+    def obtain(self) -> None:
+        """Download the data set if it is not there and the user agrees.
+
+        Raises:
+            ConfigError: the user does not agree, or cannot be asked.
+        """
+        from keras_parts.data.archives import download_of
+
+        download = download_of(self.name)
+        if "data_dir" in self.settings or not download or download.source.is_found():
+            return
+        if download.missing() and not offline():
+            self._agreed(download)
+        folder = download.unpack(progress=self.progress)
+        write_message(
+            f"{self.name} is in {folder}. `keras-parts cache clear archives` removes the archives."
+        )
+
+    def _agreed(self, download: "Download") -> None:
+        """Say what would be downloaded; raise ConfigError unless the user agrees."""
+        write_message(download.describe())
+        asked = is_answered(quiet=not self.progress)
+        if self.yes or (asked and click.confirm("Download?", err=True)):
+            return
+        raise ConfigError(
+            f"{self.name}: there is no folder {download.source.folder}, and nothing is downloaded "
+            f"unless you agree: add --yes. {download.by_hand()}"
+        )
 
 
 def data_options(command):
@@ -61,11 +99,13 @@ def data_options(command):
         metavar="NAME=VALUE",
         help="Another option of the reader, see `data info`; the value is JSON or a word.",
     )
+    @click.option("--yes", is_flag=True, help="Download the data set if it is not there.")
     @functools.wraps(command)
-    def run(dataset, data_dir, masks, skip_bad, data_settings, **options):
+    def run(dataset, data_dir, masks, skip_bad, data_settings, yes, **options):
         settings = given(data_dir=data_dir, masks=masks, skip_bad=skip_bad or None)
         settings |= _parsed(data_settings)
-        return command(data=ChosenDataset(dataset, settings), **options)
+        chosen = ChosenDataset(dataset, settings, yes, progress=not options.get("quiet"))
+        return command(data=chosen, **options)
 
     return run
 
@@ -92,7 +132,7 @@ def _parsed(settings):
 
 @click.group(cls=Group, epilog=examples("data list", "data info cub"))
 def data():
-    """List, prepare, check and show data sets."""
+    """List, download, prepare, check and show data sets."""
 
 
 @data.command("list", epilog=examples("data list"))
@@ -159,6 +199,7 @@ def check(data, split, quiet):
 
     if split not in about(data.name).splits and split == "all":
         split = "train"
+    data.obtain()
     report = check_dataset(data.name, split, progress=not quiet, **data.settings)
     content = {"dataset": data.name, "split": split, "samples": report.num_samples}
     content |= {"problems": list(report.problems), "notes": list(report.notes)}
@@ -199,6 +240,30 @@ def show(data, split, count, output, quiet):
     return CommandResult(content, "\n".join(lines))
 
 
+@data.command("download", epilog=examples("data download cub"))
+@click.argument("name", shell_complete=complete_dataset)
+@output_options
+def download(name, quiet):
+    """Download a data set from its official address, verify it and unpack it.
+
+    It goes to the folder `datasets` of the cache (KERAS_PARTS_HOME), where every command finds it.
+    An interrupted download continues when the command is given again.
+    """
+    from keras_parts.cli.group import NOTHING_TO_DO
+    from keras_parts.data import about
+    from keras_parts.data.archives import download_of
+
+    found = download_of(name)
+    if not found:
+        text = f"{name} has no download. How to obtain it: {about(name).how_to_obtain}"
+        return CommandResult({"dataset": name, "output": None}, text, NOTHING_TO_DO)
+    if not quiet:
+        write_message(found.describe())
+    folder = found.unpack(progress=not quiet)
+    text = f"{name} is in {folder}; read it with --dataset {name}"
+    return CommandResult({"dataset": name, "output": str(folder)}, text)
+
+
 @data.command(
     "prepare", epilog=examples("data prepare celebamask --data-dir CelebAMask-HQ --output faces/")
 )
@@ -209,7 +274,8 @@ def show(data, split, count, output, quiet):
 def prepare(name, data_dir, output, quiet):
     """Convert a data set for faster reading.
 
-    cub_parts: download the archives (or take them from --data-dir), verify and pack them.
+    cub_parts: download the archives as `data download cub` does (or take them from --data-dir),
+    verify and pack them.
     celebamask: convert the masks of each face to one label map. Other data sets need no
     preparation.
     """

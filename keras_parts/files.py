@@ -4,6 +4,7 @@ locks against other processes."""
 
 import codecs
 import errno
+import logging
 import os
 import shutil
 import stat
@@ -19,6 +20,7 @@ from keras_parts.errors import DataError
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+_LOG = logging.getLogger(__name__)
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -233,6 +235,29 @@ def try_lock(path: str | PathLike[str]) -> "BaseFileLock | None":
     except Timeout:
         return None
     return lock
+
+
+@contextmanager
+def locked(path: str | PathLike[str], waiting: str = "") -> Iterator[None]:
+    """Exclude other processes from the block; waits for the one that has the lock.
+
+    Args:
+        path: of the lock's file, in an existing folder.
+        waiting: a warning while it waits.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0.5)
+    except Timeout:
+        if waiting:
+            _LOG.warning("%s", waiting)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def unlock(lock: "BaseFileLock") -> None:

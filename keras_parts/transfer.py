@@ -12,9 +12,11 @@ it looks up a name or reads the lines of a header.
 
 import contextlib
 import itertools
+import os
 import queue
 import random
 import re
+import shutil
 import socket
 import threading
 import time
@@ -34,6 +36,12 @@ from keras_parts import __version__
 from keras_parts.environment import DOWNLOAD_VARIABLE, max_download_seconds
 from keras_parts.errors import DownloadError, IntegrityError
 
+PART = ".part"
+"""Suffix of a file that is not complete."""
+Report = Callable[[int], object]
+"""Called with the number of bytes received."""
+_RESERVED_BYTES = 2**20
+"""Bytes of the disk that a download leaves free."""
 _CHUNK_BYTES = 2**16
 _WAITING_CHUNKS = 16
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -170,7 +178,7 @@ def download(
     url: str,
     record: ExpectedFile,
     part: Path,
-    report: Callable[[int], object] = lambda received: None,
+    report: Report = lambda received: None,
 ) -> None:
     """Download a file, resuming from the bytes that `part` already has.
 
@@ -213,11 +221,47 @@ def download(
         raise
 
 
+def check_disk_space(part: Path, size: int) -> None:
+    """Raise DownloadError unless the disk has room for the bytes of a file that `part` lacks."""
+    missing = size - _size(part)
+    free = shutil.disk_usage(part.parent).free
+    if missing + _RESERVED_BYTES > free:
+        raise DownloadError(
+            f"{part}: {missing:,} bytes are missing, but the disk has only {free:,} free. Free "
+            "some space, or set KERAS_PARTS_HOME to another folder",
+            path=part,
+        )
+
+
+@contextlib.contextmanager
+def progress_bar(title: str, size: int, *, progress: bool) -> Iterator[Report]:
+    """Show a progress bar if stderr is a terminal; yields the function that updates it."""
+    from tqdm import tqdm
+
+    with tqdm(
+        desc=title,
+        total=size,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        disable=None if progress else True,  # None: only if stderr is not a terminal
+        leave=False,
+    ) as bar:
+        yield lambda received: bar.update(received - bar.n)
+
+
+def complete(part: Path, path: Path) -> None:
+    """Give a complete file its name, after it is on the disk."""
+    with open(part, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
 def _attempt(
     url: str,
     record: ExpectedFile,
     part: Path,
-    report: Callable[[int], object],
+    report: Report,
     deadline: _Deadline,
 ) -> bool:
     """One request; returns whether the server resumed from the bytes of `part`."""
@@ -253,7 +297,7 @@ def _write(
     received: int,
     record: ExpectedFile,
     part: Path,
-    report: Callable[[int], object],
+    report: Report,
 ) -> int:
     """Append the body to the `received` bytes of `part`; returns the new size of `part`."""
     with _open_part(part, received, record) as file:

@@ -18,19 +18,15 @@ from pathlib import Path
 
 from keras_parts.environment import cache_path
 from keras_parts.errors import DownloadError, IntegrityError
-from keras_parts.files import atomic_write, folder_bytes
+from keras_parts.files import atomic_write, folder_bytes, locked
+from keras_parts.transfer import PART, Report, check_disk_space, complete, progress_bar
 from keras_parts.zoo.cards import CARD_FILE, Card, FileRecord, check_files, read_card
 from keras_parts.zoo.locations import Location, fetch_url
 from keras_parts.zoo.registry import version_key
 
-_PART = ".part"
-_RESERVED_BYTES = 2**20
-"""Bytes of the disk that a download leaves free."""
 _FOLDER = re.compile(r"(.+)-(\d+\.\d+\.\d+)-[0-9a-f]{16}")
 """Name of an entry's folder: name, version, and the beginning of the card's checksum."""
 _logger = logging.getLogger(__name__)
-Report = Callable[[int], object]
-"""Called with the number of bytes received."""
 
 
 def entry_folder(card: Card) -> Path:
@@ -166,21 +162,11 @@ def _folders() -> list[Path]:
 @contextlib.contextmanager
 def _locked(folder: Path, card: Card | None = None) -> Iterator[None]:
     """Exclude other processes; the lock of a process that died is released."""
-    from filelock import FileLock, Timeout
-
     locks = cache_path("zoo/locks", writable=True)
     locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f"{folder.name}.lock")
-    try:
-        lock.acquire(timeout=0.5)
-    except Timeout:
-        if card:
-            _logger.warning("Another process is downloading %s: waiting for it.", card.id)
-        lock.acquire()
-    try:
+    waiting = f"Another process is downloading {card.id}: waiting for it." if card else ""
+    with locked(locks / f"{folder.name}.lock", waiting):
         yield
-    finally:
-        lock.release()
 
 
 def _fetch_file(
@@ -191,10 +177,10 @@ def _fetch_file(
     with contextlib.suppress(IntegrityError):
         record.check(path)
         return
-    part = path.with_name(path.name + _PART)
-    _check_disk_space(part, record)
+    part = path.with_name(path.name + PART)
+    check_disk_space(part, record.size)
     failures: list[DownloadError | IntegrityError] = []
-    with _progress_bar(f"{card.id} {name}", record, progress=progress) as report:
+    with progress_bar(f"{card.id} {name}", record.size, progress=progress) as report:
         for fetch_file in _sources(name, record, locations):
             try:
                 fetch_file(part, report)
@@ -203,8 +189,7 @@ def _fetch_file(
                 failures.append(error)
         else:
             raise _cannot_download(card, name, failures)
-    _flush(part)
-    os.replace(part, path)
+    complete(part, path)
 
 
 def _sources(
@@ -227,36 +212,3 @@ def _cannot_download(
     )
     kind = IntegrityError if damaged else DownloadError
     return kind(f"{card.id}: {name} cannot be downloaded:{reasons}{way_out}")
-
-
-def _check_disk_space(part: Path, record: FileRecord) -> None:
-    missing = record.size - (part.stat().st_size if part.exists() else 0)
-    free = shutil.disk_usage(part.parent).free
-    if missing + _RESERVED_BYTES > free:
-        raise DownloadError(
-            f"{part}: {missing:,} bytes are missing, but the disk has only {free:,} free. Free "
-            "some space, or set KERAS_PARTS_HOME to another folder",
-            path=part,
-        )
-
-
-@contextlib.contextmanager
-def _progress_bar(title: str, record: FileRecord, *, progress: bool) -> Iterator[Report]:
-    """Show a progress bar; yields the function that updates it."""
-    from tqdm import tqdm
-
-    with tqdm(
-        desc=title,
-        total=record.size,
-        unit="B",
-        unit_scale=True,
-        unit_divisor=1024,
-        disable=None if progress else True,  # None: only if stderr is not a terminal
-        leave=False,
-    ) as bar:
-        yield lambda received: bar.update(received - bar.n)
-
-
-def _flush(path: Path) -> None:
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())

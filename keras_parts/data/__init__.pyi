@@ -1,3 +1,4 @@
+from .archives import download
 from .batches import Batches
 from .catalogue import DATASETS, about, load, loader
 from .crops import CropSettings, object_crop
@@ -15,6 +16,7 @@ __all__ = [
     "SceneSettings",
     "Subset",
     "about",
+    "download",
     "hold_out",
     "load",
     "loader",

@@ -207,8 +207,8 @@ class Batches:
             sample = self.dataset[index]
         if sample.foreground is None:
             raise DataError(
-                f"sample {sample.id!r} has no foreground mask, which training needs: give masks "
-                "with the option `masks` of the data set"
+                f"sample {sample.id!r} has no foreground mask, which training needs: see --masks "
+                "(in Python: the option masks of the data set)"
             )
         return Sample(sample.id, sample.image, foreground=sample.foreground, box=sample.box)
 

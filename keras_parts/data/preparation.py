@@ -3,6 +3,7 @@
 from os import PathLike
 from pathlib import Path
 
+from keras_parts.data.archives import download_of
 from keras_parts.errors import ConfigError
 
 
@@ -15,7 +16,7 @@ def prepare_cub_parts(
     """Download CUB-200-2011, verify it and pack it with TensorFlow Datasets (TFDS).
 
     Args:
-        data_dir: folder with both archives; None to download them.
+        data_dir: folder with both archives; None to download them, see `data.archives`.
         output: TFDS' data folder; None for TFDS' default.
         progress: show TFDS' progress bars.
 
@@ -24,11 +25,14 @@ def prepare_cub_parts(
 
     Raises:
         ConfigError: TFDS is not installed.
-        DataError: an archive is missing from `data_dir`.
+        DataError: an archive is missing from `data_dir`, or cannot be downloaded.
         IntegrityError: an archive differs from the official one.
     """
-    from keras_parts.data.readers.cub_parts import cub_parts_builder
+    from keras_parts.data.readers.cub_parts import cub_parts_builder, is_prepared
 
+    download = download_of("cub")
+    if data_dir is None and download and not is_prepared(output):
+        data_dir = download.fetch(progress=progress)
     builder = cub_parts_builder(output, data_dir, progress=progress)
     num_samples = sum(split.num_examples for split in builder.info.splits.values())
     return num_samples, Path(builder.data_dir).parents[1]

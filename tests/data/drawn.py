@@ -4,6 +4,8 @@ Each function draws one below a folder and returns the options of `load` that re
 """
 
 import json
+import shutil
+import tarfile
 
 import numpy as np
 from PIL import Image
@@ -266,3 +268,13 @@ def cub(root):
     for name, lines in files.items():
         (root / name).write_text("\n".join(lines) + "\n")
     return {"data_dir": root}
+
+
+def cub_archives(root):
+    """Draw archives with the structure of the official ones of CUB; returns their folder."""
+    folder = cub(root)["data_dir"]
+    shutil.move(folder / "segmentations", root / "segmentations")
+    for name in ("CUB_200_2011", "segmentations"):
+        with tarfile.open(root / f"{name}.tgz", "w:gz") as archive:
+            archive.add(root / name, name)
+    return root

@@ -141,7 +141,7 @@ def test_baseline_errors(drawn):
         kmeans_baseline(coarse_truth, drawn, 3, max_images=0)
     bare = Sample("bare", drawn[0].image)
     drawn.samples[:] = [bare]
-    with pytest.raises(DataError, match="bare: no foreground mask"):
+    with pytest.raises(DataError, match="bare: there is no mask"):
         colour_baseline(drawn, 3)
     drawn.samples[:] = [replace(bare, foreground=np.zeros(bare.size, bool))]
     with pytest.raises(DataError, match="0 foreground vectors are too few for 3 parts"):

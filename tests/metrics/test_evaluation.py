@@ -39,8 +39,8 @@ def test_protocols_without_their_data_are_skipped_with_a_reason(drawn, perfect_m
     drawn.samples[:] = [replace(s, part_labels=None, foreground=None) for s in drawn.samples]
     report = evaluate(perfect_maps, drawn, 3, progress=False)
     assert set(report.results) == {"keypoints-foreground", "keypoints-full-model"}
-    assert report.skipped["pixels-foreground"] == "part_labels, which drawn does not have"
-    assert report.skipped["keypoints-full-given"] == "foreground, which drawn does not have"
+    assert report.skipped["pixels-foreground"] == "part labels, which drawn does not have"
+    assert report.skipped["keypoints-full-given"] == "masks, which drawn does not have"
     drawn.samples[:] = [replace(s, keypoints=None, visible=None) for s in drawn.samples]
     with pytest.raises(DataError, match="drawn allows no protocol: .*pixels-foreground needs"):
         evaluate(perfect_maps, drawn, 3, progress=False)
@@ -241,7 +241,7 @@ def test_table_names_what_was_not_run(drawn, perfect_maps):
     drawn.samples[:] = [replace(s, part_labels=None) for s in drawn.samples]
     table = evaluate(perfect_maps, drawn, 3, progress=False).to_table()
     assert (
-        "Not run: pixels-foreground, pixels-full-given, pixels-full-model need part_labels, "
+        "Not run: pixels-foreground, pixels-full-given, pixels-full-model need part labels, "
         "which drawn does not have\n"
     ) in table
 

@@ -40,12 +40,15 @@ SOURCE = DatasetSource(
         "research and education (https://www.vision.caltech.edu/datasets/cub_200_2011/)"
     ),
     how_to_obtain=(
-        "download CUB_200_2011.tgz (1.2 GB) from https://data.caltech.edu/records/65de6-vp158 "
-        "and, for the masks, segmentations.tgz (39 MB) from "
-        "https://data.caltech.edu/records/w9d68-gec53, and unpack both in one folder. For "
-        "non-commercial research and education"
+        "give the command `keras-parts data download cub`; or download CUB_200_2011.tgz (1.2 GB) "
+        "from https://data.caltech.edu/records/65de6-vp158 and, for the masks, segmentations.tgz "
+        "(39 MB) from https://data.caltech.edu/records/w9d68-gec53, and unpack both in one folder. "
+        "For non-commercial research and education"
     ),
     folder="CUB_200_2011",
+)
+_MASKS = (
+    "unpack segmentations.tgz (39 MB, https://data.caltech.edu/records/w9d68-gec53) there or beside"
 )
 MASK_THRESHOLD = 127
 """A larger grey value is foreground: it is the share of annotators who marked the pixel."""
@@ -84,8 +87,8 @@ class CUB(Dataset):
         notes: tuple[str, ...] = ()
         self._masks = None if masks is False else attempt(self._find_masks, masks)
         if self._masks is None and masks is None and not is_collecting():
-            notes = (f"{self._without_masks()}: its samples have no masks. To have them, "
-                     f"{SOURCE.how_to_obtain}",)  # fmt: skip
+            notes = (f"{self._without_masks()}, so its samples have no masks. To have them, "
+                     f"{_MASKS}",)  # fmt: skip
         tables = _Tables(self._root)
         chosen = tables.in_split(split)
         if classes is not None:
@@ -177,7 +180,7 @@ class CUB(Dataset):
             if folder.is_dir():
                 return folder
         if required or is_collecting():
-            raise DataError(f"{self._without_masks()}: {SOURCE.how_to_obtain}")
+            raise DataError(f"{self._without_masks()}: to have masks, {_MASKS}")
         return None
 
     def _without_masks(self):
@@ -207,7 +210,8 @@ class CUB(Dataset):
         if missing and not is_collecting():  # a check finds them when it reads them
             raise DataError(
                 f"cub: {len(missing)} of {len(files)} files are missing, the first is "
-                f"{missing[0]}: unpack the archives again, or exclude classes with `classes`"
+                f"{missing[0]}: unpack the archives again, or name the classes to read "
+                "(--data-option classes=[1,2])"
             )
         return sizes
 

@@ -240,5 +240,5 @@ def sizes_differ(
 
 def _no_alpha(path):
     return (
-        f"{path} has no transparency, from which masks='alpha' reads the mask: add an alpha channel"
+        f"{path} has no transparency, from which --masks alpha reads the mask: add an alpha channel"
     )

@@ -81,6 +81,10 @@ class DatasetSource:
             raise self.missing(f"there is no folder {root}")
         return root
 
+    def is_found(self) -> bool:
+        """Whether `find` finds the folder where none is named."""
+        return any((each / self.folder).is_dir() for each in data_folders())
+
     def _found(self) -> Path:
         """The folder of the data set, where none was named."""
         searched = data_folders()

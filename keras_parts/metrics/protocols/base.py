@@ -15,6 +15,8 @@ from keras_parts.errors import DataError
 from keras_parts.images.upsampling import foreground_logits
 from keras_parts.metrics.part_model import ImageFunction, PartModel, as_part_model
 
+_IN_WORDS = {"foreground": "masks", "part_labels": "part labels", "box": "boxes"}
+"""Field of a sample -> what it is in messages, where that is another word."""
 View = Callable[[Sample], Sample]
 """From a sample to what a protocol segments: the sample itself or a crop of it."""
 
@@ -157,7 +159,8 @@ class Protocol:
                 lacking = "" if predicted else "a model with a background of its own"
             else:
                 present = getattr(first, need) is not None
-                lacking = "" if present else f"{need}, which {dataset.info.name} does not have"
+                what = _IN_WORDS.get(need, need)
+                lacking = "" if present else f"{what}, which {dataset.info.name} does not have"
             if lacking:
                 return lacking
         return ""
@@ -199,7 +202,8 @@ class Protocol:
                 shape or are not finite.
         """
         if missing := self.missing(model, dataset, train):
-            raise DataError(f"{self.name} needs {missing}")
+            way_out = "; --mask-folder gives others" if missing.startswith("masks, ") else ""
+            raise DataError(f"the protocol {self.name} needs {missing}{way_out}")
         scorer = self.scorer(dataset, num_parts)
         run = functools.partial(score, model, batch_size=batch_size, progress=progress)
         if scorer.train is not None and train is not None:
@@ -269,7 +273,8 @@ def foreground_of(sample: Sample) -> np.ndarray:
     """
     if sample.foreground is None:
         raise DataError(
-            f"{sample.id}: no foreground mask: give one, or use the model's own background"
+            f"{sample.id}: there is no mask of the object, which is needed here: name a folder of "
+            "masks (--mask-folder), or choose protocols and methods without given masks"
         )
     return sample.foreground
 

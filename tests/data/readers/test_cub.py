@@ -138,13 +138,13 @@ def test_the_real_classes_of_landmark_regression(test_data, subset, train, test)
 
 def test_the_folder_of_masks_is_optional(copy):
     (copy / "segmentations").rename(copy / "hidden")
-    with pytest.raises(DataError, match="no folder segmentations: download"):
+    with pytest.raises(DataError, match="no folder segmentations: to have masks, unpack segm"):
         load("cub", "all", copy, masks=True)
     assert load("cub", "all", copy, masks=False).notes == ()
     dataset = load("cub", "all", copy)
     check_dataset(dataset)
     assert dataset[0].foreground is None
-    assert "no folder segmentations: its samples have no masks. To have" in dataset.notes[0]
+    assert "no folder segmentations, so its samples have no masks. To have" in dataset.notes[0]
 
 
 def test_the_folder_of_masks_may_lie_beside_the_data_set(copy):

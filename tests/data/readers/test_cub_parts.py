@@ -3,7 +3,6 @@
 import hashlib
 import io
 import shutil
-import tarfile
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -58,14 +57,7 @@ class CubPartsTest(tfds.testing.DatasetBuilderTestCase):
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):
-    """A folder with drawn archives that have the structure of the official ones."""
-    root = tmp_path_factory.mktemp("drawn")
-    folder = drawn.cub(root)["data_dir"]
-    shutil.move(folder / "segmentations", root / "segmentations")
-    for name in ("CUB_200_2011", "segmentations"):
-        with tarfile.open(root / f"{name}.tgz", "w:gz") as archive:
-            archive.add(root / name, name)
-    return root
+    return drawn.cub_archives(tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture(scope="module")
@@ -211,10 +203,21 @@ def test_missing_metadata_is_reported(copy):
         load("cub_parts", "train", root)
 
 
+def test_archives_are_downloaded_like_those_of_the_folder_reader(archives, tmp_path, monkeypatch):
+    from keras_parts.data import preparation
+
+    fetched = mock.Mock(return_value=archives)
+    monkeypatch.setattr(preparation, "download_of", lambda name: mock.Mock(fetch=fetched))
+    with _registered(archives):
+        samples, _ = preparation.prepare_cub_parts(None, tmp_path, progress=False)
+        preparation.prepare_cub_parts(None, tmp_path, progress=False)
+    assert samples == drawn.BIRDS and fetched.call_count == 1
+
+
 def test_archives_are_verified_before_they_are_extracted(archives, tmp_path):
     from keras_parts.data.preparation import prepare_cub_parts
 
     with pytest.raises(DataError, match="CUB_200_2011.tgz is missing"):
         prepare_cub_parts(tmp_path, tmp_path / "out", progress=False)
-    with pytest.raises(IntegrityError, match="sha256 .*expected 1,150,585,339 with 0c685df5597a"):
+    with pytest.raises(IntegrityError, match="expected 1,150,585,339: it is not CUB_200_2011.tgz"):
         prepare_cub_parts(archives, tmp_path / "out", progress=False)

@@ -115,7 +115,7 @@ def test_errors(train, test, perfect_maps):
     with pytest.raises(DataError, match="cub-landmarks-given needs the train split"):
         cub_landmarks(perfect_maps, None, test, 3)
     train.samples[3] = replace(train.samples[3], foreground=None)
-    with pytest.raises(DataError, match="animal 1.3: no foreground mask"):
+    with pytest.raises(DataError, match="animal 1.3: there is no mask"):
         cub_landmarks(perfect_maps, train, test, 3)
     cub_landmarks(perfect_maps, train, test, 3, masks="model")
     test.samples[:] = [replace(one, visible=np.zeros(4, bool)) for one in test.samples]

@@ -177,22 +177,22 @@ def test_labels_without_a_name_are_counted(drawn, perfect_maps):
 
 
 @pytest.mark.parametrize(
-    "field, run",
+    "field, name, run",
     [
-        ("box", cub_foreground),
-        ("foreground", cub_full),
-        ("part_labels", pixels_foreground),
-        ("keypoints", keypoints_foreground),
+        ("box", "boxes", cub_foreground),
+        ("foreground", "masks", cub_full),
+        ("part_labels", "part labels", pixels_foreground),
+        ("keypoints", "keypoints", keypoints_foreground),
     ],
 )
-def test_missing_annotations_are_named(drawn, perfect_maps, field, run):
+def test_missing_annotations_are_named(drawn, perfect_maps, field, name, run):
     removed = {field: None} | ({"visible": None} if field == "keypoints" else {})
     original = drawn.samples[5]
     drawn.samples[5] = replace(original, **removed)
     with pytest.raises(DataError, match="animal 0.5"):
         run(perfect_maps, drawn, 3)
     drawn.samples[0] = replace(drawn.samples[0], **removed)
-    with pytest.raises(DataError, match=f"needs {field}, which drawn does not have"):
+    with pytest.raises(DataError, match=f"needs {name}, which drawn does not have"):
         run(perfect_maps, drawn, 3)
 
 

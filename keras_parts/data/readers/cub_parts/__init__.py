@@ -259,6 +259,11 @@ def cub_parts_builder(
     return builder
 
 
+def is_prepared(data_dir: str | PathLike | None = None) -> bool:
+    """Whether the data set has been prepared in TFDS' data folder."""
+    return _builder(data_dir).is_prepared()
+
+
 def _builder(data_dir, archives=None):
     _tfds()
     from keras_parts.data.readers.cub_parts.builder import CubParts as Builder

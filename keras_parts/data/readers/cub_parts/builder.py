@@ -1,6 +1,5 @@
 """The TFDS builder of CUB-200-2011 with part locations."""
 
-import hashlib
 import io
 from os import PathLike
 from pathlib import Path
@@ -10,8 +9,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from keras_parts.data.archives import Archive
 from keras_parts.data.readers.cub import CUB, SOURCE
-from keras_parts.errors import DataError, IntegrityError
+from keras_parts.errors import DataError
 from keras_parts.images.decoding import read_size
 from keras_parts.images.masks import read_mask
 
@@ -28,7 +28,6 @@ _CITATION = """@techreport{WahCUB_200_2011,
   number = {CNS-TR-2011-001}
 }"""
 _LANDMARKS, _CLASSES = 15, 200
-_CHUNK = 2**20
 
 
 class CubParts(tfds.core.GeneratorBasedBuilder):
@@ -120,7 +119,7 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
 
     def _verified(self, folder: Path) -> dict[str, Path]:
         """The archives in a folder, after comparing their checksums with the official ones."""
-        known = {info.filename: info for info in self.url_infos.values()}
+        known = {info.filename: (url, info) for url, info in self.url_infos.items()}
         paths = {}
         for what, name in _ARCHIVES.items():
             path = folder / name
@@ -129,17 +128,8 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
                     f"cub_parts: {path} is missing: put both archives there, or give no folder to "
                     "download them"
                 )
-            digest, size = hashlib.sha256(), 0
-            with open(path, "rb") as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
-                    size += len(chunk)
-            if (size, digest.hexdigest()) != (int(known[name].size), known[name].checksum):
-                raise IntegrityError(
-                    f"{path}: {size:,} bytes with sha256 {digest.hexdigest()[:12]}..., expected "
-                    f"{int(known[name].size):,} with {known[name].checksum[:12]}...: download it "
-                    "again"
-                )
+            url, info = known[name]
+            Archive(name, url, int(info.size), info.checksum).check(path)
             paths[what] = path
         return paths
 
