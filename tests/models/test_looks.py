@@ -211,7 +211,7 @@ def test_objects_whose_squares_overlap_keep_to_themselves():
     image = picture(*boxes, size=(390, 390))
     parts = predictor(looks=2).segment(image)
     long, short = parts.objects
-    assert overlap(long.foreground, picture(boxes[0], size=(390, 390))) > 0.75
+    assert overlap(long.foreground, picture(boxes[0], size=(390, 390))) > 0.7
     assert overlap(short.foreground, picture(boxes[1], size=(390, 390))) > 0.85
     assert (short.areas > 0.15 * short.area).all()
 
