@@ -1,18 +1,38 @@
 """keras-parts name"""
 
+import contextlib
 import os
 import webbrowser
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from keras_parts.cli.choosing import newest_run, say_loading
 from keras_parts.cli.completion import complete_model
 from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import CommandResult, examples, is_answered, listed, output_options
 from keras_parts.cli.runtime import import_keras, select_backend
+
+if TYPE_CHECKING:
+    from keras_parts.models.part_names import Groups
+
+
+def _complete_part(
+    context: click.Context, option: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The parts of the model that are not named yet, each after those that are."""
+    from keras_parts.errors import KerasPartsError
+
+    named, comma, last = incomplete.rpartition(",")
+    with contextlib.suppress(KerasPartsError, OSError):
+        # `args` has it where the option before has no value yet.
+        model = context.params.get("model") or next(iter(context.args), None) or newest_run()
+        names = _parts(model)[0] if model else ()
+        others = [each for each in names if each.startswith(last) and each not in listed(named)]
+        return [CompletionItem(f"{named}{comma}{each}") for each in others]
+    return []
 
 
 @click.command(
@@ -30,6 +50,7 @@ from keras_parts.cli.runtime import import_keras, select_backend
     "groups",
     multiple=True,
     metavar="I,J,...",
+    shell_complete=_complete_part,
     help="Parts to join into one, by number or name; repeatable.",
 )
 @click.option(
@@ -80,16 +101,31 @@ def _store(
     quiet: bool,
 ) -> CommandResult:
     from keras_parts import zoo
+    from keras_parts.results.page import PAGE_FILE
+    from keras_parts.zoo.naming import run_of
 
-    if joined:  # the pictures of a run are segmented again
+    run = run_of(model)
+    if joined and run and run.page_file.is_file():  # its pictures are segmented again
         select_backend()
         say_loading(model, quiet=quiet)
         import_keras()
     folder = zoo.name_parts(model, names, join_groups=joined, output=output)
-    content = _content(model, folder)
-    lines = [f"Stored in {content['output']}, with these parts:", *_listed(content["names"])]
+    # With the working folder before it, it is no name of the zoo.
+    names, outputs = _parts(os.path.join(os.curdir, folder))
+    page = folder / PAGE_FILE
+    content = {
+        "model": model,
+        "output": str(folder),
+        "names": names,
+        "joined": outputs,
+        "page": str(page) if page.is_file() else None,
+    }
+    lines = [f"Stored in {content['output']}, with these parts:", *_listed(names)]
     if joined or output or content["output"] != os.path.normpath(model):
-        lines.append(f"To segment with it: keras-parts segment photos/ --model {content['output']}")
+        results = f"{folder.name}-parts/"
+        lines.append(
+            f"To segment with it: keras-parts segment photos/ --model {folder} --output {results}"
+        )
     else:
         lines.append(
             "Results that `segment` wrote before have the old names: `segment --overwrite` writes "
@@ -98,24 +134,16 @@ def _store(
     return CommandResult(content, "\n".join(lines))
 
 
-def _content(model: str, folder: Path) -> dict[str, Any]:
-    """The result as JSON values: the model's folder, its parts and its page."""
+def _parts(model: str) -> tuple[tuple[str, ...], "Groups"]:
+    """The names of a model's parts, and the outputs of its head that are joined."""
     from keras_parts import zoo
     from keras_parts.models.part_names import parts_of
     from keras_parts.models.saved_config import read_saved_config
-    from keras_parts.results.page import PAGE_FILE
     from keras_parts.results.parts import numbered_names
 
-    saved = zoo.path(os.path.join(os.curdir, folder))
-    num_parts, names, joined = parts_of(read_saved_config(saved), saved)
-    page = folder / PAGE_FILE
-    return {
-        "model": model,
-        "output": str(folder),
-        "names": names or numbered_names(num_parts),
-        "joined": joined,
-        "page": str(page) if page.is_file() else None,
-    }
+    folder = zoo.path(model)
+    num_parts, names, joined = parts_of(read_saved_config(folder), folder)
+    return names or numbered_names(num_parts), joined
 
 
 def _listed(names: Sequence[str]) -> list[str]:
@@ -124,38 +152,35 @@ def _listed(names: Sequence[str]) -> list[str]:
 
 def _look(model: str, quiet: bool) -> CommandResult:
     """Show the parts and the page; on a terminal, ask for the names."""
-    from keras_parts import zoo
-    from keras_parts.results.page import PAGE_FILE, read_page, rename_page
+    from keras_parts.results.page import read_page, rename_page
+    from keras_parts.zoo.naming import run_of
 
-    segmenter = zoo.path(model)
-    folder = next(
-        (one for one in (segmenter, segmenter.parent) if (one / PAGE_FILE).is_file()), segmenter
-    )
-    content = _content(model, segmenter) | {"output": model}
-    page = read_page(folder)
-    if page is None:
+    run, (names, outputs) = run_of(model), _parts(model)
+    content = {"model": model, "output": model, "names": names, "joined": outputs, "page": None}
+    page = read_page(run.path) if run else None
+    if run is None or page is None:
         where = (
             f"{model} has no page of pictures: `keras-parts segment photos/ --model {model}` makes "
             "one, with fields for the names."
         )
     else:
-        # Pages of earlier versions have no fields.
-        rename_page(folder, content["names"], model=model)
-        content["page"] = str(folder / PAGE_FILE)
+        if page.get("model") != model:  # a page of an earlier version, or the run was moved
+            rename_page(run.path, names, model=model)
+        content["page"] = str(run.page_file)
         where = f"Pictures of the parts, and fields for their names: {content['page']}"
     if not is_answered(quiet=quiet):
         give = f"keras-parts name {model} --names A,B,..."
-        lines = [*_listed(content["names"]), where, f"To name the parts: {give}"]
+        lines = [*_listed(names), where, f"To name the parts: {give}"]
         return CommandResult(content, "\n".join(lines))
     from keras_parts.environment import has_display
 
     write_message(where)
-    if page and has_display():
-        webbrowser.open((folder / PAGE_FILE).absolute().as_uri())
-    names = _ask(content["names"], page)
-    if names == list(content["names"]):
+    if run and page and has_display():
+        webbrowser.open(run.page_file.absolute().as_uri())
+    chosen = _ask(names, page)
+    if chosen == list(names):
         return CommandResult(content, "The names stay as they are.")
-    return _store(model, names, [], None, quiet)
+    return _store(model, chosen, [], None, quiet)
 
 
 def _ask(names: Sequence[str], page: dict[str, Any] | None) -> list[str]:

@@ -116,6 +116,18 @@ def name_parts(
     return folder
 
 
+def run_of(model: str | PathLike[str], *, trust: bool = False) -> RunFolder | None:
+    """The run that trained a model; None if the model does not lie in a run folder.
+
+    Args:
+        model, trust: as for `load`.
+
+    Raises:
+        As `load`.
+    """
+    return _Saved.find(model, trust).run
+
+
 def _rename(saved: _Saved, values: Mapping[str, Any]) -> None:
     with ExitStack() as stack:
         if saved.run:

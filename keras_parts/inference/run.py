@@ -153,7 +153,9 @@ def segment_files(
     settings: dict[str, Any] = {"model": hide_secrets(model), "names": list(predictor.names)}
     settings |= {"formats": list(formats), "max_pixels": max_pixels} | {**predictor.settings}
     target = open_output(output, shard_name or "all")
-    location = hide_secrets(str((arguments or {}).get("model") or ""))
+    # An export has no names to be stored.
+    given = "" if "export" in settings else (arguments or {}).get("model", "")
+    location = hide_secrets(str(given))
     folder = ResultsFolder(
         target, settings, writers, shard_name, verify=verify, model_location=location
     )

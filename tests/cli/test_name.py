@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from keras_parts import zoo
@@ -70,7 +71,7 @@ def test_parts_are_joined_by_number_or_name(run, page_alone):
     result = invoke("toy", "--join", "4,5", "--names", "a,b,c,d", "--output", "new")
     assert result.exit_code == 0, result.stderr
     assert stored(run.parents[1] / "new") == ["a", "b", "c", "d"]
-    assert "--model new" in result.stdout
+    assert "--model new --output new-parts/" in result.stdout
 
 
 def test_without_options_the_page_gets_fields(run):
@@ -104,6 +105,19 @@ def test_the_user_of_a_terminal_is_asked(run, monkeypatch):
     assert "it has a comma" in asked and "parts 1 and 3 are both called 'face'" in asked
     result = invoke("runs/mine", input="\n" * 5)
     assert result.exit_code == 0 and "stay as they are" in result.stdout
+
+
+def test_names_of_parts_are_completed(run):
+    shell = ShellComplete(main, {}, "keras-parts", "_KERAS_PARTS_COMPLETE")
+
+    def completed(*words):
+        return [item.value for item in shell.get_completions(["name", *words[:-1]], words[-1])]
+
+    assert completed("--join", "b") == ["back", "belly and upper legs"]  # of the newest run
+    assert completed("toy", "--join", "head,back,") == [
+        f"head,back,{name}" for name in ("tail", "belly and upper legs", "feet")
+    ]
+    assert completed("nothing", "--join", "h") == []
 
 
 def test_wrong_usage(tmp_path, monkeypatch):

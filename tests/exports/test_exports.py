@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -35,13 +34,14 @@ from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 
 pytestmark = pytest.mark.slow
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/exports.md"
-NAMES = ("head", "wing & <tail>", "leg ü", "belly", "feet")
+NAMES = ("head", "wing & <tail>", "belly", "feet ü")
 
 
 @pytest.fixture(scope="module")
 def segmenter():
-    segmenter = zoo.load("toy")
-    segmenter.config = replace(segmenter.config, part_names=NAMES)
+    """A segmenter with a joined part."""
+    segmenter = zoo.load("toy").join_parts(["back", "tail"])
+    segmenter.part_names = NAMES
     return segmenter
 
 
