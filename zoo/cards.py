@@ -21,8 +21,10 @@ from keras_parts.errors import DataError, IntegrityError
 from keras_parts.files import check_regular, read_limited
 from keras_parts.models.saved_config import CONFIG_FILE, WEIGHTS_FILE
 
-FORMAT: Final = 2
-"""Format of the cards and indices that this version of the package reads and writes."""
+FORMAT: Final = 3
+"""Format of the cards that this version of the package writes. Format 3 added `Evaluation.best`."""
+OLDEST_FORMAT: Final = 2
+"""The oldest format of cards that it reads, and the format of indices."""
 CARD_FILE = "card.json"
 GOLDEN_FILE, PICTURE_FILE = "golden.h5", "picture.png"
 MAX_CARD_BYTES = 2**20
@@ -196,7 +198,8 @@ class Evaluation(Record, frozen=True, kw_only=True, rename={"num_images": "image
     split: _Line
     num_images: _Count
     values: Values
-    best: Values = {}
+    # Not written where it is unset: the digests of cards of format 2 stay as they are.
+    best: Values | msgspec.UnsetType = msgspec.UNSET
     titles: dict[_Line, _Line] = {}
     shares: tuple[_Share, ...] = ()
     seeds: tuple[SeedResult, ...] = ()
@@ -257,7 +260,7 @@ class Card(
         (4, 'cub')
     """
 
-    format: Literal[2]
+    format: Literal[2, 3]
     name: Name
     version: Version
     about: _Text
@@ -406,14 +409,15 @@ def _check_format(found: object) -> None:
 
     The schema refuses values that are not whole numbers.
     """
-    if type(found) is not int or found == FORMAT:
+    if type(found) is not int or OLDEST_FORMAT <= found <= FORMAT:
         return
     if found > FORMAT:
         way_out = "update the package: pip install --upgrade keras-parts"
     else:
         way_out = "pack and publish the model again with this version"
     raise IntegrityError(
-        f"has format {found}, but keras-parts {__version__} reads format {FORMAT}: {way_out}",
+        f"has format {found}, but keras-parts {__version__} reads formats {OLDEST_FORMAT} to "
+        f"{FORMAT}: {way_out}",
         expected=FORMAT,
         found=found,
     )

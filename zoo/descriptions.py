@@ -6,6 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from keras_parts.data import Dataset
 from keras_parts.errors import ConfigError, hide_secrets
 from keras_parts.metrics.report import Report
@@ -177,7 +179,8 @@ def create_evaluation(
         split=split,
         num_images=report.num_images,
         values=results[best].values,
-        best=_rounded({name: one.best for name, one in report.results.items() if one.best}),
+        best=_rounded({name: one.best for name, one in report.results.items() if one.best})
+        or msgspec.UNSET,
         titles={name: PROTOCOLS[name].title for name in report.results},
         shares=tuple(round(float(share), 4) for share in report.shares),
         seeds=tuple(results) if len(results) > 1 else (),

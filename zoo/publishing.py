@@ -11,7 +11,7 @@ from keras_parts.environment import hugging_face_address
 from keras_parts.errors import ConfigError, DownloadError, ZooError
 from keras_parts.extras import import_from_extra
 from keras_parts.files import atomic_path, atomic_write
-from keras_parts.zoo.cards import CARD_FILE, FORMAT, Card, FileRecord, check_files, read_card
+from keras_parts.zoo.cards import CARD_FILE, OLDEST_FORMAT, Card, FileRecord, check_files, read_card
 from keras_parts.zoo.hub_page import hub_page
 from keras_parts.zoo.hugging_face import FORM, HUB, HubRepository
 from keras_parts.zoo.locations import INDEX_FILE, Folder, Index, IndexEntry, read_index
@@ -111,7 +111,7 @@ def _read_index(root: Path) -> _Index:
 
 def _write_index(root: Path, index: _Index) -> None:
     entries = sorted(index.values(), key=lambda entry: (entry.name, version_key(entry.version)))
-    content = msgspec.json.encode(Index(format=FORMAT, entries=tuple(entries)))
+    content = msgspec.json.encode(Index(format=OLDEST_FORMAT, entries=tuple(entries)))
     with atomic_write(root / INDEX_FILE) as file:
         file.write(msgspec.json.format(content, indent=2) + b"\n")
 

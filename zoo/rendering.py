@@ -86,7 +86,7 @@ def _metrics(evaluation: Evaluation) -> list[Sequence[str]]:
         for metric, value in metrics.items():
             spread = evaluation.spread(protocol, metric)
             seeds = "{:.1f} ± {:.1f}".format(*spread) if spread else ""
-            best = evaluation.best.get(protocol, {}).get(metric)
+            best = (evaluation.best or {}).get(protocol, {}).get(metric)
             share = (f"{best:.1f}", f"{100 * value / best:.0f} %") if best else ("", "")
             rows.append((protocol, metric, f"{value:.1f}", seeds, *share))
     return rows

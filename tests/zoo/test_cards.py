@@ -125,7 +125,7 @@ def test_wrong_fields_are_refused(path, value):
 
 @pytest.mark.parametrize(
     ("found", "way_out"),
-    [(3, "pip install --upgrade keras-parts"), (99, "pip install"), (1, "pack and publish")],
+    [(4, "pip install --upgrade keras-parts"), (99, "pip install"), (1, "pack and publish")],
 )
 def test_cards_of_another_format_say_what_to_do(found, way_out):
     """A later format may have other fields: the format is checked before them."""
@@ -204,3 +204,12 @@ def test_check_reports_missing_files(entry):
     (folder / "segmenter.json").unlink()
     with pytest.raises(IntegrityError, match=r"segmenter\.json: there is no such file"):
         check_files(folder, card)
+
+
+def test_cards_of_format_2_keep_their_digest_and_format_3_has_the_best():
+    assert b'"best"' not in decoded(CARD).encode()
+    newer = changed("format", 3)
+    best = {"cub-foreground": {"FG-NMI": 68.2}}
+    newer["evaluation"] = CARD["evaluation"] | {"best": best}
+    card = decoded(newer)
+    assert card.evaluation.best == best and json.loads(card.encode()) == newer
