@@ -70,14 +70,12 @@ def export(model, of, format_, output, quantize, image_files, quiet):
 
 
 def _licence(model):
-    """The terms of weights and data on the model's card; "" if it has no card."""
+    """The terms of weights and data, of the model's card or run; "" if it has neither."""
     from keras_parts import zoo
-    from keras_parts.errors import KerasPartsError
+    from keras_parts.zoo.terms import licences_of
 
-    try:
-        return str(zoo.info(model).licences)
-    except KerasPartsError:
-        return ""
+    found = licences_of(zoo.path(model))
+    return str(found[1]) if found else ""
 
 
 def _text(result):

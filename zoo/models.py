@@ -137,7 +137,8 @@ def load(
 ) -> "PartSegmenter":
     """Load a segmenter.
 
-    If the terms on its card forbid commercial use, a warning of the logger says so once.
+    If the terms on its card or of its run forbid commercial use, a warning of the logger says so
+    once.
 
     Args:
         model: NAME or NAME@VERSION from `list()`; the folder of a training run, of an entry, or
@@ -163,8 +164,10 @@ def load(
         5
     """
     folder = path(model, trust=trust, progress=progress)
-    if (folder / CARD_FILE).is_file():
-        _say_terms(read_card(folder).id, read_card(folder).licences)
+    from keras_parts.zoo.terms import licences_of
+
+    if found := licences_of(folder):
+        _say_terms(*found)
     return _open(folder, dtype=dtype, name=name)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from keras_parts.training.origins import Origin
     from keras_parts.zoo.cards import Licences
 
@@ -15,6 +17,8 @@ NO_LICENCE = "none given: nobody but the owner may use, change or share these we
 """The licence on the card of weights for which no licence was given."""
 _INHERITED = "; inherited from "
 _UNKNOWN = "unknown"
+_OWN = "the owner's"
+"""Licence of the weights of a run, which nobody has packed."""
 _FORBIDDEN = re.compile(
     r"non-?\s?commercial|\bresearch\b|\beducation|\bacademic|\bNC\b|none given", re.IGNORECASE
 )
@@ -60,6 +64,40 @@ def inherit(own: str, origins: "Iterable[Origin]", kind: str) -> str:
 def own_terms(terms: str) -> str:
     """Terms without those that `inherit` added."""
     return terms.partition(_INHERITED)[0]
+
+
+def licences_of(folder: "Path") -> "tuple[str, Licences] | None":
+    """Name and terms of the model in a folder, from its card or its run; None without either.
+
+    Args:
+        folder: of the segmenter.
+
+    Raises:
+        IntegrityError: the card is damaged.
+    """
+    from keras_parts.errors import DataError
+    from keras_parts.training.origins import run_origins
+    from keras_parts.training.run_folder import RunFolder
+    from keras_parts.zoo.cards import CARD_FILE, Licences, read_card
+
+    if (folder / CARD_FILE).is_file():
+        card = read_card(folder)
+        return card.id, card.licences
+    run = RunFolder(folder.parent)
+    if run.segmenter.name != folder.name or not run.config_file.is_file():
+        return None
+    try:
+        config = run.read_config()
+    except DataError:
+        return None
+    origins = run_origins(config)
+    data = config.get("data", {}).get("licence") or _UNKNOWN
+    terms = Licences(
+        code="",
+        weights=inherit(_OWN, origins, "weights"),
+        data=inherit(data, origins, "data"),
+    )
+    return run.path.name, terms
 
 
 def forbids_commercial_use(terms: str) -> bool:

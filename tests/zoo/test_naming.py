@@ -12,6 +12,7 @@ from keras_parts.results import write_page
 from keras_parts.results.page import read_page
 from keras_parts.training.origins import Origin, run_origins
 from keras_parts.training.run_folder import RunFolder, finished_runs
+from keras_parts.zoo.terms import licences_of
 from tests.small import random_images, register_tiny
 from tests.zoo.entries import make_entry
 
@@ -126,6 +127,12 @@ def test_models_of_the_zoo_become_runs_with_their_terms(tmp_path, monkeypatch):
     config = run.read_config()
     origin = Origin("birds-4@1.0.0", "initialisation", "research only", "CC0-1.0")
     assert run_origins(config) == (origin,) and config["data"]["licence"] == "research only"
+    model, licences = licences_of(run.segmenter)
+    assert model == "birds-4-named" and licences.data == "research only"
+    assert licences.weights == (
+        "the owner's; inherited from birds-4@1.0.0 (initialisation): CC0-1.0"
+    )
+    assert licences_of(tmp_path / "entry")[0] == "birds-4@1.0.0" and licences_of(tmp_path) is None
     values = json.loads((run.segmenter / "segmenter.json").read_text())
     assert values["part_names"] == ["face", "back"] and values["num_parts"] == 2
 
