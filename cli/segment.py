@@ -27,6 +27,7 @@ from keras_parts.cli.pipes import (
     piped_result,
 )
 from keras_parts.cli.runtime import import_keras
+from keras_parts.cli.segment_video import segment_videos, video_options, videos_among
 
 if TYPE_CHECKING:
     from keras_parts.inference import ImageFile, Summary
@@ -52,6 +53,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
         "segment photos/ --of faces --format csv --format coco",
         "segment 'photos/**/*.jpg' --model runs/mine --output out/",
         "segment photos/ --model cub.onnx",
+        "segment clip.mp4 --fps 5",
         "segment - --format cutout < bird.jpg > cutout.png",
     )
 )
@@ -130,6 +132,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     help="Address of a Ray cluster; auto finds one [default: start one].",
 )
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Number of Ray actors.")
+@video_options
 @common_options
 def segment(
     paths: Sequence[str], model: str | None, of: str | None, output: str | None,
@@ -138,7 +141,7 @@ def segment(
     engine: str, ray_address: str | None, workers: int | None, seed: int | None, quiet: bool,
     **options: Any,
 ) -> CommandResult:  # fmt: skip
-    """Segment image files into parts.
+    """Segment image files and videos into parts.
 
     PATHS are files, folders (with all folders below), patterns such as 'photos/**/*.jpg', @list.txt
     (one path in each line), - (such a list on standard input), and CSV or Parquet manifests with a
@@ -148,6 +151,9 @@ def segment(
     If a picture is on standard input, - segments it and writes one result to standard output:
     --format overlay (PNG, the default), cutout (PNG, the objects without their background), labels
     (PNG), json, overlay-plain, overlay-webp or soft.
+
+    Of a video (extra `video`), such as clip.mp4, DIR/overlay.mp4 shows the parts and DIR/parts.csv
+    lists them for each frame.
 
     Images that fail are reported, listed in DIR/failures.jsonl and skipped; the exit code is then
     3. The same command resumes an interrupted run: finished results in DIR are kept. All shards of
@@ -168,6 +174,9 @@ def segment(
     standard_input = _standard_input(paths)
     if standard_input is not None and begins_like_image(standard_input):
         return _segment_picture(standard_input, click.get_current_context())
+    videos = {name: options.pop(name) for name in ("every", "fps", "momentum")}
+    if videos_among(paths, videos):
+        return segment_videos(click.get_current_context(), _create_predictor)
     model = choose_model(model, of, quiet=quiet)
     output = choose_output(paths, output, quiet=quiet)
     files = _find_images(from_clipboard(paths, output), output, standard_input)

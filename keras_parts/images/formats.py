@@ -38,13 +38,16 @@ IMAGE_SUFFIXES = frozenset(
 
 _HEIC = "pip install 'keras-parts[heic]'"
 _RAW = "export them as JPEG or TIFF"
-_VIDEO = "extract pictures, for example with ffmpeg -i FILE frames/%06d.png"
+VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
+"""Suffixes of files that are taken for videos."""
+
+_VIDEO = "give each one to `keras-parts segment` by name"
 _DRAWING = "export them as PNG"
 _ARCHIVE = "unpack them"
 _WAYS_OUT = {
     **dict.fromkeys(IMAGE_FORMATS["HEIF"], _HEIC),
     **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"), _RAW),
-    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"), _VIDEO),
+    **dict.fromkeys(sorted(VIDEO_SUFFIXES), _VIDEO),
     **dict.fromkeys((".svg", ".pdf", ".eps", ".psd", ".xcf", ".jxl"), _DRAWING),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"), _ARCHIVE),
     "": "give them by name, or in a list (@list.txt)",

@@ -2,6 +2,7 @@ from .done_log import Failure
 from .inputs import ImageFile, find_images
 from .run import Summary, recorded_batch_size, recorded_formats, segment_files
 from .search import Match, PartIndex
+from .video import VideoSummary, segment_video
 from .writers import DEFAULT_FORMATS, FORMATS
 
 __all__ = [
@@ -12,8 +13,10 @@ __all__ = [
     "Match",
     "PartIndex",
     "Summary",
+    "VideoSummary",
     "find_images",
     "recorded_batch_size",
     "recorded_formats",
     "segment_files",
+    "segment_video",
 ]

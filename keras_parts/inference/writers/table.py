@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from keras_parts.inference.inputs import ImageFile
@@ -55,10 +55,17 @@ def write_csv(rows: _Rows, columns: Sequence[str], name: str, output: Output) ->
     """Write rows to a CSV file, in which a spreadsheet runs nothing."""
     with output.create(name) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        table = csv.DictWriter(_Lines(text), columns, lineterminator=_QUOTED)
-        table.writeheader()
-        table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+        write_row = csv_rows(text, columns)
+        for row in rows:
+            write_row(row)
         text.detach()  # flushes, without closing the file
+
+
+def csv_rows(file: IO[str], columns: Sequence[str]) -> Callable[[dict[str, Any]], object]:
+    """Begin a CSV file, in which a spreadsheet runs nothing; returns what writes a row."""
+    table = csv.DictWriter(_Lines(file), columns, lineterminator=_QUOTED)
+    table.writeheader()
+    return lambda row: table.writerow({key: _cell(value) for key, value in row.items()})
 
 
 class _Lines:
