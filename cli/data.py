@@ -257,7 +257,7 @@ def download(name, quiet):
     if not found:
         text = f"{name} has no download. How to obtain it: {about(name).how_to_obtain}"
         return CommandResult({"dataset": name, "output": None}, text, NOTHING_TO_DO)
-    if not quiet:
+    if not quiet and not found.source.is_found():
         write_message(found.describe())
     folder = found.unpack(progress=not quiet)
     text = f"{name} is in {folder}; read it with --dataset {name}"

@@ -64,13 +64,11 @@ def segment_videos(context: click.Context, create: CreatePredictor) -> CommandRe
         context: of the command `segment`.
         create: makes the predictor from a model, a precision and settings.
     """
-    from keras_parts.extras import import_from_extra
     from keras_parts.images.video import open_video
 
     started, options = time.monotonic(), context.params
     _check_options(context)
     paths, quiet = options["paths"], options["quiet"]
-    import_from_extra("av", "video")
     for path in paths:
         with open_video(path):  # before the model is loaded
             pass

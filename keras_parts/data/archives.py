@@ -140,15 +140,16 @@ class Download:
         """Download the archives that are missing, verify all and unpack them.
 
         Returns:
-            The folder of the data set. It appears when it is complete.
+            The folder of the data set. It appears when it is complete. Where
+            `environment.data_folders` have one already, it is that one.
 
         Raises:
             DataError, IntegrityError: see `fetch`.
         """
         target = self.folder / self.source.folder
         with self._locked():
-            if target.is_dir():
-                return target
+            if self.source.is_found():
+                return self.source.find(None)
             lacking = sum(one.size for one in (*self.missing(), *self.archives))
             with self._failing("the data set"):
                 transfer.check_disk_space(target, lacking)

@@ -41,7 +41,10 @@ _RAW = "export them as JPEG or TIFF"
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 """Suffixes of files that are taken for videos."""
 
-_VIDEO = "give each one to `keras-parts segment` by name"
+_VIDEO = (
+    "name each one to `keras-parts segment`, or extract pictures, for example with ffmpeg -i FILE "
+    "frames/%06d.png"
+)
 _DRAWING = "export them as PNG"
 _ARCHIVE = "unpack them"
 _WAYS_OUT = {

@@ -85,8 +85,9 @@ def open_video(path: str | PathLike[str]) -> Iterator[Video]:
         ConfigError: PyAV is not installed.
         DataError: it is not a video that can be read, or its frames are too large.
     """
-    av, path = import_from_extra("av", "video"), fspath(path)
+    path = fspath(path)
     check_regular(path)
+    av = import_from_extra("av", "video")
     with open(path, "rb") as file:
         with _readable(path):
             container = av.open(file, options=_READER)

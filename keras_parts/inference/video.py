@@ -36,6 +36,12 @@ class VideoSummary:
         overlay, table: the files with the results.
         frames: number of frames that were segmented.
         every: there is one of them in so many frames of the video.
+
+    Example:
+        >>> from keras_parts.inference import VideoSummary
+        >>> made = VideoSummary("clip.mp4", "parts/overlay.mp4", "parts/parts.csv", 250, every=1)
+        >>> made.to_json()["frames"]
+        250
     """
 
     video: str
@@ -82,6 +88,15 @@ def segment_video(
         ConfigError: PyAV is not installed (extra `video`), the folder has results, or a setting is
             outside its range.
         DataError: the video cannot be read, or has no frames. No result is written.
+
+    Example:
+        >>> from keras_parts import zoo
+        >>> from keras_parts.inference import segment_video
+        >>> from keras_parts.models import create_predictor
+        >>> predictor = create_predictor(zoo.load("toy"))
+        >>> segment_video(predictor, "clip.mp4", "clip-parts", fps=5)
+        Traceback (most recent call last):
+        keras_parts.errors.DataError: clip.mp4: there is no such file
     """
     folder, smoother = Path(output), Smoother(momentum)
     files = folder / VIDEO_FILE, folder / TABLE_FILE

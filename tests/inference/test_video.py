@@ -10,11 +10,10 @@ from click.testing import CliRunner
 
 from keras_parts.cli import main
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.images.video import open_video, step_for, video_writer
+from keras_parts.images.video import _upright, open_video, step_for, video_writer
 from keras_parts.inference import segment_video
 from keras_parts.models.predictor import Predictor
 
-needs_av = pytest.mark.usefixtures("av")
 FRAMES = 7
 
 
@@ -134,6 +133,13 @@ def test_a_video_without_frames_or_pictures(av, clip, tmp_path):
         container.mux(stream.encode())
     with pytest.raises(DataError, match="has no pictures, only sound"):
         read(tmp_path / "sound.mp4")
+
+
+def test_frames_of_phones_are_turned_upright():
+    stored = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    for degrees, expected in ((0, stored), (90, np.rot90(stored)), (-90, np.rot90(stored, -1))):
+        frame = SimpleNamespace(to_ndarray=lambda format: stored, rotation=degrees)
+        np.testing.assert_array_equal(_upright(frame), expected)
 
 
 @pytest.mark.parametrize(
