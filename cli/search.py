@@ -129,7 +129,7 @@ def search(
             )
     pictures = index.objects(pictures, labels)
     matches = index.search(pictures, labels, top=top)
-    names = " and ".join(index.names[label - 1] for label in labels)
+    names = ", ".join(index.names[label - 1] for label in labels)
     content: dict[str, Any] = {
         "results": results,
         "model": index.model,

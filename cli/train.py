@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ from keras_parts.cli.runtime import import_keras
 
 if TYPE_CHECKING:
     from keras_parts.data import Dataset
+    from keras_parts.training.expected import Needs
     from keras_parts.training.recipes import Recipe
 
 
@@ -154,18 +156,21 @@ def train(
 
 
 def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> CommandResult:
-    """What would be trained, on what, and how long it may take."""
+    """What would be trained, on what, and what it may take."""
+    from keras_parts.training.expected import expected_needs, expected_seconds
     from keras_parts.training.recipe_files import to_toml
-    from keras_parts.training.run_folder import RUNS_FOLDER, expected_seconds
+    from keras_parts.training.run_folder import RUNS_FOLDER
 
     images, samples = chosen.steps * chosen.batch_size, len(dataset)
     seconds, run = expected_seconds(chosen, RUNS_FOLDER)
+    needs = expected_needs(chosen, dataset)
     content = {
         "output": output,
         "dataset": dataset.info.name,
         "samples": samples,
         "epochs": images / samples,
         "seconds": seconds,
+        **asdict(needs),
         "recipe": chosen.to_json(),
     }
     time = "unknown, because no run below runs/ has the same network and image size"
@@ -176,9 +181,29 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> CommandResult:
         f"# Data: {dataset.info.name}, {samples:,} samples, each {images / samples:.1f} times in "
         f"{chosen.steps:,} steps of {chosen.batch_size}",
         f"# Time: {time}",
+        f"# Memory: {_about(needs.memory_bytes)} on a processor",
+        f"# Disk: {_disk(needs)}",
         to_toml(chosen).rstrip(),
     ]
     return CommandResult(content, "\n".join(lines))
+
+
+def _disk(needs: "Needs") -> str:
+    from keras_parts.environment import cache_path
+
+    features = f"teacher features {_about(needs.feature_bytes)}"
+    if needs.feature_bytes:
+        features = f"{features} in {cache_path('features')}"
+    elif needs.feature_bytes == 0:
+        features = "no teacher features are kept"
+    return f"run folder {_about(needs.folder_bytes)}; {features}"
+
+
+def _about(size: int | None) -> str:
+    if size is None:
+        return "unknown"
+    number, unit = (size / 2**30, "GiB") if size >= 2**30 else (size / 2**20, "MiB")
+    return f"about {number:.{int(number < 10)}f} {unit}"
 
 
 def _sentence(summary: Mapping[str, Any], data: ChosenDataset) -> str:

@@ -435,34 +435,6 @@ def finished_runs(folder: str | os.PathLike) -> list[RunFolder]:
     return [RunFolder(file.parents[1]) for file in trained]
 
 
-def expected_seconds(chosen: Recipe, folder: str | os.PathLike) -> tuple[float | None, str]:
-    """The time of a training, from the speed of the newest run with the same network and size.
-
-    Args:
-        chosen: the recipe.
-        folder: of the runs.
-
-    Returns:
-        The seconds, without those of the teacher features, and the run; (None, "") without a run.
-
-    Example:
-        >>> from keras_parts.training import recipe
-        >>> from keras_parts.training.run_folder import expected_seconds
-        >>> expected_seconds(recipe("toy"), "no such folder")
-        (None, '')
-    """
-    same = ("architecture", "output_stride", "image_size", "teacher", "train_from", "precision")
-    for run in finished_runs(folder):
-        with suppress(DataError, ConfigError, OSError):
-            settings = run.read_config()["settings"]
-            speeds = [one.get("images_per_second") for one in run.metrics()]
-            # The first interval has the compilation.
-            speed = next((value for value in reversed(speeds) if value), None)
-            if speed and all(settings.get(name) == getattr(chosen, name) for name in same):
-                return chosen.steps * chosen.batch_size / speed, str(run.path)
-    return None, ""
-
-
 def check_folder(
     folder: RunFolder, recipe: Recipe, *, overwrite: bool = False, resume: bool = False
 ) -> None:

@@ -1,5 +1,6 @@
 import importlib
 import json
+import re
 import sys
 import types
 from dataclasses import fields
@@ -204,6 +205,11 @@ def test_a_dry_run_prints_the_recipe_the_data_and_the_time(train, tmp_path, monk
     assert (
         "# Time: unknown" in result.stdout and "[contrastive]\ntemperature = 0.2" in result.stdout
     )
+    assert re.search(r"^# Memory: about 1\.\d GiB on a processor$", result.stdout, re.M)
+    disk = r"^# Disk: run folder about \d+ MiB; teacher features about 0\.2 MiB in .*features$"
+    assert re.search(disk, result.stdout, re.M)
+    needs = json.loads(train("--dry-run", "--json")[0].stdout)
+    assert needs["feature_bytes"] == 2 * 3 * 2 * 11**2 * 128 and needs["memory_bytes"] > 2**30
     (tmp_path / "mine.toml").write_text(result.stdout)
     changes = {"steps": 90, "contrastive.temperature": 0.2}
     assert train("--recipe", "mine.toml")[1].recipe == RECIPES["toy"].with_settings(changes)

@@ -5,7 +5,7 @@ import pytest
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.training.recipe_files import read_recipe, to_toml
 from keras_parts.training.recipes import RECIPES, recipe
-from keras_parts.training.run_folder import RunFolder, expected_seconds
+from keras_parts.training.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -63,15 +63,3 @@ def test_missing_files(tmp_path):
         recipe(str(tmp_path / "none.toml"))
     with pytest.raises(ConfigError, match="and files such as mine.toml"):
         recipe("nothing")
-
-
-def test_the_time_is_expected_from_a_run_like_it(tmp_path):
-    run = RunFolder.create(tmp_path / "one")
-    run.write_config(RECIPES["toy"].to_json(), 0)
-    for step, speed in ((1, 2.0), (2, 24.0)):
-        run.log({"step": step, "images_per_second": speed})
-    run.segmenter.mkdir()
-    (run.segmenter / "segmenter.json").write_text("{}")
-    chosen = recipe("toy", steps=100)
-    assert expected_seconds(chosen, tmp_path) == (100 * 12 / 24, str(run.path))
-    assert expected_seconds(recipe("default"), tmp_path) == (None, "")
