@@ -101,9 +101,9 @@ def _kept() -> Iterator[_Kept]:
         whole = entry.card or entry.problem
         kind, folder = "models" if whole else "unfinished", entry.folder
         yield _Kept(kind, folder, folder_bytes(folder), folder.stat().st_mtime)
-    for file in kept_archives():
-        kind, status = "unfinished" if file.suffix == PART else "archives", file.stat()
-        yield _Kept(kind, file, status.st_size, status.st_mtime, is_archive=True)
+    for archive in kept_archives():
+        kind, status = "unfinished" if archive.suffix == PART else "archives", archive.stat()
+        yield _Kept(kind, archive, status.st_size, status.st_mtime, is_archive=True)
     for folder in unfinished_folders():
         size, used = folder_bytes(folder), folder.stat().st_mtime
         yield _Kept("unfinished", folder, size, used, is_archive=True)

@@ -156,13 +156,13 @@ def _shift(previous: np.ndarray, block: np.ndarray) -> tuple[float, float]:
     product = first * second.conj()
     correlation = np.fft.irfft2(product / (np.abs(product) + 1e-3), s=block.shape)
     peak = np.unravel_index(correlation.argmax(), correlation.shape)
-    found = []
+    found: list[float] = []
     for axis, (place, side) in enumerate(zip(peak, block.shape, strict=True)):
         line = correlation[tuple(np.arange(side) if a == axis else p for a, p in enumerate(peak))]
         left, top, right = (line[(int(place) + offset) % side] for offset in (-1, 0, 1))
         curve = left - 2 * top + right
-        place = float(place) + (0.5 * (left - right) / curve if curve < 0 else 0.0)
-        found.append(place - side if place > side / 2 else place)
+        shift = float(place) + (0.5 * float((left - right) / curve) if curve < 0 else 0.0)
+        found.append(shift - side if shift > side / 2 else shift)
     return found[1], found[0]
 
 

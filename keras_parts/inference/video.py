@@ -111,9 +111,13 @@ def segment_video(
         frames = _with_bar(opened.frames(every=step), -(-opened.num_frames // step), progress)
         first = next(frames)  # an error leaves no folder behind
         folder.mkdir(parents=True, exist_ok=True)
+        for file in files:  # what runs left that were killed, see `files.atomic_path`
+            for left in folder.glob(f".{'[0-9a-f]' * 12}.{file.name}"):
+                left.unlink()
         overlay, table = (stack.enter_context(atomic_path(file)) for file in files)
         count = _write(predictor, smoother, first, frames, overlay, table, opened.rate / step)
-    return VideoSummary(str(video), *map(str, files), count, step)
+    overlay_file, table_file = map(str, files)
+    return VideoSummary(str(video), overlay_file, table_file, count, step)
 
 
 def _write(

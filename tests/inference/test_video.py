@@ -75,7 +75,10 @@ def test_every_other_frame_keeps_its_time(clip, tmp_path):
 
 
 def test_results_are_not_replaced_unasked(clip, tmp_path):
+    left = tmp_path / ".0123456789ab.overlay.mp4"  # by a run that was killed
+    left.write_bytes(b"half")
     segment_video(predictor(), clip, tmp_path, every=4, progress=False)
+    assert not left.exists()
     with pytest.raises(ConfigError, match="overlay.mp4 exists: replace it .--overwrite"):
         segment_video(predictor(), clip, tmp_path, progress=False)
     summary = segment_video(predictor(), clip, tmp_path, overwrite=True, progress=False)
