@@ -30,7 +30,7 @@ _FORMAT = "descriptors-npy"
 """The format that is recommended: its rows are read from the disk as they are needed."""
 _OPTIONS = ("flip", "tile", "looks", "max_objects")
 """Options of a predictor that the configuration has."""
-_MIN_ROWS = 30
+_MIN_ROWS = 20
 """Number of parts from which on their mean and deviation are known well enough."""
 
 
@@ -185,7 +185,7 @@ class PartIndex:
     ) -> list[Match]:
         """The objects whose parts look most like those of a picture.
 
-        The similarity of two parts is the cosine of their descriptors. From 30 objects on, each
+        The similarity of two parts is the cosine of their descriptors. From 20 objects on, each
         channel is taken relative to its mean over the objects in the folder, and divided by its
         deviation. With several pictures or parts it is the mean over these. Objects that do not
         show all the parts are left out, and so are the files of the pictures themselves.

@@ -56,7 +56,7 @@ def expected(vectors, keys, queries, labels):
     for label in labels:
         chosen = [row for row, key in enumerate(keys) if key[1] == label]
         own, scale = vectors[chosen].astype(float), lambda values: values
-        if len(chosen) >= 30:
+        if len(chosen) >= 20:
             mean, deviation = own.mean(0), np.where(own.std(0) > 1e-5, own.std(0), np.inf)
             scale = lambda values, m=mean, d=deviation: (values - m) / d  # noqa: E731
         for row, vector in zip(chosen, scale(own), strict=True):
