@@ -108,33 +108,30 @@ def segment_video(
     with ExitStack() as stack:
         opened = stack.enter_context(open_video(video))
         step = step_for(opened, every=every, fps=fps)
-        frames = _with_bar(opened.frames(every=step), -(-opened.num_frames // step), progress)
+        frames = opened.frames(every=step)
         first = next(frames)  # an error leaves no folder behind
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:  # what runs left that were killed, see `files.atomic_path`
             for left in folder.glob(f".{'[0-9a-f]' * 12}.{file.name}"):
                 left.unlink()
         overlay, table = (stack.enter_context(atomic_path(file)) for file in files)
-        count = _write(predictor, smoother, first, frames, overlay, table, opened.rate / step)
+        segmented = _with_bar(
+            _segmented(predictor, smoother, first, frames), -(-opened.num_frames // step), progress
+        )
+        count = _write(segmented, overlay, table, opened.rate / step)
     overlay_file, table_file = map(str, files)
     return VideoSummary(str(video), overlay_file, table_file, count, step)
 
 
 def _write(
-    predictor: Predictor,
-    smoother: Smoother,
-    first: Frame,
-    others: Iterator[Frame],
-    overlay: Path,
-    table: Path,
-    rate: Fraction,
+    segmented: Iterable[tuple[Frame, Parts]], overlay: Path, table: Path, rate: Fraction
 ) -> int:
     """Write both files; returns the number of frames."""
     count = 0
     with video_writer(overlay, rate) as write, open(table, "wb") as file:
         with io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
             write_row = csv_rows(text, COLUMNS)
-            for frame, parts in _segmented(predictor, smoother, first, others):
+            for frame, parts in segmented:
                 write(_drawn(parts), frame.time)
                 for row in rows_of(frame, parts):
                     write_row(row)
@@ -182,9 +179,11 @@ def rows_of(frame: Frame, parts: Parts) -> list[dict[str, Any]]:
     return rows
 
 
-def _with_bar(frames: Iterable[Frame], total: int, progress: bool) -> Iterator[Frame]:
+def _with_bar(
+    segmented: Iterable[tuple[Frame, Parts]], total: int, progress: bool
+) -> Iterator[tuple[Frame, Parts]]:
     from tqdm import tqdm
 
     yield from tqdm(
-        frames, total=total or None, unit="frame", disable=not progress, dynamic_ncols=True
+        segmented, total=total or None, unit="frame", disable=not progress, dynamic_ncols=True
     )
