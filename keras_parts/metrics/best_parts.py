@@ -104,10 +104,9 @@ def _improved(parts: np.ndarray, weights: np.ndarray, cost: Callable) -> np.ndar
             change = cost(sizes[part] + brought) + cost(np.maximum(own - brought, 0))
             change -= cost(np.asarray(sizes[part])) + cost(own)
             changes[:, part] = np.where(allowed & (parts != part)[:, None], change, np.inf)
-        best = np.unravel_index(changes.argmin(), changes.shape)
-        if changes[best] > -1e-12:
+        label, part, other = map(int, np.unravel_index(changes.argmin(), changes.shape))
+        if changes[label, part, other] > -1e-12:
             return parts
-        label, part, other = best
         parts = parts.copy()
         if other < len(labels):
             parts[other] = parts[label]
