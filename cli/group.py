@@ -98,7 +98,7 @@ class Commands(Group):
         try:
             with library_messages(), _usage_errors():
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):  # the second at a question
             write_message("Interrupted.")
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:  # `| head`: click exits without a message

@@ -2,6 +2,7 @@
 the pictures on the page of a run are segmented again."""
 
 import itertools
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,8 @@ from keras_parts.training.recipes import translate_settings
 from keras_parts.training.run_folder import RUNS_FOLDER, RunFolder
 from keras_parts.zoo.cards import CARD_FILE, Card, read_card
 from keras_parts.zoo.models import path as path_of
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,12 @@ def _copy_run(source: RunFolder, target: RunFolder, *, with_pictures: bool) -> N
 
 def _record_origin(run: RunFolder, card: Card) -> None:
     """Record the training and the terms of a model of the zoo as those of a run."""
+    if card.pairs:
+        _LOG.warning(
+            "%s: a run does not record which parts swap in a mirrored image: name them again when "
+            "you pack it (zoo pack --pairs)",
+            card.id,
+        )
     training, licences = card.training, card.licences
     origin = {
         "model": card.id,

@@ -105,6 +105,8 @@ def test_the_user_of_a_terminal_is_asked(run, monkeypatch):
     assert "it has a comma" in asked and "parts 1 and 3 are both called 'face'" in asked
     result = invoke("runs/mine", input="\n" * 5)
     assert result.exit_code == 0 and "stay as they are" in result.stdout
+    result = invoke("runs/mine", input="wing\n")  # the input ends, as by Ctrl-D
+    assert result.exit_code == 130 and stored(run)[0] == "face"
 
 
 def test_names_of_parts_are_completed(run):

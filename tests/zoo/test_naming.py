@@ -114,15 +114,16 @@ def test_the_folder_that_one_is_in(run, monkeypatch):
     assert zoo.name_parts(".", join_groups=[[1, 2]]).resolve().name == "mine-joined"
 
 
-def test_models_of_the_zoo_become_runs_with_their_terms(tmp_path, monkeypatch):
+def test_models_of_the_zoo_become_runs_with_their_terms(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     terms = {"code": "MIT", "weights": "CC0-1.0", "data": "research only"}
     values = {"format": 1, "parts": 2, "part_names": ["head", "tail"], "architecture": "small"}
     files = {"segmenter.json": json.dumps(values).encode()}
-    make_entry(tmp_path / "entry", files, licences=terms)
+    make_entry(tmp_path / "entry", files, licences=terms, pairs=[[1, 2]])
     before = contents(tmp_path / "entry")
     folder = zoo.name_parts("./entry", ["face", "back"])
     assert folder.as_posix() == "runs/birds-4-named" and contents(tmp_path / "entry") == before
+    assert "birds-4@1.0.0: a run does not record which parts swap" in caplog.text
     run = RunFolder(folder)
     config = run.read_config()
     origin = Origin("birds-4@1.0.0", "initialisation", "research only", "CC0-1.0")
