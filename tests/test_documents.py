@@ -114,7 +114,6 @@ def shortened(command, tiny, birds):
     command = re.sub(r"--init-from (runs/)?(toy|cub|mine)\b", f"--init-from {tiny}", command)
     command = command.replace("zoo:cub", f"zoo:{tiny}").replace("zoo:toy", f"zoo:{tiny}")
     command = command.replace("~/datasets/CUB_200_2011", str(birds))
-    command = re.sub(r"(--names \S+),face\b", r"\1", command)  # the small model has three parts
     if "--dataset toy" in command:
         command += " --data-option count=6"
     if " train " in command:
