@@ -1,6 +1,7 @@
 """What a command takes where the user named no model and no output folder; it is printed first."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from keras_parts.cli.pipes import is_clipboard
 OBJECTS = {"birds": "cub", "faces": "faces-4", "clothes": "clothing-4"}
 """Kind of object -> the zoo's model for it; the first one is taken where nothing else is known."""
 _RESULTS = "parts"
+_NOT_IN_NAMES = re.compile(r"[^\w.@-]+")
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,12 +84,15 @@ def _ask() -> str:
     return list(OBJECTS.values())[number - 1]
 
 
-def choose_output(paths: Sequence[str], output: str | None, *, quiet: bool = False) -> str:
+def choose_output(
+    paths: Sequence[str], output: str | None, *, model: str = "", quiet: bool = False
+) -> str:
     """The output folder: --output, or a folder beside the images; a message then names it.
 
     Beside a folder `images` or a file `images.jpg` it is `images-parts`. For several inputs,
     patterns, lists, addresses and the working folder it is `parts` in the working folder, and for
-    the clipboard `clipboard-parts`.
+    the clipboard `clipboard-parts`. If that folder has the results of another model, the name of
+    the model follows: `images-parts-mine`.
     """
     if output:
         return output
@@ -100,9 +105,25 @@ def choose_output(paths: Sequence[str], output: str | None, *, quiet: bool = Fal
         if name not in ("", os.curdir, os.pardir):
             stem = name if os.path.isdir(path) else os.path.splitext(name)[0]
             output = os.path.join(os.path.dirname(path), f"{stem}-{_RESULTS}")
+    there = _recorded_model(output)
+    reason = ""
+    if model and there not in (None, model_name(model)):
+        reason = f" ({output} has those of {there})"
+        output = f"{output}-{_NOT_IN_NAMES.sub('-', os.path.basename(model_name(model)))}"
     if not quiet:
-        write_message(f"Results: {os.path.join(output, '')}")
+        write_message(f"Results: {os.path.join(output, '')}{reason}")
     return output
+
+
+def _recorded_model(folder: str) -> str | None:
+    """The model whose results a folder has; None if there are none, or they cannot be read."""
+    from keras_parts.errors import KerasPartsError
+    from keras_parts.inference import recorded_model
+
+    try:
+        return recorded_model(folder) if os.path.isdir(folder) else None
+    except KerasPartsError:  # the run itself reports it
+        return None
 
 
 def say_loading(model: str, *, quiet: bool = False) -> None:

@@ -178,7 +178,7 @@ def segment(
     if videos_among(paths, videos):
         return segment_videos(click.get_current_context(), _create_predictor)
     model = choose_model(model, of, quiet=quiet)
-    output = choose_output(paths, output, quiet=quiet)
+    output = choose_output(paths, output, model=model, quiet=quiet)
     files = _find_images(from_clipboard(paths, output), output, standard_input)
     if not files:
         text = "Nothing to do: there are no images among the inputs."

@@ -73,7 +73,7 @@ def segment_videos(context: click.Context, create: CreatePredictor) -> CommandRe
         with open_video(path):  # before the model is loaded
             pass
     model = choose_model(options["model"], options["of"], quiet=quiet)
-    output = choose_output(paths, options["output"], quiet=quiet)
+    output = choose_output(paths, options["output"], model=model, quiet=quiet)
     say_loading(model, quiet=quiet)
     settings = {name: options[name] for name in ("flip", "tile", "looks", "batch_size")}
     if settings["batch_size"] == "auto":

@@ -16,6 +16,8 @@ from keras_parts.images.formats import IMAGE_SUFFIXES, ways_out
 
 _MAGIC = re.compile(r"[*?[]")
 _MAX_SUFFIXES_SHOWN = 6
+_FILES_OF_RESULTS = ({"run.json", "labels.json"}, {"config.json", "metrics.jsonl"})
+"""Files by which the results of `segment`, and the runs of `train`, are known."""
 
 
 @dataclass
@@ -29,6 +31,7 @@ class LeftOut:
         hidden: files and folders whose names begin with a dot.
         special: pipes, sockets and devices with the suffix of an image.
         linked: links to folders that are read already.
+        results: folders below the given one with results of `segment` or a run of `train`.
 
     Example:
         >>> from keras_parts.images.folders import LeftOut
@@ -41,6 +44,7 @@ class LeftOut:
     hidden: int = 0
     special: int = 0
     linked: int = 0
+    results: int = 0
 
     def __str__(self) -> str:
         count = self.suffixes.total()
@@ -56,6 +60,9 @@ class LeftOut:
             words.append(f"{self.special:,} pipes or devices")
         if self.linked:
             words.append(f"{self.linked:,} links to folders that are read already")
+        if self.results:
+            folders = "1 folder" if self.results == 1 else f"{self.results:,} folders"
+            words.append(f"{folders} with results of earlier runs")
         way_out = ways_out(suffix for _, _, suffix in self._sorted())
         return f"left out: {', '.join(words)}{way_out and '; '}{way_out}" if words else ""
 
@@ -80,8 +87,10 @@ def walk_images(
     """The image files in a folder and below it: those with a suffix of `IMAGE_SUFFIXES`.
 
     Hidden files and folders are left out, and so are pipes and devices, because reading them may
-    block. Links are followed, and each folder is entered once, so that links cannot form a loop. A
-    link to a file that does not exist is included: opening it raises an error that names it.
+    block. So are folders below it with the results of earlier runs, whose pictures are not images
+    to segment again. Links are followed, and each folder is entered once, so that links cannot form
+    a loop. A link to a file that does not exist is included: opening it raises an error that names
+    it.
 
     Args:
         folder: path of the folder.
@@ -125,6 +134,9 @@ def walk_images(
         except OSError as error:
             raise DataError(f"{path}: cannot be listed: {error.strerror}", path=path) from error
         seen.add(identity)
+        if parts and _holds_results(entry.name for entry in entries):
+            left_out.results += 1
+            continue
         found = []
         for entry in entries:
             below, is_folder = (*parts, entry.name), _is_folder(entry)
@@ -193,6 +205,11 @@ def holds_several(path: str | PathLike[str]) -> bool:
     """Whether a path is a folder, or a pattern because no file has this name."""
     path = os.fspath(path)
     return os.path.isdir(path) or bool(_MAGIC.search(path) and not os.path.lexists(path))
+
+
+def _holds_results(names: Iterable[str]) -> bool:
+    listed = set(names)
+    return any(files <= listed for files in _FILES_OF_RESULTS)
 
 
 def has_image_suffix(path: str) -> bool:

@@ -1,6 +1,6 @@
 from .done_log import Failure
 from .inputs import ImageFile, find_images
-from .run import Summary, recorded_batch_size, recorded_formats, segment_files
+from .run import Summary, recorded_batch_size, recorded_formats, recorded_model, segment_files
 from .search import Match, PartIndex
 from .video import VideoSummary, segment_video
 from .writers import DEFAULT_FORMATS, FORMATS
@@ -17,6 +17,7 @@ __all__ = [
     "find_images",
     "recorded_batch_size",
     "recorded_formats",
+    "recorded_model",
     "segment_files",
     "segment_video",
 ]

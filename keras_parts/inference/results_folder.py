@@ -99,15 +99,15 @@ class ResultsFolder:
         """
         for name, record in run_records(self.output):
             previous = record["configuration"]
-            different = [
-                f"{key} was {_shown(previous.get(key))}, is {_shown(value)}"
+            different = {
+                key: (previous.get(key), value)
                 for key, value in _without_formats(self.configuration).items()
                 if previous.get(key) != value
-            ]
+            }
             if different:
                 raise ConfigError(
                     f"{self.output.path} has results of another run ({name}): "
-                    f"{'; '.join(different)}. Choose another --output, or replace them "
+                    f"{_difference(different)}. Choose another --output, or replace them "
                     "(--overwrite)",
                     path=self.output.path,
                 )
@@ -468,6 +468,19 @@ def _without_formats(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 def _digest(configuration: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
+
+
+def _difference(different: Mapping[str, tuple[object, object]]) -> str:
+    """What differs between two configurations, (before, now) by setting. Another model has other
+    part names and weights, which need not be said."""
+    if "model" in different:
+        before, now = map(_shown, different["model"])
+        return f"they are of the model {before}, and this is {now}"
+    if "model_sha256" in different:
+        return "the model has changed since"
+    return "; ".join(
+        f"{key} was {_shown(before)}, is {_shown(now)}" for key, (before, now) in different.items()
+    )
 
 
 def _shown(value: object) -> str:

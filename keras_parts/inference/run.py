@@ -202,6 +202,21 @@ def recorded_batch_size(output: str | PathLike[str]) -> int | None:
     return next((record["batch_size"] for _, record in records), None)
 
 
+def recorded_model(output: str | PathLike[str]) -> str | None:
+    """The name of the model of the previous run in a folder; None if there is none.
+
+    Args:
+        output: a folder or an address.
+
+    Example:
+        >>> from keras_parts.inference import recorded_model
+        >>> recorded_model("no such folder") is None
+        True
+    """
+    records = run_records(open_output(output, ""))
+    return next((record["configuration"].get("model") for _, record in records), None)
+
+
 def recorded_formats(output: str | PathLike[str]) -> tuple[str, ...]:
     """The formats of the previous runs in a folder; a later run adds its own to them.
 

@@ -6,7 +6,7 @@ import os
 import click
 import pytest
 
-from keras_parts import zoo
+from keras_parts import inference, zoo
 from keras_parts.cli import choosing
 from keras_parts.cli.choosing import OBJECTS, choose_model, choose_output
 
@@ -77,6 +77,16 @@ def test_results_lie_beside_the_images(desk, capsys, paths, output):
     assert choose_output(paths, None) == output
     assert f"Results: {output}" in capsys.readouterr().err
     assert choose_output(paths, "out", quiet=True) == "out"
+
+
+def test_results_of_another_model_get_another_folder(desk, capsys, monkeypatch):
+    os.makedirs("images-parts")
+    monkeypatch.setattr(inference, "recorded_model", lambda folder: "cub")
+    assert choose_output(["images.jpg"], None, model="cub") == "parts"  # there is no such file
+    (desk / "images.jpg").touch()
+    assert choose_output(["images.jpg"], None, model="cub") == "images-parts"
+    assert choose_output(["images.jpg"], None, model="runs/my bird") == "images-parts-my-bird"
+    assert "images-parts-my-bird/ (images-parts has those of cub)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["segment", "demo", "export"])

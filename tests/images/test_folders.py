@@ -15,6 +15,7 @@ from keras_parts.images import formats
 from keras_parts.images.decoding import read_image
 from keras_parts.images.folders import LeftOut, natural_key, walk_images
 from keras_parts.inference import find_images
+from keras_parts.inference.results_folder import LABELS_FILE, RUN_FILE
 
 SAID = (
     "left out: 4 files that are not images by their suffix (2 .txt, 1 .nef, 1 without), 2 hidden, "
@@ -54,6 +55,25 @@ def test_the_walk_counts_what_it_leaves_out(folder):
     assert str(LeftOut()) == ""
     many = LeftOut(suffixes=Counter({f".{number}": 1 for number in range(9)}))
     assert str(many).endswith("1 .5, ...)")
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [(RUN_FILE, LABELS_FILE), ("config.json", "metrics.jsonl")],
+    ids=["segment", "train"],
+)
+def test_results_of_earlier_runs_are_no_images(tmp_path, marks):
+    results = tmp_path / "bird-parts"
+    (results / "overlay").mkdir(parents=True)
+    for path in (tmp_path / "bird.jpg", results / "overlay/bird.jpg"):
+        path.touch()
+    assert walk_images(str(tmp_path)) == ["bird.jpg", "bird-parts/overlay/bird.jpg"]
+    for name in marks:
+        (results / name).touch()
+    left_out = LeftOut()
+    assert walk_images(str(tmp_path), left_out=left_out) == ["bird.jpg"]
+    assert str(left_out) == "left out: 1 folder with results of earlier runs"
+    assert walk_images(str(results)) == ["overlay/bird.jpg"]  # given by name
 
 
 def test_the_way_out_of_heic_is_its_package(monkeypatch):

@@ -83,6 +83,8 @@ def test_results_of_another_run_are_not_mixed(photos, tmp_path):
     segment(photos, folder)
     with pytest.raises(ConfigError, match=r"run\.json.*tile was null, is 20.*--overwrite"):
         segment(photos, folder, tile=20)
+    with pytest.raises(ConfigError, match='they are of the model "", and this is "cub". Choose'):
+        segment(photos, folder, model="cub")
     (folder / "mine.txt").write_text("not ours")
     summary = segment(photos, folder, formats=["csv"], overwrite=True)
     assert summary.done == 3
