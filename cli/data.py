@@ -1,6 +1,8 @@
 """The command `keras-parts data`, and the options of other commands that choose a data set."""
 
 import functools
+import os
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,19 @@ class ChosenDataset:
         self.obtain()
         return load(self.name, split, **self.settings)
 
+    @property
+    def options(self) -> str:
+        """What of it was given to the command, as words of a command line."""
+        if self.name == _OWN:
+            words = [shlex.quote(str(self.settings.get("data_dir", "")))]
+        else:
+            words = [f"--dataset {self.name}"]
+            if "data_dir" in self.settings:
+                words.append(f"--data-dir {shlex.quote(str(self.settings['data_dir']))}")
+        if "masks" in self.settings:
+            words.append(f"--masks {shlex.quote(str(self.settings['masks']))}")
+        return " ".join(words)
+
     def obtain(self) -> None:
         """Download the data set if it is not there and the user agrees.
 
@@ -71,20 +86,21 @@ class ChosenDataset:
 
 
 def data_options(command):
-    """Add --dataset and the options of its reader; the command gets `data`, a `ChosenDataset`."""
+    """Add PHOTOS, --dataset and the options of its reader; the command gets `data`, a
+    `ChosenDataset`."""
 
+    @click.argument("photos", required=False, type=click.Path())
     @click.option(
         "--dataset",
-        required=True,
         metavar="NAME",
         shell_complete=complete_dataset,
-        help="See `data list`.",
+        help="See `data list` [default: folder, if there are PHOTOS, --data-dir or --masks].",
     )
     @click.option("--data-dir", metavar="DIR", help="Folder of the data set.")
     @click.option(
         "--masks",
         metavar="DIR",
-        help="Masks for `--dataset folder`: a folder of masks named like the images, 'alpha' for "
+        help="Masks of your own photographs: a folder of masks named like the images, 'alpha' for "
         "the alpha channel of the images, or a COCO JSON file.",
     )
     @click.option(
@@ -101,7 +117,8 @@ def data_options(command):
     )
     @click.option("--yes", is_flag=True, help="Download the data set if it is not there.")
     @functools.wraps(command)
-    def run(dataset, data_dir, masks, skip_bad, data_settings, yes, **options):
+    def run(photos, dataset, data_dir, masks, skip_bad, data_settings, yes, **options):
+        dataset, data_dir = _dataset_and_folder(photos, dataset, data_dir, masks)
         settings = given(data_dir=data_dir, masks=masks, skip_bad=skip_bad or None)
         settings |= _parsed(data_settings)
         chosen = ChosenDataset(dataset, settings, yes, progress=not options.get("quiet"))
@@ -110,6 +127,51 @@ def data_options(command):
     return run
 
 
+def _dataset_and_folder(photos, dataset, data_dir, masks):
+    """The data set and its folder, as PHOTOS, --dataset, --data-dir and --masks name them.
+
+    Raises:
+        UsageError: they contradict each other, or name no data.
+    """
+    if photos is not None:
+        _check_photos(photos, dataset, data_dir)
+        return _OWN, photos
+    command = click.get_current_context().command_path.partition(" ")[2]
+    own = f"your own photographs, `keras-parts {command} photos/ --masks masks/`"
+    if dataset is None and data_dir is None:
+        if masks is not None:
+            raise click.UsageError(f"--masks {masks}: give also the folder of {own}")
+        from keras_parts.data import DATASETS
+
+        others = ", ".join(name for name in DATASETS if name not in (_OWN, _DRAWN))
+        raise click.UsageError(
+            f"which images? Give {own}, or a data set: `--dataset {_DRAWN}` for drawn animals, or "
+            f"{others} (see `keras-parts data list`)"
+        )
+    return dataset or _OWN, data_dir
+
+
+def _check_photos(photos, dataset, data_dir):
+    """Raise UsageError if PHOTOS contradicts an option, or is the name of a data set."""
+    from keras_parts.data import DATASETS
+
+    if dataset not in (None, _OWN):
+        raise click.UsageError(
+            f"{photos} and --dataset {dataset} are two data sets: give only one. The folder of "
+            f"{dataset} is --data-dir {photos}"
+        )
+    if data_dir is not None:
+        raise click.UsageError(
+            f"{photos} and --data-dir {data_dir} are two folders of photographs: give only one"
+        )
+    if photos in DATASETS and not os.path.exists(photos):
+        raise click.UsageError(
+            f"{photos}: there is no such folder; for the data set write --dataset {photos}"
+        )
+
+
+_OWN, _DRAWN = "folder", "toy"
+"""The data sets of the user's own photographs, and of drawn animals, which needs no files."""
 _RESERVED = {
     "name": "use --dataset",
     "data_dir": "use --data-dir",
@@ -180,14 +242,12 @@ def info(name, quiet):
     return CommandResult(asdict(described), "\n\n".join(filter(None, sections)))
 
 
-@data.command(
-    "check", epilog=examples("data check --dataset folder --data-dir photos/ --masks masks/")
-)
+@data.command("check", epilog=examples("data check photos/ --masks masks/"))
 @data_options
 @click.option("--split", default="all", show_default=True, help="Split to check.")
 @output_options
 def check(data, split, quiet):
-    """Read a data set and report all problems.
+    """Read a data set, or the folder PHOTOS, and report all problems.
 
     Reads every sample; each problem names its file and line. The exit code is 3 if there are
     problems, 1 if no sample could be read. Classes that a partial copy lacks are noted, but are
@@ -224,7 +284,10 @@ def check(data, split, quiet):
 @click.option("--output", "-o", required=True, metavar="FILE", help="Image file to write.")
 @output_options
 def show(data, split, count, output, quiet):
-    """Draw samples with their boxes, masks, part labels and keypoints."""
+    """Draw samples of a data set, or of the folder PHOTOS, with their annotations.
+
+    These are boxes, masks, part labels and keypoints.
+    """
     from keras_parts.data.sample_sheet import sample_sheet
     from keras_parts.results.pictures import save_picture
 

@@ -61,6 +61,7 @@ def _explain(context, _, requested):
 @click.command(
     epilog=examples(
         "evaluate --dataset toy --model runs/toy",
+        "evaluate photos/ --masks masks/ --data-option part_labels=labels/ --model runs/mine",
         "evaluate --dataset cub --data-dir CUB_200_2011 --model cub --baselines",
     )
 )
@@ -141,6 +142,8 @@ def evaluate(
     teacher_weights, flip, looks, batch_size, name_parts, confusion, output, seed, quiet,
 ):  # fmt: skip
     """Measure a segmenter, or baselines, by the protocols of a data set.
+
+    PHOTOS is the folder of your own photographs; --dataset chooses another data set.
 
     For the test split, published numbers for the same number of parts are printed too.
     """

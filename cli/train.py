@@ -4,12 +4,13 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from keras_parts.cli.completion import complete_model, complete_recipe, complete_tracker
 from keras_parts.cli.data import ChosenDataset, data_options
+from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import CommandResult, common_options, examples, given
 from keras_parts.cli.runtime import import_keras
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=examples(
         "train --dataset toy",
-        "train --dataset folder --data-dir photos/ --masks masks/ --parts 4 --output runs/mine",
+        "train photos/ --masks masks/ --parts 4 --output runs/mine",
         "train --dataset cub --data-dir CUB_200_2011 --steps 2000 --set loss_weights.balance=1",
     )
 )
@@ -106,6 +107,9 @@ def train(
 ) -> CommandResult:
     """Discover the parts of the objects in images.
 
+    PHOTOS is the folder of your own photographs, each with a mask (--masks); --dataset chooses
+    another data set.
+
     All settings are those of a recipe; options change some of them. Training needs no part labels,
     but a mask of the object in each image.
 
@@ -114,6 +118,7 @@ def train(
     from keras_parts import zoo
     from keras_parts.extras import check_train_extra
     from keras_parts.training.hosts import Hosts
+    from keras_parts.training.recipe_files import to_toml
     from keras_parts.training.recipes import parse_setting, recipe_for
     from keras_parts.training.run_folder import RUNS_FOLDER, RunFolder, check_folder
     from keras_parts.training.tracking import check_trackers
@@ -135,8 +140,12 @@ def train(
         # Before the data set is read and the backend imported, which takes seconds.
         check_folder(RunFolder(output), chosen, overwrite=overwrite, resume=resume)
     dataset = data(split)
+    plan = _plan(chosen, dataset, output)
     if dry_run:
-        return _plan(chosen, dataset, output)
+        lines = [*(f"# {line}" for line in plan.lines), to_toml(chosen).rstrip()]
+        return CommandResult(plan.content, "\n".join(lines))
+    if not quiet and (not processes or processes.index == 0):
+        write_message("\n".join(plan.lines))
     import_keras()
     from keras_parts.training.run import train as run
 
@@ -155,20 +164,28 @@ def train(
     return CommandResult(summary, _sentence(summary, data))
 
 
-def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> CommandResult:
-    """What would be trained, on what, and what it may take."""
+class _Plan(NamedTuple):
+    """What is trained, on what, and what it may take: as JSON, and as lines of text."""
+
+    content: dict[str, Any]
+    lines: list[str]
+
+
+def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> _Plan:
     from keras_parts.training.expected import expected_needs, expected_seconds
-    from keras_parts.training.recipe_files import to_toml
     from keras_parts.training.run_folder import RUNS_FOLDER
 
     images, samples = chosen.steps * chosen.batch_size, len(dataset)
+    epochs = images / max(samples, 1)
+    has_masks = samples > 0 and dataset[0].foreground is not None
     seconds, run = expected_seconds(chosen, RUNS_FOLDER)
     needs = expected_needs(chosen, dataset)
     content = {
         "output": output,
         "dataset": dataset.info.name,
         "samples": samples,
-        "epochs": images / samples,
+        "masks": has_masks,
+        "epochs": epochs,
         "seconds": seconds,
         **asdict(needs),
         "recipe": chosen.to_json(),
@@ -177,15 +194,14 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> CommandResult:
     if seconds:
         time = f"about {seconds / 60:.1f} minutes at the speed of {run}, teacher features apart"
     lines = [
-        f"# Run folder: {output}",
-        f"# Data: {dataset.info.name}, {samples:,} samples, each {images / samples:.1f} times in "
-        f"{chosen.steps:,} steps of {chosen.batch_size}",
-        f"# Time: {time}",
-        f"# Memory: {_about(needs.memory_bytes)} on a processor",
-        f"# Disk: {_disk(needs)}",
-        to_toml(chosen).rstrip(),
+        f"Run folder: {output}",
+        f"Data: {dataset.info.name}, {samples:,} samples {'with' if has_masks else 'without'} "
+        f"masks, each {epochs:.1f} times in {chosen.steps:,} steps of {chosen.batch_size}",
+        f"Time: {time}",
+        f"Memory: {_about(needs.memory_bytes)} on a processor",
+        f"Disk: {_disk(needs)}",
     ]
-    return CommandResult(content, "\n".join(lines))
+    return _Plan(content, lines)
 
 
 def _disk(needs: "Needs") -> str:
@@ -232,11 +248,7 @@ def _tracked(places: Mapping[str, str]) -> str:
 
 def _next_commands(output: str, data: ChosenDataset) -> str:
     model = f"--model {shlex.quote(output)}"
-    given_data = [f"--dataset {data.name}"]
-    for option, name in (("--data-dir", "data_dir"), ("--masks", "masks")):
-        if name in data.settings:
-            given_data.append(f"{option} {shlex.quote(str(data.settings[name]))}")
     return (
         f"  keras-parts segment PHOTOS {model} --output parts/\n"
-        f"  keras-parts evaluate {' '.join(given_data)} {model}"
+        f"  keras-parts evaluate {data.options} {model}"
     )

@@ -69,7 +69,7 @@ def shortened(command, desk):
     command += f" {SHORT}"
     if "--dataset cub" in command:
         command = command.replace(CUB, str(birds(desk))) + " --data-option classes=[1]"
-    if "--dataset folder" in command:
+    if " photos/ --masks" in command:
         command += " --image-size 97 --set teacher_size=129"
     elif "--dataset toy" not in command:
         command += SMALL

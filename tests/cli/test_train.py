@@ -13,6 +13,7 @@ from keras_parts.cli import main
 from keras_parts.training import run_folder
 from keras_parts.training.hosts import Hosts
 from keras_parts.training.recipes import RECIPES, Recipe
+from tests.data import drawn
 
 command = importlib.import_module("keras_parts.cli.train")
 
@@ -45,7 +46,7 @@ def train(monkeypatch):
 
     def run(*arguments, dataset="toy"):
         calls.clear()
-        options = ["--dataset", dataset]
+        options = [] if dataset is None else ["--dataset", dataset]
         if dataset == "toy":
             options += ["--data-option", "count=3", "--data-option", "size=33"]
         result = CliRunner().invoke(main, ["train", *options, *arguments])
@@ -187,7 +188,7 @@ def test_options_that_change_the_recipe_are_fields_without_own_defaults():
             "quiet",
             "verbose",
         ),
-        *("devices", "hosts", "host_index", "dry_run", "track", "yes"),
+        *("devices", "hosts", "host_index", "dry_run", "track", "yes", "photos"),
     }
     options = main.get_command(None, "train").make_context("train", ["--dataset", "x"]).params
     assert others <= set(options)
@@ -201,7 +202,7 @@ def test_a_dry_run_prints_the_recipe_the_data_and_the_time(train, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     result, call = train("--dry-run", "--steps", "90", "--set", "contrastive.temperature=0.2")
     assert result.exit_code == 0 and call is None, result.stderr
-    assert "# Data: toy, 3 samples, each 360.0 times in 90 steps of 12" in result.stdout
+    assert "# Data: toy, 3 samples with masks, each 360.0 times in 90 steps of 12" in result.stdout
     assert (
         "# Time: unknown" in result.stdout and "[contrastive]\ntemperature = 0.2" in result.stdout
     )
@@ -214,6 +215,51 @@ def test_a_dry_run_prints_the_recipe_the_data_and_the_time(train, tmp_path, monk
     changes = {"steps": 90, "contrastive.temperature": 0.2}
     assert train("--recipe", "mine.toml")[1].recipe == RECIPES["toy"].with_settings(changes)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_training_begins_with_the_plan(train):
+    planned = train("--dry-run")[0].stdout.splitlines()[:5]
+    stderr = train()[0].stderr
+    assert stderr.splitlines() == [line.removeprefix("# ") for line in planned]
+    assert stderr.startswith("Run folder: runs/toy\nData: toy, 3 samples with masks, each ")
+    assert train("--quiet")[0].stderr == ""
+    assert train("--hosts", "a:1,b:1", "--host-index", "1")[0].stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "IMAGES --masks MASKS",
+        "--data-dir IMAGES --masks MASKS",
+        "IMAGES --dataset folder --masks MASKS",
+    ],
+)
+def test_own_photographs_need_no_name_of_a_data_set(train, tmp_path, words):
+    options = drawn.folder(tmp_path)
+    folder, masks = str(options["data_dir"]), str(options["masks"])
+    names = {"IMAGES": folder, "MASKS": masks}
+    result, call = train(*(names.get(word, word) for word in words.split()), dataset=None)
+    assert result.exit_code == 0, result.stderr
+    assert (call.dataset.info.name, call.output) == ("folder", "runs/folder")
+    assert call.dataset[0].foreground is not None
+    assert f"keras-parts evaluate {folder} --masks {masks} --model" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("", "`keras-parts train photos/ --masks masks/`, or a data set: `--dataset toy` for"),
+        ("", "clothing_co_parsing (see `keras-parts data list`)"),
+        ("--masks masks", "--masks masks: give also the folder of your own photographs"),
+        ("photos --dataset cub", "photos and --dataset cub are two data sets: give only one"),
+        ("photos --data-dir images", "photos and --data-dir images are two folders"),
+        ("toy", "for the data set write --dataset toy"),
+    ],
+)
+def test_data_that_contradict_each_other(train, words, message):
+    result, call = train(*words.split(), dataset=None)
+    assert result.exit_code == 2 and call is None
+    assert message in " ".join(result.stderr.split())
 
 
 def test_summary_as_json(train):
