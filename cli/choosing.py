@@ -1,8 +1,10 @@
 """What a command takes where the user named no model and no output folder; it is printed first."""
 
+import contextlib
+import difflib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -47,10 +49,14 @@ def choose_model(model: str | None, of: str | None, *, quiet: bool = False) -> s
 
     Raises:
         click.UsageError: both are given.
+        UnknownModelError: there is no such model; the message suggests another name, or a value of
+            --of.
     """
     if model and of:
         raise click.UsageError(f"--model {model} and --of {of}: give only one of them")
     if model:
+        with _objects_suggested():
+            check_model(model)
         return model
     if of:
         model, reason = OBJECTS[of], f"for {of}"
@@ -65,6 +71,35 @@ def choose_model(model: str | None, of: str | None, *, quiet: bool = False) -> s
     if not quiet:
         write_message(f"Model: {model} ({reason}).")
     return model
+
+
+def check_model(model: str) -> None:
+    """Check the name of a model, before Keras is imported; addresses are not requested.
+
+    Raises:
+        UnknownModelError: there is neither a model nor a file or folder of this name.
+    """
+    from keras_parts.zoo.locations import is_address
+    from keras_parts.zoo.registry import find
+
+    if not (is_address(model) or os.path.exists(model)):
+        find(model)
+
+
+@contextlib.contextmanager
+def _objects_suggested() -> Iterator[None]:
+    """Where a name of no model resembles a value of --of, suggest that."""
+    from keras_parts.errors import UnknownModelError
+
+    try:
+        yield
+    except UnknownModelError as error:
+        meant = difflib.get_close_matches((error.model or "").lower(), OBJECTS, 1)
+        if not meant or error.similar:
+            raise
+        raise UnknownModelError(
+            f"{error}; for {meant[0]} give --of {meant[0]} instead of --model", model=error.model
+        ) from error
 
 
 def newest_run() -> str | None:

@@ -2,8 +2,9 @@
 
 import os
 import platform
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from keras_parts.errors import KerasPartsError, hide_secrets
 
 _NAME = "keras-parts"
 _PACKAGES = ("keras", "numpy", "pillow", "scikit-learn", "scipy", "matplotlib", "h5py")
+_FOR_GPUS = "-gpu"
+"""How the names of extras end that are of use with a GPU only."""
+_SHOWN = 3
+"""Packages that are named for an extra that lacks more of them."""
 
 
 @click.command(epilog=examples("doctor", "doctor --json"))
@@ -31,6 +36,8 @@ def doctor(quiet: bool) -> CommandResult:
     from keras_parts.environment import package_version, variables
 
     problems: list[str] = []
+    # Before the backend is selected, which sets some itself.
+    set_by_user = {name: hide_secrets(value) for name, value in variables().items()}
     content: dict[str, Any] = {
         "keras_parts": __version__,
         "folder": str(Path(sys.modules["keras_parts"].__file__ or "").parent),
@@ -49,8 +56,8 @@ def doctor(quiet: bool) -> CommandResult:
     except (KerasPartsError, ImportError, RuntimeError) as error:
         problems.append(f"{type(error).__name__}: {error}")
     content["folders"] = _folders(problems)
-    content["extras"] = _extras()
-    content["variables"] = {name: hide_secrets(value) for name, value in variables().items()}
+    content["variables"] = set_by_user
+    content["extras"] = _extras(with_gpu=_has_gpu(content["devices"]))
     content["problems"] = problems
     return CommandResult(content, _text(content), FAILED if problems else 0)
 
@@ -66,6 +73,12 @@ def _devices(backend: str) -> list[str]:
     import keras
 
     return [str(device) for device in keras.distribution.list_devices()]
+
+
+def _has_gpu(devices: list[str]) -> bool:
+    """Whether there is a GPU, even if the installed backend cannot use it."""
+    others = [device for device in devices if not device.lower().startswith("cpu")]
+    return bool(others) or shutil.which("nvidia-smi") is not None
 
 
 def _folders(problems: list[str]) -> dict[str, dict[str, Any]]:
@@ -93,30 +106,42 @@ def _folders(problems: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _extras() -> dict[str, list[str]] | None:
+def _extras(*, with_gpu: bool) -> dict[str, list[str]] | None:
     """Extra -> the packages that it lacks; None if the package was not installed."""
     try:
-        required = metadata.requires(_NAME) or []
+        extras = metadata.metadata(_NAME).get_all("Provides-Extra") or []
     except metadata.PackageNotFoundError:
         return None
+    return {
+        extra: list(dict.fromkeys(_lacking_in(_NAME, extra)))
+        for extra in extras
+        if with_gpu or not extra.endswith(_FOR_GPUS)
+    }
+
+
+def _lacking_in(package: str, extra: str) -> Iterator[str]:
+    """The requirements of an extra that are not met, with those of the extras it consists of."""
     from packaging.requirements import Requirement
 
-    lacking: dict[str, list[str]] = {}
-    for extra in metadata.metadata(_NAME).get_all("Provides-Extra") or []:
-        lacking[extra] = []
-        for requirement in map(Requirement, required):
-            marker = requirement.marker
-            if marker is None or marker.evaluate({"extra": ""}):
-                continue
-            if marker.evaluate({"extra": extra}) and not _is_there(requirement):
-                lacking[extra].append(str(requirement).partition(";")[0].strip())
-    return lacking
+    for requirement in map(Requirement, metadata.requires(package) or []):
+        marker = requirement.marker
+        if (
+            marker is None
+            or marker.evaluate({"extra": ""})
+            or not marker.evaluate({"extra": extra})
+        ):
+            continue
+        try:
+            if requirement.name != _NAME and not _is_there(requirement):
+                raise metadata.PackageNotFoundError
+            for inner in sorted(requirement.extras):
+                yield from _lacking_in(requirement.name, inner)
+        except metadata.PackageNotFoundError:
+            yield str(requirement).partition(";")[0].strip()
 
 
 def _is_there(requirement: Any) -> bool:
     """Whether a package is installed in a version that the requirement accepts."""
-    if requirement.name == _NAME:  # an extra of several extras
-        return True
     from keras_parts.environment import package_version
 
     version = package_version(requirement.name)
@@ -126,6 +151,7 @@ def _is_there(requirement: Any) -> bool:
 def _text(content: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in content["packages"].items())
     lines = [
+        *_problem_lines(content["problems"]),
         f"keras-parts {content['keras_parts']} in {content['folder']}",
         f"Python {content['python']}, {content['system']}, {content['processors']} processors",
         f"Packages: {packages}",
@@ -139,13 +165,27 @@ def _text(content: Mapping[str, Any]) -> str:
     for name, folder in content["folders"].items():
         size = f" ({in_words(folder['bytes'])})" if "bytes" in folder else ""
         lines.append(f"  {name}: {folder['path']}{size}")
-    if content["extras"] is None:
-        lines.append("Extras: unknown, because the package runs without being installed")
-    else:
-        lines.append("Extras:")
-        for extra, lacking in content["extras"].items():
-            lines.append(f"  {extra}: {'lacks ' + ', '.join(lacking) if lacking else 'complete'}")
     named = [f"  {name}={value}" for name, value in content["variables"].items()]
     lines += ["Variables:", *named] if named else []
-    lines += [f"Problem: {problem}" for problem in content["problems"]] or ["No problem found."]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_extra_lines(content["extras"])])
+
+
+def _problem_lines(problems: Sequence[str]) -> list[str]:
+    if not problems:
+        return ["No problem found."]
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return [f"{count} found:", *(f"  {problem}" for problem in problems)]
+
+
+def _extra_lines(extras: Mapping[str, Sequence[str]] | None) -> list[str]:
+    if extras is None:
+        return ["Extras: unknown, because the package runs without being installed"]
+    complete = [extra for extra, lacking in extras.items() if not lacking]
+    lines = [f"Extras: {', '.join(complete) or 'none'}"]
+    if len(complete) < len(extras):
+        lines.append("Extras that are not installed, or not completely (with what they lack):")
+    for extra, lacking in extras.items():
+        if lacking:
+            more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
+            lines.append(f"  {extra}: {', '.join(lacking[:_SHOWN])}{more}")
+    return lines

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from keras_parts.cli.choosing import check_model
 from keras_parts.cli.completion import complete_baseline, complete_model, complete_protocol
 from keras_parts.cli.data import data_options
 from keras_parts.cli.options import (
@@ -152,6 +153,8 @@ def evaluate(
     baselines = _baseline_names(baselines, all_baselines)
     _check(split, model, seeds, parts, baselines, name_parts)
     check_train_extra()
+    for each in _models(model, seeds) if model else ():
+        check_model(each)
     evaluation = _evaluation(data, split, protocols, mask_folder, baselines, batch_size, quiet)
     import_keras()
     methods, segmenter = [], None

@@ -1,9 +1,10 @@
 """keras-parts segment"""
 
+import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,7 @@ from keras_parts.cli.pipes import (
     STANDARD_INPUT,
     check_pipe,
     from_clipboard,
+    is_clipboard,
     piped_result,
 )
 from keras_parts.cli.runtime import import_keras
@@ -177,6 +179,7 @@ def segment(
     videos = {name: options.pop(name) for name in ("every", "fps", "momentum")}
     if videos_among(paths, videos):
         return segment_videos(click.get_current_context(), _create_predictor)
+    _check_paths(paths)
     model = choose_model(model, of, quiet=quiet)
     output = choose_output(paths, output, model=model, quiet=quiet)
     files = _find_images(from_clipboard(paths, output), output, standard_input)
@@ -270,10 +273,27 @@ def _find_images(
     paths: Sequence[str], output: str, standard_input: bytes | None
 ) -> "list[ImageFile]":
     from keras_parts import inference
+
+    with _usage_errors():
+        return inference.find_images(paths, exclude=[output], standard_input=standard_input)
+
+
+def _check_paths(paths: Sequence[str]) -> None:
+    """Refuse paths that do not exist, before anything is said or asked."""
+    from keras_parts.inference.inputs import check_paths
+
+    if not is_clipboard(paths):
+        with _usage_errors():
+            check_paths(paths)
+
+
+@contextlib.contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Let a wrong path be wrong usage."""
     from keras_parts.errors import DataError
 
     try:
-        return inference.find_images(paths, exclude=[output], standard_input=standard_input)
+        yield
     except DataError as error:
         raise click.UsageError(str(error)) from error
 
@@ -343,7 +363,8 @@ def _text(summary: "Summary", seconds: float) -> str:
     if not summary.complete:
         shards = "\nThe last shard to finish will write the files with the results of all images."
     page = ""
-    if summary.complete and "page" in summary.formats:
+    has_pictures = summary.done + summary.kept > 0
+    if summary.complete and has_pictures and "page" in summary.formats:
         page = f"\nTo look at them, open {os.path.join(summary.output, 'index.html')} in a browser."
     return (
         f"Segmented {summary.done} of {summary.found} images into {summary.output} "

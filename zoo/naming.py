@@ -240,4 +240,5 @@ def _segment_again(source: RunFolder, folder: Path, segmenter: Path, final: Path
         title=f"Joined parts of {source.path.absolute().name}",
         settings=content.get("settings"),
         model=str(final),
+        total=total if isinstance(total := content.get("total"), int) else 0,
     )

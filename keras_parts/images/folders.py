@@ -156,6 +156,12 @@ def walk_images(
     return files
 
 
+def check_path(path: str) -> None:
+    """Raise DataError unless a file or folder exists, or the path is a pattern."""
+    if not os.path.lexists(path) and not _MAGIC.search(path):
+        raise DataError(f"{path}: there is no such file or folder", path=path)
+
+
 def expand_path(
     path: str,
     *,
@@ -190,8 +196,7 @@ def expand_path(
         return absolute, walk_images(absolute, exclude=exclude, seen=seen, left_out=left_out)
     if os.path.lexists(absolute):
         return os.path.split(absolute)[0], [os.path.basename(absolute)]
-    if not _MAGIC.search(path):
-        raise DataError(f"{path}: there is no such file or folder", path=path)
+    check_path(path)
     parts = Path(absolute).parts
     first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
     root = os.path.join(*parts[:first])

@@ -34,6 +34,8 @@ _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # others have no length, or 
 _SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MAX_HEADER_READS = 10**6
 """Maximum number of reads before the pixels. Decoders keep what each segment of a header says."""
+_SHOWN_BYTES = 8
+"""Bytes that a message shows of a file that is no image."""
 _TILE_SIDES = (322, 323)  # TIFF's tags TileWidth and TileLength
 _SMALL_TILE = 2**22  # pixels
 _BLOCK = 2**20  # bytes of a file that are searched at a time
@@ -123,15 +125,18 @@ def _unidentified(source: Source) -> str:
     """Why Pillow does not know the format of a file."""
     with open(source, "rb") if isinstance(source, str | PathLike) else nullcontext(source) as file:
         file.seek(0)
-        start = file.read(4)
+        start = file.read(_SHOWN_BYTES)
     if not start:
         return "not an image: the file is empty"
-    if start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "its kind of TIFF cannot be read: save the image with 8 or 16 bits"
     name = source if isinstance(source, str | PathLike) else getattr(source, "name", "")
     more = way_out(name) if isinstance(name, str | PathLike) else ""
     formats = ", ".join(readable_formats())
-    return f"not an image of a format that is read: {formats}{more and '; '}{more}"
+    return (
+        f"not an image that can be read: it begins with {repr(start)[1:]}, the formats are "
+        f"{formats}{more and '; '}{more}"
+    )
 
 
 def rgb_of(image: Image.Image) -> Image.Image:

@@ -30,6 +30,7 @@ from keras_parts.files import read_file
 from keras_parts.images.decoding import read_size
 from keras_parts.images.folders import (
     LeftOut,
+    check_path,
     expand_path,
     folder_identity,
     has_image_suffix,
@@ -246,6 +247,21 @@ def find_images(
     rows = list(_with_places(problems))
     rows += [Row(path, search.sources.get(path, path), _ELSEWHERE) for path in sorted(elsewhere)]
     return images + [ImageFile(root, row.place, row.place, row.path, row.problem) for row in rows]
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """Check that the files, folders and lists exist that `find_images` would read.
+
+    Addresses are not requested, and patterns may match nothing.
+
+    Raises:
+        DataError: one does not exist.
+    """
+    for path in paths:
+        is_list = path.startswith("@") and not os.path.lexists(path)
+        path = without_file_protocol(path[1:] if is_list else path)
+        if path not in ("", "-") and not is_address(path):
+            check_path(path)
 
 
 def read_standard_input() -> bytes:

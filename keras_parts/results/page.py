@@ -103,6 +103,7 @@ def page_html(
     failures: Iterable[tuple[str, str]] = (),
     figures: Iterable[tuple[str, str]] = (),
     model: str = "",
+    total: int = 0,
 ) -> Iterator[bytes]:
     """The page, in pieces.
 
@@ -115,10 +116,12 @@ def page_html(
         figures: (caption, quoted address relative to the page) of further pictures, shown below.
         model: as `keras-parts name` takes it; the page then has fields for names, and shows the
             command that stores them.
+        total: number of pictures of which these are a part; 0 if they are all.
     """
     content = {
         "title": title,
         "model": model,
+        "total": total,
         "parts": part_legend(names),
         "pictures": [
             [each.name, each.script, each.link, *(each.summary[key] for key in _SUMMARY)]
@@ -202,6 +205,7 @@ def write_page(
     settings: Mapping[str, Any] | None = None,
     figures: Iterable[tuple[str, str]] = (),
     model: str = "",
+    total: int = 0,
 ) -> Path:
     """Write a page for the browser, on which the parts of all pictures light up.
 
@@ -213,6 +217,7 @@ def write_page(
         figures: (caption, path relative to `folder`) of further pictures, shown below.
         model: folder of a run or a segmenter, or a name of the zoo: the page then has a field for
             the name of each part, and shows the command that stores the names.
+        total: number of pictures of which these are a part; 0 if they are all.
 
     Returns:
         The path of `index.html`.
@@ -244,7 +249,9 @@ def write_page(
     page = Path(folder, PAGE_FILE)
     with atomic_write(page) as file:
         file.writelines(
-            page_html(title, names, listed, settings=settings, figures=quoted, model=model)
+            page_html(
+                title, names, listed, settings=settings, figures=quoted, model=model, total=total
+            )
         )
     return page
 

@@ -414,6 +414,7 @@ def _write_page(
         title=f"Training of {folder.path.absolute().name}",
         settings=recipe.to_json(),
         model=str(folder.path),
+        total=len(dataset),
         figures=[
             (caption, path.relative_to(folder.path).as_posix())
             for caption, path in figures

@@ -67,7 +67,8 @@ def test_the_doctor_finds_nothing_wrong(healthy, monkeypatch):
     monkeypatch.setenv("KERAS_PARTS_ZOO", "https://me:secret@host/models")
     result = run("doctor")
     assert result.exit_code == 0, result.output
-    for text in ("No problem found.", "(used)", f"cache: {healthy}", "Python 3", "numpy"):
+    assert result.stdout.startswith("No problem found.\n")
+    for text in ("(used)", f"cache: {healthy}", "Python 3", "numpy"):
         assert text in result.stdout
     assert "https://***@host/models" in result.stdout and "secret" not in result.stdout
 
@@ -77,6 +78,23 @@ def test_the_doctor_names_problems(healthy, monkeypatch):
     result = run("doctor", "--json")
     (problem,) = json.loads(result.stdout)["problems"]
     assert result.exit_code == 1 and "there is no such folder" in problem
+    assert run("doctor").stdout.startswith(f"1 problem found:\n  {problem}\n")
+
+
+def test_only_what_the_user_set_is_shown(healthy, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", "terraform.rc")
+    monkeypatch.setenv("TF_TOKEN_example_org", "secret")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "1")
+
+    def select():
+        monkeypatch.setenv("KERAS_BACKEND", "jax")
+        return "jax", ""
+
+    monkeypatch.setattr(doctor, "select_backend", select)
+    shown = json.loads(run("doctor", "--json").stdout)["variables"]
+    assert shown["TF_CPP_MIN_LOG_LEVEL"] == "1"
+    assert not {"KERAS_BACKEND", "TF_CLI_CONFIG_FILE", "TF_TOKEN_example_org"} & set(shown)
 
 
 def test_what_each_extra_lacks(monkeypatch):
@@ -85,10 +103,26 @@ def test_what_each_extra_lacks(monkeypatch):
         "no-such-package>=2; extra == 'hub'",
         "numpy>=999; extra == 'hub'",
         "pillow; extra == 'formats'",
-        "keras-parts[hub]; extra == 'all'",
+        "keras-parts[formats,hub]; extra == 'all'",
+        "pillow[cuda]; extra == 'hub-gpu'",
     ]
-    about = SimpleNamespace(get_all=lambda _: ["hub", "formats", "all"])
-    monkeypatch.setattr(doctor.metadata, "requires", lambda _: required)
+    about = SimpleNamespace(get_all=lambda _: ["hub", "formats", "all", "hub-gpu"])
+    requires = {"keras-parts": required, "pillow": ["no-such-driver; extra == 'cuda'"]}
+    monkeypatch.setattr(doctor.metadata, "requires", requires.get)
     monkeypatch.setattr(doctor.metadata, "metadata", lambda _: about)
-    expected = {"hub": ["no-such-package>=2", "numpy>=999"], "formats": [], "all": []}
-    assert doctor._extras() == expected
+    hub = ["no-such-package>=2", "numpy>=999"]
+    expected = {"hub": hub, "formats": [], "all": hub}
+    assert doctor._extras(with_gpu=False) == expected
+    assert doctor._extras(with_gpu=True) == {**expected, "hub-gpu": ["no-such-driver"]}
+
+
+def test_extras_that_lack_something_are_a_line_each_at_the_end():
+    first, _, *others = doctor._extra_lines({"hub": [], "some": ["a"], "all": ["a", "b", "c", "d"]})
+    assert first == "Extras: hub" and others == ["  some: a", "  all: a, b, c and 1 more"]
+
+
+def test_a_gpu_is_seen_without_a_backend_that_can_use_it(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "which", lambda _: None)
+    assert not doctor._has_gpu(["cpu:0"]) and doctor._has_gpu(["cpu", "NVIDIA H200"])
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: name)
+    assert doctor._has_gpu(["cpu:0"])

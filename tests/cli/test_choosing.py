@@ -9,6 +9,7 @@ import pytest
 from keras_parts import inference, zoo
 from keras_parts.cli import choosing
 from keras_parts.cli.choosing import OBJECTS, choose_model, choose_output
+from keras_parts.errors import UnknownModelError
 
 
 @pytest.fixture
@@ -52,6 +53,19 @@ def test_on_a_terminal_the_user_is_asked(desk, monkeypatch, capsys):
 def test_model_and_of_contradict_each_other():
     with pytest.raises(click.UsageError, match="--model cub and --of birds"):
         choose_model("cub", "birds")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("bird", "give --of birds"), ("Clothes", "give --of clothes"), ("cubs", "did you mean 'cub'")],
+)
+def test_an_unknown_name_is_refused_with_a_suggestion(desk, name, meant):
+    with pytest.raises(UnknownModelError, match=meant) as raised:
+        choose_model(name, None)
+    assert str(raised.value).count("give --of") + str(raised.value).count("did you mean") == 1
+    with pytest.raises(UnknownModelError, match="there are: ") as raised:
+        choose_model("xyzzy", None)
+    assert "--of" not in str(raised.value)
 
 
 def test_the_models_for_objects_come_with_the_package():

@@ -43,6 +43,7 @@ def evaluate(monkeypatch, tmp_path):
     """Run `keras-parts evaluate` on a few toy images."""
     monkeypatch.setattr(zoo, "load", lambda model: Halves())
     monkeypatch.setattr(command, "import_keras", lambda: None)
+    monkeypatch.setattr(command, "check_model", lambda model: None)
     monkeypatch.setattr(zoo, "path", lambda model: tmp_path / model / "segmenter")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
@@ -121,6 +122,12 @@ def test_every_protocol_and_baseline_is_explained():
     rule = "F = [sum of the parts' probabilities > 0.5]"
     assert text.count(rule) == 3 and rule in document  # at CUB's keypoints, keypoints, pixels
     assert "the largest of all channels" in text and "the largest of all channels" in document
+
+
+def test_an_unknown_model_is_refused_before_anything_is_read(monkeypatch):
+    monkeypatch.setattr(command, "_evaluation", lambda *_: pytest.fail("data were read"))
+    result = CliRunner().invoke(main, ["evaluate", "--dataset", "toy", "--model", "cubs"])
+    assert result.exit_code == 4 and "did you mean 'cub'" in result.stderr
 
 
 def test_damaged_model(evaluate, monkeypatch):

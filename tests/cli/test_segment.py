@@ -15,6 +15,7 @@ from keras_parts import inference, models, zoo
 from keras_parts.cli import main
 from keras_parts.cli.choosing import OBJECTS
 from keras_parts.models import Predictor
+from keras_parts.zoo import registry
 
 
 def right_half(images):
@@ -48,6 +49,8 @@ def segment(monkeypatch, tmp_path):
         return "fake model" if model == "fake" else known(model)
 
     monkeypatch.setattr(zoo, "load", load)
+    find = registry.find
+    monkeypatch.setattr(registry, "find", lambda model: model == "fake" or find(model))
     monkeypatch.setattr(models, "create_predictor", fake_predictor)
     monkeypatch.chdir(tmp_path)
 
@@ -120,11 +123,19 @@ def test_bad_files_are_reported_and_the_exit_code_is_3(segment, save_image, tmp_
     summary = json.loads(result.stdout)
     assert (summary["done"], summary["failed"], summary["output"]) == (1, 2, "out")
     assert result.stderr.count("Failed: ") == 2
+    assert "not an image that can be read: it begins with 'hello', the formats" in result.stderr
     for name in ("zero.png", "text.jpg"):
         assert name in result.stderr
     lines = (tmp_path / "out/failures.jsonl").read_text().splitlines()
     failed = [os.path.basename(json.loads(line)["path"]) for line in lines]
     assert failed == ["text.jpg", "zero.png"]
+
+
+def test_without_any_result_no_page_is_named(segment, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/text.jpg").write_text("hello")
+    result = segment("in")
+    assert "Segmented 0 of 1" in result.stdout and "index.html" not in result.stdout
 
 
 def test_formats(segment, save_image):
@@ -147,9 +158,10 @@ def test_nothing_to_do(segment, tmp_path):
 
 def test_a_missing_path_is_wrong_usage_and_nothing_is_written(segment, save_image, tmp_path):
     save_image("in/a.png")
-    result = segment("in", "im/b.png")
-    assert result.exit_code == 2
-    assert "im/b.png: there is no such file or folder" in result.stderr
+    for path in ("im/b.png", "im/", "@list.txt", "file:///im/b.png", "rows.csv"):
+        result = segment("in", path, output=None)
+        assert result.exit_code == 2 and "there is no such file or folder" in result.stderr
+        assert "Model: " not in result.stderr and "Results: " not in result.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -157,7 +169,7 @@ def test_unknown_model(segment, save_image, tmp_path):
     save_image("in/a.png")
     result = segment("in", model="nosuch")
     assert result.exit_code == 4
-    assert "no model is called 'nosuch'" in result.stderr
+    assert "no model is called 'nosuch'" in result.stderr and "Results: " not in result.stderr
     (tmp_path / "empty").mkdir()
     assert "has no segmenter" in segment("in", model="empty").stderr
 
@@ -256,7 +268,7 @@ def test_the_document_names_the_formats_and_the_options():
     command = importlib.import_module("keras_parts.cli.segment").segment
     options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text.replace("#SBATCH --array", "")))
-    named -= {"--masks", "--data-option"}  # of `train`
+    named -= {"--masks", "--data-option", "--dataset"}  # of other commands
     assert named <= options and "--overwrite" in named
 
 
@@ -294,7 +306,7 @@ def create_predictor(model, *args, **options):
     return predictor
 zoo.load = lambda model: "fake model"
 models.create_predictor = create_predictor
-main(["segment", "in", "--model", "x", "--output", "out", "--batch-size", "1"])
+main(["segment", "in", "--model", "in", "--output", "out", "--batch-size", "1"])
 """
     process = python(code, cwd=tmp_path)
     written = tmp_path / "out/overlay"

@@ -119,11 +119,12 @@ def test_the_page_in_a_browser(tmp_path):
         (tmp_path / f"page/{index} #.js").write_bytes(picture_script(kinds[kind]))
         summary = picture_summary(kinds[kind])
         pictures.append(PagePicture(name, f"page/{index}%20%23.js", summary))
-    pieces = page_html("Animals", NAMES, pictures, failures=[("bad.jpg", "is <empty>")])
+    failures = [("bad.jpg", "is <empty>")]
+    pieces = page_html("Animals", NAMES, pictures, failures=failures, total=1400)
     (tmp_path / "index.html").write_bytes(b"".join(pieces))
     html = shown(tmp_path, "#which=all")
     captions = re.findall(r"<figcaption>(.*?)<div>(.*?)</div>", html)
-    assert len(captions) == 60 and "1 to 60 of 70" in html
+    assert len(captions) == 60 and "1 to 60 of 70" in html and "70 of 1,400 pictures" in html
     assert captions[0] == ("0 empty.jpg", "nothing found") and captions[1][0] == "1 uncertain.jpg"
     figures = html.partition('id="pictures"')[2].partition("<noscript")[0]
     assert figures.count("<svg") == 60 and figures.count("data-part=") == 2 * 59
@@ -139,9 +140,11 @@ def test_the_page_in_a_browser(tmp_path):
 def test_a_page_of_parts(tmp_path):
     figures = [("the losses", "curves #1.png")]
     page = write_page(
-        tmp_path / "new", {"a b": two_parts(), "c": nothing()}, title="Mine", figures=figures
-    )
+        tmp_path / "new", {"a b": two_parts(), "c": nothing()},
+        title="Mine", figures=figures, total=40,
+    )  # fmt: skip
     html = page.read_text(encoding="utf-8")
+    assert '"total": 40' in html and "Certain to 80 %" in html
     assert '["the losses", "curves%20%231.png"]' in html and '["a b", "page/1.js"' in html
     assert content_of((tmp_path / "new/page/2.js").read_bytes())["parts"] == {}
     with pytest.raises(ConfigError, match="no pictures"):
