@@ -108,3 +108,11 @@ def test_folders_of_other_libraries(container, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", "")
     environment.set_library_folders()
     assert os.environ["KERAS_HOME"] == ""  # its default folder can be made
+
+
+def test_workers_get_the_variables_of_tensorflow_and_none_of_terraform(monkeypatch):
+    for name in ("TF_XLA_FLAGS", "TF_TOKEN_example_org", "TF_VAR_password", "KERAS_PARTS_ZOO"):
+        monkeypatch.setenv(name, "1")
+    passed = environment.worker_variables()
+    assert {"TF_XLA_FLAGS", "KERAS_PARTS_ZOO"} <= set(passed)
+    assert not any(name.startswith(("TF_TOKEN", "TF_VAR")) for name in passed)

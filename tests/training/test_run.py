@@ -130,7 +130,7 @@ def test_a_run_writes_all_its_files(finished):
     page = RunFolder(folder).page_file.read_text(encoding="utf-8")
     for shown in ("curves.png", "samples/step-00000008.png", "page/7.js", "learning_rate"):
         assert f'"{shown}"' in page
-    assert len(list(RunFolder(folder).page.iterdir())) == 7
+    assert len(list(RunFolder(folder).page.iterdir())) == 7 and '"total": 7,' in page
     records = RunFolder(folder).metrics()
     assert [record["step"] for record in records] == list(range(1, 9))
     assert [record["clusters"] > 0 for record in records] == [True] * 6 + [False] * 2
