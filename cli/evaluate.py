@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import click
 from keras_parts.cli.choosing import check_model
 from keras_parts.cli.completion import complete_baseline, complete_model, complete_protocol
 from keras_parts.cli.data import data_options
+from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import (
     CommandResult,
     common_options,
@@ -159,7 +161,12 @@ def evaluate(
     import_keras()
     methods, segmenter = [], None
     if model:
-        runs, segmenter = _measure_models(evaluation, model, seeds, flip=flip, looks=looks)
+        evaluation, note = _seen_in_training(evaluation, model, seeds)
+        if note and not quiet:
+            write_message(note)
+        runs, segmenter = _measure_models(
+            evaluation, model, seeds, flip=flip, looks=looks, note=note
+        )
         methods.append(runs)
         parts = segmenter.num_parts
     if baselines:
@@ -248,7 +255,21 @@ def _models(model, seeds):
     return [model.replace(_SEED, str(seed)) for seed in seeds] if _SEED in model else [model]
 
 
-def _measure_models(evaluation, model, seeds, *, flip, looks):
+def _seen_in_training(evaluation, model, seeds):
+    """(the evaluation, with the split of its images; a note if a model was trained on them)."""
+    from keras_parts import zoo
+    from keras_parts.training.data_record import measured_on
+    from keras_parts.zoo.training_data import training_data
+
+    for name in _models(model, seeds):
+        stored = training_data(zoo.path(name))
+        found = measured_on(model_name(model), stored, evaluation.dataset, evaluation.split)
+        if found.note:
+            return replace(evaluation, split=found.split), found.note
+    return evaluation, ""
+
+
+def _measure_models(evaluation, model, seeds, *, flip, looks, note=""):
     """(`Runs` with one report for each seed, the first segmenter)."""
     from keras_parts import zoo
     from keras_parts.metrics import Runs, SegmenterModel
@@ -262,7 +283,7 @@ def _measure_models(evaluation, model, seeds, *, flip, looks):
             SegmenterModel(segmenter, flip=flip, looks=looks), segmenter.num_parts, method=method,
             supervision=_SUPERVISION,
         )  # fmt: skip
-        reports.append(report)
+        reports.append(replace(report, notes=(*filter(None, [note]), *report.notes)))
     return Runs(tuple(reports)), first
 
 

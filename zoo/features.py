@@ -27,14 +27,14 @@ def recipe_settings(folder: str | os.PathLike[str]) -> dict[str, Any]:
         folder: folder of the segmenter, as returned by `keras_parts.zoo.path`.
     """
     from keras_parts.training.recipes import translate_settings
-    from keras_parts.training.run_folder import RunFolder
+    from keras_parts.training.run_folder import run_of_segmenter
     from keras_parts.zoo.cards import CARD_FILE, read_card
 
     folder = Path(folder).resolve()
     if (folder / CARD_FILE).is_file():
         return translate_settings(read_card(folder).training.recipe)
-    run = RunFolder(folder.parent)
-    if run.segmenter != folder or not run.config_file.is_file():
+    run = run_of_segmenter(folder)
+    if run is None:
         return {}
     settings = run.read_config()["settings"]
     weights = settings.get("teacher_weights")  # runs write the home folder as "~"

@@ -24,7 +24,7 @@ from keras_parts.models.saved_config import (
 from keras_parts.results.page import page_images, read_page, rename_page, write_page
 from keras_parts.results.parts import numbered_names
 from keras_parts.training.recipes import translate_settings
-from keras_parts.training.run_folder import RUNS_FOLDER, RunFolder
+from keras_parts.training.run_folder import RUNS_FOLDER, RunFolder, run_of_segmenter
 from keras_parts.zoo.cards import CARD_FILE, Card, read_card
 from keras_parts.zoo.models import path as path_of
 
@@ -50,9 +50,7 @@ class _Saved:
         folder = path_of(model, trust=trust)
         if (folder / CARD_FILE).is_file():
             return cls(folder, read_card(folder), None)
-        run = RunFolder(folder.parent)
-        in_run = run.segmenter.name == folder.name and run.config_file.is_file()
-        return cls(folder, None, run if in_run else None)
+        return cls(folder, None, run_of_segmenter(folder))
 
     @property
     def location(self) -> Path:

@@ -1,6 +1,7 @@
 """Make an entry of the zoo from training runs."""
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from keras_parts.files import atomic_path, atomic_write
 from keras_parts.metrics import Report, SegmenterModel, evaluate, report_meanings
 from keras_parts.models.part_names import check_part_names
 from keras_parts.models.segmenter import PartSegmenter
+from keras_parts.training.data_record import measured_on
 from keras_parts.training.run_folder import RunFolder
 from keras_parts.zoo.cards import (
     CARD_FILE,
@@ -36,6 +38,8 @@ from keras_parts.zoo.descriptions import (
 )
 from keras_parts.zoo.golden import write_golden
 from keras_parts.zoo.pictures import write_picture
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,9 @@ def pack(
         names = _part_names(part_names, candidate.segmenter, report, test)
         _write_files(candidate, names, test)
         evaluation = None
-        if reports:
+        if test is not None:
             seeds = [each.seed for each in candidates]
+            split = _split_measured(candidate, test, split)
             evaluation = create_evaluation(split, best, seeds, reports, choices, reason)
         card = create_card(
             candidate.segmenter,
@@ -233,6 +238,15 @@ def _measure(
         SegmenterModel(segmenter), dataset, segmenter.num_parts, protocols, train=train,
         progress=progress,
     )  # fmt: skip
+
+
+def _split_measured(candidate: _Candidate, test: Dataset, split: str) -> str:
+    """The name of the split on the card; a warning says if the model was trained on its images."""
+    stored = candidate.config.get("data", {})
+    found = measured_on(candidate.run.path.name, stored, test, split)
+    if found.note:
+        _LOG.warning("%s", found.note)
+    return found.split
 
 
 def _best(

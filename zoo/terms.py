@@ -77,14 +77,14 @@ def licences_of(folder: "Path") -> "tuple[str, Licences] | None":
     """
     from keras_parts.errors import DataError
     from keras_parts.training.origins import run_origins
-    from keras_parts.training.run_folder import RunFolder
+    from keras_parts.training.run_folder import run_of_segmenter
     from keras_parts.zoo.cards import CARD_FILE, Licences, read_card
 
     if (folder / CARD_FILE).is_file():
         card = read_card(folder)
         return card.id, card.licences
-    run = RunFolder(folder.parent)
-    if run.segmenter.name != folder.name or not run.config_file.is_file():
+    run = run_of_segmenter(folder)
+    if run is None:
         return None
     try:
         config = run.read_config()

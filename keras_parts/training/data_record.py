@@ -1,20 +1,28 @@
-"""The record of the training data in config.json, by which a resumed run knows its data again.
+"""The record of the training data in config.json.
+
+A resumed run knows its data again by it, and an evaluation the images of the training.
 
 Imports no Keras.
 """
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_parts.data.dataset import Dataset
+from keras_parts.data.dataset import FIT_AND_VALIDATION, Dataset, Subset
+from keras_parts.data.readers.masks import WithMasks
+from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
+_FOLDER = "folder"
+"""The data set of the user's own images, whose splits have no images of their own."""
+_UNSEEN = ("test", "validation")
+"""Splits whose names promise images that no model was trained on."""
 _COMPARED_SAMPLES = 64
 """Maximum number of samples whose images and masks are read for the record."""
 
@@ -41,9 +49,7 @@ def record_data(dataset: Dataset, split: str) -> dict[str, Any]:
     """
     categories = dataset.categories()
     pixels, masks = hashlib.sha256(), hashlib.sha256()
-    count = min(_COMPARED_SAMPLES, len(dataset))
-    for index in np.linspace(0, len(dataset) - 1, count).astype(int):
-        sample = dataset[int(index)]
+    for sample in _compared_samples(dataset):
         _update(pixels, [sample.image])
         _update(masks, [sample.foreground, sample.box])
     return {
@@ -52,7 +58,7 @@ def record_data(dataset: Dataset, split: str) -> dict[str, Any]:
         "images": len(dataset),
         "categories": len(np.unique(categories[categories >= 0])),
         "licence": dataset.info.licence,
-        "names": hashlib.sha256(repr(dataset.ids()).encode()).hexdigest(),
+        "names": _names(dataset),
         "files": dataset.fingerprint(),
         "pixels": pixels.hexdigest(),
         "masks": masks.hexdigest(),
@@ -124,6 +130,97 @@ def check_same_data(
             "perhaps by another version of Pillow; the run continues",
             run,
         )
+
+
+class MeasuredOn(NamedTuple):
+    """The images that a model is measured on, as a report names them.
+
+    Attributes:
+        split: the name of their split.
+        note: what the report says if the model was trained on them; else "".
+    """
+
+    split: str
+    note: str = ""
+
+
+def measured_on(model: str, stored: Mapping[str, Any], dataset: Dataset, split: str) -> MeasuredOn:
+    """Whether a model is measured on images that it was trained on.
+
+    Names, and files or pixels, are compared with the record of the training; masks and labels may
+    be others. A record without sums, as on a card, tells only whether the splits have images in
+    common.
+
+    Args:
+        model: its name, for the note.
+        stored: the record of the training: from config.json, "dataset" and "split" of a card, or
+            empty if it is unknown.
+        dataset: the images that the model is measured on.
+        split: the name of their split. Images that the model was trained on are called "train"
+            instead of "test" and "validation": all splits of a folder have the same images.
+
+    Example:
+        >>> from keras_parts import data
+        >>> from keras_parts.training.data_record import measured_on, record_data
+        >>> train = data.load("toy", "train", count=3, size=33)
+        >>> record = record_data(train, "train")
+        >>> measured_on("mine", record, train, "train").note
+        'These are images that mine was trained on: others will have lower values.'
+        >>> measured_on("mine", record, data.load("toy", "test", count=3, size=33), "test")
+        MeasuredOn(split='test', note='')
+    """
+    name = dataset.info.name
+    if stored.get("dataset") != name:
+        return MeasuredOn(split)
+    if any(_is_recorded(stored, one) for one in _with_originals(dataset)):
+        note = f"These are images that {model} was trained on: others will have lower values."
+        return MeasuredOn("train" if split in _UNSEEN else split, note)
+    trained = stored.get("split", "")
+    if name != _FOLDER and _have_common_images(trained, split):
+        note = (
+            f"Some of these images may be among those that {model} was trained on, which are of "
+            f"{name}, split {trained}: others will have lower values."
+        )
+        return MeasuredOn(split, note)
+    return MeasuredOn(split)
+
+
+def _have_common_images(trained: str, measured: str) -> bool:
+    """Whether two splits of a data set have images in common, by their names."""
+    splits = {trained, measured}
+    is_part = "train" in splits and not splits.isdisjoint(FIT_AND_VALIDATION)
+    return len(splits) == 1 or "all" in splits or is_part
+
+
+def _with_originals(dataset: Dataset) -> Iterator[Dataset]:
+    """A data set, and those from which it was chosen, or whose masks it replaces."""
+    yield dataset
+    while isinstance(dataset, Subset | WithMasks):
+        dataset = dataset.dataset
+        yield dataset
+
+
+def _is_recorded(stored: Mapping[str, Any], dataset: Dataset) -> bool:
+    """Whether the images of a data set are those of a record; masks and labels may be others."""
+    if stored.get("images") != len(dataset) or stored.get("names") != _names(dataset):
+        return False
+    if stored.get("files") == dataset.fingerprint():
+        return True
+    pixels = hashlib.sha256()
+    for sample in _compared_samples(dataset):
+        _update(pixels, [sample.image])
+    return stored.get("pixels") == pixels.hexdigest()
+
+
+def _names(dataset: Dataset) -> str:
+    return hashlib.sha256(repr(dataset.ids()).encode()).hexdigest()
+
+
+def _compared_samples(dataset: Dataset) -> Iterator[Sample]:
+    """Up to 64 samples, at regular distances."""
+    count = min(_COMPARED_SAMPLES, len(dataset))
+    for index in np.linspace(0, len(dataset) - 1, count).astype(int):
+        yield dataset[int(index)]
 
 
 def _update(digest: Any, arrays: Iterable[np.ndarray | None]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_parts.errors import DataError, hide_secrets
 from keras_parts.files import read_limited
-from keras_parts.training.run_folder import RunFolder
+from keras_parts.training.run_folder import run_of_segmenter
 
 _CARD_FILE = "card.json"
 _MAX_CARD_BYTES = 2**20
@@ -86,8 +86,8 @@ def _of_folder(folder: Path, use: str, generation: int) -> list[Origin]:
     """The model in a folder, and the models that it began from, whose terms it has too."""
     if (folder / _CARD_FILE).is_file():
         return [_of_card(folder, use)]
-    run = RunFolder(folder.parent)
-    if run.segmenter.name != folder.name or not run.config_file.is_file():
+    run = run_of_segmenter(folder)
+    if run is None:
         return [Origin(hide_secrets(folder.name), use)]
     try:
         config = run.read_config()

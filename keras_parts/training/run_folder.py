@@ -414,6 +414,22 @@ class _LogFormatter(logging.Formatter):
         return escape_controls(hide_secrets(super().format(record))).replace("\n", "\\n")
 
 
+def run_of_segmenter(segmenter: str | os.PathLike) -> RunFolder | None:
+    """The run whose segmenter is in a folder; None if the folder is not that of a run.
+
+    Args:
+        segmenter: the folder of the segmenter.
+
+    Example:
+        >>> from keras_parts.training.run_folder import run_of_segmenter
+        >>> run_of_segmenter("no such run/segmenter") is None
+        True
+    """
+    folder = Path(segmenter)
+    run = RunFolder(folder.parent)
+    return run if run.segmenter.name == folder.name and run.config_file.is_file() else None
+
+
 def finished_runs(folder: str | os.PathLike) -> list[RunFolder]:
     """The runs with a trained segmenter in a folder or one folder below it, the newest first.
 

@@ -109,6 +109,25 @@ def test_split(evaluate):
     assert evaluate("--split", "nosuch").exit_code == 2
 
 
+def test_images_of_the_training_are_named(evaluate, tmp_path):
+    from keras_parts.training.data_record import record_data
+
+    drawn_again = load("toy", "test", count=6, size=49, species=[0])
+    config = {"settings": {}, "seed": 0, "data": record_data(drawn_again, "train")}
+    (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
+    note = "These are images that mine was trained on: others will have lower values."
+    only = ("--protocol", "pixels-foreground")
+    result = evaluate(*only, "--json")
+    content = json.loads(result.stdout)
+    assert (content["split"], content["notes"]) == ("train", [note])
+    assert result.stderr.splitlines().count(note) == 1
+    table = evaluate(*only, "--quiet")
+    assert table.stdout.startswith("toy, train split (") and f"\n{note}\n" in table.stdout
+    assert note not in table.stderr
+    unseen = json.loads(evaluate(*only, "--json", "--split", "train").stdout)
+    assert "may be among those that mine was trained on" in unseen["notes"][0]
+
+
 def test_every_protocol_and_baseline_is_explained():
     from keras_parts.metrics import BASELINES, PROTOCOLS
 

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_parts import data
-from keras_parts.data.dataset import Dataset, DatasetInfo
+from keras_parts.data.dataset import Dataset, DatasetInfo, Subset
 from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError
-from keras_parts.training.data_record import check_same_data, record_data
+from keras_parts.training.data_record import check_same_data, measured_on, record_data
+from tests.data import drawn
 
 
 class Squares(Dataset):
@@ -86,3 +88,53 @@ def test_other_options_of_a_reader_are_noticed():
     for options in ({"count": 4, "size": 33}, {"count": 3, "size": 35}):
         with pytest.raises(ConfigError, match="other data"):
             check_same_data(begun, record_data(data.load("toy", "train", **options), "train"), "x")
+
+
+SEEN = "These are images that mine was trained on: others will have lower values."
+PERHAPS = "Some of these images may be among those that mine was trained on, which are of squares, "
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "expected", "note"),
+    [
+        (Squares(), "train", "train", SEEN),
+        (Squares(), "test", "train", SEEN),
+        (Squares(files="2"), "test", "train", SEEN),
+        (Subset(Squares(), [1]), "validation", "train", SEEN),
+        (Squares(name="t"), "test", "test", ""),
+        (Squares(4), "test", "test", ""),
+        (Squares(grey=9, files="2"), "test", "test", ""),
+        (Squares(name="t"), "validation", "validation", PERHAPS),
+        (Squares(name="t"), "all", "all", PERHAPS),
+    ],
+)
+def test_images_of_the_training_are_said_to_be_so(dataset, split, expected, note):
+    measured = measured_on("mine", BEGUN, dataset, split)
+    assert measured.split == expected and measured.note.startswith(note)
+    assert bool(measured.note) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("trained", "split", "is_noted"),
+    [("train", "train", True), ("fit", "train", True), ("fit", "validation", False)],
+)
+def test_a_card_tells_the_split_of_the_training(trained, split, is_noted):
+    card = {"dataset": "squares", "split": trained}
+    assert bool(measured_on("mine", card, Squares(), split).note) == is_noted
+    assert not measured_on("mine", card | {"dataset": "circles"}, Squares(), split).note
+    assert not measured_on("mine", {}, Squares(), split).note
+
+
+def test_masks_and_labels_of_the_images_may_be_others(tmp_path):
+    """A folder's images are those of the training in each split, with part labels too."""
+    options = drawn.folder(tmp_path)
+    record = record_data(data.load("folder", "train", **options), "train")
+    labels = {"part_labels": options["masks"], "void_label": None}
+    for split in ("train", "test", "validation"):
+        other = data.load("folder", split, options["data_dir"], **labels)
+        assert measured_on("mine", record, other, split) == ("train", SEEN)
+    copied = data.load("folder", "test", **drawn.folder(tmp_path / "b"))
+    assert measured_on("mine", record, copied, "test").note == SEEN
+    Image.new("RGB", (40, 40)).save(options["data_dir"] / "new.png")
+    more = data.load("folder", "test", options["data_dir"])
+    assert measured_on("mine", record, more, "test") == ("test", "")
