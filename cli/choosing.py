@@ -11,7 +11,7 @@ import click
 
 from keras_parts.cli.completion import complete_model
 from keras_parts.cli.messages import write_message
-from keras_parts.cli.options import is_answered, model_name
+from keras_parts.cli.options import is_answered, model_name, trust_option
 from keras_parts.cli.pipes import is_clipboard
 
 OBJECTS = {"birds": "cub", "faces": "faces-4", "clothes": "clothing-4"}
@@ -21,7 +21,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.@-]+")
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --model and --of, from which `choose_model` takes the model."""
+    """Add --model and --of, from which `choose_model` takes the model, and --trust."""
     of = click.option(
         "--of",
         type=click.Choice(list(OBJECTS)),
@@ -30,10 +30,11 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     model = click.option(
         "--model",
         shell_complete=complete_model,
-        help="A name of `zoo list`, or a run folder [default: the model for --of, else the newest "
-        f"finished run below runs/, else {OBJECTS['birds']}; on a terminal you are asked].",
+        help="A name of `zoo list`, a run folder, or an address [default: the model for --of, else "
+        f"the newest finished run below runs/, else {OBJECTS['birds']}; on a terminal you are "
+        "asked].",
     )
-    return model(of(command))
+    return model(of(trust_option(command)))
 
 
 def choose_model(model: str | None, of: str | None, *, quiet: bool = False) -> str:

@@ -26,7 +26,9 @@ from keras_parts.errors import escape_controls
     "--port", type=click.IntRange(0, 65535), help="Port [default: the first free one from 7860]."
 )
 @click.option("--open", "in_browser", is_flag=True, help="Open the page in a browser.")
-def demo(model: str | None, of: str | None, host: str, port: int | None, in_browser: bool) -> None:
+def demo(
+    model: str | None, of: str | None, trust: bool, host: str, port: int | None, in_browser: bool
+) -> None:
     """Serve a page that shows the parts of a photo dropped on it.
 
     The page runs on this machine, and photos stay there. Ctrl-C ends it.
@@ -39,7 +41,7 @@ def demo(model: str | None, of: str | None, host: str, port: int | None, in_brow
     say_loading(model)
     import_keras()
     name = model_name(model)
-    page = create_page(zoo.load(model), name)
+    page = create_page(zoo.load(model, trust=trust), name)
     try:
         address = serve(page, host, port)
         click.echo(escape_controls(f"{name} is at {address} (Ctrl-C ends it)"))

@@ -21,6 +21,7 @@ from keras_parts.cli.options import (
     looks_option,
     model_name,
     plain,
+    trust_option,
 )
 from keras_parts.cli.runtime import import_keras
 from keras_parts.extras import check_train_extra
@@ -73,9 +74,10 @@ def _explain(context, _, requested):
 @click.option(
     "--model",
     shell_complete=complete_model,
-    help="Name of a zoo model (see `zoo list`) or run folder; with --seeds, {seed} stands for each "
-    "seed. Without a model, only baselines are measured.",
+    help="Name of a zoo model (see `zoo list`), run folder or address; with --seeds, {seed} stands "
+    "for each seed. Without a model, only baselines are measured.",
 )
+@trust_option
 @click.option(
     "--seeds",
     metavar="N,N,...",
@@ -141,8 +143,8 @@ def _explain(context, _, requested):
 )
 @common_options
 def evaluate(
-    data, split, model, seeds, parts, protocols, mask_folder, baselines, all_baselines, teacher,
-    teacher_weights, flip, looks, batch_size, name_parts, confusion, output, seed, quiet,
+    data, split, model, trust, seeds, parts, protocols, mask_folder, baselines, all_baselines,
+    teacher, teacher_weights, flip, looks, batch_size, name_parts, confusion, output, seed, quiet,
 ):  # fmt: skip
     """Measure a segmenter, or baselines, by the protocols of a data set.
 
@@ -161,17 +163,17 @@ def evaluate(
     import_keras()
     methods, segmenter = [], None
     if model:
-        evaluation, note = _seen_in_training(evaluation, model, seeds)
+        evaluation, note = _seen_in_training(evaluation, model, seeds, trust=trust)
         if note and not quiet:
             write_message(note)
         runs, segmenter = _measure_models(
-            evaluation, model, seeds, flip=flip, looks=looks, note=note
+            evaluation, model, seeds, trust=trust, flip=flip, looks=looks, note=note
         )
         methods.append(runs)
         parts = segmenter.num_parts
     if baselines:
         first_model = model and _models(model, seeds)[0]
-        features = _features_function(data.name, first_model, teacher, teacher_weights)
+        features = _features_function(data.name, first_model, teacher, teacher_weights, trust=trust)
         methods += evaluation.baselines(baselines, parts, seeds=seeds, features=features)
     if not methods:
         raise click.UsageError("no baseline can run these protocols: see --explain for their needs")
@@ -255,21 +257,21 @@ def _models(model, seeds):
     return [model.replace(_SEED, str(seed)) for seed in seeds] if _SEED in model else [model]
 
 
-def _seen_in_training(evaluation, model, seeds):
+def _seen_in_training(evaluation, model, seeds, *, trust):
     """(the evaluation, with the split of its images; a note if a model was trained on them)."""
     from keras_parts import zoo
     from keras_parts.training.data_record import measured_on
     from keras_parts.zoo.training_data import training_data
 
     for name in _models(model, seeds):
-        stored = training_data(zoo.path(name))
+        stored = training_data(zoo.path(name, trust=trust))
         found = measured_on(model_name(model), stored, evaluation.dataset, evaluation.split)
         if found.note:
             return replace(evaluation, split=found.split), found.note
     return evaluation, ""
 
 
-def _measure_models(evaluation, model, seeds, *, flip, looks, note=""):
+def _measure_models(evaluation, model, seeds, *, trust, flip, looks, note=""):
     """(`Runs` with one report for each seed, the first segmenter)."""
     from keras_parts import zoo
     from keras_parts.metrics import Runs, SegmenterModel
@@ -277,7 +279,7 @@ def _measure_models(evaluation, model, seeds, *, flip, looks, note=""):
     reports, first = [], None
     method = model_name(model) + (", with flipping" if flip else "") + _LOOKS[looks]
     for name in _models(model, seeds):
-        segmenter = zoo.load(name)
+        segmenter = zoo.load(name, trust=trust)
         first = first or segmenter
         report = evaluation.model(
             SegmenterModel(segmenter, flip=flip, looks=looks), segmenter.num_parts, method=method,
@@ -287,18 +289,19 @@ def _measure_models(evaluation, model, seeds, *, flip, looks, note=""):
     return Runs(tuple(reports)), first
 
 
-def _features_function(dataset, model, teacher, weights):
+def _features_function(dataset, model, teacher, weights, *, trust):
     """A function that returns the features for baselines, computed when first called."""
     from keras_parts import zoo
     from keras_parts.training.recipes import default_recipe, teacher_settings
 
-    changes = teacher_settings(teacher, weights, find_model=zoo.path)
+    find_model = functools.partial(zoo.path, trust=trust)
+    changes = teacher_settings(teacher, weights, find_model=find_model)
 
     @functools.cache
     def features():
         from keras_parts.zoo.features import baseline_features
 
-        folder = zoo.path(model) if model else None
+        folder = find_model(model) if model else None
         return baseline_features(
             default_recipe(dataset), folder=folder, changes=changes, upright=bool(teacher)
         )

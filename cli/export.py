@@ -36,7 +36,7 @@ from keras_parts.cli.runtime import import_keras, select_backend
     help="Image to compare on; repeatable [default: drawn animals].",
 )
 @output_options
-def export(model, of, format_, output, quantize, image_files, quiet):
+def export(model, of, trust, format_, output, quantize, image_files, quiet):
     """Export a segmenter to ONNX, LiteRT, OpenVINO or a SavedModel.
 
     The export computes labels and probabilities at the pixels of images (uint8 RGB, of any size).
@@ -58,23 +58,23 @@ def export(model, of, format_, output, quantize, image_files, quiet):
 
     name = model_name(model)
     result = write(
-        zoo.load(model),
+        zoo.load(model, trust=trust),
         format_,
-        output or name.rpartition("/")[2] + FORMATS[format_].suffix,
+        output or name.rstrip("/").rpartition("/")[2] + FORMATS[format_].suffix,
         quantize=quantize,
         name=name,
-        licence=_licence(model),
+        licence=_licence(model, trust),
         images=images or None,
     )
     return CommandResult(result.to_json(), _text(result))
 
 
-def _licence(model):
+def _licence(model, trust):
     """The terms of weights and data, of the model's card or run; "" if it has neither."""
     from keras_parts import zoo
     from keras_parts.zoo.terms import licences_of
 
-    found = licences_of(zoo.path(model))
+    found = licences_of(zoo.path(model, trust=trust))
     return str(found[1]) if found else ""
 
 

@@ -12,7 +12,14 @@ from click.shell_completion import CompletionItem
 from keras_parts.cli.choosing import newest_run, say_loading
 from keras_parts.cli.completion import complete_model
 from keras_parts.cli.messages import write_message
-from keras_parts.cli.options import CommandResult, examples, is_answered, listed, output_options
+from keras_parts.cli.options import (
+    CommandResult,
+    examples,
+    is_answered,
+    listed,
+    output_options,
+    trust_option,
+)
 from keras_parts.cli.runtime import import_keras, select_backend
 
 if TYPE_CHECKING:
@@ -60,16 +67,22 @@ def _complete_part(
     help="New folder for the model [default: MODEL itself for names, MODEL-joined for joined "
     "parts; of a model of the zoo runs/NAME-named or -joined].",
 )
+@trust_option
 @output_options
 def name(
-    model: str | None, names: str | None, groups: Sequence[str], output: str | None, quiet: bool
+    model: str | None,
+    names: str | None,
+    groups: Sequence[str],
+    output: str | None,
+    trust: bool,
+    quiet: bool,
 ) -> CommandResult:
     """Name the parts of a model, and join parts.
 
-    MODEL is a run folder, the folder of a segmenter, or a name of `zoo list`; without it, the
-    newest finished run below runs/. Names are stored with the model, and every command uses them.
-    The probability of a joined part is the sum of the others'; the result is a new model, for every
-    command too.
+    MODEL is a run folder, the folder of a segmenter, a name of `zoo list`, or an address; without
+    it, the newest finished run below runs/. Names are stored with the model, and every command uses
+    them. The probability of a joined part is the sum of the others'; the result is a new model, for
+    every command too.
 
     Without options, the page of the run shows pictures of each part, a field for its name, and the
     command that stores the names; parts with the same name are joined. On a terminal the page is
@@ -80,8 +93,9 @@ def name(
     if names is None and not joined:
         if output is not None:
             raise click.UsageError(f"--output {output} needs --names or --join")
-        return _look(model, quiet)
-    return _store(model, listed(names) if names is not None else None, joined, output, quiet)
+        return _look(model, trust, quiet)
+    chosen = listed(names) if names is not None else None
+    return _store(model, chosen, joined, output, trust, quiet)
 
 
 def _newest(quiet: bool) -> str:
@@ -98,18 +112,19 @@ def _store(
     names: Sequence[str] | None,
     joined: Sequence[Sequence[str]],
     output: str | None,
+    trust: bool,
     quiet: bool,
 ) -> CommandResult:
     from keras_parts import zoo
     from keras_parts.results.page import PAGE_FILE
     from keras_parts.zoo.naming import run_of
 
-    run = run_of(model)
+    run = run_of(model, trust=trust)
     if joined and run and run.page_file.is_file():  # its pictures are segmented again
         select_backend()
         say_loading(model, quiet=quiet)
         import_keras()
-    folder = zoo.name_parts(model, names, join_groups=joined, output=output)
+    folder = zoo.name_parts(model, names, join_groups=joined, output=output, trust=trust)
     # With the working folder before it, it is no name of the zoo.
     names, outputs = _parts(os.path.join(os.curdir, folder))
     page = folder / PAGE_FILE
@@ -134,14 +149,14 @@ def _store(
     return CommandResult(content, "\n".join(lines))
 
 
-def _parts(model: str) -> tuple[tuple[str, ...], "Groups"]:
+def _parts(model: str, trust: bool = False) -> tuple[tuple[str, ...], "Groups"]:
     """The names of a model's parts, and the outputs of its head that are joined."""
     from keras_parts import zoo
     from keras_parts.models.part_names import parts_of
     from keras_parts.models.saved_config import read_saved_config
     from keras_parts.results.parts import numbered_names
 
-    folder = zoo.path(model)
+    folder = zoo.path(model, trust=trust)
     num_parts, names, joined = parts_of(read_saved_config(folder), folder)
     return names or numbered_names(num_parts), joined
 
@@ -150,12 +165,12 @@ def _listed(names: Sequence[str]) -> list[str]:
     return [f"  {part:>2}  {each}" for part, each in enumerate(names, 1)]
 
 
-def _look(model: str, quiet: bool) -> CommandResult:
+def _look(model: str, trust: bool, quiet: bool) -> CommandResult:
     """Show the parts and the page; on a terminal, ask for the names."""
     from keras_parts.results.page import read_page, rename_page
     from keras_parts.zoo.naming import run_of
 
-    run, (names, outputs) = run_of(model), _parts(model)
+    run, (names, outputs) = run_of(model, trust=trust), _parts(model, trust)
     content = {"model": model, "output": model, "names": names, "joined": outputs, "page": None}
     page = read_page(run.path) if run else None
     if run is None or page is None:
@@ -180,7 +195,7 @@ def _look(model: str, quiet: bool) -> CommandResult:
     chosen = _ask(names, page)
     if chosen == list(names):
         return CommandResult(content, "The names stay as they are.")
-    return _store(model, chosen, [], None, quiet)
+    return _store(model, chosen, [], None, trust, quiet)
 
 
 def _ask(names: Sequence[str], page: dict[str, Any] | None) -> list[str]:

@@ -125,6 +125,11 @@ looks_option = click.option(
 )
 
 
+trust_option = click.option(
+    "--trust", is_flag=True, help="Accept models from addresses that KERAS_PARTS_ZOO does not name."
+)
+
+
 def listed(text: str) -> list[str]:
     """The values of an option that separates them by commas."""
     return [value.strip() for value in text.split(",")]

@@ -14,7 +14,13 @@ from keras_parts.cli.choosing import say_loading
 from keras_parts.cli.completion import complete_model
 from keras_parts.cli.group import NOTHING_TO_DO
 from keras_parts.cli.messages import write_message
-from keras_parts.cli.options import CommandResult, common_options, examples, text_table
+from keras_parts.cli.options import (
+    CommandResult,
+    common_options,
+    examples,
+    text_table,
+    trust_option,
+)
 from keras_parts.cli.pipes import STANDARD_INPUT, is_clipboard
 from keras_parts.cli.runtime import import_keras
 from keras_parts.errors import ConfigError, DataError, KerasPartsError, ZooError
@@ -90,10 +96,12 @@ def _complete_part(
     shell_complete=complete_model,
     help="Where the model is that RESULTS were segmented with [default: where it was then].",
 )
+@trust_option
 @common_options
 def search(
     results: str, like: Sequence[str], parts: Sequence[str], number: int | None, top: int,
-    output: str | None, images: str | None, model: str | None, seed: int | None, quiet: bool,
+    output: str | None, images: str | None, model: str | None, trust: bool, seed: int | None,
+    quiet: bool,
 ) -> CommandResult:  # fmt: skip
     """Find the parts that look most like those of a picture.
 
@@ -115,7 +123,7 @@ def search(
     given_pictures = _given_pictures(like)
     if output:
         check_page_folder(output)
-    predictor = _predictor(index, model, quiet=quiet)
+    predictor = _predictor(index, model, trust=trust, quiet=quiet)
     pictures = [
         _segmented(predictor, content, path, quiet=quiet) for path, content in given_pictures
     ]
@@ -163,13 +171,13 @@ def _table(matches: "Sequence[Match]") -> str:
     return text_table(rows)
 
 
-def _predictor(index: "PartIndex", model: str | None, *, quiet: bool) -> "Predictor":
+def _predictor(index: "PartIndex", model: str | None, *, trust: bool, quiet: bool) -> "Predictor":
     """The predictor with which the images of the folder were segmented."""
-    if not model and "://" in index.model:
+    if not model and not trust and "://" in index.model:
         # Whoever made the folder wrote the address.
         raise ConfigError(
-            f"{index.path} was segmented with {index.model}: give --model {index.model} if you "
-            "trust this address",
+            f"{index.path} was segmented with {index.model}: give --trust if you trust this "
+            "address",
             setting="model",
         )
     say_loading(model or index.model, quiet=quiet)
@@ -182,7 +190,7 @@ def _predictor(index: "PartIndex", model: str | None, *, quiet: bool) -> "Predic
     if precision and precision != keras.config.dtype_policy().name:
         keras.config.set_dtype_policy(precision)
     try:
-        segmenter = zoo.load(model or index.model)
+        segmenter = zoo.load(model or index.model, trust=trust)
     except ZooError as error:
         if model:
             raise

@@ -137,7 +137,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
 @video_options
 @common_options
 def segment(
-    paths: Sequence[str], model: str | None, of: str | None, output: str | None,
+    paths: Sequence[str], model: str | None, of: str | None, trust: bool, output: str | None,
     formats: Sequence[str], batch_size: int | str, precision: str | None, flip: bool, looks: Any,
     tile: int | None, strict: bool, max_failures: int | None, dry_run: bool, resume: bool,
     engine: str, ray_address: str | None, workers: int | None, seed: int | None, quiet: bool,
@@ -214,10 +214,14 @@ def segment(
             for name in (*formats, *(inference.recorded_formats(output) if resume else ()))
         ),
     }
-    predictor = _create_predictor(model, precision, {"batch_size": batch_size, **settings})
+    predictor = _create_predictor(
+        model, precision, {"batch_size": batch_size, **settings}, trust=trust
+    )
     if engine == "ray":
         settings["batch_size"] = predictor.batch_size
-        options["engine"] = _ray_engine(model, precision, settings, ray_address, workers)
+        options["engine"] = _ray_engine(
+            model, precision, settings, ray_address, workers, trust=trust
+        )
     summary = inference.segment_files(
         predictor,
         files,
@@ -258,7 +262,7 @@ def _segment_picture(content: bytes, context: click.Context) -> CommandResult:
     settings = {name: options[name] for name in ("flip", "tile", "looks", "batch_size")}
     if settings["batch_size"] == "auto":  # nothing is gained by measuring it for one picture
         del settings["batch_size"]
-    predictor = _create_predictor(model, options["precision"], settings)
+    predictor = _create_predictor(model, options["precision"], settings, trust=options["trust"])
     return piped_result(predictor.segment(decoded.image), format_name)
 
 
@@ -299,7 +303,7 @@ def _usage_errors() -> Iterator[None]:
 
 
 def _create_predictor(
-    model: str, precision: str | None, settings: Mapping[str, Any]
+    model: str, precision: str | None, settings: Mapping[str, Any], *, trust: bool
 ) -> "Predictor":
     """The predictor of a model or of an export; also called in Ray's processes."""
     from keras_parts.exports import format_at, load_predictor, read_metadata
@@ -317,7 +321,7 @@ def _create_predictor(
 
     if precision:
         keras.config.set_dtype_policy(precision)
-    return models.create_predictor(zoo.load(model), **settings)
+    return models.create_predictor(zoo.load(model, trust=trust), **settings)
 
 
 def _settings_of_export(settings: Mapping[str, Any], precision: str | None) -> dict[str, Any]:
@@ -342,6 +346,8 @@ def _ray_engine(
     settings: Mapping[str, Any],
     address: str | None,
     workers: int | None,
+    *,
+    trust: bool,
 ) -> "EngineFactory":
     from keras_parts.exports import format_at
     from keras_parts.inference.distributed import ray_engine
@@ -350,7 +356,7 @@ def _ray_engine(
     is_path = os.path.isdir(model) or format_at(model)
     model = os.path.abspath(model) if is_path else model
     create: Callable[[], Predictor] = functools.partial(
-        _create_predictor, model, precision, settings
+        _create_predictor, model, precision, settings, trust=trust
     )
     return ray_engine(create, address=address, workers=workers)
 

@@ -17,10 +17,21 @@ if TYPE_CHECKING:
 _OWN = {"every": "--every", "fps": "--fps", "momentum": "--smooth"}
 """Options that are for videos only."""
 _TAKEN = {
-    *("paths", "model", "of", "output", "batch_size", "precision", "flip", "looks", "tile"),
+    *(
+        "paths",
+        "model",
+        "of",
+        "trust",
+        "output",
+        "batch_size",
+        "precision",
+        "flip",
+        "looks",
+        "tile",
+    ),
     *("resume", "backend", "device", "seed", "as_json", "quiet", "verbose", *_OWN),
 }
-CreatePredictor = Callable[[str, str | None, Mapping[str, Any]], "Predictor"]
+CreatePredictor = Callable[..., "Predictor"]
 
 
 def video_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,7 +73,7 @@ def segment_videos(context: click.Context, create: CreatePredictor) -> CommandRe
 
     Args:
         context: of the command `segment`.
-        create: makes the predictor from a model, a precision and settings.
+        create: makes the predictor from a model, a precision, settings and `trust`.
     """
     from keras_parts.images.video import open_video
 
@@ -78,7 +89,7 @@ def segment_videos(context: click.Context, create: CreatePredictor) -> CommandRe
     settings = {name: options[name] for name in ("flip", "tile", "looks", "batch_size")}
     if settings["batch_size"] == "auto":
         del settings["batch_size"]
-    predictor = create(model, options["precision"], settings)
+    predictor = create(model, options["precision"], settings, trust=options["trust"])
     from keras_parts.inference import segment_video
 
     found = [

@@ -1,5 +1,6 @@
 """keras-parts train"""
 
+import functools
 import os
 import shlex
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import click
 from keras_parts.cli.completion import complete_model, complete_recipe, complete_tracker
 from keras_parts.cli.data import ChosenDataset, data_options
 from keras_parts.cli.messages import write_message
-from keras_parts.cli.options import CommandResult, common_options, examples, given
+from keras_parts.cli.options import CommandResult, common_options, examples, given, trust_option
 from keras_parts.cli.runtime import import_keras
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ if TYPE_CHECKING:
     metavar="MODEL",
     shell_complete=complete_model,
     help="Segmenter whose weights and, without --parts, number of parts the training starts with: "
-    "a name of `zoo list`, or a run folder.",
+    "a name of `zoo list`, a run folder, or an address.",
 )
+@trust_option
 @click.option(
     "--teacher",
     metavar="NAME",
@@ -96,6 +98,7 @@ def train(
     dry_run: bool,
     settings: tuple[str, ...],
     init_from: str | None,
+    trust: bool,
     teacher: str | None,
     teacher_weights: str | None,
     devices: str | None,
@@ -129,7 +132,7 @@ def train(
         init_from=init_from,
         teacher=teacher,
         teacher_weights=teacher_weights,
-        find_model=zoo.path,
+        find_model=functools.partial(zoo.path, trust=trust),
         settings=given(**fields) | dict(map(parse_setting, settings)),
     )
     check_train_extra()

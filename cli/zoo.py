@@ -15,12 +15,13 @@ from keras_parts.cli.options import (
     examples,
     output_options,
     text_table,
+    trust_option,
 )
 from keras_parts.cli.zoo_pack import metrics_text, pack, publish
 
 _MODEL = (
-    "NAME or NAME@VERSION of `zoo list`, a folder, or the address of an entry, http(s)://... or "
-    "hf://USER/REPOSITORY."
+    "NAME or NAME@VERSION of `zoo list`, a folder, or the address of an entry, http(s)://... "
+    "(without a version, the latest one) or hf://USER/REPOSITORY."
 )
 
 
@@ -42,9 +43,6 @@ _COLUMNS = (
 )  # fmt: skip
 _TERMS_WIDTH = 70
 """Characters of the data's terms in the list of models."""
-_trust = click.option(
-    "--trust", is_flag=True, help="Accept models from addresses that KERAS_PARTS_ZOO does not name."
-)
 
 
 @zoo.command("list", epilog=examples("zoo list --dataset cub"))
@@ -97,7 +95,7 @@ def list_models(
     metavar="DIR",
     help="Write the card as README.md, and its picture, to this folder.",
 )
-@_trust
+@trust_option
 @output_options
 def card(model: str, output: str | None, trust: bool, quiet: bool) -> CommandResult:
     """Show the card of a model.
@@ -131,7 +129,7 @@ def _write_card(folder: Path, text: str, picture: Path | None) -> None:
 
 @zoo.command(epilog=examples("zoo verify cub"))
 @click.argument("models", nargs=-1, shell_complete=complete_model)
-@_trust
+@trust_option
 @common_options
 def verify(models: Sequence[str], trust: bool, seed: int | None, quiet: bool) -> CommandResult:
     """Check the files, weights and logits of models.
@@ -213,7 +211,7 @@ def prune(quiet: bool) -> CommandResult:
     epilog=examples("zoo path cub"),
 )
 @click.argument("model", shell_complete=complete_model)
-@_trust
+@trust_option
 @output_options
 def path(model: str, trust: bool, quiet: bool) -> CommandResult:
     from keras_parts import zoo
@@ -225,7 +223,7 @@ def path(model: str, trust: bool, quiet: bool) -> CommandResult:
 @zoo.command(epilog=examples("zoo download cub faces-4 --to models/"))
 @click.argument("models", nargs=-1, required=True, shell_complete=complete_model)
 @click.option("--to", required=True, metavar="DIR", help="Folder, created if necessary.")
-@_trust
+@trust_option
 @output_options
 def download(models: Sequence[str], to: str, trust: bool, quiet: bool) -> CommandResult:
     """Copy models into a folder for a machine without a network.

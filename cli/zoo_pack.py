@@ -141,9 +141,25 @@ def publish(entry: str, destination: str, private: bool, quiet: bool) -> Command
     from keras_parts import zoo
 
     card = zoo.publish(entry, destination, private=private)
-    return CommandResult(
-        {"model": card.id, "destination": destination}, f"{card.id}: published to {destination}."
-    )
+    lines = [f"{card.id}: published to {destination}.", *_how_to_use(card, destination)]
+    return CommandResult({"model": card.id, "destination": destination}, "\n".join(lines))
+
+
+def _how_to_use(card: "Card", destination: str) -> list[str]:
+    """The commands with which others use a published model."""
+    from keras_parts.zoo.locations import is_address
+
+    if is_address(destination):
+        return [
+            "Others use it with:",
+            f"  keras-parts segment photos/ --model {destination} --trust",
+        ]
+    return [
+        f"Others use it with these two lines, once a web server serves {destination} (ADDRESS is "
+        "that of the folder, or the path of a copy):",
+        "  export KERAS_PARTS_ZOO=ADDRESS",
+        f"  keras-parts segment photos/ --model {card.name}",
+    ]
 
 
 def metrics_text(evaluation: "Evaluation | None") -> str:

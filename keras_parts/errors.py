@@ -267,6 +267,7 @@ class DownloadError(ZooError):
 
     Attributes:
         url: the address that failed; None if several failed.
+        status: code of the server's HTTP response; None without a response.
     """
 
     def __init__(
@@ -275,6 +276,8 @@ class DownloadError(ZooError):
         *,
         url: str | None = None,
         path: str | PathLike[str] | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(message, path=path)
         self.url = None if url is None else hide_secrets(url)
+        self.status = status

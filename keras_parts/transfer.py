@@ -537,7 +537,7 @@ def _head(response: requests.Response, url: str) -> _Head:
     if code not in (200, 206, 416):
         message = f"{url}: HTTP {code} {response.reason or ''}".rstrip()
         if code not in _RETRIED_STATUS:
-            raise DownloadError(message, url=url)
+            raise DownloadError(message, url=url, status=code)
         wait = _retry_after(response.headers.get("Retry-After", ""))
         raise _TemporaryError(message, url=url, retry_after=wait)
     stated = response.headers.get("Content-Length")

@@ -43,9 +43,9 @@ INTENDED_USE = (
 )
 LIMITS = (
     "The parts were discovered, not defined: a part may join or split what people name, and the "
-    "left and right side may be one part. The parts were named afterwards, by the landmarks or "
-    "part labels that they cover. Objects, drawings or views unlike the training data are "
-    "segmented badly. Not for decisions about people."
+    "left and right side may be one part. Names were given to the parts afterwards, by hand or by "
+    "the landmarks or part labels that they cover. Objects, drawings or views unlike the training "
+    "data are segmented badly. Not for decisions about people."
 )
 _LICENCES = ("code_licence", "weights_licence", "data_licence")
 _TEXT_NAMES = ("about", "intended_use", "limits", "citation", *_LICENCES)

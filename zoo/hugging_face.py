@@ -19,6 +19,8 @@ from keras_parts.zoo.cards import CARD_FILE, FileRecord, read_document
 HUB = "hf://"
 """Prefix of the address of a repository."""
 FORM = f"{HUB}USER/REPOSITORY"
+HOW_TO_REQUEST = "`keras-parts zoo list --refresh` (zoo.list(refresh=True)) requests it"
+"""The way out for a location whose index was never requested."""
 _WORD = r"(?!\.\.?(?:/|@|\Z))[\w.-]+"
 _ADDRESS = re.compile(
     rf"hf://(?P<name>{_WORD}/{_WORD})(@(?P<revision>{_WORD}))?(/(?P<path>{_WORD}(/{_WORD})*))?/?",
@@ -53,6 +55,13 @@ class HubRepository:
     def below(self, path: str) -> "HubRepository":
         """A folder inside this one; `path` consists of checked names."""
         return HubRepository(f"{self}/{path}")
+
+    def parent(self) -> "tuple[HubRepository, str] | None":
+        """The folder that this one is in, and this one's name there; None for a repository."""
+        if not self.path:
+            return None
+        above, _, name = str(self).rpartition("/")
+        return HubRepository(above), name
 
     def contains(self, other: object) -> bool:
         """Whether another location is this one or lies below it."""
@@ -107,7 +116,8 @@ def translated(source: str, *, requested: bool = True) -> Iterator[None]:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if not requested:
             reason = f", because {OFFLINE_VARIABLE} is set" if offline() else ""
-            text = f"{source}: not requested{reason}, and there is no cached copy"
+            way_out = "" if reason else f": {HOW_TO_REQUEST}"
+            text = f"{source}: not requested{reason}, and there is no cached copy{way_out}"
         elif status in (401, 403, 404):
             text = (
                 f"{source}: Hugging Face refuses (HTTP {status}): there is no such file, or your "
@@ -116,4 +126,4 @@ def translated(source: str, *, requested: bool = True) -> Iterator[None]:
         else:
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
             text = f"{source}: Hugging Face cannot be reached: {first_line}"
-        raise DownloadError(text, url=source) from error
+        raise DownloadError(text, url=source, status=status) from error

@@ -40,7 +40,7 @@ from keras_parts.zoo.cards import (
     decode,
     read_document,
 )
-from keras_parts.zoo.hugging_face import FORM, HUB, HubRepository
+from keras_parts.zoo.hugging_face import FORM, HOW_TO_REQUEST, HUB, HubRepository
 
 INDEX_FILE = "index.json"
 _MAX_INDEX_BYTES = 2**24
@@ -142,6 +142,11 @@ class Address:
         """An address inside this one; `path` consists of checked names."""
         return Address(f"{self.url}/{path}")
 
+    def parent(self) -> "tuple[Address, str] | None":
+        """The address that this one is in, and this one's name there; None for a whole host."""
+        above, _, name = self.url.rpartition("/")
+        return (Address(above), name) if urlsplit(self.url).path else None
+
     def contains(self, other: object) -> bool:
         """Whether another location is this one or lies below it."""
         return isinstance(other, Address) and f"{other.url}/".startswith(f"{self.url}/")
@@ -178,7 +183,7 @@ class Address:
                 _cache(cached, content)
                 return parsed
         if not cached.is_file():
-            reason = _offline_reason() or ", and there is no cached copy"
+            reason = _offline_reason() or f", and there is no cached copy: {HOW_TO_REQUEST}"
             raise DownloadError(f"{url}: not requested{reason}", url=url)
         try:
             return parse(read_document(cached, max_bytes))

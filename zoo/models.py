@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,8 +142,9 @@ def load(
     Args:
         model: NAME or NAME@VERSION from `list()`; the folder of a training run, of an entry, or
             one that `PartSegmenter.save_preset` wrote; or the address of an entry,
-            http(s)://... or hf://USER/REPOSITORY[@REVISION] (extra `hf`). A name of the zoo takes
-            precedence over a folder of the same name: write "./name" for the folder.
+            http(s)://... or hf://USER/REPOSITORY[@REVISION] (extra `hf`); without a version, as
+            in http://HOST/NAME, it is that of the latest one in the zoo's index. A name of the zoo
+            takes precedence over a folder of the same name: write "./name" for the folder.
         trust: accept a model from an address that KERAS_PARTS_ZOO does not name. A model cannot
             run code here, but its publisher decides what it segments.
         progress: show a progress bar for downloads if stderr is a terminal.
@@ -328,18 +328,19 @@ def _locate(model: str | PathLike[str], trust: bool) -> _Found:
 def _at_address(model: str, trust: bool) -> _Found:
     from keras_parts.zoo.locations import Folder, locations
     from keras_parts.zoo.locations import address as address_of
+    from keras_parts.zoo.registry import find_at
 
     address = address_of(model)
     named = [location for location in locations() if not isinstance(location, Folder)]
     if not trust and not any(location.contains(address) for location in named):
         raise UntrustedAddressError(
             f"{address} is not an address of KERAS_PARTS_ZOO. A model cannot run code here, but "
-            "its publisher decides what it segments: pass trust=True (--trust) to accept that",
+            "its publisher decides what it segments: pass trust=True (--trust) to accept that, or "
+            "set KERAS_PARTS_ZOO to the address of a zoo, and give the model's name",
             address=str(address),
         )
-    source = f"{address}/{CARD_FILE}"
-    card = address.read(CARD_FILE, partial(Card.decode, source=source), max_bytes=MAX_CARD_BYTES)
-    return _Found(card, [address])
+    entry = find_at(address)
+    return _Found(entry.card, [entry.home])
 
 
 def _segmenter_folder(model: str) -> Path | None:

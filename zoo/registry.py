@@ -4,14 +4,19 @@ import difflib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from keras_parts.environment import offline
 from keras_parts.errors import DownloadError, IntegrityError, UnknownModelError
-from keras_parts.zoo.cards import CARD_FILE, Card, Name, Version, read_card
+from keras_parts.zoo.cards import CARD_FILE, MAX_CARD_BYTES, Card, Name, Version, read_card
+from keras_parts.zoo.hugging_face import HubRepository
 from keras_parts.zoo.locations import (
+    Address,
     Folder,
+    Index,
     IndexEntry,
     Location,
     locations,
@@ -23,6 +28,8 @@ PACKAGED = Path(__file__).parent / "entries"
 """The models of the package: `PACKAGED/NAME/card.json`, with the files beside it."""
 _logger = logging.getLogger(__name__)
 _Failure = DownloadError | IntegrityError
+_NOT_THERE = (401, 403, 404, 410)
+"""HTTP codes of a file that a server does not have, or does not say whether it has."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +125,8 @@ def find(specifier: str) -> Entry:
         except (DownloadError, IntegrityError) as error:
             failures.append(error)
             continue
-        matching = [
-            listed
-            for listed in index.entries
-            if listed.name == name and version in (None, listed.version)
-        ]
-        if matching:
-            latest = max(matching, key=lambda listed: version_key(listed.version))
+        latest = _latest(index, name, version)
+        if latest:
             try:
                 entry = _indexed(location, latest)
             except DownloadError as error:
@@ -133,6 +135,61 @@ def find(specifier: str) -> Entry:
             _report(failures)
             return entry
     raise _unknown(specifier, failures)
+
+
+def find_at(address: Address | HubRepository) -> Entry:
+    """The model at an address: of an entry, or of one above it for the latest version.
+
+    Without a card at the address, an index there that lists a single name, or the index one folder
+    above, says which versions there are.
+
+    Raises:
+        DownloadError: there is no card, and no index that names it.
+        UnknownModelError: the index at the address lists several names; the message has them.
+        IntegrityError: the card is damaged or differs from the index.
+    """
+    source = f"{address}/{CARD_FILE}"
+    try:
+        card = address.read(
+            CARD_FILE, partial(Card.decode, source=source), max_bytes=MAX_CARD_BYTES
+        )
+    except DownloadError as error:
+        # Otherwise the server cannot be reached for an index either.
+        entry = _latest_at(address) if error.status in _NOT_THERE or offline() else None
+        if entry is None:
+            raise
+        return entry
+    return Entry(card, address)
+
+
+def _latest_at(address: Address | HubRepository) -> Entry | None:
+    """The latest version of the model that an index at the address, or above it, lists."""
+    for location, name in filter(None, [(address, ""), address.parent()]):
+        try:
+            index = read_index(location)
+        except (DownloadError, IntegrityError):  # a page of the server, say
+            continue
+        names = sorted({listed.name for listed in index.entries})
+        if not name and len(names) > 1:
+            listed = ", ".join(f"{location}/{each}" for each in names)
+            raise UnknownModelError(
+                f"{location} has several models: give the address of one of them, {listed}",
+                model=str(address),
+            )
+        latest = _latest(index, name or next(iter(names), ""))
+        if latest:
+            return _indexed(location, latest)
+    return None
+
+
+def _latest(index: Index, name: str, version: str | None = None) -> IndexEntry | None:
+    """The latest version of a name, or this version of it."""
+    matching = [
+        listed
+        for listed in index.entries
+        if listed.name == name and version in (None, listed.version)
+    ]
+    return max(matching, key=lambda listed: version_key(listed.version), default=None)
 
 
 def version_key(version: str) -> tuple[int, ...]:

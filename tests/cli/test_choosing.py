@@ -110,6 +110,14 @@ def test_every_command_with_one_model_chooses_alike(name):
     assert not options["model"].required and list(options["of"].type.choices) == list(OBJECTS)
 
 
+@pytest.mark.parametrize(
+    "name", ["segment", "demo", "export", "evaluate", "search", "name", "train"]
+)
+def test_every_command_that_loads_a_model_accepts_its_address(name):
+    command = getattr(importlib.import_module(f"keras_parts.cli.{name}"), name)
+    assert "--trust" in [text for option in command.params for text in option.opts]
+
+
 def test_loading_is_announced(capsys):
     choosing.say_loading("runs/birds")
     assert capsys.readouterr().err == "Loading runs/birds ...\n"

@@ -41,10 +41,10 @@ class Halves:
 @pytest.fixture
 def evaluate(monkeypatch, tmp_path):
     """Run `keras-parts evaluate` on a few toy images."""
-    monkeypatch.setattr(zoo, "load", lambda model: Halves())
+    monkeypatch.setattr(zoo, "load", lambda model, **_: Halves())
     monkeypatch.setattr(command, "import_keras", lambda: None)
     monkeypatch.setattr(command, "check_model", lambda model: None)
-    monkeypatch.setattr(zoo, "path", lambda model: tmp_path / model / "segmenter")
+    monkeypatch.setattr(zoo, "path", lambda model, **_: tmp_path / model / "segmenter")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
 
@@ -150,7 +150,7 @@ def test_an_unknown_model_is_refused_before_anything_is_read(monkeypatch):
 
 
 def test_damaged_model(evaluate, monkeypatch):
-    def load(model):
+    def load(model, **_):
         raise IntegrityError(f"{model}: sha256 is ...")
 
     monkeypatch.setattr(zoo, "load", load)
@@ -321,7 +321,7 @@ def test_the_train_split_is_only_read_if_needed(evaluate, monkeypatch):
 def test_runs_of_all_seeds_are_summarised(evaluate, monkeypatch):
     loaded = []
 
-    def load(model):
+    def load(model, **_):
         loaded.append(model)
         segmenter = Halves()
         segmenter.shift = len(loaded)
@@ -400,7 +400,7 @@ def test_meanings_are_printed_drawn_and_stored(evaluate, monkeypatch, tmp_path):
     file = folder / "segmenter.json"
     file.write_text(json.dumps(SegmenterConfig(2, "small").to_json()))
 
-    def load(model):
+    def load(model, **_):
         segmenter = Halves()
         segmenter.part_names = json.loads(file.read_text())["part_names"]
         return segmenter

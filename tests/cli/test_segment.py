@@ -45,8 +45,11 @@ def segment(monkeypatch, tmp_path):
     """Run `keras-parts segment` in a temporary folder with a model called "fake"."""
     known = zoo.load
 
-    def load(model):
-        return "fake model" if model == "fake" else known(model)
+    def load(model, **options):
+        if model == "https://host/fake":
+            assert options == {"trust": True}
+            return "fake model"
+        return "fake model" if model == "fake" else known(model, **options)
 
     monkeypatch.setattr(zoo, "load", load)
     find = registry.find
@@ -102,10 +105,26 @@ def test_without_model_and_output(segment, save_image, monkeypatch):
         assert json.load(file)["arguments"]["model"] == "fake"
 
 
+def test_the_model_of_an_address_is_accepted(segment, save_image, monkeypatch):
+    created = []
+
+    def ray_engine(create, **_):
+        created.append(create())
+
+    monkeypatch.setattr("keras_parts.inference.distributed.ray_engine", ray_engine)
+    save_image("in/1.png")
+    arguments = ("in", "--trust", "--format", "csv")
+    for engine in ([], ["--engine", "ray", "--overwrite"]):
+        result = segment(*arguments, *engine, model="https://host/fake")
+        assert result.exit_code == 0, result.stderr
+    assert len(created) == 1
+    assert "pass trust=True (--trust)" in segment("in", model="https://other/fake").stderr
+
+
 def test_the_time_that_is_told_is_the_whole_time(segment, save_image, monkeypatch):
     save_image("in/1.png")
 
-    def load(model):
+    def load(model, **_):
         time.sleep(0.2)
         return "fake model"
 
@@ -304,7 +323,7 @@ def create_predictor(model, *args, **options):
     predictor = fake_predictor(model, *args, **options)
     predictor.forward = slow
     return predictor
-zoo.load = lambda model: "fake model"
+zoo.load = lambda model, **_: "fake model"
 models.create_predictor = create_predictor
 main(["segment", "in", "--model", "in", "--output", "out", "--batch-size", "1"])
 """

@@ -188,7 +188,7 @@ def test_options_that_change_the_recipe_are_fields_without_own_defaults():
             "quiet",
             "verbose",
         ),
-        *("devices", "hosts", "host_index", "dry_run", "track", "yes", "photos"),
+        *("devices", "hosts", "host_index", "dry_run", "track", "yes", "photos", "trust"),
     }
     options = main.get_command(None, "train").make_context("train", ["--dataset", "x"]).params
     assert others <= set(options)

@@ -89,7 +89,9 @@ def test_download_use_and_remove(models, tmp_path, monkeypatch):
 
 
 def test_publish(models, tmp_path):
-    run("publish", models / "toy", tmp_path / "zoo")
+    lines = run("publish", models / "toy", tmp_path / "zoo").stdout.splitlines()
+    assert lines[-2].strip() == "export KERAS_PARTS_ZOO=ADDRESS"
+    assert lines[-1].strip() == "keras-parts segment photos/ --model toy"
     assert (tmp_path / "zoo" / "toy" / "1.0.0" / "card.json").is_file()
     make_entry(models / "toy", name="toy", about="other")
     assert "never changes" in run("publish", models / "toy", tmp_path / "zoo", code=4).stderr

@@ -4,8 +4,14 @@ import json
 
 import pytest
 
-from keras_parts.errors import ConfigError, DownloadError, IntegrityError, UnknownModelError
-from keras_parts.zoo import registry
+from keras_parts.errors import (
+    ConfigError,
+    DownloadError,
+    IntegrityError,
+    UnknownModelError,
+    UntrustedAddressError,
+)
+from keras_parts.zoo import models, registry
 from keras_parts.zoo.locations import Address, Folder, is_address, location, locations, read_index
 from keras_parts.zoo.publishing import publish
 from tests.zoo import server as bad
@@ -150,6 +156,57 @@ def test_listing_makes_no_request_and_reads_the_cached_index(server, monkeypatch
     server.requests.clear()
     assert ids(registry.entries()) == ["birds-4@1.0.0", "cars@1.0.0"]
     assert server.requests == []
+
+
+def test_an_index_that_was_never_requested_is_reported_with_the_way_out(
+    server, monkeypatch, caplog
+):
+    monkeypatch.setenv("KERAS_PARTS_ZOO", f"{server.url}/zoo")
+    registry.entries()
+    assert "index.json: not requested" in caplog.text and "zoo list --refresh" in caplog.text
+
+
+@pytest.fixture
+def cars(server):
+    """The address of the zoo of cars 1.2.0 and 1.10.0."""
+    publish_models(server.root / "zoo", "cars@1.10.0", "cars@1.2.0")
+    return f"{server.url}/zoo"
+
+
+@pytest.mark.parametrize("path", ["/cars", "/cars/", "", "/", "/cars/1.10.0", "/cars/card.json"])
+def test_an_address_without_a_version_is_that_of_the_latest(cars, path):
+    with pytest.raises(UntrustedAddressError, match="--trust.*KERAS_PARTS_ZOO"):
+        models.info(f"{cars}{path}")
+    folder = models.path(f"{cars}{path}", trust=True)
+    assert models.info(f"{cars}{path}", trust=True).id == "cars@1.10.0"
+    assert (folder / "golden.h5").read_bytes() == b"hello"
+
+
+def test_the_latest_of_an_address_works_without_a_network(cars, monkeypatch):
+    folder = models.path(f"{cars}/cars", trust=True)
+    monkeypatch.setenv("KERAS_PARTS_OFFLINE", "1")
+    assert models.path(f"{cars}/cars", trust=True) == folder
+
+
+def test_the_card_that_an_index_names_is_compared_with_it(cars, server):
+    server.behave["card.json"] = [bad.honest, bad.other(b"{}")]
+    with pytest.raises(IntegrityError, match=r"cars/1\.10\.0/card\.json: has 2 bytes"):
+        models.path(f"{cars}/cars", trust=True)
+
+
+def test_addresses_that_name_no_model(cars, server):
+    with pytest.raises(DownloadError, match=r"vans/card\.json: HTTP 404"):
+        models.info(f"{cars}/vans", trust=True)
+    publish_models(server.root / "zoo", "vans@1.0.0")
+    with pytest.raises(UnknownModelError, match="give the address of one of them, .*/zoo/vans"):
+        models.info(cars, trust=True)
+
+
+def test_an_index_is_not_requested_from_a_server_that_fails(cars, server):
+    server.behave["card.json"] = [bad.status(500)] * 9
+    with pytest.raises(DownloadError, match="HTTP 500"):
+        models.info(f"{cars}/cars", trust=True)
+    assert not server.requested_ranges("index.json")
 
 
 def test_cached_copies_are_used_when_the_server_fails(server, monkeypatch, caplog):
