@@ -52,19 +52,38 @@ PLAIN = {
 }  # fmt: skip
 
 
+TOGETHER = [name for name in LOSSES if name != "distillation"]
+"""Losses that take the same features; those of distillation are part logits."""
+
+
 def discovery(weights=None, losses=None, **options):
     set_random_seed(0)
     segmenter = PartSegmenter(SegmenterConfig(3, "small", image_size=SIZE))
-    losses = losses or losses_of(weights or dict.fromkeys(LOSSES, 1.0))
+    losses = losses or losses_of(weights or dict.fromkeys(TOGETHER, 1.0))
     return PartDiscovery(segmenter, losses, **(PLAIN | options))
 
 
 def test_every_loss_is_a_finite_scalar():
     model = discovery()
     losses = model.compute_losses(batch())
-    assert set(losses) == set(LOSSES)
+    assert set(losses) == set(TOGETHER)
     for name, loss in losses.items():
         assert tuple(loss.shape) == () and np.isfinite(float(loss)), name
+
+
+def test_distillation_compares_the_parts_with_those_of_the_teacher():
+    model = discovery({"distillation": 1.0}, loss_size=5, view_transforms=STILL)
+    first = batch()
+    with pytest.raises(ConfigError, match="the teacher has 6 channels, the segmenter 3 parts"):
+        model.compute_losses(first)
+    views = model.make_views(first | {"features": first["features"][..., :3]})
+    own = ops.convert_to_numpy(views.logits)
+    losses = [
+        float(model.compute_losses(first | {"features": features}, training=False)["distillation"])
+        for features in (own, own + 1.0, own * np.float32([3, 1, -1]))
+    ]
+    np.testing.assert_allclose(losses[:2], 0, atol=1e-5)  # logits that differ by a constant
+    assert losses[2] > 0.01
 
 
 def test_only_weighted_losses_are_computed():

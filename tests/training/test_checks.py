@@ -66,7 +66,11 @@ def no_features(monkeypatch):
         ({"teacher": "smal"}, ConfigError, "teacher is 'smal', .*did you mean 'small'"),
         ({"teacher_layers": ("stage9",)}, ConfigError, "no output named 'stage9'"),
         ({"teacher_weights": "none.h5"}, ConfigError, "none.h5"),
-        ({"teacher": "segmenter"}, ConfigError, "is None, expected the folder of a segmenter"),
+        (
+            {"teacher": "segmenter"},
+            ConfigError,
+            "is a segmenter, but none is given: name it by init_from",
+        ),
         ({"steps": 80, "steps_per_execution": 3}, ConfigError, "does not divide the 2 steps"),
     ],
 )
