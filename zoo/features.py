@@ -50,6 +50,8 @@ def baseline_features(
 ) -> NamedFeatures:
     """The teacher features of a model's recipe, or of another recipe.
 
+    A model whose teacher gave part logits, as in the recipe "outline", has those of `base`.
+
     Args:
         base: name of the recipe with the settings that the model's recipe lacks.
         folder: folder of the segmenter, as returned by `keras_parts.zoo.path`; None to use `base`
@@ -61,11 +63,14 @@ def baseline_features(
     Raises:
         ConfigError: a recipe or setting is unknown or invalid.
     """
+    from keras_parts.discovery.teachers import PART_LOGITS
     from keras_parts.training.build import build_teacher
     from keras_parts.training.recipes import recipe
 
     trained_with = recipe_settings(folder) if folder else {}
     settings = {name: trained_with[name] for name in _TEACHER_SETTINGS if name in trained_with}
+    if PART_LOGITS in settings.get("teacher_layers", ()):
+        settings = {}  # as after the recipe "outline", whose teacher has no features
     if upright:
         settings |= _UPRIGHT_SETTINGS
     chosen = recipe(base, **settings | dict(changes or {}))

@@ -15,6 +15,7 @@ from keras_parts import zoo
 from keras_parts.cli import main
 from keras_parts.data import load
 from keras_parts.errors import IntegrityError
+from keras_parts.training.recipes import recipe
 
 command = importlib.import_module("keras_parts.cli.evaluate")
 released = zoo.path
@@ -244,13 +245,16 @@ def test_baselines_get_the_features_that_the_model_learned_from(evaluate, traine
     assert teachers.created[1][1:] == (layers, "there", (1.0, 0.35, 0.35, 0.35), True)
 
 
-def test_baselines_of_a_released_model_get_the_features_of_its_card(
+def test_baselines_of_a_model_with_outlines_get_the_features_of_the_recipe(
     evaluate, teachers, monkeypatch
 ):
+    """The teacher on its card gave part logits, which are no features."""
     monkeypatch.setattr(zoo, "path", released)
     (found,) = json.loads(evaluate(*FEATURES, model="cub-8").stdout)["baselines"]
-    assert found["method"] == "k-means on efficientnet_lite0 colour, mirrored"
-    assert teachers.created[0][3:] == (UPRIGHT, True)
+    default = recipe("toy")  # of the data set
+    assert teachers.created[0][0] == default.teacher
+    assert teachers.created[0][3:] == (default.teacher_turns, default.teacher_mirror)
+    assert found["method"].startswith(f"k-means on {default.teacher} colour")
 
 
 def test_teacher_option_selects_the_features_of_that_network(
