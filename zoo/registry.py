@@ -145,7 +145,7 @@ def find_at(address: Address | HubRepository) -> Entry:
 
     Raises:
         DownloadError: there is no card, and no index that names it.
-        UnknownModelError: the index at the address lists several names; the message has them.
+        UnknownModelError: the index lists several names, or others; the message has them.
         IntegrityError: the card is damaged or differs from the index.
     """
     source = f"{address}/{CARD_FILE}"
@@ -170,15 +170,14 @@ def _latest_at(address: Address | HubRepository) -> Entry | None:
         except (DownloadError, IntegrityError):  # a page of the server, say
             continue
         names = sorted({listed.name for listed in index.entries})
-        if not name and len(names) > 1:
-            listed = ", ".join(f"{location}/{each}" for each in names)
-            raise UnknownModelError(
-                f"{location} has several models: give the address of one of them, {listed}",
-                model=str(address),
-            )
-        latest = _latest(index, name or next(iter(names), ""))
+        latest = _latest(index, names[0] if not name and len(names) == 1 else name)
         if latest:
             return _indexed(location, latest)
+        addresses = ", ".join(f"{location}/{each}" for each in names) or "none"
+        raise UnknownModelError(
+            f"{address} is not the address of one model: those of this zoo are {addresses}",
+            model=str(address),
+        )
     return None
 
 

@@ -195,10 +195,12 @@ def test_the_card_that_an_index_names_is_compared_with_it(cars, server):
 
 
 def test_addresses_that_name_no_model(cars, server):
-    with pytest.raises(DownloadError, match=r"vans/card\.json: HTTP 404"):
+    with pytest.raises(DownloadError, match=r"2\.0\.0/card\.json: HTTP 404"):
+        models.info(f"{cars}/cars/2.0.0", trust=True)
+    with pytest.raises(UnknownModelError, match="/vans is not the address.* are .*/zoo/cars"):
         models.info(f"{cars}/vans", trust=True)
     publish_models(server.root / "zoo", "vans@1.0.0")
-    with pytest.raises(UnknownModelError, match="give the address of one of them, .*/zoo/vans"):
+    with pytest.raises(UnknownModelError, match="one model: .*/zoo/cars, .*/zoo/vans"):
         models.info(cars, trust=True)
 
 
