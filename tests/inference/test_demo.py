@@ -124,7 +124,7 @@ def test_the_command(monkeypatch):
 
     monkeypatch.setattr(command, "_wait", interrupted)
     monkeypatch.setattr(command, "import_keras", lambda: None)
-    monkeypatch.setattr(zoo, "load", lambda model: Halves())
+    monkeypatch.setattr(zoo, "load", lambda model, **options: Halves())
     result = CliRunner().invoke(main, ["demo", "--model", "toy", "--port", "7999"])
     assert result.exit_code == 130 and seen == ["keras-parts"]
     assert "toy is at http://127.0.0.1:7999" in result.stdout
