@@ -36,9 +36,10 @@ _LOOKS = {"auto": "", 1: ", one look", 2: ", two looks"}
 """How the name of a method says the number of looks."""
 _NEEDS_FOREGROUND = "needs a foreground protocol, such as pixels-foreground"
 _FEATURES_HELP = (
-    "Features are the teacher features of the model's recipe or, without one, of the data set's "
-    "recipe, averaged over turned and mirrored images if the recipe does so. With --teacher they "
-    "are the features of that network: its default layers, for the upright image alone."
+    "Features are the teacher features of the model's recipe or, without one and after the recipe "
+    "outline, of the data set's recipe, averaged over turned and mirrored images if the recipe "
+    "does so. With --teacher they are the features of that network: its default layers, for the "
+    "upright image alone."
 )
 
 
