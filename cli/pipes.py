@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keras_parts.results import Parts
 
 STANDARD_INPUT, CLIPBOARD = "-", "clipboard:"
-"""In the place of the path of an image."""
+"""What may be given instead of the path of an image."""
 _SAME = {"overlay": "overlay-png", "labels": "indexed"}
 """Formats of a picture by the names of those of folders."""
 _FORMATS = ("overlay", "cutout", "labels", "json", "overlay-plain", "overlay-webp", "soft")
@@ -89,7 +89,7 @@ def _encoded(parts: "Parts", name: str) -> bytes:
 
 
 def from_clipboard(paths: Sequence[str], output: str) -> Sequence[str]:
-    """The paths, with that of a file in the place of the clipboard.
+    """The paths; the clipboard is saved, and replaced by the path of its file.
 
     Its picture is written to the output folder. Of files that were copied, their paths are taken.
 

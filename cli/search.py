@@ -267,7 +267,8 @@ def _write_page(
             file = index.file(match.image, images)
             note = f"{match.rank}: {match.similarity:.3f}"
             try:
-                if is_address(file.root) and not images:  # whoever made the folder wrote it
+                # The address stands in the results, which somebody else may have made.
+                if is_address(file.root) and not images:
                     raise DataError(f"{file.path}: addresses are not opened unasked")
                 parts = _object(_segmented(predictor, file.read(), file.path), match.object)
             except KerasPartsError as error:

@@ -241,12 +241,12 @@ def _sentence(summary: Mapping[str, Any], data: ChosenDataset) -> str:
     )
 
 
-def _tracked(places: Mapping[str, str]) -> str:
-    """A line for each tracker that has the run."""
-    shown = dict(places)
+def _tracked(locations: Mapping[str, str]) -> str:
+    """A line for each tracker, with the folder or address of the run there."""
+    shown = dict(locations)
     if "tensorboard" in shown:
         shown["tensorboard"] = f"tensorboard --logdir {shlex.quote(shown['tensorboard'])}"
-    return "".join(f"Tracked by {name}: {place}\n" for name, place in shown.items())
+    return "".join(f"Tracked by {name}: {location}\n" for name, location in shown.items())
 
 
 def _next_commands(output: str, data: ChosenDataset) -> str:

@@ -198,8 +198,8 @@ def recorded_batch_size(output: str | PathLike[str]) -> int | None:
         >>> recorded_batch_size("no such folder") is None
         True
     """
-    records = run_records(open_output(output, ""))
-    return next((record["batch_size"] for _, record in records), None)
+    record = _first_record(output)
+    return record["batch_size"] if record else None
 
 
 def recorded_model(output: str | PathLike[str]) -> str | None:
@@ -213,8 +213,13 @@ def recorded_model(output: str | PathLike[str]) -> str | None:
         >>> recorded_model("no such folder") is None
         True
     """
-    records = run_records(open_output(output, ""))
-    return next((record["configuration"].get("model") for _, record in records), None)
+    record = _first_record(output)
+    return record["configuration"].get("model") if record else None
+
+
+def _first_record(output: str | PathLike[str]) -> dict[str, Any] | None:
+    """The content of the first run file in a folder; None if there is none."""
+    return next((record for _, record in run_records(open_output(output, ""))), None)
 
 
 def recorded_formats(output: str | PathLike[str]) -> tuple[str, ...]:

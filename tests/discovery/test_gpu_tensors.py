@@ -11,20 +11,17 @@ import numpy as np
 import pytest
 
 from keras_parts.data.features import FeatureCache
-from keras_parts.discovery.losses import LOSSES, create_losses
+from keras_parts.discovery.losses import create_losses
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.discovery.standardiser import Standardiser, mirror_noise
 from keras_parts.discovery.teachers import Teacher
 from keras_parts.metrics import NetworkFeatures
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.training.optimisers import Schedule, create_optimizer
+from tests.discovery.together import TOGETHER
 from tests.small import random_images, register_tiny, tiny
 
 pytestmark = pytest.mark.backend("torch")
-
-
-TOGETHER = [name for name in LOSSES if name != "distillation"]
-"""Losses that take the same features; those of distillation are part logits."""
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_parts.backbones.small import small
-from keras_parts.discovery.losses import LOSSES, complete_losses, create_losses
+from keras_parts.discovery.losses import complete_losses, create_losses
 from keras_parts.discovery.model import PartDiscovery
 from keras_parts.discovery.teachers import Teacher
 from keras_parts.discovery.transforms import ViewTransforms
@@ -14,6 +14,7 @@ from keras_parts.errors import ConfigError
 from keras_parts.keras_private import set_random_seed
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.ops import prominence, resize_aligned
+from tests.discovery.together import TOGETHER
 
 pytestmark = pytest.mark.backend
 SIZE, CELLS = 33, 3
@@ -50,10 +51,6 @@ PLAIN = {
     "loss_size": None, "view_transforms": ViewTransforms(), "centre_features": False,
     "prominence_exponent": 0.0,
 }  # fmt: skip
-
-
-TOGETHER = [name for name in LOSSES if name != "distillation"]
-"""Losses that take the same features; those of distillation are part logits."""
 
 
 def discovery(weights=None, losses=None, **options):
