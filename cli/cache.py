@@ -12,11 +12,14 @@ from keras_parts.cli.options import CommandResult, examples, output_options
 
 KINDS = {
     "features": "teacher features",
+    "masks": "masks of objects that were found",
     "models": "downloaded models",
     "archives": "archives of data sets",
     "unfinished": "what killed processes left behind",
 }
 """Kind of what is cached -> what it is."""
+_SUFFIXES = {"features": ".npy", "masks": ".npz"}
+"""Kind of computed files -> their suffix, in the folder of the same name."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class _Kept:
 def cache() -> None:
     """List or clear what is kept between runs.
 
-    Teacher features, downloaded models and archives of data sets are kept in the folder that
+    Teacher features, masks of objects that were found, downloaded models and archives of data sets
+    are kept in the folder that
     KERAS_PARTS_HOME names. They are made or downloaded again when they are needed.
     """
 
@@ -66,20 +70,20 @@ def list_kept(quiet: bool) -> CommandResult:
 @click.argument("kinds", nargs=-1, required=True, type=click.Choice([*KINDS, "all"]))
 @output_options
 def clear(kinds: Sequence[str], quiet: bool) -> CommandResult:
-    """Remove cached files of some kinds: features, models, archives, unfinished, or all.
+    """Remove cached files of some kinds: features, masks, models, archives, unfinished, or all.
 
     What a running training writes or reads is kept, and so are unpacked data sets.
     """
     from keras_parts.data.archives import remove_archives
-    from keras_parts.data.features import remove_features
+    from keras_parts.files import remove_cached
     from keras_parts.zoo import store
 
     chosen = [one for one in _kept() if one.kind in kinds or "all" in kinds]
     archives = [one.path for one in chosen if one.is_archive]
     others = [one.path for one in chosen if not one.is_archive]
-    files = [path for path in others if path.suffix == ".npy"]
-    folders = [path for path in others if path.suffix != ".npy"]
-    freed = remove_features(files) + store.remove(folders) + remove_archives(archives)
+    files = [path for path in others if path.suffix in _SUFFIXES.values()]
+    folders = [path for path in others if path.suffix not in _SUFFIXES.values()]
+    freed = remove_cached(files) + store.remove(folders) + remove_archives(archives)
     left = sum(path.exists() for path in files)
     text = f"Removed {in_words(freed)}" + (f"; {left} files are in use, and were kept" * bool(left))
     return CommandResult({"bytes": freed, "kept": left}, f"{text}.", 0 if chosen else NOTHING_TO_DO)
@@ -88,15 +92,15 @@ def clear(kinds: Sequence[str], quiet: bool) -> CommandResult:
 def _kept() -> Iterator[_Kept]:
     """All that is cached."""
     from keras_parts.data.archives import kept_archives, unfinished_folders
-    from keras_parts.data.features import cached_features
     from keras_parts.environment import cache_path
-    from keras_parts.files import folder_bytes
+    from keras_parts.files import cached_files, folder_bytes
     from keras_parts.transfer import PART
     from keras_parts.zoo import store
 
-    for file in cached_features(cache_path("features")):
-        kind = "unfinished" if file.is_unfinished else "features"
-        yield _Kept(kind, file.path, file.bytes, file.used)
+    for kind, suffix in _SUFFIXES.items():
+        for file in cached_files(cache_path(kind), suffix):
+            is_of = "unfinished" if file.is_unfinished else kind
+            yield _Kept(is_of, file.path, file.bytes, file.used)
     for entry in store.kept():
         whole = entry.card or entry.problem
         kind, folder = "models" if whole else "unfinished", entry.folder

@@ -1,6 +1,6 @@
 """Atomic writes: an interrupted write leaves the previous file unchanged. Files and folders that
-somebody else made: regular files only are read, up to a limit, and names stay in their folder. And
-locks against other processes."""
+somebody else made: regular files only are read, up to a limit, and names stay in their folder.
+Locks against other processes, and the files of the cache."""
 
 import codecs
 import errno
@@ -9,8 +9,9 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
@@ -207,6 +208,75 @@ def decode_text(content: bytes, *, errors: str = "strict") -> str:
 def folder_bytes(folder: Path) -> int:
     """The size of all files in a folder and below it, in bytes; links count themselves."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+@dataclass(frozen=True)
+class CachedFile:
+    """A file in the cache.
+
+    Attributes:
+        path: of the file.
+        bytes: its size.
+        used: when it was last read or written, in seconds since 1970.
+        is_unfinished: whether a process that was killed, or still runs, has begun to write it.
+    """
+
+    path: Path
+    bytes: int
+    used: float
+    is_unfinished: bool
+
+
+def cached_files(folder: str | PathLike[str], suffix: str) -> list[CachedFile]:
+    """The cached files in a folder, the least recently used first.
+
+    Args:
+        folder: it need not exist.
+        suffix: of the files, such as ".npy".
+
+    Example:
+        >>> from keras_parts.files import cached_files
+        >>> cached_files("no such folder", ".npy")
+        []
+    """
+    found = []
+    for path in Path(folder).glob(f"*{suffix}"):
+        with suppress(FileNotFoundError):  # another process has removed it
+            status = path.stat()
+            is_unfinished = path.name.startswith(".")
+            found.append(CachedFile(path, status.st_size, status.st_mtime, is_unfinished))
+    return sorted(found, key=lambda file: (file.used, file.path))
+
+
+def remove_cached(paths: Iterable[str | PathLike[str]]) -> int:
+    """Remove cached files, but those that a running process writes.
+
+    Args:
+        paths: from `cached_files`.
+
+    Returns:
+        The number of bytes freed.
+
+    Example:
+        >>> from keras_parts.files import remove_cached
+        >>> remove_cached([])
+        0
+    """
+    freed = 0
+    for path in map(Path, paths):
+        # Unfinished files are called ".ID.NAME" until they are complete.
+        name = path.stem.rpartition(".")[2] + path.suffix
+        lock = try_lock(path.with_name(f"{name}.lock"))
+        if lock is None:
+            continue
+        try:
+            with suppress(OSError):  # Windows removes no open file
+                size = path.stat().st_size
+                path.unlink()
+                freed += size
+        finally:
+            unlock(lock)
+    return freed
 
 
 def try_lock(path: str | PathLike[str]) -> "BaseFileLock | None":

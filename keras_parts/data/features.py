@@ -10,9 +10,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import closing
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -27,79 +26,11 @@ from keras_parts.data.dataset import Dataset
 from keras_parts.data.prefetch import computed_ahead
 from keras_parts.data.problems import way_out
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.files import atomic_path, try_lock, unlock
+from keras_parts.files import atomic_path
 from keras_parts.images.inputs import host_array
 
 _LOG = logging.getLogger(__name__)
 _FORMAT = 1  # of the files; increase it when the meaning of their content changes
-
-
-@dataclass(frozen=True)
-class CachedFile:
-    """A file of cached teacher features.
-
-    Attributes:
-        path: of the file.
-        bytes: its size.
-        used: when it was last read or written, in seconds since 1970.
-        is_unfinished: whether a process that was killed, or still runs, has begun to write it.
-    """
-
-    path: Path
-    bytes: int
-    used: float
-    is_unfinished: bool
-
-
-def cached_features(folder: str | PathLike) -> list[CachedFile]:
-    """The files of teacher features in a folder, the least recently used first.
-
-    Args:
-        folder: as of `FeatureCache`; it need not exist.
-
-    Example:
-        >>> from keras_parts.data.features import cached_features
-        >>> cached_features("no such folder")
-        []
-    """
-    found = []
-    for path in Path(folder).glob("*.npy"):
-        with suppress(FileNotFoundError):  # another process has removed it
-            status = path.stat()
-            is_unfinished = path.name.startswith(".")
-            found.append(CachedFile(path, status.st_size, status.st_mtime, is_unfinished))
-    return sorted(found, key=lambda file: (file.used, file.path))
-
-
-def remove_features(paths: Iterable[str | PathLike]) -> int:
-    """Remove files of teacher features, but those that a running process writes.
-
-    Args:
-        paths: from `cached_features`.
-
-    Returns:
-        The number of bytes freed.
-
-    Example:
-        >>> from keras_parts.data.features import remove_features
-        >>> remove_features([])
-        0
-    """
-    freed = 0
-    for path in map(Path, paths):
-        # Unfinished files are called ".ID.NAME" until they are complete.
-        name = path.name.rpartition(".npy")[0].rpartition(".")[2] + ".npy"
-        lock = try_lock(path.with_name(f"{name}.lock"))
-        if lock is None:
-            continue
-        try:
-            with suppress(OSError):  # Windows removes no open file
-                size = path.stat().st_size
-                path.unlink()
-                freed += size
-        finally:
-            unlock(lock)
-    return freed
 
 
 class FeaturesTooLarge(ConfigError):

@@ -50,6 +50,25 @@ def run_lengths(
     return runs if len(runs) == 1 or runs[-1] else runs[:-1]
 
 
+def mask_of_runs(runs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The mask of lengths of runs; the inverse of `run_lengths`.
+
+    Args:
+        runs: `(runs,)` int, whose sum is the number of pixels.
+        size: (height, width).
+
+    Returns:
+        `(height, width)` bool.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.results.rle import mask_of_runs
+        >>> mask_of_runs(np.array([0, 2, 1, 1]), (2, 2)).tolist()
+        [[True, True], [False, True]]
+    """
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size)
+
+
 def coco_rle(
     mask: np.ndarray, *, origin: tuple[int, int] = (0, 0), size: tuple[int, int] | None = None
 ) -> dict[str, Any]:
@@ -112,7 +131,7 @@ def decode_coco_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarra
     if isinstance(counts, str | bytes):
         counts = _decompressed(counts, height * width)
     runs = _checked_runs(counts, height * width)
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+    return mask_of_runs(runs, (width, height)).T
 
 
 def _checked_runs(counts: Any, pixels: int) -> np.ndarray:

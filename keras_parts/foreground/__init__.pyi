@@ -1,0 +1,3 @@
+from .found import FoundMask
+
+__all__ = ["FoundMask"]

@@ -1,0 +1,45 @@
+"""`FoundMask`: the object that was found in a photograph."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class FoundMask(NamedTuple):
+    """The object that was found in a photograph.
+
+    Attributes:
+        mask: `(height, width)` bool, in the photograph's own size; all False if nothing was found.
+        confidence: 0 to 1; low where looking at the mask is worthwhile.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.foreground import FoundMask
+        >>> FoundMask(np.eye(2, dtype=bool), 0.8).confidence
+        0.8
+    """
+
+    mask: np.ndarray
+    confidence: float
+
+
+def found_in(probability: np.ndarray) -> FoundMask:
+    """The object in a map of its probability, with the IoU that its mask can be expected to have.
+
+    Args:
+        probability: `(height, width)` float, 0 to 1.
+
+    Returns:
+        The pixels whose probability is greater than 1/2. The confidence is the expected number of
+        right pixels divided by that of all pixels of mask or object.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.foreground.found import found_in
+        >>> found_in(np.array([[1.0, 0.0], [0.6, 0.0]])).confidence
+        0.8
+    """
+    mask = probability > 0.5
+    right = float(probability[mask].sum())
+    union = float(mask.sum() + probability[~mask].sum())
+    return FoundMask(mask, right / union if right else 0.0)
