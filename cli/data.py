@@ -251,7 +251,7 @@ def check(data, split, quiet):
 
     Reads every sample; each problem names its file and line. The exit code is 3 if there are
     problems, 1 if no sample could be read. Classes that a partial copy lacks are noted, but are
-    not problems.
+    not problems; nor is what makes good parts unlikely, such as too few or too similar images.
     """
     from keras_parts.cli.group import FAILED, SOME_FAILED
     from keras_parts.data import about
@@ -263,11 +263,13 @@ def check(data, split, quiet):
     report = check_dataset(data.name, split, progress=not quiet, **data.settings)
     content = {"dataset": data.name, "split": split, "samples": report.num_samples}
     content |= {"problems": list(report.problems), "notes": list(report.notes)}
+    content["advice"] = list(report.advice)
     count = len(report.problems)
     found = "no problem" if not count else "1 problem" if count == 1 else f"{count} problems"
     lines = [f"{data.name}, split {split}: {report.num_samples:,} samples read, {found}."]
     code = 0 if not count else SOME_FAILED if report.num_samples else FAILED
-    return CommandResult(content, "\n".join([*report.problems, *report.notes, *lines]), code)
+    remarks = [*report.problems, *report.notes, *report.advice]
+    return CommandResult(content, "\n".join([*remarks, *lines]), code)
 
 
 @data.command("show", epilog=examples("data show --dataset toy --output toy.png"))

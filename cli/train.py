@@ -175,6 +175,7 @@ class _Plan(NamedTuple):
 
 
 def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> _Plan:
+    from keras_parts.data.advice import advice
     from keras_parts.training.expected import expected_needs, expected_seconds
     from keras_parts.training.run_folder import RUNS_FOLDER
 
@@ -182,7 +183,7 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> _Plan:
     epochs = images / max(samples, 1)
     has_masks = samples > 0 and dataset[0].foreground is not None
     seconds, run = expected_seconds(chosen, RUNS_FOLDER)
-    needs = expected_needs(chosen, dataset)
+    needs, said = expected_needs(chosen, dataset), advice(dataset)
     content = {
         "output": output,
         "dataset": dataset.info.name,
@@ -191,6 +192,7 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> _Plan:
         "epochs": epochs,
         "seconds": seconds,
         **asdict(needs),
+        "advice": list(said),
         "recipe": chosen.to_json(),
     }
     time = "unknown, because no run below runs/ has the same network and image size"
@@ -203,6 +205,7 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> _Plan:
         f"Time: {time}",
         f"Memory: {_about(needs.memory_bytes)} on a processor",
         f"Disk: {_disk(needs)}",
+        *(f"Note: {sentence}" for sentence in said),
     ]
     return _Plan(content, lines)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from keras_parts.data.advice import advice
 from keras_parts.data.catalogue import load
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.problems import collect_problems
@@ -23,11 +24,13 @@ class CheckReport:
         num_samples: number of samples checked.
         problems: all problems, each with the file and the line or value.
         notes: remarks that are not problems, see `Dataset.notes`.
+        advice: what makes good parts unlikely, see `keras_parts.data.advice.advice`.
     """
 
     num_samples: int
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
 
 
 def check(
@@ -53,8 +56,8 @@ def check(
 
     Example:
         >>> from keras_parts.data.check import check
-        >>> check("toy", "train", count=3, progress=False)
-        CheckReport(num_samples=3, problems=(), notes=())
+        >>> check("toy", "train", count=30, progress=False)
+        CheckReport(num_samples=30, problems=(), notes=(), advice=())
     """
     options.pop("skip_bad", None)
     with collect_problems() as problems:
@@ -67,7 +70,8 @@ def check(
                 problems += found
                 bar.update()
     # Two samples may report the same file: two objects of an image, for example.
-    return CheckReport(len(dataset), tuple(dict.fromkeys(problems)), dataset.notes)
+    unique = tuple(dict.fromkeys(problems))
+    return CheckReport(len(dataset), unique, dataset.notes, advice(dataset))
 
 
 def _problems_of_samples(dataset: Dataset) -> Iterator[list[str]]:

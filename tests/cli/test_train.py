@@ -218,7 +218,8 @@ def test_a_dry_run_prints_the_recipe_the_data_and_the_time(train, tmp_path, monk
 
 
 def test_a_training_begins_with_the_plan(train):
-    planned = train("--dry-run")[0].stdout.splitlines()[:5]
+    planned = train("--dry-run")[0].stdout.splitlines()[:7]
+    assert planned[5].startswith("# Note: There are only 3 images")
     stderr = train()[0].stderr
     assert stderr.splitlines() == [line.removeprefix("# ") for line in planned]
     assert stderr.startswith("Run folder: runs/toy\nData: toy, 3 samples with masks, each ")
