@@ -25,7 +25,9 @@ _LOADERS = {
     "cub_parts": (f"{_READERS}.cub_parts", "load_cub_parts"),
     "folder": (f"{_READERS}.folder", "load_folder"),
     "deepfashion": (f"{_READERS}.deepfashion", "load_deepfashion"),
+    "nabirds": (f"{_READERS}.nabirds", "load_nabirds"),
     "pascal_part": (f"{_READERS}.pascal_part", "load_pascal_part"),
+    "part_imagenet": (f"{_READERS}.part_imagenet", "load_part_imagenet"),
     "celebamask": (f"{_READERS}.celebamask", "load_celebamask"),
     "clothing_co_parsing": (f"{_READERS}.clothing_co_parsing", "load_clothing_co_parsing"),
 }

@@ -278,3 +278,101 @@ def cub_archives(root):
         with tarfile.open(root / f"{name}.tgz", "w:gz") as archive:
             archive.add(root / name, name)
     return root
+
+
+NABIRDS_LANDMARKS = (
+    "bill", "crown", "nape", "left eye", "right eye", "belly", "breast", "back", "tail",
+    "left wing", "right wing",
+)  # fmt: skip
+
+
+def nabirds(root):
+    """Twenty-four birds in the official layout: ids are words, and two classes are groups only."""
+    root = root / "nabirds"
+    (root / "parts").mkdir(parents=True)
+    tables = {name: [] for name in ("images", "labels", "split", "boxes", "parts", "sizes")}
+    for index in range(24):
+        label = (295, 313, 817)[index // 8]
+        name = f"{index:08x}-4d0c-bfe1-4cae3c85c829"
+        file = f"{label:04d}/{name.replace('-', '')}.jpg"
+        save(root / "images" / file, photograph(index))
+        tables["images"].append(f"{name} {file}")
+        tables["labels"].append(f"{name} {label}")
+        tables["split"].append(f"{name} {int(index % 3 > 0)}")
+        tables["boxes"].append(f"{name} 4 {6 + index % 3} 20 12")
+        tables["sizes"].append(f"{name} {SIZE[1]} {SIZE[0]}")
+        for part in range(11):
+            tables["parts"].append(f"{name} {part} {5 + part} 10 {int(part % 4 > 0)}")
+    classes = ["0 Birds", "1 Ducks, Geese, and Swans", "295 Ruddy Duck (Winter/juvenile)"]
+    classes += ["313 American Coot", "817 American Coot", "1010 Perching Birds"]
+    files = {
+        "images.txt": tables["images"],
+        "image_class_labels.txt": tables["labels"],
+        "train_test_split.txt": tables["split"],
+        "bounding_boxes.txt": tables["boxes"],
+        "sizes.txt": tables["sizes"],
+        "parts/part_locs.txt": tables["parts"],
+        "parts/parts.txt": [f"{number} {name}" for number, name in enumerate(NABIRDS_LANDMARKS)],
+        "classes.txt": classes,
+        "hierarchy.txt": ["1 0", "295 1", "313 1", "1010 0", "817 1010"],
+    }
+    for name, lines in files.items():
+        (root / name).write_text("\n".join(lines) + "\n")
+    return {"data_dir": root}
+
+
+PART_IMAGENET_PARTS = ("Quadruped Head", "Quadruped Body", "Bird Head", "Bird Wing")
+
+
+def part_imagenet_json(path, images):
+    """Write a list of `(id, file name, part)`; each image has this part and the next one."""
+    polygons = ([[4, 5, 20, 5, 20, 15, 4, 15]], [[10, 9, 28, 9, 28, 20, 10, 20]])
+    annotations = [
+        {
+            "id": 2 * number + offset, "image_id": number, "category_id": part + offset,
+            "segmentation": polygons[offset], "area": 160, "iscrowd": 0, "bbox": [4, 5, 16, 10],
+        }
+        for number, _, part in images
+        for offset in (0, 1)
+    ]  # fmt: skip
+    content = {
+        "images": [
+            {"id": number, "file_name": name, "height": SIZE[0], "width": SIZE[1]}
+            for number, name, _ in images
+        ],
+        "annotations": annotations,
+        "categories": [
+            {"id": number, "name": name, "supercategory": name.partition(" ")[0]}
+            for number, name in enumerate(PART_IMAGENET_PARTS)
+        ],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def part_imagenet(root, version="seg"):
+    """Twelve train, four test and two val images; in "ood" they lie in folders of classes."""
+    folder = root / ("PartImageNet" if version == "seg" else "PartImageNet_OOD")
+    number = 0
+    for name, count in (("train", 12), ("test", 4), ("val", 2)):
+        images = []
+        for _ in range(count):
+            synset, file = f"n0{number % 3}", f"n0{number % 3}_{number}.JPEG"
+            lists = f"images/{name}" if version == "seg" else f"{name}/{synset}"
+            path = folder / lists / file
+            save(path.with_suffix(".jpg"), photograph(number))
+            path.with_suffix(".jpg").rename(path)
+            images.append((number, file, 2 * (number % 2)))
+            number += 1
+        lists = f"annotations/{name}/{name}.json" if version == "seg" else f"{name}.json"
+        part_imagenet_json(folder / lists, images)
+    return {"data_dir": root}
+
+
+def part_imagenet_ood(root):
+    """The version "ood" with PDiscoFormer's division: three of twelve images are for testing."""
+    part_imagenet(root, "ood")
+    lines = [f"{number}\t{int(number % 4 == 0)}\t0\tfox\tn00" for number in range(12)]
+    path = root / "PartImageNet_OOD" / "train_test_split_pimagenet_ood.txt"
+    path.write_text("\n".join(lines) + "\n")
+    return {"data_dir": root, "version": "ood_pdiscoformer"}

@@ -260,8 +260,44 @@ def damage_cub(root):
     }
 
 
+def damage_nabirds(root):
+    root = root / "nabirds"
+    with (root / "classes.txt").open("a") as file:
+        file.write("817 Other\n")
+    labels = root / "image_class_labels.txt"
+    labels.write_text(labels.read_text().replace(" 313", " 12", 1))
+    truncate(root / "images/0295/000000004d0cbfe14cae3c85c829.jpg")
+    return {
+        "classes.txt lists class 817 twice, in lines 5 and 7",
+        "image_class_labels.txt has class 12 in line 9, which classes.txt does not list",
+        "000000004d0cbfe14cae3c85c829.jpg: truncated or damaged",
+    }
+
+
+def damage_part_imagenet(root):
+    root = root / "PartImageNet"
+    truncate(root / "images/train/n00_0.JPEG")
+    (root / "images/test/n00_12.JPEG").unlink()
+
+    def change(content):
+        content["annotations"][4]["segmentation"] = [[1, 2, 3, 4, 5, "a"]]
+        content["annotations"].append({"id": 900, "image_id": 77, "category_id": 0})
+        content["images"][3]["width"] = 9
+
+    edit_json(root / "annotations/train/train.json", change)
+    return {
+        "n00_0.JPEG: truncated or damaged",
+        "n00_12.JPEG: there is no such file",
+        "train.json: the segmentation of annotation 4 is damaged",
+        "train.json: annotation 900 belongs to image 77, which is not listed",
+        "the labels of n00_3 in",
+    }
+
+
 DAMAGES = {
     "cub": ("cub", drawn.cub, damage_cub),
+    "nabirds": ("nabirds", drawn.nabirds, damage_nabirds),
+    "part_imagenet, COCO": ("part_imagenet", drawn.part_imagenet, damage_part_imagenet),
     "deepfashion": ("deepfashion", drawn.deepfashion, damage_deepfashion),
     "pascal_part": ("pascal_part", drawn.pascal_part, damage_pascal_part),
     "celebamask": ("celebamask", drawn.celebamask, damage_celebamask),

@@ -14,7 +14,10 @@ SPLITS = ("train", "test", "fit", "validation", "all")
 LAYOUTS = {
     "cub": ("cub", drawn.cub),
     "deepfashion": ("deepfashion", drawn.deepfashion),
+    "nabirds": ("nabirds", drawn.nabirds),
     "pascal_part": ("pascal_part", drawn.pascal_part),
+    "part_imagenet, COCO": ("part_imagenet", drawn.part_imagenet),
+    "part_imagenet, COCO, OOD": ("part_imagenet", drawn.part_imagenet_ood),
     "celebamask": ("celebamask", drawn.celebamask),
     "celebamask, label maps": ("celebamask", drawn.celebamask_label_maps),
     "clothing_co_parsing": ("clothing_co_parsing", drawn.clothing_co_parsing),

@@ -87,8 +87,28 @@ def _damage_coco(root):
     return ["sub/0.jpg", "sub/1.jpg", "sub/3.jpg"]
 
 
+def _damage_nabirds(root):
+    images = sorted((root / "nabirds/images/0295").iterdir())
+    _truncate(images[0])
+    images[1].unlink()
+    _line(root / "nabirds/bounding_boxes.txt", 2, "00000002-4d0c-bfe1-4cae3c85c829 4 x 20 12")
+    return [f"0295/{path.stem}" for path in images[:3]]
+
+
+def _damage_part_imagenet(root):
+    path = root / "PartImageNet/annotations/train/train.json"
+    _truncate(root / "PartImageNet/images/train/n00_0.JPEG")
+    (root / "PartImageNet/images/train/n01_1.JPEG").unlink()
+    content = json.loads(path.read_text())
+    content["annotations"][4]["segmentation"] = [[1, 2, 3, 4, 5, "a"]]
+    path.write_text(json.dumps(content))
+    return ["n00_0", "n01_1", "n02_2"]
+
+
 READERS = {
     "cub": (drawn.cub, _damage_cub),
+    "nabirds": (drawn.nabirds, _damage_nabirds),
+    "part_imagenet": (drawn.part_imagenet, _damage_part_imagenet),
     "deepfashion": (drawn.deepfashion, _damage_deepfashion),
     "pascal_part": (drawn.pascal_part, _damage_pascal_part),
     "celebamask": (drawn.celebamask_label_maps, _damage_celebamask),

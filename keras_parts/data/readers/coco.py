@@ -37,12 +37,14 @@ class CocoObject:
         segmentation: polygons or a run-length code, or None.
         keypoints: (landmarks, 3) float64 x, y and visibility (0 not labelled, 1 hidden, 2 seen),
             or None. (0, 0) is the centre of the top-left pixel.
+        category: id of its category, as text.
     """
 
     number: int | str | None
     size: tuple[int, int]
     segmentation: list | dict | None
     keypoints: np.ndarray | None
+    category: str | None = None
 
     def mask(self) -> np.ndarray:
         """(height, width) bool mask.
@@ -74,18 +76,21 @@ class CocoObject:
 
 
 class CocoFile:
-    """The objects of one category in a COCO file.
+    """The objects of one category, or of all, in a COCO file.
 
     Args:
         path: the file.
         category: name or id of the category; None if there is only one, or only one has objects.
         crowds: whether objects with `iscrowd` 1 are read. In COCO's own files they are groups, but
             annotation tools mark brush masks so.
+        every_category: whether the objects of all categories are read, without keypoints.
 
     Attributes:
         path: the file.
-        category: id of the chosen category.
+        category: id of the chosen category; None for all.
+        categories: {id of a category, as text: the category as in the file}.
         objects: {file name of an image: its objects, in the order of the file}.
+        image_ids: {file name of an image: its id, as text}.
         landmarks: names of the category's keypoints.
         num_crowds: number of objects with `iscrowd` 1 that are left out.
         notes: remarks on what was chosen or left out.
@@ -101,11 +106,20 @@ class CocoFile:
         category: str | int | bool | None = None,
         *,
         crowds: bool = False,
+        every_category: bool = False,
     ):
         self.path = Path(path)
         self.notes: tuple[str, ...] = ()
         content = self._read()
-        chosen = self._category(content["categories"], content["annotations"], category)
+        listed = content["categories"]
+        self._check_categories(listed)
+        self.categories: dict[str, dict[str, Any]] = {str(_key(one["id"])): one for one in listed}
+        chosen: dict[str, Any] = {"id": None}
+        if not every_category:
+            chosen = self._category(listed, content["annotations"], category)
+        elif len(self.categories) < len(listed):
+            raise DataError(f"{self.path}: two categories have the same id: give each its own")
+        self._every = every_category
         self._key = _key(chosen["id"])
         self.category, self._crowds = chosen["id"], crowds
         self.num_crowds = 0
@@ -114,8 +128,8 @@ class CocoFile:
         ids: dict[str, str] = {}  # file name -> id of its first image
         for image in content["images"]:
             self._add_image(images, ids, image)
+        self.image_ids = ids
         self.objects: dict[str, list[CocoObject]] = {name: [] for name, _ in images.values()}
-        self._listed = {_key(category["id"]) for category in content["categories"]}
         numbers: set[str] = set()
         for annotation in self._numbered(content["annotations"]):
             self._add_object(images, numbers, annotation)
@@ -169,7 +183,7 @@ class CocoFile:
             ) from None
         return tables | {"info": content.get("info")}
 
-    def _category(self, categories, annotations, chosen):
+    def _check_categories(self, categories):
         for category in categories:
             if not isinstance(category, dict) or _key(category.get("id")) is None:
                 raise DataError(f"{self.path}: a category has no id: {_short(category)}")
@@ -177,6 +191,8 @@ class CocoFile:
                 raise DataError(
                     f"{self.path}: the keypoints of a category are not a list: {_short(category)}"
                 )
+
+    def _category(self, categories, annotations, chosen):
         counts = Counter(
             _key(annotation.get("category_id"))
             for annotation in annotations
@@ -245,12 +261,12 @@ class CocoFile:
             report(f"{self.path}: an annotation has the id {_short(number)}, expected a number")
             return
         category = _key(annotation.get("category_id"))
-        if category not in self._listed:
+        if category not in self.categories:
             report(
                 f"{self.path}: annotation {number} has the category_id "
                 f"{_short(annotation.get('category_id'))}, which is not listed in categories"
             )
-        if category != self._key:
+        if category not in self.categories or (category != self._key and not self._every):
             return
         if annotation.get("iscrowd") not in (None, False, 0, "0") and not self._crowds:
             self.num_crowds += 1
@@ -278,7 +294,7 @@ class CocoFile:
             return
         name, size = images[image]
         keypoints = self._keypoints(annotation)
-        self.objects[name].append(CocoObject(number, size, segmentation, keypoints))
+        self.objects[name].append(CocoObject(number, size, segmentation, keypoints, category))
 
     def _keypoints(self, annotation):
         values, count = annotation.get("keypoints"), 3 * len(self.landmarks)
@@ -324,7 +340,9 @@ class CocoFile:
 
     def _note_what_is_left_out(self):
         if self.num_crowds:
-            self.notes += (f"{self.path.name}: {describe_crowds(self.num_crowds)}",)
+            left_out = f"left out {self.num_crowds} objects with iscrowd 1"
+            note = left_out if self._every else describe_crowds(self.num_crowds)
+            self.notes += (f"{self.path.name}: {note}",)
         objects = list(self._all_objects())
         if 0 < self.num_boxes < len(objects):
             self.notes += (
