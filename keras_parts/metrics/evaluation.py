@@ -268,7 +268,7 @@ def _default_protocols(dataset: Dataset) -> list[Protocol]:
     chosen = [
         protocol
         for protocol in PROTOCOLS.values()
-        if not protocol.datasets or name in protocol.datasets
+        if not protocol.only_named and (not protocol.datasets or name in protocol.datasets)
     ]
     replaced = {protocol.specialises for protocol in chosen}
     return [protocol for protocol in chosen if protocol.name not in replaced]

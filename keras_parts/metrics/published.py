@@ -10,7 +10,8 @@ _MASKS = "masks"
 _SALIENCY = "saliency masks"
 _CLASSES = "class labels"
 _NONE = "none"
-_LATER = "all 200 classes; the background may be where it is the largest channel"
+_BEST_CLASSIFIER = "checkpoint of the best class accuracy on the test list"
+_BEST_EPOCH = "best epoch chosen on the test list"
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Published:
         method: the method's name.
         dataset: the data set's name as in `keras_parts.data`, such as "cub"; values of one class
             have "pascal_part/dog".
-        num_parts: K; None for a method without parts (the image's midpoint).
+        num_parts: K; None for a method without parts (the image's midpoint), 0 if the source does
+            not say: such a value is in no table, because NMI and ARI depend on K.
         protocol: the protocol's name, a key of `keras_parts.metrics.PROTOCOLS`.
         metric: the metric's name in that protocol's result.
         value: in per cent.
@@ -157,6 +159,40 @@ def _pascal():
     return rows
 
 
+def _later():
+    """PDiscoFormer, MPAE and DisParQ, each by its own protocol."""
+    classes, frozen = f"{_CLASSES}, DINOv2", "DINOv2, frozen"
+    seg, ood = "part_imagenet/seg", "part_imagenet/ood_pdiscoformer"
+    former, code = "PDiscoFormer (Aniraj et al., 2024)", "its public code, model_zoo.md"
+    mpae, mpae_code = "MPAE (Xia et al., 2025)", "arXiv 2507.11985"
+    birds = [
+        _row(former, "nabirds", num_parts, "pdiscoformer-keypoints", _nmi_and_ari(*values),
+             classes, code, note=_BEST_CLASSIFIER)
+        for num_parts, *values in ((4, 48.24, 27.73), (8, 60.39, 46.74), (11, 72.04, 63.35))
+    ]  # fmt: skip
+    rows = (
+        _row(former, "cub", 8, "pdiscoformer-keypoints", _nmi_and_ari(69.87, 43.49), classes,
+             "arXiv 2407.04538", note=f"all 200 classes; {_BEST_CLASSIFIER}"),
+        *birds,
+        _row(mpae, "cub", 16, "mpae-keypoints", _nmi_and_ari(79.00, 66.56), frozen, mpae_code,
+             note=f"all 200 classes; {_BEST_EPOCH}"),
+        _row(mpae, "celeba", 16, "mpae-keypoints", _nmi_and_ari(70.21, 60.33), frozen, mpae_code,
+             note=f"MAFL's test list, squashed to 224 x 224 pixels; {_BEST_EPOCH}"),
+        _row(mpae, seg, 50, "mpae-pixels", _nmi_and_ari(55.10, 73.52), frozen, mpae_code,
+             note=_BEST_EPOCH),
+        _row(mpae, ood, 50, "mpae-pixels", _nmi_and_ari(53.65, 74.22), frozen, mpae_code,
+             note=_BEST_EPOCH),
+        _row("DisParQ (Pardyl et al., 2026)", "cub", 0, "disparq-keypoints",
+             {"NMI_m": 44.9, "ARI_m": 29.6}, "DINOv2", "arXiv 2610.09802",
+             note="all 200 classes; the number of parts is not known here"),
+    )  # fmt: skip
+    return [entry for row in rows for entry in row]
+
+
+def _nmi_and_ari(nmi, ari):
+    return {"NMI": nmi, "ARI": ari}
+
+
 PUBLISHED: tuple[Published, ...] = (
     *_cub("image midpoint", _NONE, (27.3, 26.7, 27.2, 23.5), (0, 0), (0, 0), num_parts=None),
     *_cub("DFF", _NONE, (22.4, 21.6, 22.0, None), (32.4, 14.3), (23.7, 13.1)),
@@ -174,12 +210,5 @@ PUBLISHED: tuple[Published, ...] = (
     *_ablations(),
     *_deepfashion(),
     *_pascal(),
-    *_row(
-        "PDiscoFormer (Aniraj et al., 2024)", "cub", 8, "cub-full-model",
-        {"NMI": 69.87, "ARI": 43.49}, _CLASSES, "arXiv 2407.04538", note=_LATER,
-    ),
-    *_row(
-        "MPAE (Xia et al., 2025)", "cub", 16, "cub-full-model", {"NMI": 79.00, "ARI": 66.56}, _NONE,
-        "arXiv 2507.11985", note=_LATER,
-    ),
+    *_later(),
 )  # fmt: skip

@@ -56,3 +56,21 @@ def test_pascal_has_ten_classes():
     assert len(classes) == 10
     (dog,) = [e for e in published_values("pascal_part/dog", 4) if e.metric == "NMI"]
     assert dog.value == 46.6
+
+
+def test_later_methods_stand_beside_their_own_protocol_alone():
+    of_method = {"PDiscoFormer": "pdiscoformer-", "MPAE": "mpae-", "DisParQ": "disparq-"}
+    found = [entry for entry in PUBLISHED if entry.method.partition(" ")[0] in of_method]
+    for entry in found:
+        assert entry.protocol.startswith(of_method[entry.method.partition(" ")[0]])
+        assert "DINOv2" in entry.supervision and entry.note
+    assert len(found) == 18
+    birds = published_values("nabirds", 11, "pdiscoformer-keypoints")
+    assert [entry.value for entry in birds] == [72.04, 63.35]
+    assert published_values("cub", 16, "cub-full-model") == [
+        entry for entry in published_values("cub", 4, "cub-full-model") if entry.num_parts is None
+    ]
+    shown = (
+        entry.method for num_parts in range(1, 60) for entry in published_values("cub", num_parts)
+    )
+    assert not any(method.startswith("DisParQ") for method in shown)

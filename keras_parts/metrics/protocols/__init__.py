@@ -1,6 +1,6 @@
 """The benchmark protocols by name; each can be called on its own."""
 
-from keras_parts.metrics.protocols import cub, keypoints, landmarks, masks, pixels
+from keras_parts.metrics.protocols import cub, keypoints, landmarks, later, masks, pixels
 from keras_parts.metrics.protocols.base import Protocol, Result, box_crop
 from keras_parts.metrics.protocols.cub import cub_foreground, cub_full
 from keras_parts.metrics.protocols.keypoints import keypoints_foreground, keypoints_full
@@ -19,6 +19,7 @@ PROTOCOLS: dict[str, Protocol] = {
         pixels.FOREGROUND,
         *pixels.FULL.values(),
         masks.MASKS,
+        *later.LATER,
     )
 }
 

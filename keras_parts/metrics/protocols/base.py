@@ -126,6 +126,7 @@ class Protocol:
         datasets: names of the data sets that it runs on by default; empty for all.
         specialises: name of the general protocol that it replaces on these data sets.
         observed: what is counted, "keypoints" or "pixels", for tables.
+        only_named: whether it runs only if it is named, such as the protocol of one publication.
 
     Example:
         >>> from keras_parts import data, metrics
@@ -145,6 +146,7 @@ class Protocol:
     datasets: tuple[str, ...] = ()
     specialises: str = ""
     observed: str = "keypoints"
+    only_named: bool = False
 
     def missing(
         self, model: PartModel | ImageFunction, dataset: Dataset, train: Dataset | None = None

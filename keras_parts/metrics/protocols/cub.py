@@ -39,8 +39,8 @@ FULL = KEYPOINTS.full_protocols(
     notes={
         "given": "Choudhury et al., 2021, who take the masks from a supervised network.",
         "model": (
-            "PDiscoNet, PDiscoFormer and MPAE also measure whole images with their own background; "
-            "they may assign the largest of all channels, which makes fewer pixels foreground."
+            "PDiscoFormer and MPAE, which also predict the background, have their own protocols: a "
+            "square image, and the largest of all channels, which makes fewer pixels foreground."
         ),
     },
     datasets=("cub",),

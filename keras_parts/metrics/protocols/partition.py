@@ -191,6 +191,8 @@ class PartitionScorer(Scorer):
         prefix: prefix of the metric names, "FG-" for foreground protocols.
         view: function from a sample to what is segmented.
         max_labels: number of possible label ids; None for the number of names.
+        many_to_one: whether each cluster is replaced by the label that it covers most often; the
+            metrics are then NMI_m and ARI_m.
     """
 
     def __init__(
@@ -205,10 +207,12 @@ class PartitionScorer(Scorer):
         prefix: str = "",
         view: View = whole_image,
         max_labels: int | None = None,
+        many_to_one: bool = False,
     ):
         self.view = view
         self._observe, self._assign = observe, assign
-        self._labels, self._prefix = labels, prefix
+        self._labels, self._many_to_one = labels, many_to_one
+        self._name = f"{prefix}{{}}{'_m' if many_to_one else ''}"
         self._num_parts, self._background_label = num_parts, background_label
         self._shape = max_labels or len(labels), num_parts + with_background
         self._tables = ImageTables(self._shape, self._scores)
@@ -242,13 +246,34 @@ class PartitionScorer(Scorer):
 
     def _best(self, label_counts):
         found = best_scores(label_counts, self._num_parts, background=self._background_label)
-        return {f"{self._prefix}{name}": value for name, value in found.items()}
+        return {self._name.format(name): value for name, value in found.items()}
 
     def _scores(self, counts):
+        table = merged_clusters(counts) if self._many_to_one else counts
         return {
-            f"{self._prefix}NMI": 100 * nmi(counts),
-            f"{self._prefix}ARI": 100 * ari(counts),
+            self._name.format("NMI"): 100 * nmi(table),
+            self._name.format("ARI"): 100 * ari(table),
         }
+
+
+def merged_clusters(counts: np.ndarray) -> np.ndarray:
+    """The contingency table after each cluster has become the label that it covers most often.
+
+    Args:
+        counts: `(labels, clusters)` integers.
+
+    Returns:
+        `(labels, labels)` integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.metrics.protocols.partition import merged_clusters
+        >>> merged_clusters(np.array([[5, 4, 0], [1, 0, 3]])).tolist()
+        [[9, 0], [1, 3]]
+    """
+    merged = np.zeros((len(counts), len(counts)), counts.dtype)
+    np.add.at(merged.T, counts.argmax(0), counts.T)
+    return merged
 
 
 class ShareScorer(Scorer):
