@@ -184,13 +184,13 @@ def test_table_shows_published_numbers_of_the_same_k(draw_animals, noisy_maps):
     data = draw_animals(9, name="cub", categories=("Black footed Albatross",))
     train = draw_animals(20, 3, name="cub", categories=("Black footed Albatross",))
 
-    def with_parts(parts):
+    def with_parts(parts, protocols=None):
         def maps(images):
             logits = noisy_maps(images)
             extra = [np.full((*one.shape[:2], parts - 3), -99, np.float32) for one in logits]
             return [np.concatenate(pair, -1) for pair in zip(logits, extra, strict=True)]
 
-        return evaluate(maps, data, parts, train=train, progress=False, split="test")
+        return evaluate(maps, data, parts, protocols, train=train, progress=False, split="test")
 
     four = with_parts(4)
     table = four.to_table()
@@ -208,7 +208,10 @@ def test_table_shows_published_numbers_of_the_same_k(draw_animals, noisy_maps):
     # 002 and 003 are not in this data, so nobody's are shown.
     assert len(midpoint) == 2 and "002" not in landmarks[1] and "26.7" not in "".join(landmarks)
     assert "79.0" not in table and "69.9" not in table
-    assert "69.9" in with_parts(8).to_table() and "39.1" not in with_parts(8).to_table()
+    eight = with_parts(8, ["cub-full-model", "pdiscoformer-keypoints"]).to_table()
+    assert "39.1" not in eight and "69.9" in "".join(rows_of(eight, "pdiscoformer-keypoints"))
+    assert "69.9" not in "".join(rows_of(eight, "cub-full-model"))
+    assert "class labels, DINOv2" in eight and "best class accuracy on the test list" in eight
     assert max(map(len, table.splitlines())) < 160
     for split in ("validation", "train", "all", ""):
         other = replace(four, split=split).to_table()

@@ -62,9 +62,9 @@ def test_the_largest_of_all_channels_is_counted():
         assert result.counts.tolist() == [
             [0 if "disco" in name else 1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0],
         ]  # fmt: skip
-    for name, size in (("mpae-pixels", 224), ("pdiscoformer-pixels", 224)):
+    for name in ("mpae-pixels", "pdiscoformer-pixels"):
         result = PROTOCOLS[name](ImageModel(_model), _One(), 3)
-        assert result.num_observations == size**2 and result.values["NMI"] > 90
+        assert result.num_observations == 224**2 and result.values["NMI"] > 80
 
 
 def test_many_to_one_merges_parts_of_the_same_label():
