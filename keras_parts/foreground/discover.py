@@ -1,0 +1,283 @@
+"""Finding the objects of a set of photographs without any mask.
+
+1. A classifier of ImageNet's classes sees roughly where an object is (`activation`).
+2. GrabCut makes it a mask by the colours and edges of the photograph (`grabcut`).
+3. A linear classifier learns from these masks which features the objects of all photographs have in
+   common (`classifier`); its probabilities take the place of the activation, in turns with GrabCut.
+4. The box of the object is cut out, and step 3 is repeated there, where the object is large.
+
+Both linear classifiers are fitted to a sample of the photographs, then applied to each of them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_parts.extras import import_from_extra
+from keras_parts.foreground.activation import (
+    GRID,
+    LOOK_SIZE,
+    ObjectActivation,
+    load_object_activation,
+    scaled_activation,
+)
+from keras_parts.foreground.classifier import PositionClassifier, fit_classifier
+from keras_parts.foreground.found import FoundMask
+from keras_parts.foreground.grabcut import Certainty, grab_object
+
+DISCOVERY_VERSION = 1
+"""Increase it when other masks are found."""
+_SAMPLE = 400  # photographs to which the classifiers are fitted
+_BATCH = 8
+_TURNS = 2
+_PADDING = 0.25  # of the second look, as a share of the object's box on each side
+_MIN_SHARE = 0.25  # smaller regions than this share of the largest are not in the box
+_MAX_SIDE = 2048  # of the photographs that are kept in memory
+_FIRST_SHARE = 0.3  # weight of the first look in the last probability
+_COARSE_SIZE = 129
+# Chosen on every fourth training image of CUB-200-2011.
+_OF_ACTIVATION = Certainty(0.8, 0.35, 0.12, 3)
+_OF_CLASSIFIER = Certainty(0.9, 0.4, 0.08, 3)
+_LAST = Certainty(0.97, 0.5, 0.02, 5)
+
+
+class _Look(NamedTuple):
+    """A rectangle of a photograph, scaled to the network's input.
+
+    `image` is `(257, 257, 3)` uint8, `features` `(33, 33, channels)` float16, `activation`
+    `(17, 17)`, 0 to 1."""
+
+    image: np.ndarray
+    features: np.ndarray
+    activation: np.ndarray
+
+
+class _Box(NamedTuple):
+    """A rectangle as shares of the height and the width of a photograph."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+    def slices(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and columns in an array of a size; at least one of each."""
+        rows, columns = (
+            slice(min(round(start * size), size - 1), max(round(end * size), 1 + int(start * size)))
+            for start, end, size in (
+                (self.top, self.bottom, height),
+                (self.left, self.right, width),
+            )
+        )
+        return rows, columns
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        return array[self.slices(*array.shape[:2])]
+
+
+_WHOLE = _Box(0.0, 0.0, 1.0, 1.0)
+
+
+class _Photograph(NamedTuple):
+    """A photograph, reduced to at most 2048 pixels a side, and its own (height, width)."""
+
+    image: np.ndarray
+    size: tuple[int, int]
+
+
+def discover_masks(
+    read: Callable[[int], np.ndarray], count: int, *, seed: int = 0, progress: bool = True
+) -> Iterator[FoundMask]:
+    """Find the object in each photograph of a set, without any mask.
+
+    What is supervised are the labels of ImageNet, with which the network was trained.
+
+    Args:
+        read: `read(i)` is photograph i, `(height, width, 3)` uint8 RGB, upright. All photographs
+            should show one kind of object.
+        count: number of photographs.
+        seed: of the sample to which the classifiers are fitted, if there are more than 400.
+        progress: show a progress bar.
+
+    Yields:
+        The masks, in order. In a photograph with several objects of similar size the mask has all
+        of them.
+
+    Raises:
+        ConfigError: OpenCV is not installed.
+        DataError: raised by `read`.
+    """
+    if not count:
+        return
+    numbers = np.arange(count)
+    if count > _SAMPLE:
+        numbers = np.sort(np.random.default_rng(seed).choice(count, _SAMPLE, replace=False))
+    looks = _Looks()
+    with (
+        tqdm(total=len(numbers) + count, desc="objects", unit="image", disable=not progress) as bar,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        grab = _grab_in(threads)
+        sample = [_reduced(read(number)) for number in numbers]
+        first, second = _fit(sample, looks, grab, bar)
+        for start in range(0, count, _BATCH):
+            batch = [_reduced(read(i)) for i in range(start, min(start + _BATCH, count))]
+            yield from _apply(batch, looks, grab, first, second)
+            bar.update(len(batch))
+
+
+class _Looks:
+    """Cuts out rectangles and computes their features, in batches of one size."""
+
+    def __init__(self) -> None:
+        self._activation: ObjectActivation = load_object_activation()
+
+    def __call__(self, photographs: Sequence[_Photograph], boxes: Sequence[_Box]) -> list[_Look]:
+        images = [
+            _scaled(box.cut(photograph.image), LOOK_SIZE)
+            for photograph, box in zip(photographs, boxes, strict=True)
+        ]
+        looks: list[_Look] = []
+        for start in range(0, len(images), _BATCH):
+            batch = images[start : start + _BATCH]
+            padded = np.stack(batch + batch[-1:] * (_BATCH - len(batch)))
+            outputs = self._activation.predict_on_batch(padded)
+            looks.extend(
+                _Look(image, features.astype(np.float16), scaled_activation(activation))
+                for image, features, activation in zip(
+                    batch, outputs["features"], outputs["activation"], strict=False
+                )
+            )
+        return looks
+
+
+_Grab = Callable[[Sequence[_Look], Sequence[np.ndarray], Certainty, int], list[np.ndarray]]
+
+
+def _grab_in(threads: ThreadPoolExecutor) -> _Grab:
+    """`grab_object` of many looks at once: OpenCV releases the interpreter."""
+
+    def grab(looks, probabilities, certainty, size):
+        def one(look, probability):
+            return grab_object(_scaled(look.image, size), probability, certainty)
+
+        return list(threads.map(one, looks, probabilities))
+
+    return grab
+
+
+def _fit(
+    sample: Sequence[_Photograph], looks: _Looks, grab: _Grab, bar: Any
+) -> tuple[PositionClassifier, PositionClassifier]:
+    """The classifiers of the first and of the second look."""
+    seen = looks(sample, [_WHOLE] * len(sample))
+    bar.update(len(sample) // 2)
+    masks = grab(seen, [look.activation for look in seen], _OF_ACTIVATION, _COARSE_SIZE)
+    first, masks = _in_turns(seen, masks, grab, _COARSE_SIZE)
+    boxes = [_padded_box(mask) for mask in masks]
+    cuts = [_cut_mask(mask, box) for mask, box in zip(masks, boxes, strict=True)]
+    second, _ = _in_turns(looks(sample, boxes), cuts, grab, LOOK_SIZE)
+    bar.update(len(sample) - len(sample) // 2)
+    return first, second
+
+
+def _in_turns(
+    looks: Sequence[_Look], masks: Sequence[np.ndarray], grab: _Grab, size: int
+) -> tuple[PositionClassifier, list[np.ndarray]]:
+    """Fit a classifier to masks and make masks of its probabilities, twice."""
+    features = [look.features for look in looks]
+    for _ in range(_TURNS):
+        classifier = fit_classifier(features, [_scaled(mask, GRID) for mask in masks])
+        probabilities = [classifier(each) for each in features]
+        masks = grab(looks, probabilities, _OF_CLASSIFIER, size)
+    return classifier, masks
+
+
+def _apply(
+    batch: Sequence[_Photograph],
+    looks: _Looks,
+    grab: _Grab,
+    first: PositionClassifier,
+    second: PositionClassifier,
+) -> Iterator[FoundMask]:
+    seen = looks(batch, [_WHOLE] * len(batch))
+    coarse = [first(look.features) for look in seen]
+    masks = grab(seen, coarse, _OF_CLASSIFIER, _COARSE_SIZE)
+    boxes = [_padded_box(mask) for mask in masks]
+    closer = looks(batch, boxes)
+    probabilities = [
+        (1 - _FIRST_SHARE) * second(look.features)
+        + _FIRST_SHARE * _scaled(box.cut(_scaled(probability, LOOK_SIZE)), GRID)
+        for look, probability, box in zip(closer, coarse, boxes, strict=True)
+    ]
+    fine = grab(closer, probabilities, _LAST, LOOK_SIZE)
+    for photograph, box, mask, before, probability in zip(
+        batch, boxes, fine, masks, probabilities, strict=True
+    ):
+        agreement = _agreement(mask, _scaled(probability, LOOK_SIZE))
+        agreement *= _agreement(mask, _scaled(_cut_mask(before, box), LOOK_SIZE))
+        yield FoundMask(_pasted(mask, box, photograph.size), agreement)
+
+
+def _padded_box(mask: np.ndarray) -> _Box:
+    """The box of the largest regions of a mask, with a margin; the whole image if it is empty."""
+    cv2 = import_from_extra("cv2", "train")
+    _, regions, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    areas = facts[1:, cv2.CC_STAT_AREA]
+    if not len(areas):
+        return _WHOLE
+    large = np.isin(regions, 1 + np.flatnonzero(areas >= _MIN_SHARE * areas.max()))
+    sides = []
+    for along in (large.any(axis=1), large.any(axis=0)):
+        inside, size = np.flatnonzero(along), len(along)
+        start, end = inside[0] / size, (inside[-1] + 1) / size
+        margin = _PADDING * (end - start)
+        sides.append((max(start - margin, 0.0), min(end + margin, 1.0)))
+    (top, bottom), (left, right) = sides
+    return _Box(top, left, bottom, right)
+
+
+def _cut_mask(mask: np.ndarray, box: _Box) -> np.ndarray:
+    """The rectangle of a mask, on the grid of the features and back: float32 shares."""
+    return _scaled(box.cut(_scaled(mask, LOOK_SIZE)), GRID)
+
+
+def _pasted(mask: np.ndarray, box: _Box, size: tuple[int, int]) -> np.ndarray:
+    """The mask of the whole photograph, from that of a rectangle."""
+    whole = np.zeros(size, bool)
+    rows, columns = box.slices(*size)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    whole[rows, columns] = _resized(mask.astype(np.float32), height, width) > 0.5
+    return whole
+
+
+def _agreement(mask: np.ndarray, shares: np.ndarray) -> float:
+    """Intersection over union of a mask and a map of shares; 0 if both are empty."""
+    union = np.maximum(mask, shares).sum()
+    return float(np.minimum(mask, shares).sum() / union) if union else 0.0
+
+
+def _reduced(image: np.ndarray) -> _Photograph:
+    height, width = image.shape[:2]
+    scale = min(1.0, _MAX_SIDE / max(height, width))
+    if scale < 1:
+        image = _resized(image, max(1, round(height * scale)), max(1, round(width * scale)))
+    return _Photograph(image, (height, width))
+
+
+def _scaled(array: np.ndarray, side: int) -> np.ndarray:
+    """An image, or a mask or map as float32, as a square of `side` positions."""
+    return _resized(array, side, side)
+
+
+def _resized(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    cv2 = import_from_extra("cv2", "train")
+    if array.dtype == bool:
+        array = array.astype(np.float32)
+    shrinks = array.shape[0] > height or array.shape[1] > width
+    return cv2.resize(
+        array, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
