@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = {"test_data", "test_weights"}
 MEMORY = 2 * 2**30
 """Bytes of resident memory above which functions compiled by JAX are released after a module."""
+GROWTH = 2**28
+"""Bytes of resident memory that tests may add before garbage is collected after a module."""
 NOBODY = 65534
 """Number of the user without privileges."""
 
@@ -64,16 +66,31 @@ def reference():
         return dict(arrays)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _released():
-    """Release a module's models and compiled functions; without this a process took 7 GB."""
-    yield
-    if "keras" in sys.modules:
-        import keras
+@pytest.fixture(scope="session")
+def _collected():
+    """Resident memory after the last collection of garbage, in a list of one number."""
+    return [_resident()]
 
-        keras.backend.clear_session()  # it collects garbage
+
+@pytest.fixture(scope="module", autouse=True)
+def _released(_collected):
+    """Release a module's models and compiled functions; without this a process took 7 GB.
+
+    A collection of garbage takes longer than the tests of most modules: there is one whenever the
+    memory has grown.
+    """
+    yield
+    if "keras" not in sys.modules:
+        return
+    import keras
+
+    growth = _resident() - _collected[0]
+    has_grown = not growth <= GROWTH  # also where the memory, and so its growth, is not known
+    keras.backend.clear_session(free_memory=has_grown)
+    if has_grown:
         if keras.config.backend() == "jax" and _resident() > MEMORY:
             sys.modules["jax"].clear_caches()
+        _collected[0] = _resident()
 
 
 def _resident():
@@ -107,13 +124,27 @@ def unprivileged():
     shutil.rmtree(folder)
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Leave out files without a test of the mark that `-m MARK and ...` selects.
+
+    Collecting them would import what their tests do, for nothing. Files that are named are kept.
+    """
+    mark, *_ = config.option.markexpr.split(" and ")
+    texts = {"backend": ["mark.backend"], "integration": ["mark.integration"]}
+    texts["shared_data"] = [*SHARED, "mark.shared_data"]
+    if mark not in texts or collection_path.suffix != ".py":
+        return None
+    source = collection_path.read_text(encoding="utf-8")
+    return not any(text in source for text in texts[mark]) or None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Mark tests that use shared data; deselect those for other backends."""
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     chosen, others = [], []
     for item in items:
-        if SHARED & set(getattr(item, "fixturenames", ())) or item.path.name == "test_readme.py":
+        if SHARED & set(getattr(item, "fixturenames", ())):
             item.add_marker("shared_data")
         marker = item.get_closest_marker("backend")
         elsewhere = marker and marker.args and backend not in marker.args

@@ -4,7 +4,13 @@ import os
 import subprocess
 import sys
 
-_QUICK_IMPORTS = "import gc; gc.disable()\n"
+_QUICK_IMPORTS = """
+import gc
+from keras_parts.cli.runtime import import_keras
+
+import_keras()  # without the libraries that only some of the tests need
+gc.disable()
+"""
 
 
 def start_python(code, *arguments, **variables):

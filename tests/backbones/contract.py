@@ -42,7 +42,7 @@ def check_backbone(create, channels, tmp_path, strides=None, side=SIDE, mirrors=
     check_weights_file(create, plain, image, features, tmp_path)
     check_mixed_precision(create, image)
     check_teacher(plain, side)
-    check_gradients(plain, np.repeat(image, 2, axis=0), unused)
+    check_gradients(plain, np.repeat(image, 2, axis=0), features, unused)
 
 
 def evaluate(model, images):
@@ -143,7 +143,8 @@ def check_teacher(model, side):
     """As a teacher it is frozen, takes images in 0 to 255, and has a fingerprint of its weights."""
     teacher = Teacher(model)
     images = np.random.default_rng(1).uniform(0, 255, (2, side, side, 3)).astype("float32")
-    features = keras.ops.convert_to_numpy(teacher(images))
+    predict = teacher.predict_on_batch if keras.config.backend() == "jax" else teacher
+    features = keras.ops.convert_to_numpy(predict(images))
     assert features.shape[-1] == sum(model.channels.values()) and features.dtype == "float32"
     assert np.isfinite(features).all() and features.std() > 0
     assert not teacher.trainable_weights
@@ -154,14 +155,14 @@ def check_teacher(model, side):
     weight.assign(value)
 
 
-def check_gradients(model, images, unused):
-    """One step of training changes every weight."""
+def check_gradients(model, images, features, unused):
+    """One step of training changes every weight; `features` are maps of the outputs' sizes."""
     model.trainable = True
     before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     # TensorFlow needs longer to trace a step than to run one.
     eagerly = keras.backend.backend() == "tensorflow"
     model.compile(keras.optimizers.Adam(1e-2), loss="mse", run_eagerly=eagerly)
-    targets = {name: np.ones_like(maps) for name, maps in evaluate(model, images).items()}
+    targets = {name: np.ones((len(images), *maps.shape[1:])) for name, maps in features.items()}
     logs = model.train_on_batch(images, targets, return_dict=True)
     assert np.isfinite(logs["loss"])
     for weight, value in zip(model.trainable_weights, before, strict=True):

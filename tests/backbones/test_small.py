@@ -82,6 +82,7 @@ def test_weights_load_into_every_configuration(options):
                 np.testing.assert_array_equal(found, value)
 
 
+@pytest.mark.backend("tensorflow")  # a property of the weights
 def test_the_weights_separate_parts_better_than_random_ones():
     """A linear probe on the features separates the true parts of unseen animals."""
     trained, random = (small(8, ("stage4",)) for _ in range(2))

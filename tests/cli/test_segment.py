@@ -311,7 +311,10 @@ def test_interrupt_leaves_complete_files_and_exits_130(save_image, tmp_path, pyt
     for number in range(20):
         save_image(f"in/{number}.png")
     code = f"""
-import sys, time
+import os, sys, time, types
+backend = lambda: os.environ.get("KERAS_BACKEND", "tensorflow")
+# In place of Keras, which the fake model does not need.
+sys.modules["keras"] = types.SimpleNamespace(config=types.SimpleNamespace(backend=backend))
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 from test_segment import fake_predictor, right_half
 from keras_parts import inference, models, zoo

@@ -313,7 +313,6 @@ def refused(monkeypatch, *arguments):
     return result.stderr
 
 
-@pytest.mark.backend
 def test_a_run_in_the_folder_is_not_overwritten(monkeypatch, tmp_path):
     run_folder.RunFolder.create(tmp_path).write_config(RECIPES["toy"].to_json(), 0)
     message = refused(monkeypatch, "--output", tmp_path)

@@ -128,7 +128,6 @@ def test_packing_a_run_that_does_not_name_its_data_needs_the_dataset_option(tmp_
     assert "give --dataset" in run("pack", tmp_path, "-o", tmp_path / "x", code=2).stderr
 
 
-@pytest.mark.backend
 def test_pack(tmp_path):
     from tests.zoo.test_zoo import make_run
 

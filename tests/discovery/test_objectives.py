@@ -1,5 +1,7 @@
 """Properties of the losses that the reference values do not test."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -63,30 +65,37 @@ def test_values_and_gradients_are_finite_in_edge_cases(case):
     inputs.update(EDGE_CASES[case])
     if case == "one image":
         inputs = {name: array[:1] for name, array in inputs.items()}
-    foreground, image, features = (inputs[name] for name in ("foreground", "image", "features"))
-
-    def total(logits):
-        return (
-            objectives.visual_consistency(logits, foreground, image)
-            + objectives.feature_consistency(logits, foreground, features)
-            + objectives.contrastive(part_descriptors(logits, foreground, features))
-            + objectives.equivariance(ops.flip(logits, 1), logits, foreground)
-            + objectives.balance(logits, foreground)
-            + objectives.foreground_cross_entropy(logits[..., :1], foreground, outline=2.0)
-            + objectives.foreground_dice(logits[..., :1], foreground)
-            + objectives.cluster_cross_entropy(logits, foreground, features, np.eye(3, 5))
-        )
-
-    loss, gradient = value_and_gradient(total, np.ascontiguousarray(inputs["logits"]))
+    arrays = (inputs[name] for name in ("logits", "foreground", "image", "features"))
+    loss, gradient = value_and_gradient(total, *map(np.ascontiguousarray, arrays))
     assert np.isfinite(loss) and np.isfinite(gradient).all()
 
 
-def value_and_gradient(function, array):
+def total(logits, foreground, image, features):
+    return (
+        objectives.visual_consistency(logits, foreground, image)
+        + objectives.feature_consistency(logits, foreground, features)
+        + objectives.contrastive(part_descriptors(logits, foreground, features))
+        + objectives.equivariance(ops.flip(logits, 1), logits, foreground)
+        + objectives.balance(logits, foreground)
+        + objectives.foreground_cross_entropy(logits[..., :1], foreground, outline=2.0)
+        + objectives.foreground_dice(logits[..., :1], foreground)
+        + objectives.cluster_cross_entropy(logits, foreground, features, np.eye(3, 5))
+    )
+
+
+@functools.cache
+def compiled_gradient(function):
+    """One program of JAX for all arrays of the same shapes."""
+    import jax
+
+    return jax.jit(jax.value_and_grad(function))
+
+
+def value_and_gradient(function, array, *others):
+    """The value of a function of arrays, and its gradient with respect to the first."""
     backend = keras.backend.backend()
     if backend == "jax":
-        import jax
-
-        loss, gradient = jax.value_and_grad(function)(array)
+        loss, gradient = compiled_gradient(function)(array, *others)
         return float(loss), np.asarray(gradient)
     x = ops.convert_to_tensor(array)
     if backend == "tensorflow":
@@ -94,10 +103,10 @@ def value_and_gradient(function, array):
 
         with tf.GradientTape() as tape:
             tape.watch(x)
-            loss = function(x)
+            loss = function(x, *others)
         return float(loss), tape.gradient(loss, x).numpy()
     x = x.detach().requires_grad_()
-    loss = function(x)
+    loss = function(x, *others)
     loss.backward()
     return float(loss.detach()), x.grad.numpy()
 

@@ -299,9 +299,10 @@ def test_wrong_standardisers(mean, matrix, message):
 
 
 def test_images_of_many_sizes():
-    """After a few shapes, a graph of TensorFlow leaves the sides of images open."""
+    """After a few shapes, a graph of TensorFlow leaves the sides of images open; others compile
+    for each shape."""
     teacher = create_teacher("small", layers=("stage3", "stage4"))
-    for side in (33, 49, 65, 81):
+    for side in (33, 49, 65, 81)[: 4 if keras.config.backend() == "tensorflow" else 2]:
         images = np.random.default_rng(side).integers(0, 256, (1, side, side, 3), np.uint8)
         found = teacher.predict_on_batch(images)
         assert found.shape[1:3] == teacher.map_size(side, side)

@@ -29,8 +29,9 @@ from keras_parts.exports import (
 from keras_parts.images.decoding import read_image
 from keras_parts.images.geometry import RESIZE_MODES, resize_image
 from keras_parts.keras_private import set_random_seed
-from keras_parts.models import create_predictor
+from keras_parts.models import ARCHITECTURES, create_predictor
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
+from tests.small import tiny_resnet50
 
 pytestmark = pytest.mark.slow
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/exports.md"
@@ -227,9 +228,10 @@ def test_the_networks_input_equals_pillows_result(mode):
         np.testing.assert_array_equal(found, resize_image(image, 65, mode)[0])
 
 
-def test_export_of_the_papers_network(tmp_path):
+def test_export_of_the_papers_network(tmp_path, monkeypatch):
     """Its input grows with the image, and its corners are not aligned."""
     require("saved_model")
+    monkeypatch.setitem(ARCHITECTURES, "resnet50", tiny_resnet50())
     set_random_seed(0)
     segmenter = PartSegmenter(SegmenterConfig(2, "resnet50", 16, image_size=64))
     images = smooth_images((40, 130))

@@ -69,7 +69,7 @@ SMALL = {
 
 
 @pytest.mark.slow
-def test_a_recipe_trains_it(registered, tmp_path):
+def test_a_recipe_trains_it(registered, tmp_path, eager):
     chosen = recipe("toy", **SMALL)
     summary = train(
         chosen, data.load("toy", "train", count=4, size=65), tmp_path / "run", progress=False

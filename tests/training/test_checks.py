@@ -20,7 +20,6 @@ from keras_parts.training.recipes import recipe
 from keras_parts.training.run import train
 from keras_parts.training.run_folder import RunFolder
 
-pytestmark = pytest.mark.backend
 SMALL = {"num_parts": 2, "steps": 5, "batch_size": 2, "image_size": 33, "loss_size": 9}
 
 

@@ -147,7 +147,7 @@ def test_the_weights_are_half_as_large_and_hardly_different(packed, run_and_segm
 @pytest.mark.slow
 def test_packing_again_keeps_the_texts(run_and_segmenter, samples, tmp_path):
     folder = tmp_path / "entry"
-    options = dict(output=folder, test=samples, progress=False)
+    options = dict(output=folder, test=samples, protocols=["pixels-foreground"], progress=False)
     texts = {"about": "My animals.", "data_licence": "mine"}
     first = zoo.pack(run_and_segmenter[0], name="mine", version="2.0.1", texts=texts, **options)
     assert zoo.pack(run_and_segmenter[0], **options) == first
