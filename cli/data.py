@@ -3,21 +3,35 @@
 import functools
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from keras_parts.cli.completion import complete_dataset
+from keras_parts.cli.choosing import check_model, say_loading
+from keras_parts.cli.completion import complete_dataset, complete_model
 from keras_parts.cli.group import Group
 from keras_parts.cli.messages import write_message
-from keras_parts.cli.options import CommandResult, examples, given, is_answered, output_options
+from keras_parts.cli.options import (
+    CommandResult,
+    common_options,
+    examples,
+    given,
+    is_answered,
+    looks_option,
+    model_name,
+    output_options,
+    trust_option,
+)
+from keras_parts.cli.runtime import import_keras, select_backend
 from keras_parts.environment import offline
 from keras_parts.errors import ConfigError
 
 if TYPE_CHECKING:
     from keras_parts.data import Dataset
     from keras_parts.data.archives import Download
+    from keras_parts.data.mask_folder import MaskSummary
+    from keras_parts.foreground.methods import MaskMethod
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,28 @@ class ChosenDataset:
         from keras_parts.data import load
 
         self.obtain()
-        return load(self.name, split, **self.settings)
+        if self.discovers:
+            select_backend()
+            import_keras()
+        return load(self.name, split, progress=self.progress, **self.settings)
+
+    @property
+    def discovers(self) -> bool:
+        """Whether objects are found in the images, because some have no mask."""
+        return DISCOVER in (self.settings.get("masks"), self.settings.get("missing_masks"))
+
+    def with_masks(self) -> "ChosenDataset":
+        """The same, with objects that are found if these are photographs without masks."""
+        if self.name != _OWN or self.settings.keys() & {"masks", "part_labels"}:
+            return self
+        return replace(self, settings=self.settings | {"masks": DISCOVER})
+
+    def photographs(self, split: str) -> "Dataset":
+        """The images of a split alone, before objects are found in them."""
+        from keras_parts.data.catalogue import load_photographs
+
+        self.obtain()
+        return load_photographs(self.name, split, **self.settings)
 
     @property
     def options(self) -> str:
@@ -51,8 +86,9 @@ class ChosenDataset:
             words = [f"--dataset {self.name}"]
             if "data_dir" in self.settings:
                 words.append(f"--data-dir {shlex.quote(str(self.settings['data_dir']))}")
-        if "masks" in self.settings:
-            words.append(f"--masks {shlex.quote(str(self.settings['masks']))}")
+        # The masks of other data sets are their own, by which a model is measured.
+        if "masks" in self.settings and (self.name == _OWN or not self.discovers):
+            words.append(f"--masks {shlex.quote(str(self.settings['masks'] or NO_MASKS))}")
         return " ".join(words)
 
     def obtain(self) -> None:
@@ -101,7 +137,8 @@ def data_options(command):
         "--masks",
         metavar="DIR",
         help="Masks of your own photographs: a folder of masks named like the images, 'alpha' for "
-        "the alpha channel of the images, or a COCO JSON file.",
+        "the alpha channel of the images, or a COCO JSON file; or 'discover', for any data set: "
+        "objects are found in the images, and no annotation is read; or 'none'.",
     )
     @click.option(
         "--skip-bad",
@@ -120,6 +157,10 @@ def data_options(command):
     def run(photos, dataset, data_dir, masks, skip_bad, data_settings, yes, **options):
         dataset, data_dir = _dataset_and_folder(photos, dataset, data_dir, masks)
         settings = given(data_dir=data_dir, masks=masks, skip_bad=skip_bad or None)
+        if masks == NO_MASKS:
+            if dataset != _OWN:
+                raise click.UsageError(f"--masks none: {dataset} has masks of its own")
+            settings["masks"] = None
         settings |= _parsed(data_settings)
         chosen = ChosenDataset(dataset, settings, yes, progress=not options.get("quiet"))
         return command(data=chosen, **options)
@@ -137,7 +178,7 @@ def _dataset_and_folder(photos, dataset, data_dir, masks):
         _check_photos(photos, dataset, data_dir)
         return _OWN, photos
     command = click.get_current_context().command_path.partition(" ")[2]
-    own = f"your own photographs, `keras-parts {command} photos/ --masks masks/`"
+    own = f"your own photographs, `keras-parts {command} photos/`"
     if dataset is None and data_dir is None:
         if masks is not None:
             raise click.UsageError(f"--masks {masks}: give also the folder of {own}")
@@ -170,6 +211,8 @@ def _check_photos(photos, dataset, data_dir):
         )
 
 
+DISCOVER, NO_MASKS = "discover", "none"
+"""Values of --masks."""
 _OWN, _DRAWN = "folder", "toy"
 """The data sets of the user's own photographs, and of drawn animals, which needs no files."""
 _RESERVED = {
@@ -194,7 +237,7 @@ def _parsed(settings):
 
 @click.group(cls=Group, epilog=examples("data list", "data info cub"))
 def data():
-    """List, download, prepare, check and show data sets."""
+    """List, download, prepare, check and show data sets; make masks of photographs."""
 
 
 @data.command("list", epilog=examples("data list"))
@@ -303,6 +346,109 @@ def show(data, split, count, output, quiet):
         numbered = (f"{number} {name}" for number, name in enumerate(dataset.info.landmarks, 1))
         lines.append(f"Keypoints: {', '.join(numbered)}")
     return CommandResult(content, "\n".join(lines))
+
+
+@data.command(
+    "masks",
+    epilog=examples(
+        "data masks photos/ --output masks/",
+        "data masks photos/ --output masks/ --method cub",
+    ),
+)
+@click.argument("photos", type=click.Path())
+@click.option("--output", "-o", required=True, metavar="DIR", help="Folder of the masks.")
+@click.option(
+    "--method",
+    default=DISCOVER,
+    show_default=True,
+    metavar="METHOD",
+    shell_complete=complete_model,
+    help="discover; rembg (extra `rembg`), which downloads a network; or a segmenter, whose "
+    "foreground is taken: a name of `zoo list`, a run folder, or an address.",
+)
+@looks_option
+@trust_option
+@click.option("--overwrite", is_flag=True, help="Make all masks anew that you have not changed.")
+@common_options
+def masks(
+    photos: str,
+    output: str,
+    method: str,
+    looks: Any,
+    trust: bool,
+    overwrite: bool,
+    seed: int | None,
+    quiet: bool,
+) -> CommandResult:
+    """Find the objects in the folder PHOTOS, and write a mask for each photograph.
+
+    Without --method, objects are found by what all photographs have in common, as `train` does
+    without masks; for the photographs of an earlier training, they are known already.
+
+    DIR/index.html shows the photographs with their masks, the least certain ones first, and
+    DIR/masks.csv lists them. Paint a wrong mask anew in its file, white on black: masks that you
+    made or corrected are kept. A later call makes only the masks that are missing. Photographs that
+    cannot be read are reported, and the exit code is then 3.
+    """
+    from keras_parts.cli.group import SOME_FAILED
+    from keras_parts.data.mask_folder import write_masks
+
+    made_by = _mask_method(method, looks, seed=seed or 0, trust=trust, quiet=quiet)
+    summary = write_masks(
+        photos,
+        output,
+        made_by,
+        overwrite=overwrite,
+        progress=not quiet,
+        on_failure=lambda failure: write_message(f"Failed: {failure}".replace("\n", "\\n")),
+    )
+    content = asdict(summary) | {"output": output, "method": made_by.origin}
+    content["failures"] = [failure._asdict() for failure in summary.failures]
+    code = SOME_FAILED if summary.failures else 0
+    return CommandResult(content, _masks_text(summary, photos, output), code)
+
+
+def _mask_method(method: str, looks: Any, *, seed: int, trust: bool, quiet: bool) -> "MaskMethod":
+    from keras_parts.foreground import methods
+
+    if method == methods.REMBG:
+        return methods.by_rembg()
+    if method != DISCOVER:
+        check_model(method)
+    import_keras()
+    if method == DISCOVER:
+        return methods.discovery(seed=seed, progress=not quiet)
+    from keras_parts import zoo
+    from keras_parts.models import create_predictor
+    from keras_parts.models.saved_config import WEIGHTS_FILE
+
+    say_loading(method, quiet=quiet)
+    predictor = create_predictor(zoo.load(method, trust=trust), looks=looks, batch_size=1)
+    weights = zoo.FileRecord.of(zoo.path(method, trust=trust) / WEIGHTS_FILE)
+    return methods.by_segmenter(predictor, f"{model_name(method)} {weights.sha256[:12]}")
+
+
+def _masks_text(summary: "MaskSummary", photos: str, output: str) -> str:
+    """The sentences at the end."""
+    kept = f", {summary.kept} were there before" if summary.kept else ""
+    failed = f", {len(summary.failures)} failed" if summary.failures else ""
+    lines = [
+        f"Wrote {summary.written} masks of {summary.found} photographs to {output}{kept}{failed}."
+    ]
+    origins = (f"{count} {origin}" for origin, count in summary.origins.items())
+    if len(summary.origins) > 1:
+        lines.append(f"Where they come from: {', '.join(origins)}.")
+    if summary.empty:
+        lines.append(
+            f"No object was found in {summary.empty}: paint it, or leave these photographs out "
+            "with --skip-bad."
+        )
+    if summary.page:
+        lines.append(f"To look at them, least certain first, open {summary.page} in a browser.")
+        skip = " --skip-bad" if summary.empty or summary.failures else ""
+        folders = f"{shlex.quote(photos)} --masks {shlex.quote(output)}"
+        lines.append(f"Next:\n  keras-parts train {folders}{skip}")
+    return "\n".join(lines)
 
 
 @data.command("download", epilog=examples("data download cub"))

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @click.command(
     epilog=examples(
         "train --dataset toy",
-        "train photos/ --masks masks/ --parts 4 --output runs/mine",
+        "train photos/ --parts 4 --output runs/mine",
+        "train photos/ --masks masks/",
         "train --dataset cub --data-dir CUB_200_2011 --steps 2000 --set loss_weights.balance=1",
     )
 )
@@ -110,11 +111,11 @@ def train(
 ) -> CommandResult:
     """Discover the parts of the objects in images.
 
-    PHOTOS is the folder of your own photographs, each with a mask (--masks); --dataset chooses
-    another data set.
+    PHOTOS is the folder of your own photographs; --dataset chooses another data set.
 
-    All settings are those of a recipe; options change some of them. Training needs no part labels,
-    but a mask of the object in each image.
+    All settings are those of a recipe; options change some of them. Training needs no part labels.
+    It needs a mask of the object in each image: photographs without masks (--masks) have theirs
+    found first. `data masks` shows them, and lets you correct them.
 
     Several devices or hosts share each batch; the result is that of a single device.
     """
@@ -142,8 +143,9 @@ def train(
     if resume or not processes or processes.index == 0:
         # Before the data set is read and the backend imported, which takes seconds.
         check_folder(RunFolder(output), chosen, overwrite=overwrite, resume=resume)
-    dataset = data(split)
-    plan = _plan(chosen, dataset, output)
+    data = data.with_masks()
+    dataset = data.photographs(split) if data.discovers else data(split)
+    plan = _plan(chosen, dataset, output, data)
     if dry_run:
         lines = [*(f"# {line}" for line in plan.lines), to_toml(chosen).rstrip()]
         return CommandResult(plan.content, "\n".join(lines))
@@ -152,6 +154,10 @@ def train(
     import_keras()
     from keras_parts.training.run import train as run
 
+    if data.discovers:
+        dataset = data(split)
+        if not quiet and (not processes or processes.index == 0):
+            _say_more(plan, dataset)
     summary = run(
         chosen,
         dataset,
@@ -174,7 +180,7 @@ class _Plan(NamedTuple):
     lines: list[str]
 
 
-def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> _Plan:
+def _plan(chosen: "Recipe", dataset: "Dataset", output: str, data: ChosenDataset) -> _Plan:
     from keras_parts.data.advice import advice
     from keras_parts.training.expected import expected_needs, expected_seconds
     from keras_parts.training.run_folder import RUNS_FOLDER
@@ -189,6 +195,7 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> _Plan:
         "dataset": dataset.info.name,
         "samples": samples,
         "masks": has_masks,
+        "discovers_masks": data.discovers,
         "epochs": epochs,
         "seconds": seconds,
         **asdict(needs),
@@ -202,12 +209,42 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str) -> _Plan:
         f"Run folder: {output}",
         f"Data: {dataset.info.name}, {samples:,} samples {'with' if has_masks else 'without'} "
         f"masks, each {epochs:.1f} times in {chosen.steps:,} steps of {chosen.batch_size}",
+        *_about_masks(dataset, data),
         f"Time: {time}",
         f"Memory: {_about(needs.memory_bytes)} on a processor",
         f"Disk: {_disk(needs)}",
         *(f"Note: {sentence}" for sentence in said),
     ]
     return _Plan(content, lines)
+
+
+def _about_masks(dataset: "Dataset", data: ChosenDataset) -> list[str]:
+    """A line about masks that are found, if there are any."""
+    if not data.discovers:
+        return []
+    from keras_parts.data.discovered import found_before
+    from keras_parts.foreground.discovered import expected_seconds
+
+    which = "missing ones" if "missing_masks" in data.settings else "none given"
+    minutes = max(1, round(expected_seconds(len(dataset)) / 60))
+    about = f"about {minutes} minute{'s' * (minutes > 1)}"
+    is_known = found_before(dataset)
+    found = "and objects were found before" if is_known else f"so objects are found first ({about})"
+    line = f"Masks: {which}, {found}"
+    if "data_dir" in data.settings and data.name == "folder":
+        photos = shlex.quote(str(data.settings["data_dir"]))
+        masks = shlex.quote(str(data.settings.get("masks") or "")) if which != "none given" else ""
+        line += f"; look at them: keras-parts data masks {photos} --output {masks or 'masks/'}"
+    return [line]
+
+
+def _say_more(plan: _Plan, dataset: "Dataset") -> None:
+    """Say what is known of the data now that objects are found."""
+    from keras_parts.data.advice import advice
+
+    for sentence in advice(dataset):
+        if sentence not in plan.content["advice"]:
+            write_message(f"Note: {sentence}")
 
 
 def _disk(needs: "Needs") -> str:

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import types
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,26 @@ def _resident():
     except OSError:
         return float("inf")
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture
+def discovery(monkeypatch, tmp_path):
+    """In place of the search for objects: finds what is bright in its image. Returns its calls."""
+    from keras_parts.foreground import FoundMask
+
+    calls = []
+
+    def discover_masks(read, count, *, seed=0, progress=True):
+        calls.append((count, seed))
+        for index in range(count):
+            grey = read(index).min(axis=-1).astype(int)
+            yield FoundMask(2 * grey > grey.max() + grey.min(), 0.9 - index / 100)
+
+    module = types.SimpleNamespace(discover_masks=discover_masks)
+    monkeypatch.setitem(sys.modules, "keras_parts.foreground.discover", module)
+    monkeypatch.setattr("keras_parts.foreground.discovered.DISCOVERY_VERSION", 7)
+    monkeypatch.setenv("KERAS_PARTS_HOME", str(tmp_path / "home"))
+    return calls
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from numbers import Integral, Real
@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from keras_parts.data.dataset import Dataset
+from keras_parts.data.discovered import DISCOVER, Photographs, WithDiscoveredMasks
 from keras_parts.data.problems import is_collecting
 from keras_parts.data.skipping import load_good_samples
 from keras_parts.errors import ConfigError, suggestion
@@ -35,6 +36,8 @@ _WORDS = {
     bool: "true or false", int: "a whole number", float: "a number", str: "a text",
     PathLike: "a path", type(None): "null",
 }  # fmt: skip
+_OWN = "folder"
+"""The data set of the user's own images."""
 DATASETS: tuple[str, ...] = tuple(_LOADERS)
 """The names of all data sets."""
 
@@ -45,6 +48,7 @@ def load(
     data_dir: str | PathLike | None = None,
     *,
     skip_bad: bool = False,
+    progress: bool = True,
     **options: Any,
 ) -> Dataset:
     """Load a split of a data set.
@@ -57,7 +61,10 @@ def load(
         data_dir: folder of the data; None for the reader's default folder, if it has one.
         skip_bad: read every sample once, and leave out those that have a problem, with a warning
             that counts and lists them; `left_out` of the data set has all problems.
-        options: options of the reader, listed in `about(name).options`.
+        progress: show progress bars while objects are found.
+        options: options of the reader, listed in `about(name).options`. Of every data set,
+            `masks="discover"` finds the objects in the images, and reads no annotation; the masks
+            are kept in the cache.
 
     Returns:
         A lazy sequence of `Sample`s.
@@ -75,23 +82,71 @@ def load(
         >>> dataset[0].image.shape, dataset[0].part_labels.shape
         ((161, 161, 3), (161, 161))
     """
-    function = loader(name)
-    if data_dir is not None:
-        options["data_dir"] = data_dir
-    signature = inspect.signature(function)
-    try:
-        signature.bind(split, **options)
-    except TypeError as error:
-        known = ", ".join(list(signature.parameters)[1:])
-        raise ConfigError(f"{name}: {error}; the options are {known}") from None
-    _check_kinds(name, function, options)
-    read = partial(function, split, **options)
-    dataset = load_good_samples(read) if skip_bad else read()
+    # The reader of folders finds objects itself: it keeps the other annotations that are given.
+    discovers = options.get("masks") == DISCOVER and name != _OWN
+    if discovers:
+        dataset = load_photographs(name, split, data_dir, skip_bad=skip_bad, **options)
+        # A check reads the images, of which some may be damaged, and finds no objects.
+        dataset = dataset if is_collecting() else WithDiscoveredMasks(dataset, progress=progress)
+    else:
+        if name == _OWN:
+            options["progress"] = progress
+        read = _reader(name, split, data_dir, options)
+        dataset = load_good_samples(read) if skip_bad else read()
     dataset.split = split
     if not is_collecting():  # a check shows the notes itself
         for note in dataset.notes:
             _say_once(note)
     return dataset
+
+
+def load_photographs(
+    name: str,
+    split: str,
+    data_dir: str | PathLike | None = None,
+    *,
+    skip_bad: bool = False,
+    **options: Any,
+) -> Dataset:
+    """Load the images of a split alone; no annotation is read, whatever the options say of masks.
+
+    Args:
+        name, split, data_dir, skip_bad, options: see `load`.
+
+    Example:
+        >>> from keras_parts.data.catalogue import load_photographs
+        >>> load_photographs("toy", "test", count=5)[0].foreground is None
+        True
+    """
+    kept = {key: value for key, value in options.items() if key not in _OF_MASKS}
+    if "masks" in inspect.signature(loader(name)).parameters and name != _OWN:
+        kept["masks"] = False
+    read = _reader(name, split, data_dir, kept)
+
+    def photographs() -> Dataset:
+        return Photographs(read())
+
+    return load_good_samples(photographs) if skip_bad else photographs()
+
+
+_OF_MASKS = ("masks", "missing_masks", "mask_threshold", "part_labels", "keypoints")
+"""Options of annotations, which are not read where images are read alone."""
+
+
+def _reader(
+    name: str, split: str, data_dir: str | PathLike | None, options: Mapping[str, Any]
+) -> Callable[[], Dataset]:
+    """The reader of a split, after checking the options; each call reads the data set anew."""
+    given = {**options} if data_dir is None else {**options, "data_dir": data_dir}
+    function = loader(name)
+    signature = inspect.signature(function)
+    try:
+        signature.bind(split, **given)
+    except TypeError as error:
+        known = ", ".join(list(signature.parameters)[1:])
+        raise ConfigError(f"{name}: {error}; the options are {known}") from None
+    _check_kinds(name, function, given)
+    return partial(function, split, **given)
 
 
 def _check_kinds(name: str, function: Callable[..., Any], options: dict[str, Any]) -> None:

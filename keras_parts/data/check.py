@@ -62,7 +62,7 @@ def check(
     options.pop("skip_bad", None)
     with collect_problems() as problems:
         try:
-            dataset = load(name, split, data_dir, **options)
+            dataset = load(name, split, data_dir, progress=progress, **options)
         except DataError as error:  # no sample can be read
             return CheckReport(0, (*problems, str(error)))
         with tqdm(total=len(dataset), desc="checking", unit="image", disable=not progress) as bar:

@@ -84,7 +84,8 @@ class Dataset(Sequence[Sample]):
 
     A reader sets `info` and defines `__len__` and `read`. It may override `ids`, `categories` and
     `fingerprint`, which read every sample by default; `fields`, to report every damaged field of
-    a sample; and `mask_file`, if masks are stored in files.
+    a sample; `image`, if images can be read without their annotations; and `mask_file`, if masks
+    are stored in files.
 
     Attributes:
         info: the description of the data set.
@@ -165,9 +166,20 @@ class Dataset(Sequence[Sample]):
         """
         return vars(self.read(index))
 
+    def image(self, index: int) -> np.ndarray:
+        """The image of the sample at `index`, `(height, width, 3)` uint8 RGB.
+
+        Readers override it to read no annotation.
+        """
+        return self.read(index).image
+
     def mask_file(self, index: int) -> PathLike | str | None:
         """The file of the sample's mask, for messages; None if there is no such file."""
         return None
+
+    def mask_origin(self, index: int) -> str:
+        """Where the sample's mask comes from, for records: "the data set's own", for example."""
+        return self.masks_from
 
     def problems(self, index: int) -> list[str]:
         """All problems of the sample at `index`, each with its file; empty if there are none."""
@@ -210,6 +222,10 @@ class Dataset(Sequence[Sample]):
                 if isinstance(value, np.ndarray):
                     digest.update(value.tobytes())
         return digest.hexdigest()
+
+    def images_fingerprint(self) -> str:
+        """As `fingerprint`, but it need not depend on the annotations."""
+        return self.fingerprint()
 
 
 class Subset(Dataset):
@@ -255,8 +271,17 @@ class Subset(Dataset):
     def fields(self, index: int) -> dict[str, Any]:
         return self.dataset.fields(int(self.indices[index]))
 
+    def image(self, index: int) -> np.ndarray:
+        return self.dataset.image(int(self.indices[index]))
+
+    def images_fingerprint(self) -> str:
+        return self._with_indices(self.dataset.images_fingerprint())
+
     def mask_file(self, index: int) -> PathLike | str | None:
         return self.dataset.mask_file(int(self.indices[index]))
+
+    def mask_origin(self, index: int) -> str:
+        return self.dataset.mask_origin(int(self.indices[index]))
 
     def ids(self) -> list[str]:
         ids = self.dataset.ids()
@@ -266,7 +291,10 @@ class Subset(Dataset):
         return self.dataset.categories()[self.indices]
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(self.dataset.fingerprint().encode())
+        return self._with_indices(self.dataset.fingerprint())
+
+    def _with_indices(self, fingerprint: str) -> str:
+        digest = hashlib.sha256(fingerprint.encode())
         digest.update(self.indices.astype("<i8").tobytes())
         return digest.hexdigest()
 

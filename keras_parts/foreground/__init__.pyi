@@ -1,4 +1,4 @@
-from .discover import DISCOVERY_VERSION, discover_masks
-from .found import FoundMask
+from .discover import discover_masks
+from .found import DISCOVERY_VERSION, FoundMask
 
 __all__ = ["DISCOVERY_VERSION", "FoundMask", "discover_masks"]

@@ -24,7 +24,7 @@ _FLOOR = 0.2  # quantile of an activation that becomes 0
 
 
 class ObjectActivation(keras.Model):
-    """Features and class activation of a classifier, averaged over a photograph and its mirror image.
+    """Features and class activation of a classifier, averaged over an image and its mirror image.
 
     `activation(images)` takes `(batch, 257, 257, 3)` uint8 RGB and returns a dictionary of float32
     tensors: "features" `(batch, 33, 33, channels)`, and "activation" `(batch, 17, 17)`, the mean

@@ -28,8 +28,6 @@ from keras_parts.foreground.classifier import PositionClassifier, fit_classifier
 from keras_parts.foreground.found import FoundMask
 from keras_parts.foreground.grabcut import Certainty, grab_object
 
-DISCOVERY_VERSION = 1
-"""Increase it when other masks are found."""
 _SAMPLE = 400  # photographs to which the classifiers are fitted
 _BATCH = 8
 _TURNS = 2

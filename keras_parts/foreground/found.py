@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+DISCOVERY_VERSION = 1
+"""Version of `discover_masks`: increase it when other masks are found."""
+
 
 class FoundMask(NamedTuple):
     """The object that was found in a photograph.

@@ -16,8 +16,13 @@ from keras_parts.images.formats import IMAGE_SUFFIXES, ways_out
 
 _MAGIC = re.compile(r"[*?[]")
 _MAX_SUFFIXES_SHOWN = 6
-_FILES_OF_RESULTS = ({"run.json", "labels.json"}, {"config.json", "metrics.jsonl"})
-"""Files by which the results of `segment`, and the runs of `train`, are known."""
+_FILES_OF_RESULTS = (
+    {"run.json", "labels.json"},
+    {"config.json", "metrics.jsonl"},
+    {"masks.csv", "index.html"},
+)
+"""Files by which the results of `segment`, the runs of `train` and the masks of `data masks` are
+known."""
 
 
 @dataclass
@@ -31,7 +36,8 @@ class LeftOut:
         hidden: files and folders whose names begin with a dot.
         special: pipes, sockets and devices with the suffix of an image.
         linked: links to folders that are read already.
-        results: folders below the given one with results of `segment` or a run of `train`.
+        results: folders below the given one with results of `segment`, a run of `train` or masks of
+            `data masks`.
 
     Example:
         >>> from keras_parts.images.folders import LeftOut

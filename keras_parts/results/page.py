@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import numpy as np
+from PIL import Image
 
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.files import atomic_write, path_inside, read_file
@@ -65,7 +66,16 @@ def picture_script(parts: Parts) -> bytes:
     if parts.image is None:
         raise ConfigError("these Parts have no image to show: create them with Parts(image=...)")
     picture = thumbnail(parts.image)
-    labels = labels_at_size(parts.labels, picture.size)
+    return picture_file(picture, labels_at_size(parts.labels, picture.size))
+
+
+def picture_file(picture: Image.Image, labels: np.ndarray) -> bytes:
+    """The content of a picture's file.
+
+    Args:
+        picture: the thumbnail.
+        labels: `(height, width)` uint8, of the thumbnail's size; 0 is the background.
+    """
     content = {
         "width": picture.width,
         "height": picture.height,
@@ -104,6 +114,7 @@ def page_html(
     figures: Iterable[tuple[str, str]] = (),
     model: str = "",
     total: int = 0,
+    certainty: str = "",
 ) -> Iterator[bytes]:
     """The page, in pieces.
 
@@ -117,11 +128,13 @@ def page_html(
         model: as `keras-parts name` takes it; the page then has fields for names, and shows the
             command that stores them.
         total: number of pictures of which these are a part; 0 if they are all.
+        certainty: what the certainty of a picture means; "" for the probability of its parts.
     """
     content = {
         "title": title,
         "model": model,
         "total": total,
+        "certainty": certainty,
         "parts": part_legend(names),
         "pictures": [
             [each.name, each.script, each.link, *(each.summary[key] for key in _SUMMARY)]

@@ -60,7 +60,8 @@ def check_dataset(dataset: Dataset) -> None:
     if sample.foreground is None:
         raise DataError(
             f"{name}: sample {sample.id!r} has no foreground: training needs a mask of each "
-            "object, see --masks (in Python: the option masks of the data set)"
+            "object. Give them, or let objects be found by --masks discover (in Python: the option "
+            "masks of the data set)"
         )
 
 

@@ -7,6 +7,7 @@ Imports no Keras.
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_parts.data.dataset import FIT_AND_VALIDATION, Dataset, Subset
+from keras_parts.data.discovered import Photographs, WithDiscoveredMasks
 from keras_parts.data.readers.masks import WithMasks
 from keras_parts.data.sample import Sample
 from keras_parts.errors import ConfigError
@@ -34,8 +36,9 @@ def record_data(dataset: Dataset, split: str) -> dict[str, Any]:
 
     Returns:
         dict of "dataset", "split", "images" (their number), "categories" (their number), "licence",
-        and the hexadecimal sha256 sums "names" (of all samples, in order), "files" (the data set's
-        fingerprint), "pixels" (of images) and "masks" (with boxes).
+        "mask_origins" ({where masks come from: their number}), and the hexadecimal sha256 sums
+        "names" (of all samples, in order), "files" (the data set's fingerprint), "pixels" (of
+        images) and "masks" (with boxes).
 
     Raises:
         DataError: a sample cannot be read.
@@ -58,6 +61,7 @@ def record_data(dataset: Dataset, split: str) -> dict[str, Any]:
         "images": len(dataset),
         "categories": len(np.unique(categories[categories >= 0])),
         "licence": dataset.info.licence,
+        "mask_origins": dict(Counter(map(dataset.mask_origin, range(len(dataset))))),
         "names": _names(dataset),
         "files": dataset.fingerprint(),
         "pixels": pixels.hexdigest(),
@@ -195,7 +199,7 @@ def _have_common_images(trained: str, measured: str) -> bool:
 def _with_originals(dataset: Dataset) -> Iterator[Dataset]:
     """A data set, and those from which it was chosen, or whose masks it replaces."""
     yield dataset
-    while isinstance(dataset, Subset | WithMasks):
+    while isinstance(dataset, Subset | WithMasks | WithDiscoveredMasks | Photographs):
         dataset = dataset.dataset
         yield dataset
 

@@ -1,15 +1,21 @@
 """The command `keras-parts data`."""
 
+import importlib
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from keras_parts import models, zoo
 from keras_parts.cli import main
 from keras_parts.data import DATASETS, load
+from keras_parts.results.parts import Parts
 from tests.data import drawn
+from tests.data.test_discovered import picture
 
 
 def run(*arguments):
@@ -98,3 +104,80 @@ def test_skip_bad_says_what_it_leaves_out(tmp_path):
     problems = run("check", *arguments, "-q").stdout
     assert problems == run("check", *arguments, "-q", "--skip-bad").stdout
     assert "0.jpg: not an image" in problems
+
+
+@pytest.fixture
+def photographs(tmp_path, discovery, monkeypatch):
+    """Three photographs, of which the last is damaged."""
+    monkeypatch.setattr(importlib.import_module("keras_parts.cli.data"), "import_keras", bool)
+    for name in ("a.png", "b.png", "c.png"):
+        drawn.save(tmp_path / "photos" / name, picture())
+    (tmp_path / "photos/c.png").write_text("nothing")
+    return tmp_path / "photos"
+
+
+def test_masks_are_found_and_a_bad_photograph_is_reported(photographs):
+    masks = photographs.parent / "masks"
+    arguments = ("masks", photographs, "--output", masks)
+    result = run(*arguments)
+    assert result.exit_code == 3, result.stderr
+    assert f"Wrote 2 masks of 3 photographs to {masks}, 1 failed." in result.stdout
+    assert f"open {masks / 'index.html'} in a browser" in result.stdout
+    assert f"keras-parts train {photographs} --masks {masks} --skip-bad" in result.stdout
+    assert "Failed: " in result.stderr and "c.png" in result.stderr
+    (photographs / "c.png").unlink()
+    drawn.save(masks / "a.png", np.eye(20, 30, dtype=np.uint8) * 255)
+    result = run(*arguments, "--overwrite", "--quiet")
+    assert result.exit_code == 0 and "Where they come from: 1 yours, 1 discover 7." in result.stdout
+    found = json.loads(run(*arguments, "--json").stdout)
+    assert found["origins"] == {"yours": 1, "discover 7": 1} and found["kept"] == 2
+    assert (found["written"], found["failures"], found["method"]) == (0, [], "discover 7")
+
+
+def test_masks_of_a_segmenter(photographs, monkeypatch):
+    monkeypatch.setattr(zoo, "load", lambda *_, **__: "segmenter")
+
+    class Bright:
+        def segment(self, image):
+            logits = np.zeros((*image.shape[:2], 2), np.float32)
+            logits[..., 1] = np.where(image.min(axis=-1) > 125, 4, -4)
+            return Parts(logits)
+
+    calls = []
+    monkeypatch.setattr(models, "create_predictor", lambda *_, **o: calls.append(o) or Bright())
+    masks = photographs.parent / "masks"
+    result = run("masks", photographs, "--output", masks, "--method", "toy", "--json")
+    (origin,) = json.loads(result.stdout)["origins"]
+    sha256 = zoo.info("toy").files["segmenter.weights.h5"].sha256
+    assert origin == f"toy {sha256[:12]}" and calls == [{"looks": "auto", "batch_size": 1}]
+    written = np.asarray(Image.open(masks / "a.png"))
+    np.testing.assert_array_equal(written, (picture()[..., 0] == 250) * 255)
+    assert run("masks", photographs, "-o", masks, "--method", "nosuch").exit_code == 4
+
+
+def test_masks_of_rembg(photographs, monkeypatch):
+    result = run("masks", photographs, "--output", photographs.parent / "m", "--method", "rembg")
+    assert result.exit_code == 2 and "pip install 'keras-parts[rembg]'" in result.stderr
+
+    def remove(image, *, session, only_mask):
+        assert session == "session" and only_mask
+        return np.where(image.min(axis=-1) > 125, 204, 0).astype(np.uint8)
+
+    module = types.SimpleNamespace(new_session=lambda: "session", remove=remove)
+    monkeypatch.setitem(sys.modules, "rembg", module)
+    result = run(
+        "masks", photographs, "--output", photographs.parent / "m", "--method", "rembg", "--json"
+    )
+    assert json.loads(result.stdout)["origins"] == {"rembg": 2}
+    assert (photographs.parent / "m/masks.csv").read_text().count(",0.800,") == 2
+
+
+def test_show_and_check_with_objects_that_are_found(photographs, discovery):
+    (photographs / "c.png").unlink()
+    sheet = photographs.parent / "sheet.png"
+    shown = run("show", photographs, "--masks", "discover", "--output", sheet)
+    assert shown.exit_code == 0 and "2 of 2 samples" in shown.stdout
+    checked = run("check", photographs, "--masks", "discover", "--quiet")
+    assert checked.exit_code == 0 and "2 samples read, no problem." in checked.stdout
+    assert discovery == [(2, 0)]
+    assert run("check", "--dataset", "toy", "--masks", "none").exit_code == 2

@@ -5,6 +5,7 @@ import sys
 import types
 from dataclasses import fields
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -14,6 +15,7 @@ from keras_parts.training import run_folder
 from keras_parts.training.hosts import Hosts
 from keras_parts.training.recipes import RECIPES, Recipe
 from tests.data import drawn
+from tests.data.test_discovered import picture
 
 command = importlib.import_module("keras_parts.cli.train")
 
@@ -249,7 +251,7 @@ def test_own_photographs_need_no_name_of_a_data_set(train, tmp_path, words):
 @pytest.mark.parametrize(
     "words, message",
     [
-        ("", "`keras-parts train photos/ --masks masks/`, or a data set: `--dataset toy` for"),
+        ("", "`keras-parts train photos/`, or a data set: `--dataset toy` for"),
         ("", "clothing_co_parsing (see `keras-parts data list`)"),
         ("--masks masks", "--masks masks: give also the folder of your own photographs"),
         ("photos --dataset cub", "photos and --dataset cub are two data sets: give only one"),
@@ -325,3 +327,51 @@ def test_a_run_in_the_folder_is_not_overwritten(monkeypatch, tmp_path):
 def test_wrong_folders_and_hosts_are_refused_at_once(monkeypatch, tmp_path):
     assert "no run to resume" in refused(monkeypatch, "--output", tmp_path, "--resume")
     assert "--host-index" in refused(monkeypatch, "--hosts", "a:1,b:1")
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Three photographs, the last one without an object."""
+    for name, objects in (("a.png", 1), ("b.png", 1), ("c.png", 0)):
+        drawn.save(tmp_path / "photos" / name, picture(objects=[(5, 9, 6, 20)] * objects))
+    return tmp_path / "photos"
+
+
+def test_photographs_without_masks_have_theirs_found(train, photographs, discovery):
+    planned, _ = train(str(photographs), "--dry-run", "--json", dataset=None)
+    content = json.loads(planned.stdout)
+    assert content["discovers_masks"] and not content["masks"] and not discovery
+    result, call = train(str(photographs), dataset=None)
+    assert result.exit_code == 0, result.stderr
+    assert "Masks: none given, so objects are found first (about 1 minute" in result.stderr
+    assert f"keras-parts data masks {photographs} --output masks/" in result.stderr
+    assert "No object was found in 1 photograph, which are left out: c.png" in result.stderr
+    assert call.dataset.ids() == ["a.png", "b.png"] and call.dataset.masks_from == "discover 7"
+    assert f"keras-parts evaluate {photographs} --masks discover --model" in result.stdout
+    again, call = train(str(photographs), "--masks", "discover", dataset=None)
+    assert "Masks: none given, and objects were found before;" in again.stderr
+    assert discovery == [(3, 0)]
+
+
+def test_masks_of_some_photographs(train, photographs, discovery):
+    masks = photographs.parent / "masks"
+    drawn.save(masks / "a.png", np.eye(20, 30, dtype=np.uint8) * 255)
+    result, _ = train(str(photographs), "--masks", str(masks), dataset=None)
+    assert result.exit_code == 1 and "2 of 3 images have a problem" in result.stderr
+    assert "missing_masks=discover" in result.stderr
+    arguments = ["--masks", str(masks), "--data-option", "missing_masks=discover"]
+    result, call = train(str(photographs), *arguments, dataset=None)
+    assert [call.dataset.mask_origin(index) for index in range(2)] == ["given", "discover 7"]
+    assert f"data masks {photographs} --output {masks}" in result.stderr
+
+
+def test_no_masks_if_the_user_says_so(train, photographs, discovery):
+    _, call = train(str(photographs), "--masks", "none", dataset=None)
+    assert call.dataset[0].foreground is None and not discovery
+
+
+def test_objects_of_another_data_set_are_found_without_its_masks(train, discovery):
+    result, call = train("--masks", "discover")
+    assert result.exit_code == 0, result.stderr
+    assert call.dataset.masks_from == "discover 7" and call.dataset[0].keypoints is None
+    assert "\n  keras-parts evaluate --dataset toy --model runs/x\n" in result.stdout

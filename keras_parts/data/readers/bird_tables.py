@@ -25,6 +25,7 @@ from keras_parts.data.readers.sources import (
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.images.decoding import read_image
 
 _MAX_DIGITS = 18  # of a number in a table
 
@@ -338,6 +339,9 @@ class Birds(Dataset):
             size: (height, width) of its image, or None if unknown.
         """
         return None
+
+    def image(self, index: int) -> np.ndarray:
+        return read_image(self.files(index)[0])
 
     def ids(self) -> list[str]:
         return [_stem(path) for path in self._paths]

@@ -34,6 +34,7 @@ from keras_parts.data.readers.mask_sources import (
     Item,
     MaskSource,
     mask_source,
+    photographs_key,
     sizes_differ,
 )
 from keras_parts.data.readers.matching_files import MatchingFiles, existing_folder, find_images
@@ -47,7 +48,7 @@ from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.images.bit_depth import darkness
-from keras_parts.images.decoding import ImageFacts, read_facts
+from keras_parts.images.decoding import ImageFacts, read_facts, read_image
 from keras_parts.images.folders import LeftOut
 from keras_parts.images.formats import IMAGE_SUFFIXES
 from keras_parts.images.masks import DecodedMask, read_labels
@@ -63,6 +64,8 @@ SOURCE = DatasetSource(
 
 
 _FULL = "covers the whole image"
+_NO_MASK = ": no mask, expected "
+_FIND_MISSING = "Objects without a mask are found by missing_masks=discover (--data-option)"
 _INVERTED = "is white along all sides of the image and black inside: is it inverted?"
 _TURNED = (
     "would fit its image before and after the EXIF turn: it is taken as upright; if it was painted "
@@ -91,6 +94,8 @@ class Folder(Dataset):
         keypoints: str | PathLike | None = None,
         mask_threshold: int | None = None,
         annotation_orientation: Literal["upright", "stored"] = "upright",
+        missing_masks: Literal["error", "discover"] = "error",
+        progress: bool = True,
     ):
         if annotation_orientation not in ("upright", "stored"):
             raise ConfigError(
@@ -106,10 +111,18 @@ class Folder(Dataset):
         self._known_facts: dict[Path, ImageFacts] = {}
         self._masks = (
             attempt(
-                mask_source, self._root, masks, category, crowds=crowds, threshold=mask_threshold
+                mask_source,
+                self._root,
+                masks,
+                category,
+                crowds=crowds,
+                threshold=mask_threshold,
+                missing=missing_masks,
+                progress=progress,
             )
             or MaskSource()
         )
+        self.masks_from = self._masks.name
         # With so many names it is the label of a part.
         self._void_label = None if len(part_names) >= (void_label or 256) else void_label
         self._labels: MatchingFiles | None = None
@@ -135,6 +148,8 @@ class Folder(Dataset):
             self._report_unmatched(paths)
         else:
             self._verify(pixels=verify == "pixels")
+        self._items = self._masks.find(self._items)
+        self._notes += self._masks.notes
 
     def __len__(self) -> int:
         return len(self._items)
@@ -144,6 +159,12 @@ class Folder(Dataset):
 
     def fields(self, index: int) -> dict[str, Any]:
         return self._fields(self._items[index])
+
+    def image(self, index: int) -> np.ndarray:
+        return read_image(self._root / self._items[index].path)
+
+    def mask_origin(self, index: int) -> str:
+        return self._masks.origin(self._items[index])
 
     def ids(self) -> list[str]:
         return [item.id for item in self._items]
@@ -174,6 +195,9 @@ class Folder(Dataset):
             number = item.object and item.object.number
             digest.update(f"\n{item.id} {number} {sizes_and_times}".encode())
         return digest.hexdigest()
+
+    def images_fingerprint(self) -> str:
+        return photographs_key(self._root, [item.path for item in self._items])
 
     def _files(self, item: Item) -> list[Path]:
         """The files that a sample is read from, as far as they exist."""
@@ -218,7 +242,6 @@ class Folder(Dataset):
         if items is None:  # reported; a check continues with the images
             self._masks = MaskSource()
             items = self._masks.items(paths)
-        self._notes += self._masks.notes
         if self._keypoints is not None:
             self._keypoints_of_images, problems = self._keypoints.by_image(paths, "keypoints")
             for problem in problems if is_collecting() else ():
@@ -411,7 +434,9 @@ class Folder(Dataset):
                 if stored and not self._remarks.fit_upright
                 else ""
             )
-            raise DataError(f"{listed(summary, problems)}{more}\n{WAY_OUT}")
+            without_mask = any(_NO_MASK in problem for problem in problems)
+            ways_out = f"{WAY_OUT}. {_FIND_MISSING}" if without_mask else WAY_OUT
+            raise DataError(f"{listed(summary, problems)}{more}\n{ways_out}")
 
 
 def load_folder(
@@ -428,6 +453,8 @@ def load_folder(
     keypoints: str | PathLike | None = None,
     mask_threshold: int | None = None,
     annotation_orientation: Literal["upright", "stored"] = "upright",
+    missing_masks: Literal["error", "discover"] = "error",
+    progress: bool = True,
 ) -> Dataset:
     """Load the images of a folder and its subfolders, in natural order (2 before 10).
 
@@ -442,7 +469,9 @@ def load_folder(
         masks: a folder with one mask per image, whose relative path differs only in the suffix
             (`keras_parts.images.decode_mask` describes the kinds of masks); or "alpha", to take
             pixels that are more than half opaque as the object; or a COCO JSON file, each of whose
-            annotated objects is a sample, with keypoints if the file has any; or None for no masks.
+            annotated objects is a sample, with keypoints if the file has any; or "discover", to
+            find the objects in the images, which takes minutes and is kept in the cache; or None
+            for no masks.
         verify: "headers" finds missing files, files that are not images, and masks that are
             damaged, empty or of another size than their image; "pixels" also decodes every image
             once, to find damaged ones.
@@ -463,12 +492,16 @@ def load_folder(
             they are displayed; "stored" if they were made by a program that ignores the EXIF
             orientation: they are then turned like their image. Masks with an orientation of their
             own are turned by that.
+        missing_masks: "discover" finds the objects of the images for which the folder `masks` has
+            no mask; otherwise such images are problems.
+        progress: show progress bars while objects are found.
 
     Returns:
         Samples with image, foreground (None without masks and part labels), box, and the given
         part_labels and keypoints. The box is that of the mask, or the whole image if there is no
         mask or it is empty. The id is the relative path; if an image has several objects, it is
-        "PATH#NUMBER" with the id of the annotation.
+        "PATH#NUMBER" with the id of the annotation. Objects that are found in one image are one
+        sample, and images in which none is found are left out.
 
     Raises:
         ConfigError: the split, an option or the category is unknown; or the COCO file has several
@@ -489,6 +522,8 @@ def load_folder(
         keypoints=keypoints,
         mask_threshold=mask_threshold,
         annotation_orientation=annotation_orientation,
+        missing_masks=missing_masks,
+        progress=progress,
     )
     return split_of(dataset, split)
 

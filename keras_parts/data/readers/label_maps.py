@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_parts.data.crops import image_box, mask_box
 from keras_parts.data.dataset import Dataset, DatasetInfo
-from keras_parts.data.problems import attempt, is_collecting, report
+from keras_parts.data.problems import attempt, collect_problems, is_collecting, report
 from keras_parts.data.readers.sources import read_image_and_size, size_and_time
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
@@ -88,6 +88,13 @@ class LabelMaps(Dataset):
         box = mask_box(foreground)
         box = image_box(*labels.shape) if box is None else box
         return fields | {"foreground": foreground, "box": box, "part_labels": labels}
+
+    def image(self, index: int) -> np.ndarray:
+        with collect_problems() as problems:
+            pixels, _ = self.read_image(self._images[index])
+        if pixels is None or problems:
+            raise DataError(problems[0])
+        return pixels
 
     def mask_file(self, index: int) -> Path:
         return self._images[index].labels[0]

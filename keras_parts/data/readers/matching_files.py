@@ -1,5 +1,6 @@
 """Find image files, and files of masks or part labels with the same names."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -7,8 +8,10 @@ from unicodedata import normalize
 from urllib.parse import unquote
 
 from keras_parts.data.problems import report
+from keras_parts.data.readers.mask_table import TABLE_FILE
 from keras_parts.errors import DataError
 from keras_parts.images.folders import LeftOut, folder_identity, natural_key, walk_images
+from keras_parts.results.page import FOLDER, PAGE_FILE
 
 
 class MatchingFiles:
@@ -34,8 +37,13 @@ class MatchingFiles:
         self._kind = kind
         self._files: dict[str, list[Path]] = {}
         self.left_out = LeftOut()
-        for path in find_images(self.folder, left_out=self.left_out):
+        exclude = []
+        if (self.folder / TABLE_FILE).is_file():  # the table and the page of `data masks` are known
+            exclude = [page for page in [self.folder / FOLDER] if page.is_dir()]
+        for path in find_images(self.folder, exclude=exclude, left_out=self.left_out):
             self._files.setdefault(_key(path), []).append(self.folder / path)
+        if (self.folder / TABLE_FILE).is_file():
+            self.left_out.suffixes -= Counter(Path(name).suffix for name in (TABLE_FILE, PAGE_FILE))
 
     def of(self, path: Path) -> Path:
         """The file of an image.
@@ -46,17 +54,29 @@ class MatchingFiles:
         Raises:
             DataError: there is no such file, or more than one.
         """
-        whole = self._files.get(_whole_key(path), [])
-        found = whole or _as_written(self._files.get(_key(path), []), path)
-        if not found:
+        found = self.find(path)
+        if found is None:
             expected = self.folder / path.with_suffix(".png")
             raise DataError(f"{path.as_posix()}: no {self._kind}, expected {expected}")
+        return found
+
+    def find(self, path: Path) -> Path | None:
+        """The file of an image; None if there is none.
+
+        Args:
+            path: path of the image, relative to the folder of images.
+
+        Raises:
+            DataError: there is more than one such file.
+        """
+        whole = self._files.get(_whole_key(path), [])
+        found = whole or _as_written(self._files.get(_key(path), []), path)
         if len(found) > 1:
             names = ", ".join(file.name for file in found)
             raise DataError(
                 f"{path.as_posix()}: more than one {self._kind} in {self.folder}: {names}: keep one"
             )
-        return found[0]
+        return found[0] if found else None
 
     def report_unmatched(self, paths: Iterable[Path], exclude: Sequence[Path]) -> None:
         """Report files that belong to no image, or to several.

@@ -33,6 +33,7 @@ from keras_parts.data.readers.sources import (
 from keras_parts.data.sample import Sample
 from keras_parts.data.sides import mirrored_order
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.images.decoding import read_image
 from keras_parts.images.masks import read_mask
 
 SOURCE = DatasetSource(
@@ -80,7 +81,7 @@ class CubParts(Dataset):
     def fields(self, index: int) -> dict[str, Any]:
         name = self._table["names"][index]
         record = self._record(index, name)
-        image, size = read_image_and_size(_file(record["image"], f"cub_parts: the image of {name}"))
+        image, size = read_image_and_size(_image_file(record, name))
         mask = _file(record["segmentation_mask"], f"cub_parts: the mask of {name}")
         fields = {
             "id": name,
@@ -102,6 +103,10 @@ class CubParts(Dataset):
         )
         box = sides.astype(np.float32)
         return fields | {"box": box, "keypoints": keypoints, "visible": visible}
+
+    def image(self, index: int) -> np.ndarray:
+        name = self._table["names"][index]
+        return read_image(_image_file(self._record(index, name), name))
 
     def mask_file(self, index: int) -> PathLike | str | None:
         return self._folder
@@ -142,6 +147,10 @@ class _Concatenation(Dataset):
     def fields(self, index: int) -> dict[str, Any]:
         split, index = self._find(index)
         return split.fields(index)
+
+    def image(self, index: int) -> np.ndarray:
+        split, index = self._find(index)
+        return split.image(index)
 
     def mask_file(self, index: int) -> PathLike | str | None:
         split, index = self._find(index)
@@ -285,6 +294,10 @@ def _as_bytes(builder):
     """Decoders that keep images encoded, to decode them as in every other data set."""
     skip = _tfds().decode.SkipDecoding
     return {"image": skip(), "segmentation_mask": skip()}
+
+
+def _image_file(record, name):
+    return _file(record["image"], f"cub_parts: the image of {name}")
 
 
 def _file(content, name):
