@@ -305,8 +305,11 @@ def _rgb(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
         rgb = np.empty((image.height, image.width, 3), np.uint8)
         rows = max(1, _STRIP_PIXELS // image.width)
         for top in range(0, image.height, rows):
-            box = (0, top, image.width, min(top + rows, image.height))
-            rgb[top : top + rows] = _on_white(eight_bits.crop(box), image.crop(box))
+            strips = eight_bits, image
+            if rows < image.height:
+                box = (0, top, image.width, min(top + rows, image.height))
+                strips = eight_bits.crop(box), image.crop(box)
+            rgb[top : top + rows] = _on_white(*strips)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(
             f"image of mode {image.mode} cannot be converted to RGB: {error}"

@@ -1,11 +1,13 @@
 """Second looks at rectangles of an image, pasted into the logits of the whole image."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from keras_parts.images.upsampling import Patch, UpsampledLogits, foreground_logits
+from keras_parts.images.labelling import agreed, foreground_logits
+from keras_parts.images.upsampling import PIXELS_AT_A_TIME, Patch, UpsampledLogits, Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,19 +27,21 @@ class Look:
         >>> from keras_parts.images.upsampling import Patch
         >>> geometry = resize_geometry(20, 30, image_size=33)
         >>> patch = Patch.from_output(np.ones((3, 3, 5), np.float32), geometry, top=5, left=9)
-        >>> Look(patch, (np.ones(20), np.ones(30)), 1).owner
-        1
+        >>> Look(patch, (np.ones(20), np.ones(30)), 1).weights((slice(0, 2), slice(0, 3))).shape
+        (2, 3)
     """
 
     patch: Patch
     fade: tuple[np.ndarray, np.ndarray]
     owner: int
 
-    def overlap(self, axis: int, start: int, stop: int) -> slice:
-        """The part of the image's rows (axis 0) or columns `start` to `stop - 1` that the rectangle
-        has, as a slice of the rectangle's own."""
-        offset = (self.patch.top, self.patch.left)[axis]
-        return slice(max(start - offset, 0), max(0, min(stop - offset, len(self.fade[axis]))))
+    def weights(self, window: Window) -> np.ndarray:
+        """`(rows, columns)`, the weights in a window of the rectangle."""
+        return np.outer(self.fade[0][window[0]], self.fade[1][window[1]])
+
+    def weights_at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """`(n,)`, the weights at pixels of the image inside the rectangle."""
+        return self.fade[0][rows - self.patch.top] * self.fade[1][columns - self.patch.left]
 
 
 class PastedLogits(UpsampledLogits):
@@ -49,7 +53,7 @@ class PastedLogits(UpsampledLogits):
         whole: the map of the whole image.
         looks: the second looks.
         owners: `(h, w)` uint8, the object that each position of `whole` belongs to, for pixels that
-            are in no rectangle of a single object; None if there are no such objects.
+            no look at a single object decides; None if there are no such objects.
 
     Example:
         >>> import numpy as np
@@ -66,45 +70,49 @@ class PastedLogits(UpsampledLogits):
     """
 
     def __init__(self, whole: Patch, looks: Sequence[Look], owners: np.ndarray | None = None):
-        super().__init__((len(whole.rows), len(whole.columns)), [whole])
+        super().__init__(whole.shape, [whole])
         self._looks = looks
         self._owners = owners
-        self._last: tuple[tuple[int, int, int, int], np.ndarray] | None = None
 
     def rows(self, start: int, stop: int, left: int = 0, right: int | None = None) -> np.ndarray:
         """See `UpsampledLogits.rows`."""
-        right = self.shape[1] if right is None else right
-        inside = []
-        for look in self._looks:
-            window = look.overlap(0, start, stop), look.overlap(1, left, right)
-            if all(each.start < each.stop for each in window):
-                inside.append((look, window))
-        shape = stop - start, right - left
-        owners = self._nearest_owners(start, stop, left, right)
-        if len(inside) == 1 and _covers(*inside[0], shape):
-            ((look, window),) = inside
-            values = look.patch.values(*window)
-            owners = np.full(shape, look.owner, np.uint8) if look.owner else owners
-        else:
-            whole = super().rows(start, stop, left, right)
-            values, certainty = whole.copy(), np.full(shape, -np.inf, np.float32)
-            for look, window in inside:
-                target = tuple(
-                    slice(each.start + offset, each.stop + offset)
-                    for each, offset in zip(
-                        window, (look.patch.top - start, look.patch.left - left), strict=True
-                    )
-                )
-                seen, weights = look.patch.values(*window), _fade(look, window)
-                ahead = foreground_logits(seen, axis=0) if len(inside) > 1 else 0.0
-                better = ahead > certainty[target]
-                mixed = whole[:, *target] + weights * (seen - whole[:, *target])
-                values[:, *target] = np.where(better, mixed, values[:, *target])
-                certainty[target] = np.maximum(certainty[target], ahead)
-                if look.owner:
-                    owners[target] = np.where(better, look.owner, owners[target])
-        self._last = (start, stop, left, right), owners
-        return values
+        window = self._window(start, stop, left, right)
+        seen = [
+            (target, look.patch.values(*own), look.weights(own))
+            for look, own, target in self._looks_in(window)
+        ]
+        if len(seen) == 1:
+            ((_, values, weights),) = seen
+            if values.shape[1:] == (stop - start, window[1].stop - left) and (weights == 1).all():
+                return values
+        return _pasted(super().rows(start, stop, left, right), seen)
+
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """See `UpsampledLogits.at`."""
+        seen, counts = [], np.ones(len(rows), bool)  # whether the whole image's logits count
+        for look, inside in self._looks_at(rows, columns):
+            weights = look.weights_at(rows[inside], columns[inside])
+            seen.append(((inside,), look.patch.at(rows[inside], columns[inside]), weights))
+            counts[inside] &= weights < 1
+        for (inside,), _, weights in seen:
+            counts[inside] |= weights < 1
+        needed = np.flatnonzero(counts)
+        whole = np.zeros((self.shape[2], len(rows)), np.float32)
+        whole[:, needed] = super().at(rows[needed], columns[needed])
+        return _pasted(whole, seen)
+
+    def _certain_labels(self, window: Window) -> np.ndarray:
+        labels = super()._certain_labels(window)
+        seen, count = [], np.zeros(labels.shape, np.uint8)
+        for look, own, target in self._looks_in(window):
+            found = look.patch.certain_labels(*own)
+            labels[target] = agreed(labels[target], found)
+            count[target] += 1
+            seen.append((target, found, look.weights(own)))
+        for target, found, weights in seen:  # where a look counts alone, it decides alone
+            alone = (weights == 1) & (count[target] == 1)
+            labels[target] = np.where(alone, found, labels[target])
+        return labels
 
     @property
     def owners(self) -> "PixelOwners":
@@ -112,24 +120,51 @@ class PastedLogits(UpsampledLogits):
         return PixelOwners(self)
 
     def owners_of_rows(self, start: int, stop: int, left: int, right: int) -> np.ndarray:
-        """`(rows, columns)` uint8, the owners of a window; free after `rows` of the same window."""
-        window = start, stop, left, right
-        if self._last is None or self._last[0] != window:
-            self.rows(*window)
-        assert self._last is not None
-        return self._last[1]
+        """`(rows, columns)` uint8, the owners of a window."""
+        window = self._window(start, stop, left, right)
+        nearest = self._nearest_owners(window)
+        owners, count = nearest.copy(), np.zeros(nearest.shape, np.uint8)
+        for look, _, target in self._looks_in(window):
+            owners[target] = look.owner or nearest[target]
+            count[target] += 1
+        shared = np.flatnonzero(count > 1)
+        for first in range(0, len(shared), PIXELS_AT_A_TIME):
+            chosen = shared[first : first + PIXELS_AT_A_TIME]
+            rows, columns = np.divmod(chosen, right - left)
+            best, found = np.full(len(chosen), -np.inf), nearest.ravel()[chosen]
+            for look, inside in self._looks_at(rows + start, columns + left):
+                seen = look.patch.at(rows[inside] + start, columns[inside] + left)
+                ahead = foreground_logits(seen, axis=0)
+                own = look.owner or nearest.ravel()[chosen[inside]]
+                found[inside] = np.where(ahead > best[inside], own, found[inside])
+                best[inside] = np.maximum(best[inside], ahead)
+            owners.ravel()[chosen] = found
+        return owners
 
-    def _nearest_owners(self, start, stop, left, right):
+    def _nearest_owners(self, window: Window) -> np.ndarray:
         if self._owners is None:
-            return np.zeros((stop - start, right - left), np.uint8)
+            rows, columns = window
+            return np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
         (whole,) = self._patches
-        rows, columns = whole.rows[start:stop], whole.columns[left:right]
-        return self._owners[np.ix_(rows.argmax(axis=1), columns.argmax(axis=1))]
+        rows, columns = whole.rows.nearest[window[0]], whole.columns.nearest[window[1]]
+        return self._owners[np.ix_(rows, columns)]
 
-    def object_columns(self, start: int, stop: int) -> tuple[int, int]:
-        """See `UpsampledLogits.object_columns`."""
-        patches = [*self._patches, *(look.patch for look in self._looks)]
-        return UpsampledLogits(self.shape[:2], patches).object_columns(start, stop)
+    def _looks_in(self, window: Window) -> Iterator[tuple[Look, Window, Window]]:
+        """The looks that overlap a window: (look, window of its own, the same in `window`)."""
+        for look in self._looks:
+            if shared := look.patch.overlap(window):
+                yield look, *shared
+
+    def _looks_at(
+        self, rows: np.ndarray, columns: np.ndarray
+    ) -> Iterator[tuple[Look, np.ndarray | slice]]:
+        """The looks that have some of these pixels: (look, indices of the pixels)."""
+        for look in self._looks:
+            inside = look.patch.inside(rows, columns)
+            if inside.all():
+                yield look, slice(None)  # faster than indices
+            elif inside.any():
+                yield look, np.flatnonzero(inside)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,13 +197,22 @@ class PixelOwners:
         return self.logits.owners_of_rows(start, stop, left, right)
 
 
-def _fade(look: Look, window: tuple[slice, slice]) -> np.ndarray:
-    return np.outer(look.fade[0][window[0]], look.fade[1][window[1]])
+def _pasted(whole: np.ndarray, seen: Sequence[tuple[Any, np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The logits `(1 + parts, ...)` of pixels.
 
-
-def _covers(look: Look, window: tuple[slice, slice], shape: tuple[int, int]) -> bool:
-    """Whether a look has all pixels of a window of the image, and counts alone there."""
-    return all(
-        each.stop - each.start == side and (fade[each] == 1).all()
-        for each, side, fade in zip(window, shape, look.fade, strict=True)
-    )
+    Args:
+        whole: those of the whole image; any number where they do not count. It is overwritten.
+        seen: of each look: the pixels that it has, as indices of the axes after the first, their
+            logits in the look and their weights.
+    """
+    result, certainty = whole.copy() if len(seen) > 1 else whole, None
+    if len(seen) > 1:
+        certainty = np.full(whole.shape[1:], -np.inf, np.float32)
+    for target, values, weights in seen:
+        mixed = (1 - weights) * whole[:, *target] + weights * values
+        if certainty is not None:
+            ahead = foreground_logits(values, axis=0)
+            mixed = np.where(ahead > certainty[target], mixed, result[:, *target])
+            certainty[target] = np.maximum(certainty[target], ahead)
+        result[:, *target] = mixed
+    return result

@@ -24,22 +24,31 @@ def connected_regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         >>> regions.tolist(), sizes.tolist()
         ([[1, 0, 0, 2], [0, 1, 0, 2]], [2, 2])
     """
-    numbers = np.where(mask, np.arange(1, 1 + mask.size).reshape(mask.shape), 0)
-    # Every position takes the largest number among its neighbours, and then that which the position
-    # with this number has: regions of any shape are done after few rounds.
-    while True:
-        found = np.where(mask, largest_neighbour(numbers), 0)
-        found = np.concatenate([[0], found.ravel()])[found]
-        if (found == numbers).all():
-            break
-        numbers = found
-    _, first, regions, sizes = np.unique(
-        numbers[mask], return_index=True, return_inverse=True, return_counts=True
-    )
-    order = np.argsort(first)
-    result = np.zeros(mask.shape, int)
-    result[mask] = 1 + np.argsort(order)[regions]
-    return result, sizes[order]
+    height, width = mask.shape
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(edges > 0)
+    stops = np.nonzero(edges < 0)[1]
+    # The runs of the row above that touch a run follow each other: from the first that ends at its
+    # start or later, to the last that starts at its end or earlier.
+    above = (rows - 1) * (width + 1)
+    first = np.searchsorted(rows * (width + 1) + stops, above + starts)
+    last = np.searchsorted(rows * (width + 1) + starts, above + stops, side="right")
+    region = list(range(len(rows)))  # of each run: that of an earlier one, or its own
+
+    def root(run: int) -> int:
+        while region[run] != run:
+            region[run] = run = region[region[run]]
+        return run
+
+    for run, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        for other in range(begin, end):
+            one, two = root(run), root(other)
+            region[max(one, two)] = min(one, two)
+    roots = np.array([root(run) for run in range(len(rows))], int)
+    found, numbers = np.unique(roots, return_inverse=True)
+    lengths, result = stops - starts, np.zeros(mask.shape, int)
+    result[mask] = 1 + np.repeat(numbers, lengths)
+    return result, np.bincount(numbers, lengths, len(found)).astype(int)
 
 
 def nearest_region(regions: np.ndarray) -> np.ndarray:

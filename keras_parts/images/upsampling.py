@@ -1,11 +1,10 @@
-"""A network's coarse logits at the pixels of an image, upsampled a few rows at a time.
+"""A network's coarse logits at the pixels of an image, upsampled where they are needed.
 
-Bilinear upsampling is a product with one sparse matrix per axis. The logits of all pixels of a
-photograph may take gigabytes; labels and scores are much smaller and need only a few rows at a
-time.
+The logits of all pixels of a photograph may take gigabytes; labels and scores are much smaller and
+need only a few rows at a time. Labels do not even need these: between positions that agree, all
+pixels have the same label, and only the others are upsampled.
 """
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,43 +13,42 @@ from typing import Any
 import numpy as np
 
 from keras_parts.images.geometry import ResizeGeometry
-from keras_parts.ops.interpolation import linear_weights
+from keras_parts.images.labelling import UNDECIDED, agreed, cell_labels, pixel_labels
+from keras_parts.ops.interpolation import Neighbours, linear_neighbours
 
-_MARGIN = 1e-3
-"""By how much the background's logit must exceed the parts', so that rounding cannot change the
-order."""
-_SMALL_PRODUCT = 2**18
-"""Maximum of multiplications in a matrix product, for which OpenBLAS uses one thread: on a busy
-machine, small products wait for its other threads longer than they compute."""
 _BAND = 32
 """Number of rows that are upsampled at a time for a whole image: so few stay in the cache."""
+PIXELS_AT_A_TIME = 2**12
+"""Number of single pixels that are upsampled at a time: so few stay in the cache."""
+
+Window = tuple[slice, slice]
+"""Rows and columns."""
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """Logits of a rectangle of an image, with the weights that interpolate them at its pixels.
+    """Logits of a rectangle of an image, and how they are interpolated at its pixels.
 
     Attributes:
         logits: `(1 + parts, h, w)` float32, the network's output.
         top, left: first row and column of the rectangle in the image.
-        rows, columns: `(height, h)` and `(width, w)` float32, weights of the map's positions at
-            each row and each column of the rectangle. The weights of a pixel sum to 1 over all
-            patches of an image.
+        rows, columns: the positions of the map next to each row and each column of the rectangle,
+            with their weights. The weights of a pixel sum to 1 over all patches of an image.
 
     Example:
         >>> import numpy as np
         >>> from keras_parts.images import Patch, resize_geometry
         >>> geometry = resize_geometry(40, 60, image_size=33)
         >>> patch = Patch.from_output(np.zeros((3, 3, 5), np.float32), geometry)
-        >>> patch.rows.shape, patch.columns.shape
-        ((40, 3), (60, 3))
+        >>> patch.shape, patch.values(slice(0, 9), slice(0, 60)).shape
+        ((40, 60), (5, 9, 60))
     """
 
     logits: np.ndarray
     top: int
     left: int
-    rows: np.ndarray
-    columns: np.ndarray
+    rows: Neighbours
+    columns: Neighbours
 
     @classmethod
     def from_output(
@@ -75,42 +73,82 @@ class Patch:
                 patches that overlap; None for ones.
         """
         rows, columns = (
-            _weights(geometry, axis, logits.shape[axis], aligned_corners) for axis in (0, 1)
+            _neighbours(geometry, axis, logits.shape[axis], aligned_corners) for axis in (0, 1)
         )
         if fade:
-            rows, columns = rows * fade[0][:, None], columns * fade[1][:, None]
+            rows, columns = rows.scaled(fade[0]), columns.scaled(fade[1])
         logits = np.ascontiguousarray(np.moveaxis(logits, -1, 0), np.float32)
         return cls(logits, top, left, rows, columns)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the rectangle in pixels."""
+        return len(self.rows), len(self.columns)
+
+    def overlap(self, window: Window) -> tuple[Window, Window] | None:
+        """What a window of the image shares with the rectangle: as a window of the rectangle, and
+        relative to the window itself; None if nothing."""
+        own, target = [], []
+        for offset, length, given in zip((self.top, self.left), self.shape, window, strict=True):
+            start, stop = max(given.start, offset), min(given.stop, offset + length)
+            if start >= stop:
+                return None
+            own.append(slice(start - offset, stop - offset))
+            target.append(slice(start - given.start, stop - given.start))
+        return (own[0], own[1]), (target[0], target[1])
+
+    def inside(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """`(n,)` bool: whether pixels of the image lie in the rectangle."""
+        height, width = self.shape
+        rows, columns = rows - self.top, columns - self.left
+        return (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+
     def values(self, rows: slice, columns: slice) -> np.ndarray:
         """The logits `(1 + parts, rows, columns)` at the pixels of a window of the rectangle."""
-        return _interpolated(self.logits, self.rows[rows], self.columns[columns])
+        down, across = self.rows[rows], self.columns[columns]
+        first = int(down.before[0])
+        maps = self.logits[:, first : int(down.after[-1]) + 1]
+        wide = _mean(maps.take(across.before, 2), maps.take(across.after, 2), across.weights)
+        return _mean(
+            wide.take(down.before - first, 1),
+            wide.take(down.after - first, 1),
+            down.weights[..., None],
+        )
+
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """The logits `(1 + parts, n)` at pixels of the image, as `values` gives them.
+
+        Args:
+            rows, columns: `(n,)` int, pixels of the image inside the rectangle.
+        """
+        down, across = self.rows.take(rows - self.top), self.columns.take(columns - self.left)
+        flat, width = self.logits.reshape(len(self.logits), -1), self.logits.shape[2]
+        lines = (
+            _mean(
+                flat.take(line * width + across.before, 1),
+                flat.take(line * width + across.after, 1),
+                across.weights,
+            )
+            for line in (down.before, down.after)
+        )
+        return _mean(*lines, down.weights)
 
     @cached_property
-    def _object_spans(self):
-        """`(h, 2)` int: for each row of the map, the rectangle's columns (first, last + 1) that
-        depend on positions where the background does not exceed all parts together; (width, 0)
-        for a row without such positions."""
-        on_object = ~(foreground_logits(self.logits, axis=0) < -_MARGIN)
-        width, depends = len(self.columns), self.columns > 0
-        first = np.where(depends.any(axis=0), depends.argmax(axis=0), width)
-        last = np.where(depends.any(axis=0), width - depends[::-1].argmax(axis=0), 0)
-        left = np.where(on_object, first, width).min(axis=1)
-        return np.stack([left, np.where(on_object, last, 0).max(axis=1)], axis=1)
+    def _cell_labels(self):
+        return cell_labels(self.logits)
 
-    def object_columns(self, first: int, last: int) -> tuple[int, int]:
-        """Columns (left, right) of the rectangle outside of which its rows `first` to `last - 1`
-        are background; left is at least right if all columns are."""
-        # The rows of the map that the first and the last row depend on enclose those of the others.
-        top, bottom = self.rows[first].argmax(), self.rows[last - 1].argmax()
-        spans = self._object_spans[max(0, top - 1) : bottom + 2]
-        return int(spans[:, 0].min()), int(spans[:, 1].max())
+    def certain_labels(self, rows: slice, columns: slice) -> np.ndarray:
+        """`(rows, columns)` uint8: the labels of a window of the rectangle that the positions
+        around the pixels decide, and `UNDECIDED` elsewhere."""
+        wide = self._cell_labels.take(self.columns.before[columns], 1)
+        return wide.take(self.rows.before[rows], 0)
 
 
 class UpsampledLogits:
     """Logits at the pixels of an image, computed a few rows at a time.
 
-    `numpy.asarray` computes all of them: `(height, width, 1 + parts)` float32.
+    `numpy.asarray` computes all of them: `(height, width, 1 + parts)` float32. The logits of a
+    pixel are the same, bit for bit, whatever is computed with them.
 
     Args:
         size: (height, width) of the image in pixels.
@@ -125,8 +163,8 @@ class UpsampledLogits:
         >>> geometry = resize_geometry(40, 60, image_size=33)
         >>> patch = Patch.from_output(np.ones((3, 3, 5), np.float32), geometry)
         >>> logits = UpsampledLogits((40, 60), [patch])
-        >>> logits.shape, logits.rows(10, 12).shape
-        ((40, 60, 5), (5, 2, 60))
+        >>> logits.shape, logits.rows(10, 12).shape, logits.labels(10, 12).shape
+        ((40, 60, 5), (5, 2, 60), (2, 60))
     """
 
     def __init__(self, size: tuple[int, int], patches: Sequence[Patch]):
@@ -144,46 +182,66 @@ class UpsampledLogits:
         Returns:
             `(1 + parts, rows, columns)` float32, up to the last column if `right` is None.
         """
-        _, width, channels = self.shape
+        window = self._window(start, stop, left, right)
+        shape = (self.shape[2], *_size(window))
         total: np.ndarray | None = None
-        shape = (channels, stop - start, (width if right is None else right) - left)
-        for patch, first, last in self._patches_in(start, stop):
-            begin = max(left - patch.left, 0)
-            end = min(left + shape[2] - patch.left, len(patch.columns))
-            if begin >= end:
-                continue
-            part = patch.values(slice(first, last), slice(begin, end))
+        for patch, own, target in self._patches_in(window):
+            part = patch.values(*own)
             if part.shape == shape:
                 total = part if total is None else total + part
                 continue
             if total is None:
                 total = np.zeros(shape, np.float32)
-            top, side = first + patch.top - start, begin + patch.left - left
-            total[:, top : top + part.shape[1], side : side + part.shape[2]] += part
+            total[:, *target] += part
         return np.zeros(shape, np.float32) if total is None else total
 
-    def object_columns(self, start: int, stop: int) -> tuple[int, int]:
-        """Columns (left, right) outside of which rows `start` to `stop - 1` are background.
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Logits `(1 + parts, n)` float32 at pixels.
 
-        The logits of a pixel are a weighted mean of the logits at some positions. If the background
-        exceeds all parts together at each of these positions, it also does in the mean, as the
-        logarithm of a sum of exponentials is convex.
+        Args:
+            rows, columns: `(n,)` int, of the pixels.
         """
-        found = [
-            (patch.left + left, patch.left + right)
-            for patch, first, last in self._patches_in(start, stop)
-            for left, right in [patch.object_columns(first, last)]
-            if left < right
-        ] or [(0, 0)]
-        return min(left for left, _ in found), max(right for _, right in found)
-
-    def _patches_in(self, start: int, stop: int) -> Iterator[tuple[Patch, int, int]]:
-        """The patches that overlap rows `start` to `stop - 1`: (patch, first, last + 1 of its own
-        rows)."""
+        if len(self._patches) == 1:
+            return self._patches[0].at(rows, columns)
+        total = np.zeros((self.shape[2], len(rows)), np.float32)
         for patch in self._patches:
-            first, last = max(start - patch.top, 0), min(stop - patch.top, len(patch.rows))
-            if first < last:
-                yield patch, first, last
+            inside = np.flatnonzero(patch.inside(rows, columns))
+            total[:, inside] += patch.at(rows[inside], columns[inside])
+        return total
+
+    def labels(self, start: int, stop: int) -> np.ndarray:
+        """`(rows, width)` uint8, the labels of rows `start` to `stop - 1`: see
+        `keras_parts.images.labelling.pixel_labels`."""
+        window = self._window(start, stop)
+        labels = np.ascontiguousarray(self._certain_labels(window))
+        flat = labels.reshape(-1)
+        undecided = np.flatnonzero(flat == UNDECIDED)
+        for first in range(0, len(undecided), PIXELS_AT_A_TIME):
+            chosen = undecided[first : first + PIXELS_AT_A_TIME]
+            rows, columns = np.divmod(chosen, self.shape[1])
+            flat[chosen] = pixel_labels(self.at(rows + start, columns))
+        return labels
+
+    def _certain_labels(self, window: Window) -> np.ndarray:
+        """The labels in a window that the positions around the pixels decide, and `UNDECIDED`
+        elsewhere. Where patches overlap, all have to agree: the logits are a mean of theirs."""
+        labels, covered = np.zeros(_size(window), np.uint8), np.zeros(_size(window), bool)
+        for patch, own, target in self._patches_in(window):
+            found = patch.certain_labels(*own)
+            if found.shape == labels.shape and len(self._patches) == 1:
+                return found
+            labels[target] = np.where(covered[target], agreed(labels[target], found), found)
+            covered[target] = True
+        return labels
+
+    def _window(self, start: int, stop: int, left: int = 0, right: int | None = None) -> Window:
+        return slice(start, stop), slice(left, self.shape[1] if right is None else right)
+
+    def _patches_in(self, window: Window) -> Iterator[tuple[Patch, Window, Window]]:
+        """The patches that overlap a window: (patch, window of its own, the same in `window`)."""
+        for patch in self._patches:
+            if shared := patch.overlap(window):
+                yield patch, *shared
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         result = np.empty(self.shape, dtype or np.float32)
@@ -193,47 +251,24 @@ class UpsampledLogits:
         return result
 
 
-def foreground_logits(logits: np.ndarray, *, axis: int = -1) -> np.ndarray:
-    """How much all parts together exceed the background.
-
-    Args:
-        logits: float32, with 1 + parts along `axis`, the background first.
-        axis: of the parts.
-
-    Returns:
-        float32, without the axis; positive on the foreground.
-
-    Example:
-        >>> import numpy as np
-        >>> from keras_parts.images.upsampling import foreground_logits
-        >>> foreground_logits(np.log(np.array([[4.0, 1, 1], [1, 2, 2]]))).round(2).tolist()
-        [-0.69, 1.39]
-    """
-    background, *parts = np.moveaxis(logits, axis, 0)
-    largest = functools.reduce(np.maximum, parts)
-    # Not `logaddexp`, which takes ten times as long.
-    odds = sum(np.exp(part - largest) for part in parts)
-    return largest + np.log(odds) - background
+def _mean(one: np.ndarray, other: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean of two arrays, which are overwritten. Each number is rounded in the same
+    way in arrays of any shape, unlike in a product of matrices."""
+    one *= weights[0]
+    other *= weights[1]
+    one += other
+    return one
 
 
-def _interpolated(logits: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Logits `(channels, h, w)`, interpolated with weights `(rows, h)` and `(columns, w)`:
-    `(channels, rows, columns)`."""
-    tall = rows @ logits
-    step = max(1, _SMALL_PRODUCT // columns.size)
-    if len(rows) <= step:
-        return tall @ columns.T
-    result = np.empty((len(logits), len(rows), len(columns)), np.float32)
-    for start in range(0, len(rows), step):
-        band = slice(start, start + step)
-        np.matmul(tall[:, band], columns.T, out=result[:, band])
-    return result
+def _size(window: Window) -> tuple[int, int]:
+    rows, columns = window
+    return rows.stop - rows.start, columns.stop - columns.start
 
 
-@lru_cache(maxsize=16)  # many images have the same size
-def _weights(geometry, axis, count, aligned_corners):
-    """`(pixels, count)` float32: along an axis, weights of the `count` positions of a map at the
-    pixels of an image, by linear interpolation. Cropped pixels take the nearest position."""
+@lru_cache(maxsize=64)  # many images have the same size
+def _neighbours(geometry, axis, count, aligned_corners):
+    """The positions of a map next to each pixel of an image along an axis; cropped pixels take the
+    nearest position."""
     pixels = np.arange(geometry.original_size[axis])
     points = np.stack([pixels, pixels], axis=-1)
     positions, length = geometry.to_input(points)[:, 1 - axis], geometry.input_size[axis]
@@ -241,9 +276,10 @@ def _weights(geometry, axis, count, aligned_corners):
         positions = positions * (count - 1) / max(length - 1, 1)
     else:
         positions = (positions + 0.5) * count / length - 0.5
-    weights = linear_weights(positions, count)
-    weights.flags.writeable = False
-    return weights
+    found = linear_neighbours(positions, count)
+    for array in (found.before, found.after, found.weights):
+        array.flags.writeable = False
+    return found
 
 
 def position_borders(

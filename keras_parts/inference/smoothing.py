@@ -13,7 +13,7 @@ from PIL import Image
 
 from keras_parts.errors import ConfigError
 from keras_parts.images.upsampling import Patch, UpsampledLogits
-from keras_parts.ops.interpolation import linear_weights
+from keras_parts.ops.interpolation import linear_neighbours
 
 _SIDE = 320
 """Longer side of the grid on which logits are averaged, in positions."""
@@ -113,7 +113,7 @@ def _sampled(logits: np.ndarray | UpsampledLogits, grid: tuple[int, int]) -> np.
 def _patch(logits: np.ndarray, size: tuple[int, int]) -> Patch:
     """Logits on the grid, to be upsampled to the pixels of a frame."""
     rows, columns = (
-        linear_weights((np.arange(side) + 0.5) * count / side - 0.5, count)
+        linear_neighbours((np.arange(side) + 0.5) * count / side - 0.5, count)
         for side, count in zip(size, logits.shape[:2], strict=True)
     )
     return Patch(np.ascontiguousarray(np.moveaxis(logits, -1, 0)), 0, 0, rows, columns)

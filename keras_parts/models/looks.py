@@ -16,8 +16,9 @@ import numpy as np
 
 from keras_parts.errors import ConfigError
 from keras_parts.images.geometry import ResizeGeometry, resize_geometry
+from keras_parts.images.labelling import foreground_logits
 from keras_parts.images.regions import connected_regions, nearest_region
-from keras_parts.images.upsampling import foreground_logits, position_borders
+from keras_parts.images.upsampling import position_borders
 from keras_parts.results.objects import MAX_OBJECTS
 
 Looks = Literal["auto", 1, 2]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from keras_parts.errors import ConfigError
 from keras_parts.files import atomic_write
+from keras_parts.images.labelling import pixel_labels
 from keras_parts.images.upsampling import UpsampledLogits
 from keras_parts.results.annotations import (
     coco_annotations,
@@ -35,8 +36,10 @@ from keras_parts.results.pictures import save_picture
 from keras_parts.results.regions import Regions, box_window, measure, window_of
 
 _BAND = 2**15
-"""Number of pixels that are labelled at a time: so few that their logits stay in the processor's
+"""Number of pixels whose logits are computed at a time: so few that they stay in the processor's
 cache."""
+_LABEL_BAND = 2**17
+"""Number of pixels that are labelled at a time, most of them without their logits."""
 _MAX_SHOWN = 4
 """Maximum number of parts that `repr` names."""
 
@@ -192,13 +195,21 @@ class Parts:
         """`labels`, and the owner of each foreground pixel if there is an object map."""
         labels = np.zeros(self.logits.shape[:2], np.uint8)
         owners = None if self.object_map is None else np.zeros_like(labels)
-        for window, logits in self._bands():
-            labels[window] = _labels(logits)
-            if self.object_map is not None and owners is not None:
+        height, width = labels.shape
+        step = max(1, _LABEL_BAND // width)
+        for start in range(0, height, step):
+            window = slice(start, min(start + step, height)), slice(0, width)
+            labels[window] = self._band_labels(*window)
+            if self.object_map is not None and owners is not None and labels[window].any():
                 found = self.object_map.within(window)
                 labels[window] *= found > 0
                 owners[window] = found * (labels[window] > 0)
         return labels, owners
+
+    def _band_labels(self, rows: slice, columns: slice) -> np.ndarray:
+        if isinstance(self.logits, UpsampledLogits):
+            return self.logits.labels(rows.start, rows.stop)
+        return pixel_labels(np.moveaxis(self.logits[rows, columns], -1, 0).astype(np.float32))
 
     @property
     def labels(self) -> np.ndarray:
@@ -275,13 +286,12 @@ class Parts:
             return (totals / self.areas).astype(np.float32)
 
     def _bands(
-        self, within: tuple[slice, slice] | None = None, *, all_columns: bool = False
+        self, within: tuple[slice, slice] | None = None
     ) -> Iterator[tuple[tuple[slice, slice], Any]]:
         """`((rows, columns), logits (1 + parts, rows, columns))` of bands from top to bottom.
 
         Args:
             within: rows and columns of a window, None for the whole image.
-            all_columns: whether columns that are known to be background are not left out.
         """
         height, width, _ = self.logits.shape
         rows, columns = within or (slice(0, height), slice(0, width))
@@ -292,17 +302,12 @@ class Parts:
                 band = self.logits[start:stop, left:right]
                 logits = np.moveaxis(band, -1, 0).astype(np.float32, order="C")
             else:
-                if not all_columns:
-                    first, last = self.logits.object_columns(start, stop)
-                    left, right = max(left, first), min(right, last)
-                if left >= right:
-                    continue
                 logits = self.logits.rows(start, stop, left, right)
             yield (slice(start, stop), slice(left, right)), logits
 
     def _probabilities(self, dtype):
         probabilities = np.empty(self.logits.shape, dtype)
-        for window, logits in self._bands(all_columns=True):
+        for window, logits in self._bands():
             odds = np.exp(logits - logits.max(axis=0))
             probabilities[window] = np.moveaxis(odds / odds.sum(axis=0), 0, -1)
         return probabilities
@@ -538,27 +543,6 @@ class Parts:
                 "these Parts have no image to draw on: create them with Parts(image=...)"
             )
         return self.image
-
-
-def _labels(logits):
-    """`(rows, width)` uint8 labels of logits `(1 + parts, rows, width)`."""
-    background, best = logits[0], logits[1].copy()
-    labels = np.ones(best.shape, np.uint8)
-    for part, own in enumerate(logits[2:], start=2):
-        # Labels ascend, so the maximum is the last part that exceeded all previous ones. This is
-        # faster than an assignment with a mask.
-        np.maximum(labels, (own > best) * np.uint8(part), out=labels)
-        np.maximum(best, own, out=best)
-    # The sum of the parts' odds is between 1 and `parts` times the odds of the best part. It is
-    # computed only where the background's odds lie between these bounds.
-    ahead = background - best
-    unsure = np.flatnonzero((ahead >= 0) & (ahead < np.log(len(logits) - 1) + 1e-6))
-    decided = labels.ravel() * (ahead.ravel() < 0)
-    if unsure.size:
-        odds = logits[1:].reshape(len(logits) - 1, -1)[:, unsure]
-        together = np.log(np.exp(odds - odds.max(axis=0)).sum(axis=0))
-        decided[unsure] = np.where(ahead.ravel()[unsure] < together, 1 + odds.argmax(axis=0), 0)
-    return decided.reshape(labels.shape)
 
 
 def numbered_names(num_parts: int) -> tuple[str, ...]:

@@ -38,38 +38,57 @@ def interpolated(maps, geometry, aligned):
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-@pytest.mark.parametrize("positions", [[], [(2, 3)], [(0, 0), (5, 6)], [(6, 0), (6, 6)]])
-def test_columns_that_are_not_upsampled_are_background(positions, aligned, monkeypatch):
-    """An object at a few positions, in an image of one patch and of two overlapping patches."""
-    monkeypatch.setattr("keras_parts.results.parts._BAND", 10 * 190)
-    size, rng = (140, 190), np.random.default_rng(0)
-    logits = rng.normal(size=(7, 7, 4)).astype(np.float32) + np.float32([6, 0, 0, 0])
-    for row, column in positions:
-        logits[row, column] = (-1, *rng.permutation(3))
-    halves = [resize_geometry(140, 110, 97), resize_geometry(140, 110, 97, "stretch")]
-    ramp = np.minimum(1, (np.arange(110) + 0.5) / 30).astype(np.float32)
-    tiles = [
-        Patch.from_output(
-            logits,
-            geometry,
-            aligned_corners=aligned,
-            left=left,
-            fade=(np.ones(140, np.float32), fade),
-        )
-        for geometry, left, fade in zip(halves, (0, 80), (ramp[::-1], ramp), strict=True)
-    ]
-    whole_image = Patch.from_output(logits, resize_geometry(*size, 97), aligned_corners=aligned)
-    for patches in ([whole_image], tiles):
-        upsampled = UpsampledLogits(size, patches)
-        whole = np.asarray(upsampled)
-        np.testing.assert_allclose(
-            upsampled.rows(30, 80, 60, 130), np.moveaxis(whole[30:80, 60:130], -1, 0), atol=1e-5
-        )
-        wanted, parts = Parts(whole), Parts(upsampled)
-        left_out = np.ones(size, bool)
-        for window, _ in parts._bands():
-            left_out[window] = False
-        assert left_out.mean() > 0.2 and (left_out.all() or positions)
-        np.testing.assert_array_equal(parts.labels, wanted.labels)
-        np.testing.assert_allclose(parts.scores, wanted.scores, rtol=1e-5)
-        np.testing.assert_allclose(parts.probabilities, wanted.probabilities, atol=1e-6)
+@pytest.mark.parametrize("fit", ["pad", "stretch", "short", "tiles"])
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_labels_are_those_of_upsampled_logits(parts, fit, aligned):
+    """Labels of smooth and of random maps, at odd sizes: decided by the rule itself."""
+    rng = np.random.default_rng(parts)
+    for size in [(1, 1), (7, 90), (41, 63), (150, 101)]:
+        for blur in (0, 2):
+            upsampled = random_logits(rng, size, parts, fit, aligned, blur)
+            logits = np.asarray(upsampled).astype(np.float64)
+            wanted = 1 + logits[..., 1:].argmax(-1)
+            wanted[logits[..., 0] >= np.log(np.exp(logits[..., 1:]).sum(-1))] = 0
+            np.testing.assert_array_equal(Parts(upsampled).labels, wanted)
+            rows, columns = (rng.integers(0, side, 50) for side in size)
+            np.testing.assert_array_equal(
+                upsampled.at(rows, columns).T, np.asarray(upsampled)[rows, columns]
+            )
+
+
+def random_logits(rng, size, parts, fit, aligned, blur):
+    def patch(rectangle, mode, **options):
+        geometry = resize_geometry(*rectangle, 97, mode)
+        maps = rng.normal(size=(*(side // 8 + 1 for side in geometry.input_size), 1 + parts))
+        for _ in range(blur):
+            maps = maps + np.roll(maps, 1, axis=0) + np.roll(maps, 1, axis=1)
+        maps = maps.astype(np.float32)
+        return Patch.from_output(maps, geometry, aligned_corners=aligned, **options)
+
+    if fit != "tiles" or size[1] < 60:
+        return UpsampledLogits(size, [patch(size, "pad" if fit == "tiles" else fit)])
+    width, ramp = size[1] - 30, np.minimum(1, (np.arange(size[1] - 30) + 0.5) / (size[1] - 60))
+    fades = ramp[::-1], 1 - np.append(ramp[::-1][30:], np.zeros(30))
+    return UpsampledLogits(
+        size,
+        [
+            patch((size[0], width), "pad", left=left, fade=(np.ones(size[0]), fade))
+            for left, fade in zip((0, 30), fades, strict=True)
+        ],
+    )
+
+
+def test_few_pixels_of_a_large_object_are_upsampled(monkeypatch):
+    """A photograph of 1.9 million pixels with two parts: only pixels near borders need logits."""
+    logits = np.full((65, 65, 3), -4, np.float32) + [4, 0, 0]
+    logits[20:50, 10:50, 1] = logits[20:50, 30:50, 2] = 9
+    logits[20:50, 10:30, 2] = logits[20:50, 30:50, 1] = -9
+    upsampled = UpsampledLogits(
+        (1200, 1600), [Patch.from_output(logits, resize_geometry(1200, 1600, 257))]
+    )
+    computed, at = [], UpsampledLogits.at
+    monkeypatch.setattr(
+        UpsampledLogits, "at", lambda *args: computed.append(len(args[1])) or at(*args)
+    )
+    labels = Parts(upsampled).labels
+    assert set(np.unique(labels)) == {0, 1, 2} and 0 < sum(computed) < 0.08 * labels.size

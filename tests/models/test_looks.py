@@ -8,6 +8,7 @@ from keras_parts.images import resize_geometry
 from keras_parts.images.regions import connected_regions, nearest_region
 from keras_parts.models import Predictor
 from keras_parts.models.looks import find_objects
+from keras_parts.results import Parts
 
 SIZE = 65
 
@@ -108,12 +109,35 @@ def test_rows_of_pasted_logits_are_those_of_the_whole():
     whole = np.moveaxis(np.asarray(logits), -1, 0)
     for start, stop, left, right in [(0, 260, 0, 390), (99, 131, 140, 222), (120, 121, 180, 390)]:
         rows = logits.rows(start, stop, left, right)
-        np.testing.assert_allclose(rows, whole[:, start:stop, left:right], atol=1e-4)
-    foreground = np.logaddexp(whole[1], whole[2]) > whole[0]
-    for start in range(0, 260, 20):
-        left, right = logits.object_columns(start, start + 20)
-        band = foreground[start : start + 20]
-        assert not band[:, :left].any() and not band[:, right:].any()
+        np.testing.assert_array_equal(rows, whole[:, start:stop, left:right])
+    rows, columns = np.divmod(np.arange(260 * 390), 390)
+    np.testing.assert_array_equal(logits.at(rows, columns).reshape(whole.shape), whole)
+
+
+def test_labels_of_pasted_logits_are_those_of_all_logits():
+    """One object, several, some that are seen once, and rectangles that overlap."""
+    rng = np.random.default_rng(0)
+
+    def forward(images):
+        outputs = darkness(images)
+        outputs["logits"] += rng.normal(size=outputs["logits"].shape).astype(np.float32)
+        return outputs
+
+    together = [(100, 100, 160, 180), (120, 200, 190, 300), (200, 90, 250, 200)]
+    for boxes, most in [([BIRD], 8), (THREE, 8), (THREE, 1), (together, 8), (together, 2)]:
+        parts = predictor(forward, looks=2, max_objects=most).segment(picture(*boxes))
+        wanted = Parts(np.asarray(parts.logits))
+        np.testing.assert_array_equal(parts.labels, wanted.labels)
+        np.testing.assert_allclose(parts.scores, wanted.scores, rtol=1e-5)
+
+
+def test_an_object_seen_once_in_the_rectangle_of_another_keeps_its_own_number():
+    """The square around the long object contains the short one, which is not seen again."""
+    boxes = [(40, 20, 130, 350), (230, 150, 320, 240)]
+    image = picture(*boxes, size=(390, 390))
+    long, short = predictor(looks=2, max_objects=1).segment(image).objects
+    for one, box in zip((long, short), boxes, strict=True):
+        assert overlap(one.foreground, picture(box, size=(390, 390))) > 0.6
 
 
 def test_a_second_look_fades_into_the_first():

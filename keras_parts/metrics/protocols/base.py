@@ -12,7 +12,7 @@ from keras_parts.data.crops import crop, image_box
 from keras_parts.data.dataset import Dataset
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
-from keras_parts.images.upsampling import foreground_logits
+from keras_parts.images.labelling import foreground_logits
 from keras_parts.metrics.part_model import ImageFunction, PartModel, as_part_model
 
 _IN_WORDS = {"foreground": "masks", "part_labels": "part labels", "box": "boxes"}
