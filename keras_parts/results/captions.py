@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from keras_parts.results.annotations import numbered_parts
-from keras_parts.results.legend import MIN_FONT_SIZE, font_size, short_name
+from keras_parts.results.legend import MIN_FONT_SIZE, default_font, font_size, short_name
 
 if TYPE_CHECKING:
     from keras_parts.results.part import Part
@@ -58,7 +58,7 @@ class _Caption:
         return max(1, self.size // _STROKES_PER_SIZE)
 
     def box(self, draw: ImageDraw.ImageDraw) -> _Box:
-        font = ImageFont.load_default(self.size)
+        font = default_font(self.size)
         return draw.textbbox(
             self.middle, self.text, font, anchor="mm", align="center", stroke_width=self._stroke
         )
@@ -68,7 +68,7 @@ class _Caption:
             self.middle,
             self.text,
             "white",
-            ImageFont.load_default(self.size),
+            default_font(self.size),
             anchor="mm",
             align="center",
             stroke_width=self._stroke,
@@ -82,7 +82,7 @@ def _captions(part: "Part", sizes: Sequence[int]) -> Iterator[_Caption]:
     if middle is None:
         return
     for size in dict.fromkeys(sizes):
-        name = short_name(part.name, ImageFont.load_default(size), size)
+        name = short_name(part.name, default_font(size), size)
         for text in dict.fromkeys([name, _in_two_lines(name)]):
             yield _Caption(text, middle, size)
 
@@ -103,11 +103,12 @@ def _widest_place(part: "Part") -> tuple[float, float] | None:
     mask = part.parts.labels[part.window] == part.label
     step = -(-max(mask.shape) // _GRID)
     inside = np.pad(mask[::step, ::step], 1)
-    depth = np.zeros(inside.shape, int)
+    depth = np.zeros(inside.shape, np.uint8)  # at most _GRID / 2
     while inside.any():
         depth += inside
-        beside = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-        inside = np.pad(inside[1:-1, 1:-1] & beside, 1)
+        beside = inside[:-2, 1:-1] & inside[2:, 1:-1]
+        beside &= inside[1:-1, :-2] & inside[1:-1, 2:]
+        inside[1:-1, 1:-1] &= beside
     if not depth.any():
         return None
     deepest = np.argwhere(depth == depth.max())

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -57,6 +58,12 @@ def font_size(size: tuple[int, int]) -> int:
     return max(MIN_FONT_SIZE, round(math.sqrt(size[0] * size[1]) / _FONT_SIZES_PER_SIDE))
 
 
+@lru_cache(maxsize=16)
+def default_font(size: int) -> Font:
+    """Pillow's font, which takes milliseconds to load."""
+    return ImageFont.load_default(size)
+
+
 def short_name(name: str, font: Font, size: int) -> str:
     """A name as it is drawn: on one line, and not wider than 16 times the font size."""
     return shortened(name, font, _MAX_NAME_WIDTH * size)
@@ -73,7 +80,7 @@ def _strip(names, palette, shown, width, size):
     Returns:
         `PIL.Image`, mode RGB, with a white background and room for all names.
     """
-    font = ImageFont.load_default(size)
+    font = default_font(size)
     texts = [short_name(name, font, size) for name in names]
     square, margin, line = round(0.8 * size), size // 2, round(1.5 * size)
     column = square + margin + math.ceil(max(map(font.getlength, texts))) + size

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
+from keras_parts.results.regions import window_of
+
 _LINE_COLOUR = (255, 255, 255)
+_REACH = 6
+"""Distance from the objects, in widths of a line, beyond which nothing is drawn."""
 
 
 def draw_overlay(
@@ -30,15 +34,29 @@ def draw_overlay(
         `PIL.Image`, mode RGB, of the image's size.
     """
     picture = Image.fromarray(image)
-    opacity = Image.fromarray((labels > 0).astype(np.uint8) * round(255 * alpha))
+    # 1/512 of the image's side, so that lines look the same at any resolution.
+    width = max(1.0, math.sqrt(labels.size) / 512)
+    window = _widened(window_of(labels), math.ceil(_REACH * width), labels.shape)
+    box = (window[1].start, window[0].start, window[1].stop, window[0].stop)
+    if 0 in labels[window].shape:
+        return picture
+    opacity = Image.fromarray((labels[window] > 0).astype(np.uint8) * round(255 * alpha))
     # Edges are softened inwards only: outside the object `colours` is black, which would show.
     opacity = ImageChops.darker(opacity, _blurred(opacity, 0.6))
-    picture.paste(colours, mask=opacity)
+    picture.paste(colours.crop(box), box, opacity)
     if outlined:
-        # 1/512 of the image's side, so that lines look the same at any resolution.
-        width = max(1.0, math.sqrt(labels.size) / 512)
-        picture.paste(_LINE_COLOUR, mask=_contours(outlined, width))
+        lines = _contours([one[window] for one in outlined], width)
+        picture.paste(_LINE_COLOUR, box, lines)
     return picture
+
+
+def _widened(window, margin, size):
+    """A window of an image, with a margin as far as the image goes; empty if the window is."""
+    rows, columns = (
+        slice(max(0, each.start - margin), min(side, each.stop + margin)) if each.stop else each
+        for each, side in zip(window, size, strict=True)
+    )
+    return rows, columns
 
 
 def _blurred(mask, radius):

@@ -80,7 +80,7 @@ def picture_file(picture: Image.Image, labels: np.ndarray) -> bytes:
         "width": picture.width,
         "height": picture.height,
         "image": data_address(picture),
-        "parts": {int(label): _area_path(labels == label) for label in np.unique(labels) if label},
+        "parts": _area_paths(labels),
     }
     return f"picture({json.dumps(content)})\n".encode()
 
@@ -269,13 +269,23 @@ def write_page(
     return page
 
 
-def _area_path(mask):
-    """The pixels of a mask as a path of SVG: a rectangle for each run in each row."""
-    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8))
-    rows, starts = np.nonzero(edges == 1)
-    stops = np.nonzero(edges == -1)[1]
-    runs = zip(starts.tolist(), rows.tolist(), (stops - starts).tolist(), strict=True)
-    return "".join(f"M{x} {y}h{length}v1h-{length}z" for x, y, length in runs)
+def _area_paths(labels: np.ndarray) -> dict[int, str]:
+    """The pixels of each label as a path of SVG: a rectangle for each run in each row."""
+    bounds = np.diff(labels, axis=1, prepend=0) != 0
+    bounds[:, 0] = True
+    starts = np.flatnonzero(bounds)
+    lengths = np.diff(starts, append=labels.size)
+    labels_of_runs = labels.ravel()[starts]
+    kept = labels_of_runs > 0
+    rows, columns = np.divmod(starts[kept], labels.shape[1])
+    paths: dict[int, list[str]] = {label: [] for label in np.unique(labels_of_runs[kept]).tolist()}
+    runs = zip(
+        *(each.tolist() for each in (labels_of_runs[kept], columns, rows, lengths[kept])),
+        strict=True,
+    )
+    for label, x, y, length in runs:
+        paths[label].append(f"M{x} {y}h{length}v1h-{length}z")
+    return {label: "".join(path) for label, path in paths.items()}
 
 
 def shown_setting(value: Any) -> str:

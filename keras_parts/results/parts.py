@@ -276,10 +276,10 @@ class Parts:
         """`(parts,)` float32: mean probability of each part over its pixels; NaN if it has none."""
         totals = np.zeros(len(self.names))
         for window, logits in self._bands(self.window):
-            labels = self.labels[window]
-            inside = labels > 0
-            if inside.any():
-                own, logits = labels[inside], logits[:, inside]
+            labels = self.labels[window].ravel()
+            inside = np.flatnonzero(labels)
+            if inside.size:
+                own, logits = labels[inside], logits.reshape(len(logits), -1).take(inside, 1)
                 odds = np.exp(logits - logits[own, np.arange(own.size)])
                 totals += np.bincount(own, 1 / odds.sum(axis=0), len(totals) + 1)[1:]
         with np.errstate(invalid="ignore"):

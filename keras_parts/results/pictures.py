@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from keras_parts.errors import ConfigError
 from keras_parts.files import atomic_write
-from keras_parts.results.legend import shortened
+from keras_parts.results.legend import default_font, shortened
 
 _JPEG = {"quality": 92, "subsampling": 0}
 _OPTIONS = {"JPEG": _JPEG, "WEBP": {"quality": 90}, "PNG": {"compress_level": 1}}
@@ -99,7 +99,7 @@ def contact_sheet(
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [max(tile.height for tile in row) for row in rows]
     font_size = max(10, cell // 16)
-    font = ImageFont.load_default(font_size)
+    font = default_font(font_size)
     gap = max(2, cell // 32)
     line = font_size + gap if captions else 0
     sheet = Image.new(
