@@ -196,7 +196,8 @@ class Parts:
         labels = np.zeros(self.logits.shape[:2], np.uint8)
         owners = None if self.object_map is None else np.zeros_like(labels)
         height, width = labels.shape
-        step = max(1, _LABEL_BAND // width)
+        band = _BAND if isinstance(self.logits, np.ndarray) else _LABEL_BAND
+        step = max(1, band // width)
         for start in range(0, height, step):
             window = slice(start, min(start + step, height)), slice(0, width)
             labels[window] = self._band_labels(*window)
