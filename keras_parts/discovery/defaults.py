@@ -10,6 +10,8 @@ LOSS_WEIGHTS = {
     "equivariance": 6.0,
     "foreground": 1.0,
     "balance": 0.25,
+    # 0 unless a part has become empty.
+    "presence": 1.0,
     "clusters": 5.0,
 }
 """Loss name -> weight, for teacher features that are standardised."""

@@ -196,6 +196,23 @@ class Balance(Loss):
 
 
 @dataclass(frozen=True)
+class Presence(Loss):
+    """See `keras_parts.objectives.presence`.
+
+    Attributes:
+        minimum: share of the foreground, relative to an equal share, below which a part is empty.
+    """
+
+    name: ClassVar[str] = "presence"
+    minimum: float = number(0.1, 0, 1)
+
+    def __call__(self, views: "Views") -> Tensor:
+        return keras_parts.objectives.presence(
+            views.logits, views.foreground, views.compared_features, self.minimum
+        )
+
+
+@dataclass(frozen=True)
 class Clusters(Loss):
     """See `keras_parts.objectives.cluster_cross_entropy`; it decays, as it only initialises parts.
 
@@ -231,6 +248,7 @@ LOSSES: dict[str, type[Loss]] = {
         Distillation,
         Foreground,
         Balance,
+        Presence,
         Clusters,
     )
 }

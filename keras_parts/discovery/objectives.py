@@ -5,8 +5,8 @@ foreground; m_k(u) = p_k(u) F(u); mu_k the mean of part k, weighted by m_k; x th
 teacher features. Tensors are channels last.
 All sums are float32, whatever the precision policy, because the consistency losses subtract large
 numbers.
-If replicas share a batch, a loss is the mean over the replicas; the contrastive loss and the
-balance use the images of all replicas.
+If replicas share a batch, a loss is the mean over the replicas; the contrastive loss, the balance
+and the presence use the images of all replicas.
 Source: Choudhury et al., NeurIPS 2021; where its public code differs, the code.
 """
 
@@ -17,7 +17,7 @@ from keras import ops
 from keras_parts.errors import ConfigError
 from keras_parts.ops.pooling import l2_normalise, part_masks, part_sums
 from keras_parts.ops.replicas import gather_rows, own_rows, sum_over_replicas, uniform_rows
-from keras_parts.ops.resampling import resize_aligned, resized_squared_norm
+from keras_parts.ops.resampling import downsample_aligned, resize_aligned, resized_squared_norm
 
 __all__ = [
     "balance",
@@ -28,6 +28,7 @@ __all__ = [
     "foreground_cross_entropy",
     "foreground_dice",
     "limit_outliers",
+    "presence",
     "visual_consistency",
 ]
 Tensor = Any
@@ -209,6 +210,64 @@ def balance(logits: Tensor, foreground: Tensor) -> Tensor:
     entropy = -ops.sum(shares * ops.log(shares + 1e-7))
     # A batch without foreground has no shares; its loss is 0.
     return ops.where(total > 0, ops.log(float(logits.shape[-1])) - entropy, 0.0)
+
+
+def presence(logits: Tensor, foreground: Tensor, features: Tensor, minimum: float = 0.1) -> Tensor:
+    """No part should be empty: the emptiest one moves to what the others explain worst.
+
+    The loss is 0 as long as every part covers `minimum` / K of the foreground of the batch. If one
+    does not, it gets a new prototype: the feature that is least similar to the mean features of all
+    other parts. The loss is its cross-entropy at the positions that are nearest to this prototype.
+    Unlike the balance, its gradient does not vanish with the part. It is not in the paper; the
+    relocation of empty clusters is that of k-means.
+
+    Args:
+        logits: `(batch, height, width, parts)`.
+        foreground: `(batch, height, width, 1)` in [0, 1].
+        features: `(batch, h, w, channels)` of lower resolution, aligned corners.
+        minimum: share of the foreground, relative to an equal share, below which a part is empty.
+
+    Returns:
+        float32 scalar, 0 or more.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.objectives import presence
+        >>> logits, foreground = np.zeros((2, 9, 9, 4), "float32"), np.ones((2, 9, 9, 1), "float32")
+        >>> features = np.random.default_rng(0).normal(size=(2, 3, 3, 8)).astype("float32")
+        >>> float(presence(logits, foreground, features))
+        0.0
+        >>> logits[..., 3] = -20  # part 3 is empty
+        >>> float(presence(logits, foreground, features)) > 10
+        True
+    """
+    parts, size = logits.shape[-1], features.shape[1:3]
+    foreground = ops.cast(foreground, "float32")
+    masks = ops.stop_gradient(part_masks(logits, foreground))
+    areas = sum_over_replicas(ops.sum(masks, axis=(0, 1, 2)))
+    is_emptiest = ops.one_hot(ops.argmin(areas), parts, dtype="float32")
+    is_empty = ops.min(areas) < minimum / parts * ops.sum(areas)
+
+    vectors = l2_normalise(ops.stop_gradient(ops.cast(features, "float32")))
+    sums, _ = part_sums(masks, vectors)
+    prototypes = l2_normalise(sum_over_replicas(ops.sum(sums, axis=0)))
+    similarities = ops.einsum("bhwc,kc->bhwk", vectors, prototypes) - 3.0 * is_emptiest
+    explained = ops.max(similarities, axis=-1)
+    inside = downsample_aligned(foreground, size)[..., 0]
+    error = ops.reshape((1.0 - explained) * inside, (-1,))
+    worst = ops.argmax(error)
+    rows = ops.reshape(vectors, (-1, vectors.shape[-1]))
+    found = ops.concatenate([ops.take(error, worst)[None], ops.take(rows, worst, axis=0)])
+    found = gather_rows(found[None])  # of all replicas
+    prototype = ops.take(found, ops.argmax(found[:, 0]), axis=0)[1:]
+
+    is_nearer = ops.cast(ops.einsum("bhwc,c->bhw", vectors, prototype) > explained, "float32")
+    moved = resize_aligned(is_nearer[..., None], logits.shape[1:3])[..., 0] * foreground[..., 0]
+    log_probabilities = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    cross_entropy = -ops.sum(log_probabilities * is_emptiest, axis=-1)
+    total = sum_over_replicas(ops.sum(moved * cross_entropy))
+    loss = total / (sum_over_replicas(ops.sum(moved)) + 1e-7)
+    return ops.where(is_empty, loss, 0.0)
 
 
 def cluster_cross_entropy(

@@ -77,6 +77,7 @@ def total(logits, foreground, image, features):
         + objectives.contrastive(part_descriptors(logits, foreground, features))
         + objectives.equivariance(ops.flip(logits, 1), logits, foreground)
         + objectives.balance(logits, foreground)
+        + objectives.presence(logits, foreground, features)
         + objectives.foreground_cross_entropy(logits[..., :1], foreground, outline=2.0)
         + objectives.foreground_dice(logits[..., :1], foreground)
         + objectives.cluster_cross_entropy(logits, foreground, features, np.eye(3, 5))
@@ -159,6 +160,26 @@ def test_equivariance_has_no_gradient_into_its_target_and_is_zero_for_equal_logi
     backward = value(objectives.equivariance(other, fixed, foreground))
     symmetric = value(objectives.equivariance(fixed, other, foreground, symmetric=True))
     assert symmetric == pytest.approx((forward + backward) / 2, rel=1e-5)
+
+
+def test_an_empty_part_moves_to_what_the_others_explain_worst():
+    """Three bands of rows; the second part covers two of them, and the third part is dead."""
+    bands = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2])
+    features = np.broadcast_to(np.eye(3, 4, dtype="float32")[bands][None, :, None], (2, 9, 9, 4))
+    foreground = np.ones((2, 9, 9, 1), "float32")
+    logits = np.zeros((2, 9, 9, 3), "float32")
+    logits[:, :3, :, 0] = logits[:, 3:, :, 1] = 6
+    logits[..., 2] = -20
+
+    def presence(logits):
+        return objectives.presence(logits, foreground, np.ascontiguousarray(features), minimum=0.5)
+
+    balance = value_and_gradient(lambda x: objectives.balance(x, foreground), logits)[1]
+    assert np.abs(balance[..., 2]).max() < 1e-7  # the balance cannot revive it
+    for _ in range(5):
+        logits = logits - 300 * value_and_gradient(presence, logits)[1]
+    np.testing.assert_array_equal(logits.argmax(-1)[0, :, 0], bands)
+    assert value(presence(logits)) == 0
 
 
 def test_balance_is_zero_for_equal_shares_and_log_k_for_one_part():
