@@ -171,7 +171,7 @@ def random_discovery(recipe, batch_size):
 
 def random_teacher(recipe):
     """The teacher of a recipe, with random weights."""
-    from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0
+    from keras_parts.backbones.efficientnet_lite import efficientnet_lite0
     from keras_parts.backbones.small import small
     from keras_parts.backbones.vgg19 import vgg19
     from keras_parts.discovery.teachers import Teacher

@@ -9,13 +9,14 @@ from keras_parts.metrics import NamedFeatures, teacher_features
 
 _TEACHER_SETTINGS = (
     "teacher", "teacher_layers", "teacher_weights", "teacher_size", "teacher_turns",
-    "teacher_mirror", "image_size",
+    "teacher_mirror", "teacher_patches", "image_size",
 )  # fmt: skip
 """Settings of a recipe that determine the teacher features."""
 _UPRIGHT_SETTINGS = {
     "teacher_weights": None,
     "teacher_turns": (1.0, 0.0, 0.0, 0.0),
     "teacher_mirror": False,
+    "teacher_patches": None,
 }
 """Settings for a network's own features of the upright image alone."""
 

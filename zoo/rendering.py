@@ -117,8 +117,9 @@ def _initial_weights(card: Card) -> str:
     if model := recipe.get("init_from"):
         return f"of the model {model}"
     weights = recipe.get("backbone_weights", "unknown")
-    if weights == "pretrained" and card.architecture == "efficientnet_lite0":
-        return "EfficientNet-Lite0 trained on ImageNet, Apache-2.0 (NOTICE)"
+    if weights == "pretrained" and card.architecture.startswith("efficientnet_lite"):
+        number = card.architecture.removeprefix("efficientnet_lite")
+        return f"EfficientNet-Lite{number} trained on ImageNet, Apache-2.0 (NOTICE)"
     return str(weights)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,21 @@ _MODULES = {"keras", "keras_hub", "keras_nlp", "builtins"}
 _SAFE_TORCH = (2, 6)  # first version in which weights_only=True cannot execute code
 
 
-def find_weights(filename: str, path: str | os.PathLike | None = None) -> Path:
+def find_weights(
+    filename: str,
+    path: str | os.PathLike | None = None,
+    *,
+    others: Sequence[str] = (),
+    source: str = "",
+) -> Path:
     """The path of an existing file of pretrained weights.
 
     Args:
         filename: name of the file in a folder, such as "efficientnet_lite0_imagenet.npz".
         path: the folder, or a file of any name; by default
             `keras_parts.environment.weights_folder()`, and then the weights of the package.
+        others: other names that the file may have in the folder, such as the official one.
+        source: where the file comes from, for the message if there is none.
 
     Raises:
         DataError: there is no such file, or it is not a regular file.
@@ -40,14 +49,18 @@ def find_weights(filename: str, path: str | os.PathLike | None = None) -> Path:
         'vgg19_imagenet.npz'
     """
     given = weights_folder() if path is None else Path(path).expanduser()
-    file = given / filename if path is None or given.is_dir() else given
+    in_folder = path is None or given.is_dir()
+    files = [given / name for name in (filename, *others)] if in_folder else [given]
+    file = next((each for each in files if each.exists()), files[0])
     if path is None and not file.exists() and (_PACKAGED / filename).is_file():
         return _PACKAGED / filename
     if file.exists():
         check_regular(file)
         return file
+    where = f" {source[0].upper()}{source[1:]}." if source else ""
+    names = " or ".join((filename, *others))
     raise DataError(
-        f"{file}: no such weights file. Put {filename} there, pass the path of the file "
+        f"{file}: no such weights file.{where} Put {names} there, pass the path of the file "
         f"(weights=PATH), set {WEIGHTS_VARIABLE} to its folder, or choose a network that needs no "
         'file: "efficientnet_lite0" and "small", whose weights come with the package, or a network '
         "of keras.applications through keras_parts.backbones.atrous, which Keras downloads"

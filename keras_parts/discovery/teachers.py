@@ -17,7 +17,12 @@ from keras_parts.backbones.adapters import from_keras, from_keras_hub
 from keras_parts.backbones.atrous import atrous
 from keras_parts.backbones.backbone import Backbone
 from keras_parts.backbones.dinov2 import dinov2
-from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0, load_efficientnet_lite0
+from keras_parts.backbones.efficientnet_lite import (
+    VARIANTS,
+    Variant,
+    efficientnet_lite,
+    load_efficientnet_lite,
+)
 from keras_parts.backbones.small import load_small_weights, small
 from keras_parts.backbones.vgg19 import load_vgg19, vgg19
 from keras_parts.discovery.resizing import PatchInput, ResizeTo, to_multiple_of_16
@@ -289,10 +294,13 @@ class _Kind:
     scales: tuple[float, ...] = (1.0,)
 
 
-def _build_efficientnet_lite0(layers, weights, output_stride=16):
-    network = efficientnet_lite0(output_stride, layers)
-    load_efficientnet_lite0(network, weights)
-    return network, None
+def _efficientnet_lite(variant: Variant) -> _Kind:
+    def build(layers, weights, output_stride=16):
+        network = efficientnet_lite(variant, output_stride, layers)
+        load_efficientnet_lite(variant, network, weights)
+        return network, None
+
+    return _Kind(build, variant.stage_ends[-2:-1])
 
 
 def _build_small(layers, weights, output_stride=16):
@@ -363,7 +371,7 @@ def _build_keras_applications(layers, weights, output_stride=16):
 
 
 TEACHERS = {
-    "efficientnet_lite0": _Kind(_build_efficientnet_lite0, ("block_14",)),
+    **{name: _efficientnet_lite(variant) for name, variant in VARIANTS.items()},
     "small": _Kind(_build_small, ("stage4",)),
     "vgg19": _Kind(_build_vgg19, ("relu3_2", "relu5_4"), (0.33, 1.0)),
     "dinov2": _Kind(_build_dinov2, ("block_7",)),
@@ -387,7 +395,7 @@ def create_teacher(
 
     | kind | default layers | weights | sides of images in pixels | options |
     |---|---|---|---|---|
-    | "efficientnet_lite0" | "block_14" | file or folder | 16 n + 1 | `output_stride` (16) |
+    | "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2" | "block_14"; "block_19" of the last two | file or folder; those of the first in the package | 16 n + 1 | `output_stride` (16) |
     | "small" | "stage4" | "toy", in the package | 16 n + 1 | `output_stride` (16) |
     | "vgg19" | "relu3_2" x 0.33, "relu5_4" (the paper's) | torchvision's: file, or KerasHub's "vgg_19_imagenet" | the paper's is 256; others are resized to a multiple of 16 | |
     | "dinov2" | "block_7" | KerasHub preset or folder | any, square | `patches` per side (16) |

@@ -1,5 +1,6 @@
 """Architectures of segmenters by name; `register` adds one with your own backbone."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,12 @@ from typing import Any
 
 import keras
 
-from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0, load_efficientnet_lite0
+from keras_parts.backbones.efficientnet_lite import (
+    VARIANTS,
+    Variant,
+    efficientnet_lite,
+    load_efficientnet_lite,
+)
 from keras_parts.backbones.resnet50 import load_keras_applications, resnet50
 from keras_parts.backbones.small import load_small_weights, small
 from keras_parts.backbones.weights_file import load_weights
@@ -122,19 +128,26 @@ def _load_small(backbone, path):
     load_small_weights(backbone, path or "toy")
 
 
-# bytes_per_pixel: measured on TensorFlow on a CPU, and half as much again for other backends.
-ARCHITECTURES = {
-    "efficientnet_lite0": Architecture(
-        efficientnet_lite0,
+def _efficientnet_lite(variant: Variant) -> Architecture:
+    quarter, eighth, *_ = variant.stage_ends[1:]
+    deep = (variant.stage_ends[4], variant.stage_ends[5])
+    return Architecture(
+        functools.partial(efficientnet_lite, variant),
         {
-            4: (16, ("block_2", "block_4", "block_10", "block_14")),
-            8: (16, ("block_4", "block_10", "block_14")),
-            16: (16, ("block_10", "block_14")),
+            4: (16, (quarter, eighth, *deep)),
+            8: (16, (eighth, *deep)),
+            16: (16, deep),
         },
         image_size=257,
-        load=load_efficientnet_lite0,
+        load=functools.partial(load_efficientnet_lite, variant),
+        # The widest maps are those of the first stages, which all variants have.
         bytes_per_pixel={4: 360, 8: 360, 16: 340},
-    ),
+    )
+
+
+# bytes_per_pixel: measured on TensorFlow on a CPU, and half as much again for other backends.
+ARCHITECTURES = {
+    **{name: _efficientnet_lite(variant) for name, variant in VARIANTS.items()},
     "resnet50": Architecture(
         resnet50,
         {

@@ -56,6 +56,8 @@ def build_teacher(recipe: Recipe) -> Teacher:
         >>> build_teacher(recipe("toy")).layer_names
         ('stage4',)
     """
+    patches = recipe.teacher_patches
+    options: dict[str, Any] = {} if patches is None else {"patches": patches}
     with precision_policy(recipe.precision if recipe.crops.jitter else "float32"):
         return create_teacher(
             recipe.teacher,
@@ -63,6 +65,7 @@ def build_teacher(recipe: Recipe) -> Teacher:
             recipe.teacher_weights or (recipe.init_from if recipe.teacher == "segmenter" else None),
             turns=recipe.teacher_turns,
             mirror=recipe.teacher_mirror,
+            **options,
         )
 
 

@@ -54,6 +54,9 @@ class _Network(NamedTuple):
 
 _NETWORKS = {
     "efficientnet_lite0": _Network(2_500_000, {4: 3740, 8: 3600, 16: 3500}),
+    # Computed: times the ratio of the numbers of activations.
+    "efficientnet_lite1": _Network(3_270_000, {4: 4910, 8: 4720, 16: 4590}),
+    "efficientnet_lite2": _Network(3_790_000, {4: 5180, 8: 4980, 16: 4840}),
     "resnet50": _Network(23_900_000, {4: 5000, 8: 8900, 16: 4700}),
     "small": _Network(460_000, {4: 750, 8: 500, 16: 450}),
 }
@@ -84,6 +87,16 @@ _TEACHERS = {
         {"block_2": (4, 24), "block_4": (8, 40), "block_10": (16, 112), "block_14": (16, 192)},
         ("block_14",),
     ),
+    "efficientnet_lite1": _Features(
+        460,
+        {"block_3": (4, 24), "block_6": (8, 40), "block_14": (16, 112), "block_19": (16, 192)},
+        ("block_19",),
+    ),
+    "efficientnet_lite2": _Features(
+        485,
+        {"block_3": (4, 24), "block_6": (8, 48), "block_14": (16, 120), "block_19": (16, 208)},
+        ("block_19",),
+    ),
     "small": _Features(
         130,
         {"stage1": (2, 24), "stage2": (4, 48), "stage3": (8, 80), "stage4": (16, 128)},
@@ -91,6 +104,35 @@ _TEACHERS = {
     ),
     "vgg19": _Features(1370, {"relu3_2": (4, 256), "relu5_4": (16, 512)}, ("relu3_2", "relu5_4")),
 }
+
+
+class _Transformer(NamedTuple):
+    """A DINOv2 of KerasHub, whose patches have 14 pixels a side."""
+
+    channels: int
+    heads: int
+    parameters: int
+
+    def bytes_for(self, patches: int) -> int:
+        """Memory for an image: computed, three attention maps and two hidden layers at a time."""
+        tokens = patches**2 + 5  # a class token and four registers
+        return 4 * tokens * (3 * self.heads * tokens + 2 * 4 * self.channels)
+
+
+_DINOV2 = {
+    "small": _Transformer(384, 6, 22_100_000),
+    "base": _Transformer(768, 12, 86_600_000),
+    "large": _Transformer(1024, 16, 304_400_000),
+}
+"""End of a preset's name, without "_with_registers" -> the network."""
+_DINOV2_PATCHES = 16
+
+
+def _transformer(chosen: Recipe) -> _Transformer | None:
+    """The teacher, if it is a known DINOv2."""
+    if chosen.teacher != "dinov2":
+        return None
+    return _DINOV2.get((chosen.teacher_weights or "dinov2_small").rpartition("_")[2])
 
 
 @dataclass(frozen=True)
@@ -145,6 +187,8 @@ def _memory(chosen: Recipe, network: _Network, dataset: Dataset) -> int:
     image = chosen.image_size**2 * pixel + features
     image += (chosen.loss_size or chosen.image_size) ** 2 * _LOSS_PIXEL
     weights = 4 * network.parameters * _numbers_per_weight(chosen)
+    if transformer := _transformer(chosen):
+        weights += 4 * transformer.parameters
     largest = max(chosen.batch_size * image, teacher_pixels * _teacher_bytes(chosen))
     return round(_PROCESS + weights + largest + _decoded_bytes(chosen, dataset))
 
@@ -156,6 +200,9 @@ def _numbers_per_weight(chosen: Recipe) -> int:
 
 def _teacher_bytes(chosen: Recipe) -> float:
     """Memory of the teacher for a pixel of an image; 0 if it is not known."""
+    if chosen.needs_features and (transformer := _transformer(chosen)):
+        side = chosen.teacher_size or chosen.image_size
+        return transformer.bytes_for(chosen.teacher_patches or _DINOV2_PATCHES) / side**2
     if not chosen.needs_features or chosen.teacher not in _TEACHERS:
         return 0
     return _TEACHERS[chosen.teacher].pixel * (_VIEWS_FACTOR if chosen.teacher_views else 1)
@@ -193,6 +240,9 @@ def _feature_shape(chosen: Recipe) -> tuple[int, int, int] | None:
             height = math.ceil(config["image_size"] / config["output_stride"])
             return height, height, config["num_parts"]
         known = _TEACHERS.get(config["architecture"])
+    if transformer := _transformer(chosen):
+        height = chosen.teacher_patches or _DINOV2_PATCHES
+        return height, height, transformer.channels * max(1, len(names))
     if known is None or not set(names) <= set(known.layers):
         return None
     layers = [known.layers[name] for name in names or known.default]

@@ -4,6 +4,8 @@ import pytest
 
 from keras_parts.backbones.dinov2 import dinov2, patch_input, token_maps
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.training import recipe
+from keras_parts.training.build import build_teacher
 
 pytestmark = pytest.mark.backend
 
@@ -73,3 +75,19 @@ def test_an_error_names_a_folder_that_is_no_preset(tmp_path):
     pytest.importorskip("keras_hub")
     with pytest.raises(DataError, match="KerasHub cannot load"):
         dinov2(tmp_path)
+
+
+def test_the_recipe_builds_with_random_weights(monkeypatch):
+    # The recipe names a preset, a layer and the patches; here all are tiny.
+    def random_weights(preset, image_shape):
+        assert (preset, image_shape) == ("dinov2_with_registers_small", (42, 42, 3))
+        return random_transformer(registers=4)
+
+    monkeypatch.setattr("keras_parts.backbones.dinov2.keras_hub_backbone", random_weights)
+    chosen = recipe("dinov2", teacher_layers=("block_2",), teacher_patches=3, teacher_size=33)
+    teacher = build_teacher(chosen)
+    assert teacher.channels == 8 and tuple(teacher.map_size(33, 33)) == (3, 3)
+    images = np.random.default_rng(0).integers(0, 256, (1, 33, 33, 3)).astype("uint8")
+    found, mirrored = (as_array(teacher.predict_on_batch(x)) for x in (images, images[:, :, ::-1]))
+    assert found.shape == (1, 3, 3, 8)
+    np.testing.assert_allclose(found, mirrored[:, :, ::-1], atol=1e-4)  # averaged over both

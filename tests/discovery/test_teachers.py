@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0
+from keras_parts.backbones.efficientnet_lite import efficientnet_lite0
 from keras_parts.backbones.vgg19 import vgg19
 from keras_parts.discovery.standardiser import Standardiser, fit_standardiser, mirror_noise
 from keras_parts.discovery.teachers import Teacher, create_teacher
@@ -11,7 +11,7 @@ from keras_parts.errors import ConfigError, DataError
 from keras_parts.keras_private import set_random_seed
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.ops import resize_aligned
-from tests.backbones.test_efficientnet_lite0 import save_torch_state
+from tests.backbones.test_efficientnet_lite import save_torch_state
 
 pytestmark = pytest.mark.backend
 

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from keras_parts import data, zoo
-from keras_parts.backbones import efficientnet_lite0
+from keras_parts.backbones import efficientnet_lite
+from keras_parts.discovery.teachers import TEACHERS
 from keras_parts.models import ARCHITECTURES
 from keras_parts.training import RECIPES, expected, recipe
 from keras_parts.training.build import build_teacher
@@ -21,10 +22,13 @@ def animals():
 def test_the_tables_are_those_of_the_networks():
     networks = {name: set(network.step) for name, network in expected._NETWORKS.items()}
     assert networks == {name: set(ARCHITECTURES[name].layers) for name in networks}
-    for name, (stride, channels) in expected._TEACHERS["efficientnet_lite0"].layers.items():
-        blocks = efficientnet_lite0._BLOCKS[: 1 + int(name.removeprefix("block_"))]
-        full = 2 * math.prod(block[1] for block in blocks)
-        assert (stride, channels) == (min(16, full), blocks[-1][3])
+    for variant in efficientnet_lite.VARIANTS.values():
+        known = expected._TEACHERS[variant.name]
+        assert known.default == TEACHERS[variant.name].layers
+        for name, (stride, channels) in known.layers.items():
+            blocks = variant.blocks[: 1 + int(name.removeprefix("block_"))]
+            full = 2 * math.prod(block[1] for block in blocks)
+            assert (stride, channels) == (min(16, full), blocks[-1][3])
 
 
 @pytest.mark.parametrize(("layers", "mirror"), [((), 0.5), (("stage2", "stage4"), 0.0)])
@@ -35,6 +39,19 @@ def test_the_size_of_the_teacher_features(animals, layers, mirror):
     crops = 2 * (2 if mirror else 1)
     size = expected_needs(chosen, animals).feature_bytes
     assert size == 2 * crops * height * width * teacher.channels
+
+
+def test_a_transformer_as_teacher(animals):
+    small = expected_needs(recipe("dinov2"), animals)
+    assert small.feature_bytes == 2 * 2 * 32**2 * 384
+    base = expected_needs(recipe("dinov2", teacher_weights="dinov2_with_registers_base"), animals)
+    assert base.feature_bytes == 2 * small.feature_bytes
+    tokens, weights = 32**2 + 5, 4 * (86_600_000 - 22_100_000)
+    assert base.memory_bytes - small.memory_bytes == pytest.approx(
+        weights + 16 * 4 * tokens * (3 * 6 * tokens + 8 * 384), rel=1e-3
+    )
+    own = expected_needs(recipe("dinov2", teacher_weights="my/preset"), animals)
+    assert own.feature_bytes is None and own.memory_bytes < small.memory_bytes
 
 
 def test_features_that_are_not_kept_or_not_known(animals):

@@ -114,7 +114,7 @@ def test_a_setting_of_a_loss_without_weight_is_warned_of(caplog):
 
 def test_unknown_recipes():
     with pytest.raises(
-        ConfigError, match="no recipe 'papr'; there are default, outline, paper, toy"
+        ConfigError, match="no recipe 'papr'; there are default, dinov2, outline, paper, toy"
     ):
         recipe("papr")
 

