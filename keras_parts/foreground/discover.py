@@ -1,9 +1,9 @@
 """Finding the objects of a set of photographs without any mask.
 
-1. A classifier of ImageNet's classes sees roughly where an object is (`activation`).
+1. The features of a frozen network say roughly where objects are (`prominence`).
 2. GrabCut makes it a mask by the colours and edges of the photograph (`grabcut`).
 3. A linear classifier learns from these masks which features the objects of all photographs have in
-   common (`classifier`); its probabilities take the place of the activation, in turns with GrabCut.
+   common (`classifier`); GrabCut makes masks of its probabilities; both in turns.
 4. The box of the object is cut out, and step 3 is repeated there, where the object is large.
 
 Both linear classifiers are fitted to a sample of the photographs, then applied to each of them.
@@ -16,41 +16,36 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from keras_parts.backbones.backbone import Backbone
 from keras_parts.extras import import_from_extra
-from keras_parts.foreground.activation import (
-    GRID,
-    LOOK_SIZE,
-    ObjectActivation,
-    load_object_activation,
-    scaled_activation,
-)
 from keras_parts.foreground.classifier import PositionClassifier, fit_classifier
+from keras_parts.foreground.features import GRID, LOOK_SIZE, LookFeatures, load_network
 from keras_parts.foreground.found import FoundMask
 from keras_parts.foreground.grabcut import Certainty, grab_object
+from keras_parts.foreground.prominence import object_probabilities
 
 _SAMPLE = 400  # photographs to which the classifiers are fitted
 _BATCH = 8
-_TURNS = 2
+_FIRST_TURNS, _SECOND_TURNS = 6, 3
 _PADDING = 0.25  # of the second look, as a share of the object's box on each side
 _MIN_SHARE = 0.25  # smaller regions than this share of the largest are not in the box
 _MAX_SIDE = 2048  # of the photographs that are kept in memory
-_FIRST_SHARE = 0.3  # weight of the first look in the last probability
 _COARSE_SIZE = 129
-# Chosen on every fourth training image of CUB-200-2011.
-_OF_ACTIVATION = Certainty(0.8, 0.35, 0.12, 3)
-_OF_CLASSIFIER = Certainty(0.9, 0.4, 0.08, 3)
+# Chosen on every eighth training image of CUB-200-2011, and every sixth of CelebAMask-HQ and
+# Clothing Co-Parsing.
+_CERTAINTY = Certainty(0.95, 0.5, 0.05, 3)
 _LAST = Certainty(0.97, 0.5, 0.02, 5)
 
 
 class _Look(NamedTuple):
     """A rectangle of a photograph, scaled to the network's input.
 
-    `image` is `(257, 257, 3)` uint8, `features` `(33, 33, channels)` float16, `activation`
-    `(17, 17)`, 0 to 1."""
+    `image` is `(257, 257, 3)` uint8; the others are those of `LookFeatures`, in float16."""
 
     image: np.ndarray
     features: np.ndarray
-    activation: np.ndarray
+    deepest: np.ndarray
+    norms: np.ndarray
 
 
 class _Box(NamedTuple):
@@ -87,11 +82,17 @@ class _Photograph(NamedTuple):
 
 
 def discover_masks(
-    read: Callable[[int], np.ndarray], count: int, *, seed: int = 0, progress: bool = True
+    read: Callable[[int], np.ndarray],
+    count: int,
+    *,
+    seed: int = 0,
+    progress: bool = True,
+    network: Backbone | None = None,
 ) -> Iterator[FoundMask]:
     """Find the object in each photograph of a set, without any mask.
 
-    What is supervised are the labels of ImageNet, with which the network was trained.
+    What is supervised are the labels of ImageNet, with which the network was trained, unless
+    `network` is another one.
 
     Args:
         read: `read(i)` is photograph i, `(height, width, 3)` uint8 RGB, upright. All photographs
@@ -99,13 +100,14 @@ def discover_masks(
         count: number of photographs.
         seed: of the sample to which the classifiers are fitted, if there are more than 400.
         progress: show a progress bar.
+        network: a frozen network for `LookFeatures`; None takes EfficientNet-Lite0.
 
     Yields:
         The masks, in order. In a photograph with several objects of similar size the mask has all
         of them.
 
     Raises:
-        ConfigError: OpenCV is not installed.
+        ConfigError: OpenCV or scikit-learn is not installed, or the network has one output.
         DataError: raised by `read`.
     """
     if not count:
@@ -113,13 +115,13 @@ def discover_masks(
     numbers = np.arange(count)
     if count > _SAMPLE:
         numbers = np.sort(np.random.default_rng(seed).choice(count, _SAMPLE, replace=False))
-    looks = _Looks()
+    looks = _Looks(network or load_network())
     with (
         tqdm(total=len(numbers) + count, desc="objects", unit="image", disable=not progress) as bar,
         ThreadPoolExecutor(2) as threads,
     ):
         grab = _grab_in(threads)
-        sample = [_reduced(read(number)) for number in numbers]
+        sample = [_reduced(read(number)) for number in numbers.tolist()]
         first, second = _fit(sample, looks, grab, bar)
         for start in range(0, count, _BATCH):
             batch = [_reduced(read(i)) for i in range(start, min(start + _BATCH, count))]
@@ -130,8 +132,8 @@ def discover_masks(
 class _Looks:
     """Cuts out rectangles and computes their features, in batches of one size."""
 
-    def __init__(self) -> None:
-        self._activation: ObjectActivation = load_object_activation()
+    def __init__(self, network: Backbone):
+        self._features = LookFeatures(network)
 
     def __call__(self, photographs: Sequence[_Photograph], boxes: Sequence[_Box]) -> list[_Look]:
         images = [
@@ -142,13 +144,9 @@ class _Looks:
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
             padded = np.stack(batch + batch[-1:] * (_BATCH - len(batch)))
-            outputs = self._activation.predict_on_batch(padded)
-            looks.extend(
-                _Look(image, features.astype(np.float16), scaled_activation(activation))
-                for image, features, activation in zip(
-                    batch, outputs["features"], outputs["activation"], strict=False
-                )
-            )
+            outputs = self._features.predict_on_batch(padded)
+            maps = [outputs[name].astype(np.float16) for name in ("features", "deepest", "norms")]
+            looks.extend(map(_Look, batch, *maps))
         return looks
 
 
@@ -173,24 +171,27 @@ def _fit(
     """The classifiers of the first and of the second look."""
     seen = looks(sample, [_WHOLE] * len(sample))
     bar.update(len(sample) // 2)
-    masks = grab(seen, [look.activation for look in seen], _OF_ACTIVATION, _COARSE_SIZE)
-    first, masks = _in_turns(seen, masks, grab, _COARSE_SIZE)
+    probabilities = object_probabilities(
+        np.stack([look.deepest for look in seen]), np.stack([look.norms for look in seen])
+    )
+    masks = grab(seen, list(probabilities), _CERTAINTY, _COARSE_SIZE)
+    first, masks = _in_turns(seen, masks, grab, _COARSE_SIZE, _FIRST_TURNS)
     boxes = [_padded_box(mask) for mask in masks]
     cuts = [_cut_mask(mask, box) for mask, box in zip(masks, boxes, strict=True)]
-    second, _ = _in_turns(looks(sample, boxes), cuts, grab, LOOK_SIZE)
+    second, _ = _in_turns(looks(sample, boxes), cuts, grab, LOOK_SIZE, _SECOND_TURNS)
     bar.update(len(sample) - len(sample) // 2)
     return first, second
 
 
 def _in_turns(
-    looks: Sequence[_Look], masks: Sequence[np.ndarray], grab: _Grab, size: int
+    looks: Sequence[_Look], masks: list[np.ndarray], grab: _Grab, size: int, turns: int
 ) -> tuple[PositionClassifier, list[np.ndarray]]:
-    """Fit a classifier to masks and make masks of its probabilities, twice."""
+    """Fit a classifier to masks and make masks of its probabilities, several times."""
     features = [look.features for look in looks]
-    for _ in range(_TURNS):
+    for _ in range(turns):
         classifier = fit_classifier(features, [_scaled(mask, GRID) for mask in masks])
         probabilities = [classifier(each) for each in features]
-        masks = grab(looks, probabilities, _OF_CLASSIFIER, size)
+        masks = grab(looks, probabilities, _CERTAINTY, size)
     return classifier, masks
 
 
@@ -202,15 +203,10 @@ def _apply(
     second: PositionClassifier,
 ) -> Iterator[FoundMask]:
     seen = looks(batch, [_WHOLE] * len(batch))
-    coarse = [first(look.features) for look in seen]
-    masks = grab(seen, coarse, _OF_CLASSIFIER, _COARSE_SIZE)
+    masks = grab(seen, [first(look.features) for look in seen], _CERTAINTY, _COARSE_SIZE)
     boxes = [_padded_box(mask) for mask in masks]
     closer = looks(batch, boxes)
-    probabilities = [
-        (1 - _FIRST_SHARE) * second(look.features)
-        + _FIRST_SHARE * _scaled(box.cut(_scaled(probability, LOOK_SIZE)), GRID)
-        for look, probability, box in zip(closer, coarse, boxes, strict=True)
-    ]
+    probabilities = [second(look.features) for look in closer]
     fine = grab(closer, probabilities, _LAST, LOOK_SIZE)
     for photograph, box, mask, before, probability in zip(
         batch, boxes, fine, masks, probabilities, strict=True
@@ -224,13 +220,13 @@ def _padded_box(mask: np.ndarray) -> _Box:
     """The box of the largest regions of a mask, with a margin; the whole image if it is empty."""
     cv2 = import_from_extra("cv2", "train")
     _, regions, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    areas = facts[1:, cv2.CC_STAT_AREA]
-    if not len(areas):
+    areas = np.asarray(facts)[1:, cv2.CC_STAT_AREA]
+    if not areas.size:
         return _WHOLE
-    large = np.isin(regions, 1 + np.flatnonzero(areas >= _MIN_SHARE * areas.max()))
+    large = np.isin(np.array(regions), 1 + np.flatnonzero(areas >= _MIN_SHARE * areas.max()))
     sides = []
     for along in (large.any(axis=1), large.any(axis=0)):
-        inside, size = np.flatnonzero(along), len(along)
+        inside, size = np.flatnonzero(along), along.size
         start, end = inside[0] / size, (inside[-1] + 1) / size
         margin = _PADDING * (end - start)
         sides.append((max(start - margin, 0.0), min(end + margin, 1.0)))
