@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_parts.backbones.backbone import Backbone
-from keras_parts.backbones.efficientnet_lite0 import efficientnet_lite0, load_efficientnet_lite0
+from keras_parts.backbones.efficientnet_lite import efficientnet_lite0, load_efficientnet_lite0
 from keras_parts.errors import ConfigError
 from keras_parts.ops.resampling import resize_aligned
 
