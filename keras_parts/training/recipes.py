@@ -621,7 +621,10 @@ def recipe_for(
     changes: dict[str, Any] = {}
     if init_from is not None:
         changes |= _settings_of_segmenter(find_model(os.fspath(init_from)), base)
-    changes |= teacher_settings(teacher, teacher_weights, find_model=find_model)
+    chosen = teacher_settings(teacher, teacher_weights, find_model=find_model)
+    if chosen.get("teacher", base.teacher) != base.teacher:
+        chosen.setdefault("teacher_weights", None)  # those of the recipe are of its own teacher
+    changes |= chosen
     return base.with_settings(changes | dict(settings or {}))
 
 

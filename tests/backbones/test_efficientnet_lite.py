@@ -17,7 +17,7 @@ from keras_parts.backbones.efficientnet_lite import (
 )
 from keras_parts.backbones.pretrained import find_weights
 from keras_parts.environment import WEIGHTS_VARIABLE
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.errors import ConfigError, DataError, IntegrityError
 from keras_parts.models import ARCHITECTURES
 from tests.backbones.contract import check_backbone, evaluate, randomise, tolerance
 
@@ -57,6 +57,9 @@ def test_the_official_file_is_found_and_its_source_is_named(tmp_path):
     for name in (LITE1.official_file, LITE1.weights_file):  # the second is preferred
         (tmp_path / name).touch()
         assert find_weights(LITE1.weights_file, tmp_path, **names).name == name
+    (tmp_path / LITE1.weights_file).unlink()
+    with pytest.raises(IntegrityError, match=f"{LITE1.official_file}: sha256 e3b0c44298fc"):
+        load_efficientnet_lite(LITE1, efficientnet_lite(LITE1, 32, "stem"), tmp_path)
 
 
 def test_last_stage_can_be_dilated():

@@ -231,3 +231,14 @@ def test_a_short_run_without_the_cluster_loss_keeps_its_settings():
     """Version 0.1.0 did not shorten the decay: its run folders can be resumed."""
     assert recipe("toy", steps=40).loss_settings["clusters"]["decay_steps"] == 80
     assert recipe("default", steps=40).loss_settings["clusters"]["decay_steps"] == 13
+
+
+def test_another_teacher_does_not_get_the_weights_of_the_recipes():
+    def weights(**options):
+        return recipe_for("cub", "dinov2", **options).teacher_weights
+
+    assert weights(teacher="small") is None
+    assert weights(teacher="small", teacher_weights="mine") == "mine"
+    assert weights(teacher="dinov2") == weights() == "dinov2_with_registers_small"
+    chosen = recipe_for("cub", "dinov2", teacher="small")
+    assert (chosen.teacher_layers, chosen.teacher_patches) == ((), None)
