@@ -71,7 +71,7 @@ def shortened(command, desk):
     command += f" {SHORT}"
     if "--dataset cub" in command:
         command = command.replace(CUB, str(birds(desk))) + " --data-option classes=[1]"
-    if " photos/ --masks" in command:
+    if " train photos/" in command:
         return command + " --image-size 97 --set teacher_size=129"
     return command + SMALL + (FEW if "--dataset toy" in command else " --recipe toy")
 
@@ -87,7 +87,7 @@ def birds(desk):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command(command, desk, monkeypatch, eager):
+def test_command(command, desk, monkeypatch, eager, discovery):
     monkeypatch.setenv("KERAS_PARTS_WEIGHTS", str(desk / "no weights"))
     if CUB not in command:
         monkeypatch.setenv("KERAS_PARTS_TEST_DATA", str(desk / "no data"))

@@ -206,10 +206,13 @@ class _MaskFolder:
         """Make the masks of photographs, and write each as soon as it is known."""
         write_table(self._folder, self._ordered_rows())  # rows are appended to a whole table
         found = self._together if method.is_joint else self._one_by_one
-        with tqdm(total=len(missing), desc="masks", unit="image", disable=not progress) as bar:
-            for path, mask in found(missing, method):
-                self._write(path, mask, method.origin)
-                bar.update()
+        made = found(missing, method)
+        # A method that sees all photographs together has a bar of its own before the first mask.
+        delay = 2 if method.is_joint else 0
+        for path, mask in tqdm(
+            made, "masks", len(missing), unit="image", delay=delay, disable=not progress
+        ):
+            self._write(path, mask, method.origin)
 
     def finish(self, *, progress: bool) -> MaskSummary:
         """Write the table and the page."""
