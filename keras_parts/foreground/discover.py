@@ -29,7 +29,7 @@ _BATCH = 8
 _FIRST_TURNS, _SECOND_TURNS = 6, 3
 _PADDING = 0.25  # of the second look, as a share of the object's box on each side
 _MIN_SHARE = 0.25  # smaller regions than this share of the largest are not in the box
-_MAX_SIDE = 2048  # of the photographs that are kept in memory
+_MAX_SIDE = 1024  # of the photographs in memory: of 400 from a phone, less than a gigabyte
 _COARSE_SIZE = 129
 # Chosen on every eighth training image of CUB-200-2011, and every sixth of CelebAMask-HQ and
 # Clothing Co-Parsing.
@@ -75,7 +75,7 @@ _WHOLE = _Box(0.0, 0.0, 1.0, 1.0)
 
 
 class _Photograph(NamedTuple):
-    """A photograph, reduced to at most 2048 pixels a side, and its own (height, width)."""
+    """A photograph, reduced to at most 1024 pixels a side, and its own (height, width)."""
 
     image: np.ndarray
     size: tuple[int, int]
