@@ -3,7 +3,7 @@
 Each command is a separate process, `python -m keras_parts.cli` for `keras-parts`; the commands take
 turns. Processor seconds are those of the process alone, wall-clock seconds include the waiting for
 other programs. The table lists which large packages a command imports. With `--image`, the
-segmentation of one image is timed too, with a model of the zoo or of a run.
+segmentation of one image is timed too, with a model of the package, by ONNX Runtime and by Keras.
 
     python benchmarks/startup.py
     python benchmarks/startup.py --with-keras --image photo.png --model toy
@@ -74,10 +74,10 @@ def main():
     slow = {}
     if options.with_keras:
         slow["import keras"] = [sys.executable, "-c", "import keras"]
-    if options.image:
-        target = tempfile.mkdtemp()
-        arguments = ("segment", options.image, "--model", options.model, "--output", target)
-        slow["keras-parts segment, one image"] = command(*arguments, "--overwrite", "--quiet")
+    for runtime in ("onnx", "keras") if options.image else ():
+        arguments = ("segment", options.image, "--model", options.model, "--runtime", runtime)
+        arguments += ("--output", tempfile.mkdtemp(), "--overwrite", "--quiet")
+        slow[f"keras-parts segment --runtime {runtime}, one image"] = command(*arguments)
     print_machine()
     in_turns(quick, 1)  # fills the disk cache and compiles byte code
     times = in_turns(quick, options.repeats) | in_turns(slow, min(3, options.repeats))

@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from keras_parts.cli.messages import show_messages, write_message
-from keras_parts.cli.runtime import BACKENDS, require_gpu, select_backend, select_device
+from keras_parts.cli.messages import show_messages
+from keras_parts.cli.runtime import BACKENDS, start_keras
 from keras_parts.errors import KerasPartsError, escape_controls, hide_secrets
 
 
@@ -85,33 +85,43 @@ def common_options(command: Callable[..., CommandResult]) -> Callable[..., None]
     import Keras: the backend has to be selected first.
     """
 
-    @click.option("--backend", type=click.Choice(BACKENDS), help="Keras backend to compute with.")
-    @click.option("--device", metavar="DEVICE", help="cpu, gpu, or gpu:1 for the second GPU.")
-    @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of all random numbers.")
+    @keras_options
     @functools.wraps(command)
     def run(backend: str | None, device: str | None, quiet: bool, **options: Any) -> CommandResult:
-        if _is_export(options.get("model")):
-            if backend or device:
-                given_option = f"--backend {backend}" if backend else f"--device {device}"
-                raise click.UsageError(f"{given_option}: an export has a runtime of its own")
-            return command(quiet=quiet, **options)
-        if device:
-            select_device(device)
-        backend, remark = select_backend(backend)
-        if remark and not quiet:
-            write_message(remark)
-        if device and device.startswith("gpu"):
-            require_gpu(backend)
+        start_keras(backend, device, quiet=quiet)
         return command(quiet=quiet, **options)
 
     return output_options(run)
 
 
-def _is_export(model: Any) -> bool:
-    """Whether a model is an export, which needs no Keras."""
-    from keras_parts.exports import format_at
+def keras_options(command: Callable[..., CommandResult]) -> Callable[..., CommandResult]:
+    """Add --backend, --device and --seed."""
+    backend = click.option(
+        "--backend", type=click.Choice(BACKENDS), help="Keras backend to compute with."
+    )
+    device = click.option(
+        "--device", metavar="DEVICE", help="cpu, gpu, or gpu:1 for the second GPU."
+    )
+    seed = click.option(
+        "--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of all random numbers."
+    )
+    return backend(device(seed(command)))
 
-    return isinstance(model, str) and format_at(model) is not None
+
+def runtime_options(command: Callable[..., CommandResult]) -> Callable[..., None]:
+    """Add --runtime, and the options of `common_options` to a command that calls `choose_runtime`.
+
+    The command takes the arguments `runtime`, `backend`, `device`, `seed` and `quiet`.
+    """
+    runtime = click.option(
+        "--runtime",
+        type=click.Choice(["auto", "keras", "onnx"]),
+        default="auto",
+        show_default=True,
+        help="keras, or ONNX Runtime for the models of the package, which starts in a tenth of the "
+        "time; auto takes it where it is installed and nothing needs Keras.",
+    )
+    return output_options(runtime(keras_options(command)))
 
 
 looks_option = click.option(

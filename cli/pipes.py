@@ -21,7 +21,7 @@ _SAME = {"overlay": "overlay-png", "labels": "indexed"}
 _FORMATS = ("overlay", "cutout", "labels", "json", "overlay-plain", "overlay-webp", "soft")
 _OPTIONS = {
     *("paths", "model", "of", "formats", "batch_size", "precision", "flip", "looks", "tile"),
-    *("max_pixels", "backend", "device", "seed", "as_json", "quiet", "verbose"),
+    *("max_pixels", "runtime", "backend", "device", "seed", "as_json", "quiet", "verbose"),
 }
 """Options that a picture on standard input has."""
 

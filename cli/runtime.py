@@ -1,14 +1,22 @@
-"""Select the backend and the device of Keras, by environment variables and before its import."""
+"""Select what runs a model: ONNX Runtime, or Keras with a backend and a device.
+
+Backend and device are selected by environment variables, before Keras is imported.
+"""
 
 import contextlib
 import gc
 import importlib.util
 import json
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
+import click
+
+from keras_parts.cli.messages import write_message
 from keras_parts.environment import (
     keras_backend,
     keras_folder,
@@ -17,9 +25,10 @@ from keras_parts.environment import (
     visible_gpus,
 )
 from keras_parts.errors import ConfigError
+from keras_parts.extras import BACKENDS, check_keras
 
-BACKENDS = ("tensorflow", "jax", "torch")
-"""In order of preference: on a CPU, TensorFlow's convolutions are the fastest."""
+Runtime = Literal["keras", "onnx", "export"]
+"""What runs a model: Keras, ONNX Runtime with the model's graph, or the runtime of an export."""
 
 
 def select_backend(requested: str | None = None) -> tuple[str, str]:
@@ -66,6 +75,77 @@ def select_backend(requested: str | None = None) -> tuple[str, str]:
     return chosen, remark
 
 
+def choose_runtime(
+    model: str, options: Mapping[str, Any], *, recorded: str | None = None
+) -> Runtime:
+    """What runs a model, by the option --runtime; selects backend and device if that is Keras.
+
+    "auto" takes ONNX Runtime if it is installed, the model has a graph and no option needs Keras,
+    but on a machine with an NVIDIA GPU, Keras.
+
+    Args:
+        model: the value of --model.
+        options: those of the command: runtime, backend, device, precision, flip, formats, quiet.
+        recorded: the runtime of the results that a run adds to.
+
+    Raises:
+        click.UsageError: an option contradicts the runtime.
+        ConfigError: the runtime or the backend is not installed, or the model has no graph.
+    """
+    from keras_parts.exports import format_at
+    from keras_parts.zoo.models import has_network
+
+    wanted = options["runtime"]
+    chosen = [name for name in ("backend", "device") if options[name]]
+    if format_at(model) is not None:
+        for name in ["runtime"] * (wanted != "auto") + chosen:
+            raise click.UsageError(f"--{name} {options[name]}: an export has a runtime of its own")
+        return "export"
+    needs_keras = [f"--{name} {options[name]}" for name in chosen]
+    needs_keras += ["--precision"] * bool(options["precision"]) + ["--flip"] * bool(options["flip"])
+    needs_keras += [f"--format {name}" for name in options["formats"] if "descriptors" in name]
+    is_installed = importlib.util.find_spec("onnxruntime") is not None
+    if wanted == "auto" and recorded:
+        wanted = recorded
+    elif wanted == "auto":
+        suits = is_installed and not needs_keras and has_network(model)
+        wanted = "onnx" if suits and not shutil.which("nvidia-smi") else "keras"
+    if wanted == "onnx" and needs_keras:
+        instead = "leave out --runtime onnx"
+        if options["runtime"] == "auto":
+            instead = "the results there are ONNX Runtime's: choose another --output"
+        raise click.UsageError(f"{needs_keras[0]} needs Keras: {instead}")
+    if wanted == "keras":
+        start_keras(options["backend"], options["device"], quiet=options["quiet"])
+        return "keras"
+    if not has_network(model):
+        raise ConfigError(
+            f"ONNX Runtime cannot run {model} as it is, only models of the package: export it with "
+            f"`keras-parts export --model {model} --format onnx`, and give that file to --model",
+            setting="runtime",
+            value=wanted,
+        )
+    if not is_installed:
+        raise ConfigError(
+            "ONNX Runtime is not installed: pip install 'keras-parts[runtime]', or choose "
+            "--runtime keras",
+            setting="runtime",
+            value=wanted,
+        )
+    return "onnx"
+
+
+def start_keras(backend: str | None, device: str | None, *, quiet: bool) -> None:
+    """Select the backend and the device; a remark about them is written unless `quiet`."""
+    if device:
+        select_device(device)
+    backend, remark = select_backend(backend)
+    if remark and not quiet:
+        write_message(remark)
+    if device and device.startswith("gpu"):
+        require_gpu(backend)
+
+
 _NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "IPython")
 """Packages that Keras imports if they are there, for wrappers, pictures and notebooks, which no
 command uses."""
@@ -78,6 +158,7 @@ def import_keras() -> None:
     """
     if "keras" in sys.modules:
         return
+    check_keras()
     if keras_backend() != "tensorflow" or tensorflow_log_level() is not None:
         with hidden(*_NOT_NEEDED_BY_KERAS), _garbage_kept():
             import keras

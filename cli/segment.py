@@ -15,11 +15,11 @@ from keras_parts.cli.group import NOTHING_TO_DO, SOME_FAILED
 from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import (
     CommandResult,
-    common_options,
     examples,
     given,
     looks_option,
     model_name,
+    runtime_options,
 )
 from keras_parts.cli.pipes import (
     STANDARD_INPUT,
@@ -28,7 +28,7 @@ from keras_parts.cli.pipes import (
     is_clipboard,
     piped_result,
 )
-from keras_parts.cli.runtime import import_keras
+from keras_parts.cli.runtime import Runtime, choose_runtime, import_keras
 from keras_parts.cli.segment_video import segment_videos, video_options, videos_among
 
 if TYPE_CHECKING:
@@ -37,8 +37,11 @@ if TYPE_CHECKING:
     from keras_parts.models.predictor import Predictor
 
 
-_BATCH_OF_EXPORT = 8
-"""Batch size "auto" for exports, whose runtimes use all cores for a single image too."""
+_BATCH_OF_FEW = 8
+"""Batch size "auto" of ONNX Runtime and exports, which use all cores for a single image too, and
+the largest one for few images."""
+_FEW = 64
+"""Number of images up to which the batch size is not measured."""
 
 
 def _batch_size(context: click.Context, option: click.Parameter, value: str) -> int | str:
@@ -135,13 +138,13 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
 )
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Number of Ray actors.")
 @video_options
-@common_options
+@runtime_options
 def segment(
     paths: Sequence[str], model: str | None, of: str | None, trust: bool, output: str | None,
     formats: Sequence[str], batch_size: int | str, precision: str | None, flip: bool, looks: Any,
     tile: int | None, strict: bool, max_failures: int | None, dry_run: bool, resume: bool,
     engine: str, ray_address: str | None, workers: int | None, seed: int | None, quiet: bool,
-    **options: Any,
+    runtime: str, backend: str | None, device: str | None, **options: Any,
 ) -> CommandResult:  # fmt: skip
     """Segment image files and videos into parts.
 
@@ -169,7 +172,6 @@ def segment(
     for each picture beside it).
     """
     from keras_parts import inference
-    from keras_parts.exports import format_at
     from keras_parts.images.formats import begins_like_image
 
     started = time.monotonic()
@@ -196,15 +198,18 @@ def segment(
     if tile and looks == 2:
         raise click.UsageError(f"--tile {tile} sees each tile once: leave out --looks 2")
 
+    context = click.get_current_context()
+    recorded = inference.recorded_runtime(output) if resume else None
+    runtime = choose_runtime(model, context.params, recorded=recorded)
     say_loading(model, quiet=quiet)
-    if seed is not None and format_at(model) is None:
+    if seed is not None and runtime == "keras":
         import_keras()
         from keras_parts.keras_private import set_random_seed
 
         set_random_seed(seed)
     formats = formats or inference.DEFAULT_FORMATS
     if batch_size == "auto":
-        batch_size = inference.recorded_batch_size(output) or batch_size
+        batch_size = inference.recorded_batch_size(output) or _batch_size_of_few(len(files))
     settings = {
         "flip": flip,
         "tile": tile,
@@ -214,14 +219,23 @@ def segment(
             for name in (*formats, *(inference.recorded_formats(output) if resume else ()))
         ),
     }
+    few = isinstance(batch_size, int) and len(files) <= batch_size and not tile
+    if few and runtime == "keras" and engine == "local":
+        settings["compiled"] = False  # there are two batches at most, one for each look
     predictor = _create_predictor(
-        model, precision, {"batch_size": batch_size, **settings}, trust=trust
+        model, runtime, precision, {"batch_size": batch_size, **settings}, trust=trust
     )
     if engine == "ray":
         settings["batch_size"] = predictor.batch_size
-        options["engine"] = _ray_engine(
-            model, precision, settings, ray_address, workers, trust=trust
+        create = functools.partial(
+            _create_predictor,
+            _seen_from_elsewhere(model),
+            runtime,
+            precision,
+            settings,
+            trust=trust,
         )
+        options["engine"] = _ray_engine(create, ray_address, workers)
     summary = inference.segment_files(
         predictor,
         files,
@@ -234,7 +248,7 @@ def segment(
         progress=not quiet,
         on_failure=lambda failure: _write_line(f"Failed: {failure}"),
         on_remark=None if quiet else lambda path, remark: _write_line(f"{path}: {remark}"),
-        arguments=click.get_current_context().params | {"model": model, "output": output},
+        arguments=context.params | {"model": model, "output": output},
         **given(**options),
     )
     seconds = time.monotonic() - started
@@ -258,11 +272,16 @@ def _segment_picture(content: bytes, context: click.Context) -> CommandResult:
         for remark in decoded.remarks:
             _write_line(f"standard input: {remark}")
     model = choose_model(options["model"], options["of"], quiet=options["quiet"])
+    runtime = choose_runtime(model, options)
     say_loading(model, quiet=options["quiet"])
     settings = {name: options[name] for name in ("flip", "tile", "looks", "batch_size")}
-    if settings["batch_size"] == "auto":  # nothing is gained by measuring it for one picture
-        del settings["batch_size"]
-    predictor = _create_predictor(model, options["precision"], settings, trust=options["trust"])
+    if settings["batch_size"] == "auto":
+        settings["batch_size"] = _batch_size_of_few(1)
+    if runtime == "keras" and not settings["tile"]:
+        settings["compiled"] = False
+    predictor = _create_predictor(
+        model, runtime, options["precision"], settings, trust=options["trust"]
+    )
     return piped_result(predictor.segment(decoded.image), format_name)
 
 
@@ -303,17 +322,22 @@ def _usage_errors() -> Iterator[None]:
 
 
 def _create_predictor(
-    model: str, precision: str | None, settings: Mapping[str, Any], *, trust: bool
+    model: str, runtime: Runtime, precision: str | None, settings: Mapping[str, Any], *, trust: bool
 ) -> "Predictor":
     """The predictor of a model or of an export; also called in Ray's processes."""
-    from keras_parts.exports import format_at, load_predictor, read_metadata
-    from keras_parts.zoo.terms import say_terms
+    if runtime != "keras":
+        settings = _settings_of_export(settings, precision)
+    if runtime == "export":
+        from keras_parts.exports import format_at, open_export
+        from keras_parts.zoo.terms import say_terms
 
-    export_format = format_at(model)
-    if export_format:
-        predictor = load_predictor(export_format, model, **_settings_of_export(settings, precision))
-        say_terms(model_name(model), read_metadata(export_format, model)["licence"])
-        return predictor
+        export = open_export(str(format_at(model)), model)
+        say_terms(model_name(model), export.metadata["licence"])
+        return export.predictor(**settings)
+    if runtime == "onnx":
+        from keras_parts.zoo.models import load_network
+
+        return load_network(model, **settings)
     import_keras()
     import keras
 
@@ -336,28 +360,28 @@ def _settings_of_export(settings: Mapping[str, Any], precision: str | None) -> d
         if value:
             raise click.UsageError(f"an export has no {option}: give the Keras model to --model")
     if settings.get("batch_size") == "auto":
-        settings["batch_size"] = _BATCH_OF_EXPORT
+        settings["batch_size"] = _BATCH_OF_FEW
     return settings
 
 
-def _ray_engine(
-    model: str,
-    precision: str | None,
-    settings: Mapping[str, Any],
-    address: str | None,
-    workers: int | None,
-    *,
-    trust: bool,
-) -> "EngineFactory":
+def _batch_size_of_few(count: int) -> int | str:
+    """The batch size "auto" where measuring it takes longer than the images do: the smallest power
+    of two that has them all."""
+    return "auto" if count > _FEW else min(_BATCH_OF_FEW, 1 << (count - 1).bit_length())
+
+
+def _seen_from_elsewhere(model: str) -> str:
+    """A model in Ray's processes, which have another working folder."""
     from keras_parts.exports import format_at
+
+    return os.path.abspath(model) if os.path.isdir(model) or format_at(model) else model
+
+
+def _ray_engine(
+    create: "Callable[[], Predictor]", address: str | None, workers: int | None
+) -> "EngineFactory":
     from keras_parts.inference.distributed import ray_engine
 
-    # Ray's processes have another working folder.
-    is_path = os.path.isdir(model) or format_at(model)
-    model = os.path.abspath(model) if is_path else model
-    create: Callable[[], Predictor] = functools.partial(
-        _create_predictor, model, precision, settings, trust=trust
-    )
     return ray_engine(create, address=address, workers=workers)
 
 

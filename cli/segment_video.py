@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from keras_parts.cli.choosing import choose_model, choose_output, say_loading
 from keras_parts.cli.options import CommandResult, given, model_name
+from keras_parts.cli.runtime import choose_runtime
 
 if TYPE_CHECKING:
     from keras_parts.models.predictor import Predictor
@@ -29,7 +30,7 @@ _TAKEN = {
         "looks",
         "tile",
     ),
-    *("resume", "backend", "device", "seed", "as_json", "quiet", "verbose", *_OWN),
+    *("resume", "runtime", "backend", "device", "seed", "as_json", "quiet", "verbose", *_OWN),
 }
 CreatePredictor = Callable[..., "Predictor"]
 
@@ -73,7 +74,7 @@ def segment_videos(context: click.Context, create: CreatePredictor) -> CommandRe
 
     Args:
         context: of the command `segment`.
-        create: makes the predictor from a model, a precision, settings and `trust`.
+        create: makes the predictor from a model, its runtime, a precision, settings and `trust`.
     """
     from keras_parts.images.video import open_video
 
@@ -85,11 +86,12 @@ def segment_videos(context: click.Context, create: CreatePredictor) -> CommandRe
             pass
     model = choose_model(options["model"], options["of"], quiet=quiet)
     output = choose_output(paths, options["output"], model=model, quiet=quiet)
+    runtime = choose_runtime(model, options)
     say_loading(model, quiet=quiet)
     settings = {name: options[name] for name in ("flip", "tile", "looks", "batch_size")}
     if settings["batch_size"] == "auto":
         del settings["batch_size"]
-    predictor = create(model, options["precision"], settings, trust=options["trust"])
+    predictor = create(model, runtime, options["precision"], settings, trust=options["trust"])
     from keras_parts.inference import segment_video
 
     found = [

@@ -5,6 +5,7 @@ public names, and where they come from, are in `__init__.pyi` beside this file.
 """
 
 from pathlib import Path
+from typing import Any
 
 import lazy_loader
 
@@ -16,4 +17,15 @@ _ROOT = Path(__file__).resolve().parent.parent
 if (_ROOT / "pyproject.toml").is_file() and (_ROOT / "zoo").is_dir():
     __path__.append(str(_ROOT))
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _load(name)
+    except ModuleNotFoundError as error:
+        if error.name == "keras":
+            from keras_parts.extras import check_keras
+
+            check_keras()
+        raise

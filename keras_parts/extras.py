@@ -2,12 +2,17 @@
 
 import importlib
 import importlib.util
+import re
 from typing import Any
 
+from keras_parts.environment import package_version
 from keras_parts.errors import ConfigError
 
 _TRAIN = ("sklearn", "scipy", "matplotlib")
 """Packages of the extra "train"."""
+BACKENDS = ("tensorflow", "jax", "torch")
+"""Of Keras, in order of preference: on a CPU, TensorFlow's convolutions are the fastest."""
+_OLDEST_KERAS = (3, 15, 1)
 
 
 def import_from_extra(module: str, extra: str) -> Any:
@@ -36,6 +41,28 @@ def check_train_extra() -> None:
     for name in _TRAIN:
         if importlib.util.find_spec(name) is None:
             raise _missing(name, "train")
+
+
+def check_keras() -> None:
+    """Raise ConfigError unless Keras is installed, in a version that suffices; it is not imported.
+
+    Keras comes with the extra of a backend, so that ONNX Runtime can do without it.
+
+    Example:
+        >>> from keras_parts.extras import check_keras
+        >>> check_keras()
+    """
+    found = package_version("keras") if importlib.util.find_spec("keras") else ""
+    backend = next((name for name in BACKENDS if importlib.util.find_spec(name)), BACKENDS[0])
+    install = f"pip install 'keras-parts[{backend}]'"
+    if found == "":
+        raise ConfigError(
+            f"this needs Keras and one of its backends ({', '.join(BACKENDS)}): {install}"
+        )
+    numbers = re.findall(r"\d+", found or "")[:3]  # keras-nightly has another name
+    if numbers and tuple(map(int, numbers)) < _OLDEST_KERAS:
+        oldest = ".".join(map(str, _OLDEST_KERAS))
+        raise ConfigError(f"Keras {found} is installed, this needs {oldest} or later: {install}")
 
 
 def _missing(name: str, extra: str) -> ConfigError:

@@ -1,4 +1,5 @@
 import sys
+import tomllib
 
 import pytest
 
@@ -16,6 +17,32 @@ def test_packages_of_an_extra_that_are_not_installed(monkeypatch):
     monkeypatch.setattr(extras, "_TRAIN", ("json", "not_installed"))
     with pytest.raises(ConfigError, match="not_installed"):
         extras.check_train_extra()
+
+
+@pytest.mark.parametrize(
+    ("keras", "torch", "message"),
+    [
+        (None, None, r"Keras and one of its backends .*keras-parts\[tensorflow\]"),
+        (None, "2.6", r"keras-parts\[torch\]"),
+        ("3.10.0", "2.6", r"Keras 3.10.0 is installed, this needs 3.15.1 or later: .*\[torch\]"),
+        ("3.15.1", None, None),
+    ],
+)
+def test_without_keras_or_with_an_old_one(monkeypatch, keras, torch, message):
+    installed = {"keras": keras, "torch": torch}
+    monkeypatch.setattr(extras.importlib.util, "find_spec", installed.get)
+    monkeypatch.setattr(extras, "package_version", installed.get)
+    if message is None:
+        extras.check_keras()
+    else:
+        with pytest.raises(ConfigError, match=message):
+            extras.check_keras()
+
+
+def test_the_oldest_keras_is_that_of_the_extra():
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    (keras, *_) = found["project"]["optional-dependencies"]["keras"]
+    assert keras.startswith("keras>=" + ".".join(map(str, extras._OLDEST_KERAS)))
 
 
 def test_hidden_packages_are_back_afterwards():

@@ -33,7 +33,9 @@ def data():
 
 def test_keras_is_within_the_bounds_of_pyproject():
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
-    requirements = map(Requirement, tomllib.loads(text)["project"]["dependencies"])
+    requirements = map(
+        Requirement, tomllib.loads(text)["project"]["optional-dependencies"]["keras"]
+    )
     (bounds,) = [each.specifier for each in requirements if each.name == "keras"]
     assert keras.__version__ in bounds
 

@@ -137,6 +137,15 @@ def find(specifier: str) -> Entry:
     raise _unknown(specifier, failures)
 
 
+def packaged_folder(specifier: str) -> Path | None:
+    """The folder of a model of the package, NAME or NAME@VERSION; None if it has no such model."""
+    name, version = _parse(specifier)
+    folder = PACKAGED / name
+    if not name or not (folder / CARD_FILE).is_file():
+        return None
+    return folder if version in (None, read_card(folder).version) else None
+
+
 def find_at(address: Address | HubRepository) -> Entry:
     """The model at an address: of an entry, or of one above it for the latest version.
 

@@ -129,7 +129,7 @@ def export(
     with atomic_output(path) as unfinished:
         try:
             _write(segmenter, kind, unfinished, quantize, _metadata(segmenter, name, licence))
-            difference, disagreement = _compare(segmenter, kind.load(unfinished), images)
+            difference, disagreement = _compare(segmenter, kind.open(unfinished).run, images)
         except Exception as error:  # converters and runtimes share no exception class
             raise KerasPartsError(f"export as {format} failed: {error}") from error
         size = folder_size(unfinished.parent)
@@ -163,7 +163,7 @@ def load(format: str, path: str | PathLike[str]) -> Run:
         >>> run(images)["labels"].shape  # doctest: +SKIP
         (1, 480, 640)
     """
-    return _format_of(format).load(Path(path))
+    return _format_of(format).open(Path(path)).run
 
 
 def format_at(path: str | PathLike[str]) -> str | None:
@@ -205,9 +205,60 @@ def load_predictor(format: str, path: str | PathLike[str], **options: Any) -> Pr
         >>> predictor.segment(image).areas  # doctest: +SKIP
         array([1520, 3311, 0, 930, 218])
     """
+    return open_export(format, path).predictor(**options)
+
+
+@dataclass(frozen=True)
+class OpenExport:
+    """An export that its runtime has loaded.
+
+    Attributes:
+        format: a key of `FORMATS`.
+        metadata: see `read_metadata`.
+        run: see `load`.
+
+    Example:
+        >>> from keras_parts.exports import OpenExport
+        >>> OpenExport("onnx", {"licence": "CC0-1.0"}, lambda images: {}).metadata["licence"]
+        'CC0-1.0'
+    """
+
+    format: str
+    metadata: Mapping[str, Any]
+    run: Run
+
+    def predictor(self, **options: Any) -> Predictor:
+        """Its `Predictor`, see `load_predictor`."""
+        network = dict(self.metadata["network"])
+        step = network.pop("pixels_per_position")
+
+        def forward(images: np.ndarray) -> Mapping[str, np.ndarray]:
+            probabilities = self.run(images)["probabilities"][:, ::step, ::step]
+            return {"logits": np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))}
+
+        names = [part["name"] for part in self.metadata["parts"]]
+        settings = {"model_sha256": self.metadata["model_sha256"], "export": self.format}
+        return Predictor(forward, names, **network, **options, settings=settings)
+
+
+def open_export(format: str, path: str | PathLike[str]) -> OpenExport:
+    """Load an export whose metadata is needed besides its predictor; the file is read once.
+
+    Args:
+        format, path: as for `load_predictor`.
+
+    Raises:
+        ConfigError: as `load_predictor`.
+
+    Example:
+        >>> from keras_parts.exports import open_export
+        >>> open_export("onnx", "toy.onnx").metadata["licence"]  # doctest: +SKIP
+        'CC0-1.0'
+    """
     _format_of(format).require_runtime(format)
     try:
-        metadata, run = read_metadata(format, path), load(format, path)
+        opened = _format_of(format).open(Path(path))
+        metadata = json.loads(opened.metadata)
     except Exception as error:  # runtimes share no exception class
         raise ConfigError(
             f"{path}: is not an export of keras-parts as {format}: {error!r:.300}; expected a file "
@@ -218,16 +269,7 @@ def load_predictor(format: str, path: str | PathLike[str], **options: Any) -> Pr
             f"{path}: does not say what input its network takes, as exports do since 0.2.0: export "
             "the model again"
         )
-    network = dict(metadata["network"])
-    step = network.pop("pixels_per_position")
-
-    def forward(images: np.ndarray) -> Mapping[str, np.ndarray]:
-        probabilities = run(images)["probabilities"][:, ::step, ::step]
-        return {"logits": np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))}
-
-    names = [part["name"] for part in metadata["parts"]]
-    settings = {"model_sha256": metadata["model_sha256"], "export": format}
-    return Predictor(forward, names, **network, **options, settings=settings)
+    return OpenExport(format, metadata, opened.run)
 
 
 def read_metadata(format: str, path: str | PathLike[str]) -> dict[str, Any]:

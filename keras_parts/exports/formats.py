@@ -6,6 +6,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,20 @@ from keras_parts.errors import ConfigError
 INPUT, OUTPUTS = "images", ("labels", "probabilities")
 METADATA = "keras_parts"
 """Name of the entry inside an export that contains the metadata, as JSON."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An export that its runtime has loaded.
+
+    Attributes:
+        run: function from images `(batch, height, width, 3)` uint8 RGB to
+            `{"labels": array, "probabilities": array}`.
+        metadata: inside the export, JSON.
+    """
+
+    run: Callable[[np.ndarray], Mapping[str, np.ndarray]]
+    metadata: str
 
 
 class Format:
@@ -65,14 +80,13 @@ class Format:
         """Write an `ImageToParts` with its metadata, JSON, to a path that does not exist yet."""
         raise NotImplementedError
 
-    def load(self, path: Path) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
-        """Load an export as a function from images `(batch, height, width, 3)` uint8 RGB to
-        `{"labels": array, "probabilities": array}`."""
+    def open(self, path: Path) -> Opened:
+        """Load an export, which is read once."""
         raise NotImplementedError
 
     def metadata(self, path: Path) -> str:
-        """The metadata inside an export, JSON."""
-        raise NotImplementedError
+        """The metadata inside an export, JSON; quicker than `open` where that matters."""
+        return self.open(path).metadata
 
 
 @contextmanager

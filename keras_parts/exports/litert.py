@@ -2,7 +2,7 @@
 
 import warnings
 
-from keras_parts.exports.formats import METADATA, Format
+from keras_parts.exports.formats import METADATA, Format, Opened
 
 
 class LiteRt(Format):
@@ -27,7 +27,7 @@ class LiteRt(Format):
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
             path.write_bytes(_with_metadata(converter.convert(), metadata))
 
-    def load(self, path):
+    def open(self, path):
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(str(path))
@@ -44,7 +44,7 @@ class LiteRt(Format):
             )
             return {"labels" if array.ndim == 3 else "probabilities": array for array in outputs}
 
-        return run
+        return Opened(run, self.metadata(path))
 
     def metadata(self, path):
         from tensorflow.lite.tools import flatbuffer_utils

@@ -1,10 +1,13 @@
 """ONNX."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
-from keras_parts.exports.formats import INPUT, METADATA, OUTPUTS, Format
+from keras_parts.exports.formats import INPUT, METADATA, OUTPUTS, Format, Opened
 
-_OPSET = 17
+OPSET = 17
 _MIN_VALUES = 1024
 """Arrays of fewer weights are not quantised: they save too little."""
 
@@ -22,7 +25,7 @@ class Onnx(Format):
         import tf2onnx
 
         signature = graph.__call__.input_signature
-        model, _ = tf2onnx.convert.from_function(graph.__call__, signature, opset=_OPSET)
+        model, _ = tf2onnx.convert.from_function(graph.__call__, signature, opset=OPSET)
         names = {value.name for value in model.graph.output}
         if names != set(OUTPUTS) or model.graph.input[0].name != INPUT:
             _rename(model.graph)
@@ -32,21 +35,36 @@ class Onnx(Format):
         onnx.checker.check_model(model)
         path.write_bytes(model.SerializeToString())
 
-    def load(self, path):
-        import onnxruntime
+    def open(self, path):
+        session = new_session(path)
 
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        return lambda images: dict(
-            zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: images}), strict=True)
-        )
+        def run(images):
+            return dict(zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: images}), strict=True))
+
+        return Opened(run, session_metadata(session))
 
     def metadata(self, path):
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-        return session.get_modelmeta().custom_metadata_map[METADATA]
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # nothing will be computed
+        return session_metadata(new_session(path, graph_optimization_level=level))
+
+
+def new_session(path: Path, **options: Any) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU, with attributes of its `SessionOptions`."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    # Idle threads would otherwise use a core each, which decoding and writing need.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for name, value in options.items():
+        setattr(settings, name, value)
+    return onnxruntime.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
+
+
+def session_metadata(session: Any) -> str:
+    """The metadata of the package in a session's model, JSON."""
+    return session.get_modelmeta().custom_metadata_map[METADATA]
 
 
 def _rename(graph):

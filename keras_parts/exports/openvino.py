@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from keras_parts.exports.formats import METADATA, Format
+from keras_parts.exports.formats import METADATA, Format, Opened
 
 
 class OpenVino(Format):
@@ -32,18 +32,23 @@ class OpenVino(Format):
             model.set_rt_info(metadata, METADATA)
             openvino.save_model(model, str(path), compress_to_fp16=quantize)
 
-    def load(self, path):
+    def open(self, path):
         import openvino
 
+        model = openvino.Core().read_model(str(path))
         # In float32 on the CPU, so that results do not depend on the machine.
-        compiled = openvino.Core().compile_model(
-            str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-        )
-        return lambda images: {
-            port.get_any_name(): value for port, value in compiled([images]).items()
-        }
+        compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+        def run(images):
+            return {port.get_any_name(): value for port, value in compiled([images]).items()}
+
+        return Opened(run, _metadata(model))
 
     def metadata(self, path):
         import openvino
 
-        return openvino.Core().read_model(str(path)).get_rt_info(METADATA).astype(str)
+        return _metadata(openvino.Core().read_model(str(path)))
+
+
+def _metadata(model):
+    return model.get_rt_info(METADATA).astype(str)

@@ -1,6 +1,6 @@
 """TensorFlow's SavedModel."""
 
-from keras_parts.exports.formats import METADATA, Format
+from keras_parts.exports.formats import METADATA, Format, Opened
 
 
 class SavedModel(Format):
@@ -16,16 +16,14 @@ class SavedModel(Format):
         signatures = {"serving_default": graph.__call__, METADATA: graph.about}
         tf.saved_model.save(graph, str(path), signatures=signatures)
 
-    def load(self, path):
+    def open(self, path):
         import tensorflow as tf
 
-        run = tf.saved_model.load(str(path)).signatures["serving_default"]
-        return lambda images: {
-            name: value.numpy() for name, value in run(images=tf.constant(images)).items()
-        }
+        signatures = tf.saved_model.load(str(path)).signatures
+        network, about = signatures["serving_default"], signatures[METADATA]
 
-    def metadata(self, path):
-        import tensorflow as tf
+        def run(images):
+            found = network(images=tf.constant(images))
+            return {name: value.numpy() for name, value in found.items()}
 
-        about = tf.saved_model.load(str(path)).signatures[METADATA]
-        return about()[METADATA].numpy().decode("utf-8")
+        return Opened(run, about()[METADATA].numpy().decode("utf-8"))

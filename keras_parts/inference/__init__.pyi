@@ -1,6 +1,13 @@
 from .done_log import Failure
 from .inputs import ImageFile, find_images
-from .run import Summary, recorded_batch_size, recorded_formats, recorded_model, segment_files
+from .run import (
+    Summary,
+    recorded_batch_size,
+    recorded_formats,
+    recorded_model,
+    recorded_runtime,
+    segment_files,
+)
 from .search import Match, PartIndex
 from .video import VideoSummary, segment_video
 from .writers import DEFAULT_FORMATS, FORMATS
@@ -18,6 +25,7 @@ __all__ = [
     "recorded_batch_size",
     "recorded_formats",
     "recorded_model",
+    "recorded_runtime",
     "segment_files",
     "segment_video",
 ]

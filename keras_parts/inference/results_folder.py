@@ -44,6 +44,8 @@ _RUN_FILES = re.compile(r"run(-\d+-of-\d+)?\.json")
 _SHARD_FAILURES = re.compile(r"failures-\d+-of-\d+\.jsonl")
 _FORMAT = 1
 """Format of run.json."""
+_WITH_KERAS = {"runtime": "keras"}
+"""What a configuration means that names no runtime."""
 _MAX_RUN_BYTES = 2**24
 
 
@@ -98,10 +100,10 @@ class ResultsFolder:
         Other formats are no other configuration.
         """
         for name, record in run_records(self.output):
-            previous = record["configuration"]
+            previous = _WITH_KERAS | record["configuration"]
             different = {
                 key: (previous.get(key), value)
-                for key, value in _without_formats(self.configuration).items()
+                for key, value in (_WITH_KERAS | _without_formats(self.configuration)).items()
                 if previous.get(key) != value
             }
             if different:

@@ -217,6 +217,21 @@ def recorded_model(output: str | PathLike[str]) -> str | None:
     return record["configuration"].get("model") if record else None
 
 
+def recorded_runtime(output: str | PathLike[str]) -> str | None:
+    """What ran the model of the previous run in a folder, "keras" or "onnx"; None if there is none.
+
+    Args:
+        output: a folder or an address.
+
+    Example:
+        >>> from keras_parts.inference import recorded_runtime
+        >>> recorded_runtime("no such folder") is None
+        True
+    """
+    record = _first_record(output)
+    return record["configuration"].get("runtime", "keras") if record else None
+
+
 def _first_record(output: str | PathLike[str]) -> dict[str, Any] | None:
     """The content of the first run file in a folder; None if there is none."""
     return next((record for _, record in run_records(open_output(output, ""))), None)

@@ -52,11 +52,29 @@ class ForwardPass(keras.Model):
 
 
 def compile_forward(
-    segmenter: "PartSegmenter", *, flip: bool = False, descriptors: bool = False
+    segmenter: "PartSegmenter",
+    *,
+    flip: bool = False,
+    descriptors: bool = False,
+    compiled: bool = True,
 ) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
     """`ForwardPass` as a function of arrays, `forward(images) -> {name: array}`; each shape of
-    its input is compiled once."""
-    return ForwardPass(segmenter, flip=flip, descriptors=descriptors).predict_on_batch
+    its input is compiled once.
+
+    Args:
+        segmenter, flip, descriptors: see `ForwardPass`.
+        compiled: False computes operation by operation on TensorFlow, where compilation takes as
+            long as five such passes; other backends compile quickly, or not at all.
+    """
+    forward = ForwardPass(segmenter, flip=flip, descriptors=descriptors)
+    if compiled or keras.backend.backend() != "tensorflow":
+        return forward.predict_on_batch
+
+    def compute(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        outputs = forward(images, training=False)
+        return {name: ops.convert_to_numpy(values) for name, values in outputs.items()}
+
+    return compute
 
 
 def digest(segmenter: "PartSegmenter") -> str:

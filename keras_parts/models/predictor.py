@@ -476,6 +476,7 @@ def create_predictor(
     descriptors: bool = False,
     looks: Looks = "auto",
     max_objects: int = MAX_SEEN_AGAIN,
+    compiled: bool = True,
 ) -> Predictor:
     """Create the `Predictor` of a `PartSegmenter`, with its compiled forward pass.
 
@@ -486,6 +487,8 @@ def create_predictor(
         flip: average the probabilities with those of the mirrored image, at twice the cost.
         tile, looks, max_objects: see `Predictor`.
         descriptors: also compute the mean of the backbone's deepest features over each part.
+        compiled: False is quicker for one or two batches, see
+            `keras_parts.models.forward.compile_forward`.
 
     Raises:
         ConfigError: see `Predictor`.
@@ -502,7 +505,7 @@ def create_predictor(
     from keras_parts.models.forward import digest
 
     config = segmenter.config
-    forward = segmenter.compiled_forward(flip=flip, descriptors=descriptors)
+    forward = segmenter.compiled_forward(flip=flip, descriptors=descriptors, compiled=compiled)
     if isinstance(batch_size, str):
         batch_size = fastest_batch_size(forward, config.image_size)
     return Predictor(

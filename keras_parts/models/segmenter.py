@@ -571,11 +571,11 @@ class PartSegmenter(keras.Model):
         return segment_inputs(predictor, images)
 
     def compiled_forward(
-        self, *, flip: bool = False, descriptors: bool = False
+        self, *, flip: bool = False, descriptors: bool = False, compiled: bool = True
     ) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
         """The forward pass as a function of uint8 images, see
-        `keras_parts.models.forward.ForwardPass`. All callers share one compiled function."""
-        return self._compiled_forward(flip=flip, descriptors=descriptors)
+        `keras_parts.models.forward.compile_forward`. All callers share one compiled function."""
+        return self._compiled_forward(flip=flip, descriptors=descriptors, compiled=compiled)
 
     def save_preset(self, folder: str | PathLike) -> None:
         """Write configuration and weights to a folder, each file atomically."""

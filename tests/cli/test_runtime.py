@@ -3,6 +3,7 @@ import json
 import os
 import sys
 
+import click
 import pytest
 
 from keras_parts.cli import runtime
@@ -137,7 +138,7 @@ def test_keras_starts_silently(python):
 def test_the_users_log_level_is_kept_and_its_notices_are_printed(
     machine, monkeypatch, tmp_path, capfd, level
 ):
-    machine("tensorflow")
+    machine("tensorflow", "keras")
     (tmp_path / "keras.py").write_text("import os; os.write(2, b'a notice of a library')")
     monkeypatch.syspath_prepend(tmp_path)
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -183,3 +184,54 @@ def test_more_gpus_than_visible(machine):
     os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
     with pytest.raises(ConfigError, match="names only 0,1"):
         runtime.select_device("gpu:2")
+
+
+GIVEN = {
+    "runtime": "auto", "backend": None, "device": None, "precision": None, "flip": False,
+    "formats": (), "quiet": True,
+}  # fmt: skip
+BOTH = ("tensorflow", "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("model", "installed", "options", "recorded", "expected"),
+    [
+        ("cub", BOTH, {}, None, "onnx"),
+        ("cub", BOTH, {}, "keras", "keras"),
+        ("cub", BOTH, {"runtime": "onnx"}, "keras", "onnx"),
+        ("cub", BOTH, {"runtime": "keras"}, "onnx", "keras"),
+        ("cub", BOTH, {"flip": True}, None, "keras"),
+        ("cub", BOTH, {"precision": "mixed_bfloat16"}, None, "keras"),
+        ("cub", BOTH, {"formats": ("csv", "descriptors-npy")}, None, "keras"),
+        ("cub", BOTH, {"backend": "tensorflow"}, None, "keras"),
+        ("cub", ("tensorflow",), {}, None, "keras"),
+        ("runs/mine", BOTH, {}, None, "keras"),
+    ],
+)
+def test_runtimes(machine, monkeypatch, model, installed, options, recorded, expected):
+    machine(*installed)
+    monkeypatch.setattr(runtime.shutil, "which", lambda program: None)
+    assert runtime.choose_runtime(model, GIVEN | options, recorded=recorded) == expected
+    assert ("KERAS_BACKEND" in os.environ) == (expected == "keras")
+
+
+def test_a_gpu_is_for_keras(machine, monkeypatch):
+    machine(*BOTH)
+    monkeypatch.setattr(runtime.shutil, "which", lambda program: f"/usr/bin/{program}")
+    assert runtime.choose_runtime("cub", GIVEN) == "keras"
+
+
+@pytest.mark.parametrize(
+    ("model", "installed", "options", "recorded", "message"),
+    [
+        ("cub", BOTH, {"runtime": "onnx", "flip": True}, None, "leave out --runtime onnx"),
+        ("cub", BOTH, {"flip": True}, "onnx", "--flip needs Keras: the results there are ONNX"),
+        ("runs/mine", BOTH, {"runtime": "onnx"}, None, "export it with"),
+        ("cub", (), {"runtime": "onnx"}, None, r"keras-parts\[runtime\]"),
+        ("cub", (), {}, None, "none is installed"),
+    ],
+)
+def test_runtimes_that_cannot_be(machine, model, installed, options, recorded, message):
+    machine(*installed)
+    with pytest.raises((click.UsageError, ConfigError), match=message):
+        runtime.choose_runtime(model, GIVEN | options, recorded=recorded)

@@ -105,6 +105,28 @@ def test_without_model_and_output(segment, save_image, monkeypatch):
         assert json.load(file)["arguments"]["model"] == "fake"
 
 
+def test_onnx_runtime_is_recorded_and_resumed(segment, save_image, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr("keras_parts.cli.runtime.shutil.which", lambda program: None)
+    monkeypatch.setattr("keras_parts.cli.segment.import_keras", lambda: pytest.fail("Keras"))
+    save_image("in/1.png")
+    assert segment("in", "--format", "csv", model="toy").exit_code == 0
+    with open("out/run.json") as file:
+        record = json.load(file)
+    assert record["configuration"]["runtime"] == "onnx" and record["batch_size"] == 1
+    save_image("in/2.png")
+    result = segment("in", "--format", "csv", model="toy")
+    assert result.exit_code == 0 and "Segmented 1 of 2 images" in result.stdout, result.stderr
+    result = segment("in", "--format", "descriptors", model="toy")
+    assert result.exit_code == 2 and "--format descriptors needs Keras" in result.stderr
+
+
+def test_a_model_that_is_not_of_the_package_needs_keras(segment, save_image):
+    save_image("in/1.png")
+    result = segment("in", "--runtime", "onnx")
+    assert result.exit_code == 2 and "only models of the package" in result.stderr
+
+
 def test_the_model_of_an_address_is_accepted(segment, save_image, monkeypatch):
     created = []
 

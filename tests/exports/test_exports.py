@@ -31,6 +31,7 @@ from keras_parts.images.geometry import RESIZE_MODES, resize_image
 from keras_parts.keras_private import set_random_seed
 from keras_parts.models import ARCHITECTURES, create_predictor
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
+from keras_parts.zoo import models as zoo_models
 from tests.small import tiny_resnet50
 
 pytestmark = pytest.mark.slow
@@ -133,6 +134,18 @@ def test_predictor_of_an_export_sees_objects_again(segmenter, exported, name):
     tolerance = conversion.TOLERANCE[FORMATS[name].exact]
     np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=tolerance)
     assert np.abs(once.probabilities - wanted.probabilities).max() > 0.1
+
+
+def test_the_network_of_the_package_computes_what_keras_does(segmenter):
+    """The segmenter has parts 2 and 3 of the package's model in one."""
+    require("onnx")
+    image = data.load("toy", "test", count=1)[0].image[:, :150]
+    network = zoo_models.load_network("toy", batch_size=1)
+    found = network.segment(image).probabilities
+    joined = np.stack([*np.moveaxis(found, -1, 0)[:2], found[..., 2] + found[..., 3]], -1)
+    joined = np.concatenate([joined, found[..., 4:]], -1)
+    expected = create_predictor(segmenter, batch_size=1).segment(image).probabilities
+    np.testing.assert_allclose(joined, expected, atol=1e-4)
 
 
 def check_onnx(predictor, exported, photograph):

@@ -14,7 +14,13 @@ import pytest
 from PIL import Image
 
 from keras_parts.errors import ConfigError, KerasPartsError
-from keras_parts.inference import find_images, output, recorded_batch_size, segment_files
+from keras_parts.inference import (
+    find_images,
+    output,
+    recorded_batch_size,
+    recorded_runtime,
+    segment_files,
+)
 from keras_parts.inference.inputs import select_shard
 from tests.inference.doubles import contents, halves, predictor
 
@@ -52,6 +58,19 @@ def test_a_second_run_segments_nothing_again(photos, tmp_path):
     summary = segment(photos, tmp_path / "out", lambda images: calls.append(1))
     assert (summary.found, summary.done, summary.kept, summary.complete) == (3, 0, 3, True)
     assert not calls and contents(tmp_path / "out") == before
+
+
+def test_another_runtime_is_another_run(photos, tmp_path):
+    def run(runtime):
+        with_runtime = predictor(halves)
+        with_runtime.settings = {**with_runtime.settings, **runtime}
+        return segment_files(with_runtime, [photos], tmp_path / "out", ["indexed"])
+
+    assert recorded_runtime(tmp_path / "out") is None
+    run({"runtime": "onnx"})
+    assert recorded_runtime(tmp_path / "out") == "onnx"
+    with pytest.raises(ConfigError, match='runtime was "onnx", is "keras"'):
+        run({})
 
 
 def test_only_missing_changed_and_new_images_are_segmented(photos, tmp_path):
