@@ -200,9 +200,9 @@ def segment(
 
     context = click.get_current_context()
     recorded = inference.recorded_runtime(output) if resume else None
-    runtime = choose_runtime(model, context.params, recorded=recorded)
+    chosen = choose_runtime(model, context.params, recorded=recorded)
     say_loading(model, quiet=quiet)
-    if seed is not None and runtime == "keras":
+    if seed is not None and chosen == "keras":
         import_keras()
         from keras_parts.keras_private import set_random_seed
 
@@ -220,17 +220,17 @@ def segment(
         ),
     }
     few = isinstance(batch_size, int) and len(files) <= batch_size and not tile
-    if few and runtime == "keras" and engine == "local":
+    if few and chosen == "keras" and engine == "local":
         settings["compiled"] = False  # there are two batches at most, one for each look
     predictor = _create_predictor(
-        model, runtime, precision, {"batch_size": batch_size, **settings}, trust=trust
+        model, chosen, precision, {"batch_size": batch_size, **settings}, trust=trust
     )
     if engine == "ray":
         settings["batch_size"] = predictor.batch_size
         create = functools.partial(
             _create_predictor,
             _seen_from_elsewhere(model),
-            runtime,
+            chosen,
             precision,
             settings,
             trust=trust,

@@ -143,6 +143,22 @@ def set_library_folders() -> None:
         os.environ[variable] = str(_temporary_cache(reason) / "libraries" / Path(default).name)
 
 
+def forbid_reports() -> None:
+    """Stop ONNX Runtime from reporting its use to its makers, unless the user has set its variable.
+
+    It does so by default, and is slow to start without a network. The variable is read when
+    onnxruntime is imported.
+
+    Example:
+        >>> import os
+        >>> from keras_parts import environment
+        >>> environment.forbid_reports()
+        >>> os.environ["ORT_DISABLE_TELEMETRY"]
+        '1'
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 _LIBRARY_FOLDERS = {
     "KERAS_HOME": ".keras",
     "MPLCONFIGDIR": ".config/matplotlib",

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_parts.environment import forbid_reports
 from keras_parts.exports.formats import INPUT, METADATA, OUTPUTS, Format, Opened
 
 OPSET = 17
@@ -44,6 +45,7 @@ class Onnx(Format):
         return Opened(run, session_metadata(session))
 
     def metadata(self, path):
+        forbid_reports()
         import onnxruntime
 
         level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # nothing will be computed
@@ -52,6 +54,7 @@ class Onnx(Format):
 
 def new_session(path: Path, **options: Any) -> Any:
     """An `onnxruntime.InferenceSession` on the CPU, with attributes of its `SessionOptions`."""
+    forbid_reports()
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()

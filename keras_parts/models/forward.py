@@ -71,7 +71,7 @@ def compile_forward(
         return forward.predict_on_batch
 
     def compute(images: np.ndarray) -> Mapping[str, np.ndarray]:
-        outputs = forward(images, training=False)
+        outputs = forward(images)
         return {name: ops.convert_to_numpy(values) for name, values in outputs.items()}
 
     return compute

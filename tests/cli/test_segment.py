@@ -24,7 +24,7 @@ def right_half(images):
     return {"logits": np.stack([~inside, inside], axis=-1).astype(np.float32)}
 
 
-def fake_predictor(model, batch_size=8, tile=None, looks="auto", **options):
+def fake_predictor(model, batch_size=8, tile=None, looks="auto", compiled=True, **options):
     """Replaces `create_predictor`: a model without Keras, which takes the options."""
     assert model == "fake model"
     batch_size = 8 if batch_size == "auto" else batch_size

@@ -1,5 +1,6 @@
 """The graphs with which ONNX Runtime runs the package's models, without Keras."""
 
+import os
 import shutil
 
 import pytest
@@ -31,11 +32,13 @@ def test_models_without_a_graph(tmp_path):
         load_model("toy@0.0.1")
 
 
-def test_what_a_run_records():
+def test_what_a_run_records(monkeypatch):
     pytest.importorskip("onnxruntime")
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     predictor = load_model("toy", batch_size=1)
     assert predictor.settings["runtime"] == "onnx"
     assert predictor.names == zoo.info("toy").part_names
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_a_graph_beside_other_weights_is_refused(tmp_path):
