@@ -148,7 +148,7 @@ def unprivileged():
 def pytest_ignore_collect(collection_path, config):
     """Leave out files without a test of the mark that `-m MARK and ...` selects.
 
-    Collecting them would import what their tests do, for nothing. Files that are named are kept.
+    Collecting a file imports all that its tests need. Files that are named are kept.
     """
     mark, *_ = config.option.markexpr.split(" and ")
     texts = {"backend": ["mark.backend"], "integration": ["mark.integration"]}

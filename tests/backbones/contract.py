@@ -29,17 +29,18 @@ def check_backbone(create, channels, tmp_path, strides=None, side=SIDE, mirrors=
     plain = randomise(create(output_stride=32))
     dilated = create(output_stride=8)
     dilated.set_weights(plain.get_weights())
+    other = create(output_stride=32)
     image = np.random.default_rng(0).normal(size=(1, side, side, 3)).astype("float32")
     features = evaluate(plain, image)
 
     check_metadata(plain, channels, strides or plain.strides)
-    check_names(create, plain, dilated)
+    check_names(plain, dilated, other)
     check_shapes(plain, features, channels, side)
     check_shapes(dilated, evaluate(dilated, image), channels, side)
     check_shared_positions(plain, features, dilated, evaluate(dilated, image))
     if mirrors:
         check_mirror(dilated, image)
-    check_weights_file(create, plain, image, features, tmp_path)
+    check_weights_file(other, plain, image, features, tmp_path)
     check_mixed_precision(create, image)
     check_teacher(plain, side)
     check_gradients(plain, np.repeat(image, 2, axis=0), features, unused)
@@ -74,18 +75,15 @@ def check_metadata(model, channels, strides):
     assert set(model.output) == set(channels) == set(strides)
 
 
-def check_names(create, *models):
+def check_names(*models):
     """Names are unique and the same in every instance: weights files are matched by them."""
     for model in models:
         layer_names = [layer.name for layer in model.layers]
         assert len(set(layer_names)) == len(layer_names)
         paths = [weight.path for weight in model.weights]
         assert len(set(paths)) == len(paths)
-    again = create(output_stride=8)
-    for model in models:
-        assert [(w.path, w.shape) for w in model.weights] == [
-            (w.path, w.shape) for w in again.weights
-        ]
+    first, *others = ([(w.path, w.shape) for w in model.weights] for model in models)
+    assert all(names == first for names in others)
 
 
 def check_shapes(model, features, channels, side):
@@ -116,10 +114,10 @@ def check_mirror(model, image):
         np.testing.assert_allclose(maps[:, :, ::-1], expected[name], **tolerance(maps, 1e-4))
 
 
-def check_weights_file(create, model, image, features, tmp_path):
+def check_weights_file(other, model, image, features, tmp_path):
+    """Weights in a file give another instance the same maps."""
     path = tmp_path / "backbone.weights.h5"
     model.save_weights(path)
-    other = create(output_stride=32)
     other.load_weights(path)
     for name, maps in evaluate(other, image).items():
         np.testing.assert_array_equal(maps, features[name])
@@ -162,7 +160,8 @@ def check_gradients(model, images, features, unused):
     # TensorFlow needs longer to trace a step than to run one.
     eagerly = keras.backend.backend() == "tensorflow"
     model.compile(keras.optimizers.Adam(1e-2), loss="mse", run_eagerly=eagerly)
-    targets = {name: np.ones((len(images), *maps.shape[1:])) for name, maps in features.items()}
+    shapes = {name: (len(images), *maps.shape[1:]) for name, maps in features.items()}
+    targets = {name: np.ones(shape, "float32") for name, shape in shapes.items()}
     logs = model.train_on_batch(images, targets, return_dict=True)
     assert np.isfinite(logs["loss"])
     for weight, value in zip(model.trainable_weights, before, strict=True):

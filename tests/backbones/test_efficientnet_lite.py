@@ -34,6 +34,7 @@ def test_contract(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.backend("tensorflow")  # Lite0 has the same layers, and is tested on every backend
 def test_contract_of_a_scaled_network(tmp_path):
     channels = {"stem": 32, "block_6": 48}
     create = partial(efficientnet_lite, LITE2, outputs=tuple(channels))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from keras_parts import zoo
 from keras_parts.data import load
+from keras_parts.metrics import Runs
 
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "parts.py"
@@ -47,6 +48,7 @@ def parts(monkeypatch, tmp_path):
     few = {"count": 6, "size": 49, "species": [0]}
     monkeypatch.setattr(script, "load", lambda name, split, folder: load(name, split, **few))
     monkeypatch.setattr(zoo, "load", lambda run: Halves())
+    monkeypatch.setitem(Runs.with_intervals.__kwdefaults__, "num_draws", 100)
 
     def run(*arguments):
         folders = ["--data-dir", str(tmp_path), "--output", str(tmp_path / "out")]

@@ -154,7 +154,7 @@ def test_gpu(table, tiny_recipe):
 def test_inference(table):
     backend = keras.backend.backend()
     header, *rows = table(
-        "inference.py", "--architecture", "small", "--sizes", 33, "--batches", 2,
+        "inference.py", "--architecture", register_tiny(), "--sizes", 33, "--batches", 2,
         "--repeats", 1, "--backends", backend,
     )  # fmt: skip
     assert {"eager", "compiled", "bfloat16", "image to parts"} <= {row[3] for row in rows}

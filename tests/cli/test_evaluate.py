@@ -15,6 +15,7 @@ from keras_parts import zoo
 from keras_parts.cli import main
 from keras_parts.data import load
 from keras_parts.errors import IntegrityError
+from keras_parts.metrics import Runs
 from keras_parts.training.recipes import recipe
 
 command = importlib.import_module("keras_parts.cli.evaluate")
@@ -48,6 +49,7 @@ def evaluate(monkeypatch, tmp_path):
     monkeypatch.setattr(zoo, "path", lambda model, **_: tmp_path / model / "segmenter")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
+    monkeypatch.setitem(Runs.with_intervals.__kwdefaults__, "num_draws", 100)
 
     def run(*arguments, model="mine"):
         toy = ["--dataset", "toy", "--data-option", "count=6", "--data-option", "size=49"]

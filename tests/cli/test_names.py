@@ -39,7 +39,7 @@ def keras_parts(monkeypatch, tmp_path):
 def test_names_are_in_pictures_tables_and_exports(keras_parts):
     segment = ("segment", "animal.png", "--batch-size", "1", "--format", "overlay-png", "--model")
     keras_parts(*segment, "mine", "--output", "unnamed")
-    few = ("--data-option", "count=12")
+    few = ("--data-option", "count=12", "--protocol", "pixels-foreground")
     keras_parts("evaluate", "--dataset", "toy", *few, "--model", "mine", "--name-parts")
     names = [*zoo.load("./mine").part_names]
     assert len(set(names)) == 5 and "part 1" not in names

@@ -54,7 +54,9 @@ def compiled(**options):
     set_random_seed(0)
     model = Tiny()
     optimizer = create_optimizer("adam", Schedule("polynomial", 0.1, STEPS * EPOCHS))
-    model.compile(optimizer, **options)
+    # TensorFlow takes longer to trace a step than to make these.
+    eager = {} if options else {"run_eagerly": keras.config.backend() == "tensorflow"}
+    model.compile(optimizer, **options, **eager)
     return model
 
 

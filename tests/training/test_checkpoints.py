@@ -58,7 +58,9 @@ def compiled(seed=1, **options):
             ema=0.9,
             head_multiplier=2.0,
             is_head=lambda v: "out" in v.path,
-        )
+        ),
+        # TensorFlow takes longer to trace a step than to make these.
+        run_eagerly=keras.config.backend() == "tensorflow",
     )
     return model
 
