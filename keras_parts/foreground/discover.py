@@ -27,6 +27,8 @@ from keras_parts.foreground.prominence import object_probabilities
 _SAMPLE = 400  # photographs to which the classifiers are fitted
 _BATCH = 8
 _FIRST_TURNS, _SECOND_TURNS = 6, 3
+# What the progress bar counts for each photograph: a look or a turn is 1.
+_FIT_WORK, _APPLY_WORK = 2 + _FIRST_TURNS + _SECOND_TURNS, 4
 _PADDING = 0.25  # of the second look, as a share of the object's box on each side
 _MIN_SHARE = 0.25  # smaller regions than this share of the largest are not in the box
 _MAX_SIDE = 1024  # of the photographs in memory: of 400 from a phone, less than a gigabyte
@@ -34,7 +36,7 @@ _COARSE_SIZE = 129
 # Chosen on every eighth training image of CUB-200-2011, and every sixth of CelebAMask-HQ and
 # Clothing Co-Parsing.
 _CERTAINTY = Certainty(0.95, 0.5, 0.05, 3)
-_LAST = Certainty(0.97, 0.5, 0.02, 5)
+_LAST = Certainty(0.97, 0.5, 0.02, 3)
 
 
 class _Look(NamedTuple):
@@ -117,7 +119,12 @@ def discover_masks(
         numbers = np.sort(np.random.default_rng(seed).choice(count, _SAMPLE, replace=False))
     looks = _Looks(network or load_network())
     with (
-        tqdm(total=len(numbers) + count, desc="objects", unit="image", disable=not progress) as bar,
+        tqdm(
+            total=_FIT_WORK * len(numbers) + _APPLY_WORK * count,
+            desc="objects",
+            bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
+            disable=not progress,
+        ) as bar,
         ThreadPoolExecutor(2) as threads,
     ):
         grab = _grab_in(threads)
@@ -126,7 +133,7 @@ def discover_masks(
         for start in range(0, count, _BATCH):
             batch = [_reduced(read(i)) for i in range(start, min(start + _BATCH, count))]
             yield from _apply(batch, looks, grab, first, second)
-            bar.update(len(batch))
+            bar.update(_APPLY_WORK * len(batch))
 
 
 class _Looks:
@@ -170,21 +177,27 @@ def _fit(
 ) -> tuple[PositionClassifier, PositionClassifier]:
     """The classifiers of the first and of the second look."""
     seen = looks(sample, [_WHOLE] * len(sample))
-    bar.update(len(sample) // 2)
+    bar.update(len(sample))
     probabilities = object_probabilities(
         np.stack([look.deepest for look in seen]), np.stack([look.norms for look in seen])
     )
     masks = grab(seen, list(probabilities), _CERTAINTY, _COARSE_SIZE)
-    first, masks = _in_turns(seen, masks, grab, _COARSE_SIZE, _FIRST_TURNS)
+    first, masks = _in_turns(seen, masks, grab, _COARSE_SIZE, _FIRST_TURNS, bar)
     boxes = [_padded_box(mask) for mask in masks]
     cuts = [_cut_mask(mask, box) for mask, box in zip(masks, boxes, strict=True)]
-    second, _ = _in_turns(looks(sample, boxes), cuts, grab, LOOK_SIZE, _SECOND_TURNS)
-    bar.update(len(sample) - len(sample) // 2)
+    closer = looks(sample, boxes)
+    bar.update(len(sample))
+    second, _ = _in_turns(closer, cuts, grab, LOOK_SIZE, _SECOND_TURNS, bar)
     return first, second
 
 
 def _in_turns(
-    looks: Sequence[_Look], masks: list[np.ndarray], grab: _Grab, size: int, turns: int
+    looks: Sequence[_Look],
+    masks: list[np.ndarray],
+    grab: _Grab,
+    size: int,
+    turns: int,
+    bar: Any,
 ) -> tuple[PositionClassifier, list[np.ndarray]]:
     """Fit a classifier to masks and make masks of its probabilities, several times."""
     features = [look.features for look in looks]
@@ -192,6 +205,7 @@ def _in_turns(
         classifier = fit_classifier(features, [_scaled(mask, GRID) for mask in masks])
         probabilities = [classifier(each) for each in features]
         masks = grab(looks, probabilities, _CERTAINTY, size)
+        bar.update(len(looks))
     return classifier, masks
 
 
@@ -213,7 +227,9 @@ def _apply(
     ):
         agreement = _agreement(mask, _scaled(probability, LOOK_SIZE))
         agreement *= _agreement(mask, _scaled(_cut_mask(before, box), LOOK_SIZE))
-        yield FoundMask(_pasted(mask, box, photograph.size), agreement)
+        whole = _pasted(mask, box, photograph.size)
+        # A mask of every pixel or of none says that no object was told from the background.
+        yield FoundMask(whole, agreement if whole.any() and not whole.all() else 0.0)
 
 
 def _padded_box(mask: np.ndarray) -> _Box:

@@ -7,23 +7,24 @@ from keras_parts.extras import import_from_extra
 _NORM_WEIGHT = 0.25
 _WIDTH = 0.35  # of the transition from background to object, in standard deviations
 _BORDER = 2  # positions
+_MIN_SHARE, _MAX_SHARE = 0.02, 0.8  # of the positions that can be objects
 
 
 def object_probabilities(deepest: np.ndarray, norms: np.ndarray) -> np.ndarray:
     """The probability that a position is of an object, from what differs most in the photographs.
 
     The first principal component of the features of all positions tells objects from background
-    (as in Oquab et al., "DINOv2", 2023). Background is the side of it that is more frequent at the
-    borders of the photographs. The lengths of the features, which are large where the network sees
-    one of its classes, are added. A mixture of two normal distributions says where the
-    background ends.
+    (as in Oquab et al., "DINOv2", 2023). The objects are its side that is more frequent inside the
+    photographs than at their borders, and where features are long, as they are where a network
+    sees something that it knows. The lengths are also added to the component. A mixture of two
+    normal distributions says where the background ends.
 
     Args:
         deepest: `(images, h, w, channels)`, the deepest features.
         norms: `(images, h, w, n)`, lengths of features.
 
     Returns:
-        `(images, h, w)` float32.
+        `(images, h, w)` float32; all 0 if all positions have the same features.
 
     Example:
         >>> import numpy as np
@@ -35,9 +36,18 @@ def object_probabilities(deepest: np.ndarray, norms: np.ndarray) -> np.ndarray:
         >>> float(found[:, 6:11, 6:11].min()) > 0.5 > float(found[:, :4].max())
         True
     """
-    scores = _standardised(_principal_component(deepest))
-    for each in np.moveaxis(norms.astype(np.float32), -1, 0):
-        scores = scores + _NORM_WEIGHT * _standardised(each)
+    lengths = [_standardised(each) for each in np.moveaxis(norms.astype(np.float32), -1, 0)]
+    scores = _principal_component(deepest)
+    if not scores.std() > 1e-6:
+        return np.zeros(scores.shape, np.float32)  # nothing differs
+    scores = _standardised(scores)
+    inside = np.zeros(scores.shape[1:], bool)
+    inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
+    evidence = scores[:, inside].mean() - scores[:, ~inside].mean()
+    evidence += np.mean([(scores * each).mean() for each in lengths])
+    if evidence < 0:
+        scores = -scores
+    scores = scores + _NORM_WEIGHT * np.sum(lengths, axis=0)
     excess = (scores - _end_of_background(scores)) / _WIDTH
     return (1 / (1 + np.exp(-np.clip(excess, -30, 30)))).astype(np.float32)
 
@@ -47,23 +57,31 @@ def _standardised(maps):
 
 
 def _principal_component(features):
-    """`(images, h, w)`, larger inside than at the borders."""
-    images, height, width, channels = features.shape
-    rows = features.reshape(-1, channels).astype(np.float32)
+    """`(images, h, w)`, of either sign."""
+    rows = features.reshape(-1, features.shape[-1]).astype(np.float32)
     rows = (rows - rows.mean(axis=0)) / (rows.std(axis=0) + 1e-6)
     _, vectors = np.linalg.eigh(rows.T @ rows)
-    component = (rows @ vectors[:, -1]).reshape(images, height, width)
-    inside = np.zeros((height, width), bool)
-    inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
-    difference = component[:, inside].mean() - component[:, ~inside].mean()
-    return component if difference >= 0 else -component
+    return (rows @ vectors[:, -1]).reshape(features.shape[:-1])
 
 
 def _end_of_background(scores):
     """The score between the means of two normal distributions where both are equally likely."""
+    rows = scores.reshape(-1, 1)[:: max(1, scores.size // 20_000)]
     mixture = import_from_extra("sklearn.mixture", "train").GaussianMixture(2, random_state=0)
-    mixture.fit(scores.reshape(-1, 1)[:: max(1, scores.size // 20_000)])
+    mixture.fit(rows)
     low, high = np.argsort(mixture.means_.ravel())
     between = np.linspace(mixture.means_[low, 0], mixture.means_[high, 0], 1000)
     is_object = mixture.predict(between[:, None]) == high
-    return between[np.argmax(is_object)] if is_object.any() else between[-1]
+    end = between[np.argmax(is_object)] if is_object.any() else between[-1]
+    is_plausible = _MIN_SHARE < (rows > end).mean() < _MAX_SHARE
+    return end if is_plausible else _best_split(np.sort(rows[:, 0]))
+
+
+def _best_split(scores):
+    """The score that divides sorted scores into the two most different groups (Otsu, 1979), of
+    those that leave objects a plausible share."""
+    count = len(scores)
+    below = np.arange(int(count * (1 - _MAX_SHARE)), int(count * (1 - _MIN_SHARE)))
+    sums = np.cumsum(scores)
+    means = sums[below - 1] / below, (sums[-1] - sums[below - 1]) / (count - below)
+    return scores[below[np.argmax(below * (count - below) * (means[1] - means[0]) ** 2)]]
