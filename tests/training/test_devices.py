@@ -33,6 +33,7 @@ SETTINGS = {
     "warmup_steps": 0, "crops.jitter": 0.05, "contrastive.positives": "one", "optimizer": "sgd",
     "learning_rate": 0.02, "clip_norm": 0.5, "ema_momentum": 0.5, "centre_features": False,
     "standardise": False, "loss_weights.clusters": 0.5, "clusters.decay_steps": 3,
+    "loss_weights.presence": 0.5, "presence.minimum": 1.0,
 }  # fmt: skip
 
 
