@@ -28,6 +28,7 @@ FAILED, USAGE, SOME_FAILED, ZOO, NOTHING_TO_DO, INTERRUPTED = 1, 2, 3, 4, 5, 130
 
 COMMANDS = {
     "train": "Discover the parts of the objects in images.",
+    "parts": "Help to choose the number of parts.",
     "evaluate": "Measure a segmenter, or baselines, by the protocols of a data set.",
     "segment": "Segment image files and videos into parts.",
     "search": "Find the parts that look most like those of a picture.",

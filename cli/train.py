@@ -18,7 +18,11 @@ from keras_parts.cli.runtime import import_keras
 if TYPE_CHECKING:
     from keras_parts.data import Dataset
     from keras_parts.training.expected import Needs
+    from keras_parts.training.part_counts import PartCounts
     from keras_parts.training.recipes import Recipe
+
+_AUTO = "auto"
+"""Value of --parts for which the number of parts is chosen from the data."""
 
 
 @click.command(
@@ -43,7 +47,14 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Continue the run in the run folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the run folder.")
 @click.option("--dry-run", is_flag=True, help="Only check, and print what would be trained.")
-@click.option("--parts", "-k", "num_parts", type=int, metavar="K", help="Number of parts.")
+@click.option(
+    "--parts",
+    "-k",
+    "num_parts",
+    callback=lambda context, option, value: _number_or_auto(value),
+    metavar="K|auto",
+    help="Number of parts; auto takes the one that the command `parts` recommends.",
+)
 @click.option("--steps", type=int, metavar="N", help="Number of training steps.")
 @click.option("--batch-size", type=int, metavar="N", help="Number of images in each step.")
 @click.option("--image-size", type=int, metavar="PIXELS", help="Side of the network's input.")
@@ -127,6 +138,9 @@ def train(
     from keras_parts.training.run_folder import RUNS_FOLDER, RunFolder, check_folder
     from keras_parts.training.tracking import check_trackers
 
+    is_auto = fields["num_parts"] == _AUTO
+    if is_auto:
+        del fields["num_parts"]
     chosen = recipe_for(
         data.name,
         recipe_name,
@@ -140,12 +154,21 @@ def train(
     check_trackers(track)
     processes = Hosts.parse(hosts, host_index) if hosts else None
     output = output or f"{RUNS_FOLDER}/{data.name}"
+    if is_auto:
+        _check_auto(chosen, hosts)
+        if resume:
+            RunFolder(output).check_available(overwrite=overwrite, resume=True)
+            stored = RunFolder(output).read_config()["settings"]
+            chosen = chosen.with_settings({"num_parts": stored["num_parts"]})
+            is_auto = False
     if resume or not processes or processes.index == 0:
         # Before the data set is read and the backend imported, which takes seconds.
         check_folder(RunFolder(output), chosen, overwrite=overwrite, resume=resume)
     data = data.with_masks()
     dataset = data.photographs(split) if data.discovers else data(split)
     plan = _plan(chosen, dataset, output, data)
+    if is_auto:
+        plan.lines.insert(2, "Parts: their number is chosen before the training")
     if dry_run:
         lines = [*(f"# {line}" for line in plan.lines), to_toml(chosen).rstrip()]
         return CommandResult(plan.content, "\n".join(lines))
@@ -158,6 +181,9 @@ def train(
         dataset = data(split)
         if not quiet and (not processes or processes.index == 0):
             _say_more(plan, dataset)
+    counts = _recommended(chosen, dataset, quiet=quiet) if is_auto else None
+    if counts:
+        chosen = chosen.with_settings({"num_parts": counts.recommended})
     summary = run(
         chosen,
         dataset,
@@ -170,7 +196,41 @@ def train(
         hosts=processes,
         track=track,
     )
+    if counts:
+        summary = {**summary, "num_parts": counts.recommended, "reason": counts.reason}
     return CommandResult(summary, _sentence(summary, data))
+
+
+def _number_or_auto(value: str | None) -> int | str | None:
+    if value in (None, _AUTO):
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a whole number nor {_AUTO}") from None
+
+
+def _check_auto(recipe: "Recipe", hosts: str | None) -> None:
+    """Raise UsageError if the number of parts cannot be chosen for this training."""
+    if hosts:
+        raise click.UsageError(
+            f"--parts {_AUTO} and --hosts: choose the number once, with `keras-parts parts`"
+        )
+    if recipe.loss_weights.get("distillation"):
+        raise click.UsageError(
+            f"--parts {_AUTO}: the recipe {recipe.name} keeps the parts of the model that it "
+            "starts from: leave out --parts"
+        )
+
+
+def _recommended(recipe: "Recipe", dataset: "Dataset", *, quiet: bool) -> "PartCounts":
+    from keras_parts.training.part_counts import compare_part_counts
+
+    found = compare_part_counts(recipe, dataset, max_images=None, progress=not quiet)
+    if not quiet:
+        notes = (f"Note: {note}" for note in found.notes)
+        write_message("\n".join([f"Parts: {found.recommended}. {found.reason}", *notes]))
+    return found
 
 
 class _Plan(NamedTuple):

@@ -94,6 +94,11 @@ class Batches:
         self._cache = _Cache(cache_bytes)
 
     @property
+    def features(self) -> FeatureCache | None:
+        """The cached teacher features of the crops, if there are any."""
+        return self._features
+
+    @property
     def steps_per_epoch(self) -> float:
         """Batches per epoch; not a whole number if epochs share a batch."""
         return len(self.dataset) / self.batch_size

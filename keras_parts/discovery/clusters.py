@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -61,10 +61,13 @@ def find_clusters(
     rng = np.random.default_rng(seed)
     max_per_image = math.ceil(_MAX_POSITIONS / num_images)
     chosen = [
-        pair
+        found.drawn(rng, max_per_image)
         for features, foreground in crops
-        for pair in _directions(
-            features, foreground, prominence_exponent, centre_features, max_per_image, rng
+        for found in object_directions(
+            features,
+            foreground,
+            prominence_exponent=prominence_exponent,
+            centre_features=centre_features,
         )
     ]
     directions, weights = (np.concatenate(arrays) for arrays in zip(*chosen, strict=True))
@@ -86,31 +89,66 @@ def find_clusters(
     return _normalised(found.centres)
 
 
-def _directions(
+class ObjectDirections(NamedTuple):
+    """The features of an object, as they are clustered.
+
+    Attributes:
+        maps: `(h, w, channels)` float32, vectors of length 1.
+        prominence: `(h, w)` float32, the weight of each position.
+        inside: `(h, w)` bool, which positions lie inside the object.
+    """
+
+    maps: np.ndarray
+    prominence: np.ndarray
+    inside: np.ndarray
+
+    def drawn(self, rng: np.random.Generator, maximum: int) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors `(positions, channels)` and weights `(positions,)` inside the object.
+
+        Up to `maximum` positions are drawn at random.
+        """
+        chosen = np.unravel_index(
+            rng.permutation(np.flatnonzero(self.inside))[:maximum], self.inside.shape
+        )
+        return self.maps[chosen], self.prominence[chosen]
+
+
+def object_directions(
     features: Any,
     foreground: Any,
-    prominence_exponent: float,
-    centre_features: bool,
-    max_per_image: int,
-    rng: np.random.Generator,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each image, directions `(positions, channels)` and weights `(positions,)`.
+    *,
+    prominence_exponent: float = 0.0,
+    centre_features: bool = True,
+) -> Iterator[ObjectDirections]:
+    """The features of each object of a batch, as `find_clusters` clusters them.
 
-    Up to `max_per_image` positions of the object are drawn at random.
+    Args:
+        features: `(batch, h, w, channels)`.
+        foreground: `(batch, height, width, 1)` in [0, 1], not smaller than the features.
+        prominence_exponent, centre_features: see `find_clusters`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.discovery.clusters import object_directions
+        >>> features = np.random.default_rng(0).normal(size=(1, 5, 5, 8)).astype("float32")
+        >>> foreground = np.zeros((1, 20, 20, 1), "float32")
+        >>> foreground[:, :10] = 1
+        >>> (found,) = object_directions(features, foreground)
+        >>> found.maps.shape, int(found.inside.sum())
+        ((5, 5, 8), 10)
     """
     features, foreground = ops.cast(features, "float32"), ops.cast(foreground, "float32")
     size = features.shape[1:3]
     weights = downsample_aligned(prominence(features, foreground), size) ** prominence_exponent
     weights = ops.convert_to_numpy(weights)[..., 0]
-    inside = ops.convert_to_numpy(downsample_aligned(foreground, size))[..., 0]
+    shares = ops.convert_to_numpy(downsample_aligned(foreground, size))[..., 0]
     if centre_features:
         features = features - part_means(foreground, features)[:, None]
     features = ops.convert_to_numpy(features)
     for image in range(len(features)):
-        minimum = np.clip(inside[image].max(), 1e-6, _MIN_FOREGROUND)
-        chosen = rng.permutation(np.flatnonzero(inside[image] >= minimum))[:max_per_image]
-        rows = features[image].reshape(-1, features.shape[-1])[chosen]
-        yield _normalised(rows), weights[image].reshape(-1)[chosen]
+        minimum = np.clip(shares[image].max(), 1e-6, _MIN_FOREGROUND)
+        inside = shares[image] >= minimum
+        yield ObjectDirections(_normalised(features[image]), weights[image], inside)
 
 
 def _normalised(vectors: np.ndarray) -> np.ndarray:

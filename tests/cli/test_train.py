@@ -76,6 +76,21 @@ def test_losses_that_were_never_finite(train, monkeypatch):
     assert result.exit_code == 0 and "skipped, not finite at the end: loss)." in result.stdout
 
 
+def test_the_number_of_parts_is_chosen(train, monkeypatch, tmp_path):
+    found = types.SimpleNamespace(recommended=7, reason="Seven is best", notes=("Two kinds",))
+    module = types.SimpleNamespace(compare_part_counts=lambda *_, **__: found)
+    monkeypatch.setitem(sys.modules, "keras_parts.training.part_counts", module)
+    result, call = train("--parts", "auto")
+    assert call.recipe == RECIPES["toy"].with_settings({"num_parts": 7})
+    assert "\nParts: 7. Seven is best\nNote: Two kinds\n" in result.stderr
+    summary = json.loads(train("--parts", "auto", "--json")[0].stdout)
+    assert summary == {**SUMMARY, "num_parts": 7, "reason": "Seven is best"}
+    assert "# Parts: their number is chosen" in train("--parts", "auto", "--dry-run")[0].stdout
+    run_folder.RunFolder.create(tmp_path).write_config({"num_parts": 6}, 0)
+    _, call = train("--parts", "auto", "--resume", "--output", str(tmp_path))
+    assert call.recipe.num_parts == 6
+
+
 def test_devices_and_hosts(train):
     _, call = train("--devices", "all", "--hosts", "a:1,b:1", "--host-index", "1")
     assert (call.devices, call.hosts) == ("all", Hosts(("a:1", "b:1"), 1))
@@ -276,7 +291,9 @@ def test_summary_as_json(train):
         (["--parts", "1"], "num_parts is 1"),
         (["--set", "weights.balance=1"], "now called 'loss_weights.balance'"),
         (["--set", "loss_weights.balence=1"], "loss_weights.balence: there is no such loss"),
-        (["--parts", "many"], "not a valid integer"),
+        (["--parts", "many"], "'many' is neither a whole number nor auto"),
+        (["--parts", "auto", "--hosts", "a:1", "--host-index", "0"], "--parts auto and --hosts"),
+        (["--parts", "auto", "--recipe", "outline"], "the recipe outline keeps the parts"),
         (["--recipe", "tyo"], "tyo"),
         (["--set", "nosuch=1"], "nosuch"),
         (["--set", "steps"], "steps"),
