@@ -97,7 +97,7 @@ class PartCounts:
         measured: a `PartCount` for each number of parts, the smallest first.
         recommended: the number of parts to choose.
         reason: why, as a sentence.
-        num_images: number of images that were used.
+        num_images: number of images that were measured.
         total: number of images in the data set.
         notes: what else the features say: whether there may be several kinds of objects.
     """
@@ -177,7 +177,8 @@ def compare_part_counts(
     objects, shown = _objects(recipe, samples, progress)
     notes = tuple(filter(None, [_several_kinds(np.stack([one.mean for one in objects]))]))
     compressed, basis = _compressed(objects)
-    measured, centres = [], {}
+    measured: list[PartCount] = []
+    centres: dict[int, np.ndarray] = {}
     for count in tqdm(chosen, desc="comparing", unit="K", disable=not progress):
         measured.append(_measured(compressed, count, recipe.seed))
         centres[count] = _centres(compressed, count, recipe.seed)
@@ -186,7 +187,7 @@ def compare_part_counts(
         tuple(measured),
         number,
         reason,
-        len(samples),
+        len(objects),
         len(dataset),
         notes,
         tuple(one._replace(maps=basis.apply(one.maps)) for one in shown),
@@ -232,7 +233,8 @@ def _objects(
     batches, _, standardiser = prepare_batches(recipe, dataset, teacher, progress=progress)
     assert batches.features is not None
     rng = np.random.default_rng(recipe.seed)
-    objects, shown = [], []
+    objects: list[_Object] = []
+    shown: list[_Shown] = []
     drawn = set(_spread(len(dataset), _SHOWN).tolist())
     for index in _spread(len(dataset), _MAX_IMAGES).tolist():
         crop = object_crop(dataset[index], recipe.crops, recipe.image_size)
