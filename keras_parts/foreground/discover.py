@@ -32,6 +32,7 @@ _FIT_WORK, _APPLY_WORK = 2 + _FIRST_TURNS + _SECOND_TURNS, 4
 _PADDING = 0.25  # of the second look, as a share of the object's box on each side
 _MIN_SHARE = 0.25  # smaller regions than this share of the largest are not in the box
 _MAX_SIDE = 1024  # of the photographs in memory: of 400 from a phone, less than a gigabyte
+_UNUSUAL, _RAISED = 0.1, 0.8  # the largest probability of an object that is unusual, and after it
 _COARSE_SIZE = 129
 # Chosen on every eighth training image of CUB-200-2011, and every sixth of CelebAMask-HQ and
 # Clothing Co-Parsing.
@@ -217,10 +218,11 @@ def _apply(
     second: PositionClassifier,
 ) -> Iterator[FoundMask]:
     seen = looks(batch, [_WHOLE] * len(batch))
-    masks = grab(seen, [first(look.features) for look in seen], _CERTAINTY, _COARSE_SIZE)
+    probabilities = [_raised(first(look.features)) for look in seen]
+    masks = grab(seen, probabilities, _CERTAINTY, _COARSE_SIZE)
     boxes = [_padded_box(mask) for mask in masks]
     closer = looks(batch, boxes)
-    probabilities = [second(look.features) for look in closer]
+    probabilities = [_raised(second(look.features)) for look in closer]
     fine = grab(closer, probabilities, _LAST, LOOK_SIZE)
     for photograph, box, mask, before, probability in zip(
         batch, boxes, fine, masks, probabilities, strict=True
@@ -230,6 +232,13 @@ def _apply(
         whole = _pasted(mask, box, photograph.size)
         # A mask of every pixel or of none says that no object was told from the background.
         yield FoundMask(whole, agreement if whole.any() and not whole.all() else 0.0)
+
+
+def _raised(probability: np.ndarray) -> np.ndarray:
+    """The probabilities of a photograph; if none is large, but some are not small, the object is
+    an unusual one, and they are scaled."""
+    peak = float(probability.max())
+    return probability * (_RAISED / peak) if _UNUSUAL < peak < _RAISED else probability
 
 
 def _padded_box(mask: np.ndarray) -> _Box:
