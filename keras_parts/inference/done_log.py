@@ -16,7 +16,7 @@ import re
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -96,7 +96,8 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        failure = None if self.failure is None else vars(self.failure)
+        return {**vars(self), "failure": failure}  # `asdict` would copy the records
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Outcome":
