@@ -30,7 +30,7 @@ from keras_parts import __version__
 from keras_parts.addresses import is_address
 from keras_parts.errors import ConfigError, DataError, KerasPartsError, hide_secrets
 from keras_parts.files import check_name
-from keras_parts.inference.done_log import FOLDER, DoneIndex, DoneLog, Outcome
+from keras_parts.inference.done_log import FOLDER, DoneIndex, DoneLog, Failure, Outcome
 from keras_parts.inference.inputs import ImageFile
 from keras_parts.inference.output import DAMAGED_RECORDS, Output
 from keras_parts.inference.writers import FORMATS, RunInfo, Writer, same_records
@@ -257,15 +257,16 @@ class ResultsFolder:
             KerasPartsError: the done log's records are not those of the formats.
         """
         done = self.index()
-        if not merge or not all(self._is_finished(done.get(file)) for file in files):
+        failures, is_complete = [], merge
+        for outcome in map(done.get, files):  # each one is read from the log
+            if outcome is not None and outcome.failure is not None:
+                failures.append(outcome.failure)
+            elif outcome is None or self._lacks(outcome):
+                is_complete = False
+        if not is_complete:
             suffix = f"-{self.shard}" if self.shard else ""
-            self._write_failures(f"failures{suffix}.jsonl", done, files)
+            self._write_failures(f"failures{suffix}.jsonl", failures)
             return False
-        failures = [
-            outcome.failure
-            for file in files
-            if (outcome := done.get(file)) and outcome.failure is not None
-        ]
         run = RunInfo(
             tuple(self.configuration["names"]),
             self.configuration["model"],
@@ -277,14 +278,10 @@ class ResultsFolder:
             if writer.merged:
                 self._merge(writer, _FormatRecords(done, files, writer.name), run)
         self._remove_stale(done)
-        self._write_failures(FAILURES_FILE, done, files)
+        self._write_failures(FAILURES_FILE, failures)
         for name in self._failures_of_shards():
             self.output.remove(name)
         return True
-
-    def _is_finished(self, outcome: Outcome | None) -> bool:
-        """Whether an image has failed, or has results in all formats."""
-        return outcome is not None and (outcome.failure is not None or not self._lacks(outcome))
 
     def _merge(self, writer: Writer, records: Records, run: RunInfo) -> None:
         try:
@@ -301,12 +298,8 @@ class ResultsFolder:
         """Write a JSON file."""
         self.output.write(name, (json.dumps(value, indent=2) + "\n").encode())
 
-    def _write_failures(self, name: str, done: DoneIndex, files: Iterable[ImageFile]) -> None:
-        lines = [
-            json.dumps(asdict(outcome.failure)) + "\n"
-            for outcome in map(done.get, files)
-            if outcome and outcome.failure
-        ]
+    def _write_failures(self, name: str, failures: Sequence[Failure]) -> None:
+        lines = [json.dumps(asdict(failure)) + "\n" for failure in failures]
         if lines:
             self.output.write(name, "".join(lines).encode())
         else:
