@@ -1,4 +1,4 @@
-"""Cost per picture of `segment` with few and with many pictures; resuming; memory; Ray actors.
+"""Cost per picture of `segment` with few and with many pictures, and of resuming; memory; log.
 
 The pictures are small and drawn, and the network is a product in NumPy, so that what is measured
 is everything but the network: listing, reading, writing, the log, the merge. Each number of
