@@ -102,7 +102,7 @@ def _facts(sample: Sample) -> _Facts:
         size, inside = (_THUMBNAIL, _THUMBNAIL), (x0, y0, x1, y1)
         values = np.asarray(grey.resize(size, Image.Resampling.BOX, inside), np.float64).ravel()
         values -= values.mean()
-        thumbnail = values / max(np.linalg.norm(values), 1e-9)
+        thumbnail = values / max(float(np.linalg.norm(values)), 1e-9)
     return _Facts(
         max(height, width) / min(height, width),
         pixels,
@@ -132,8 +132,8 @@ def _alike(found: Sequence[_Facts], looked_at: str) -> str:
 def _count_distinct(thumbnails: np.ndarray) -> int:
     """The number of pictures that are like no earlier one that was counted."""
     correlation = thumbnails @ thumbnails.T
-    flat = ~thumbnails.any(axis=1)
-    alike = (correlation > _ALIKE) | (flat[:, None] & flat)
+    flat = np.logical_not(np.any(thumbnails, axis=1, keepdims=True))
+    alike = (correlation > _ALIKE) | (flat & flat.T)
     distinct: list[int] = []
     for index in range(len(thumbnails)):
         if not alike[index, distinct].any():

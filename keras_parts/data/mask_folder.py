@@ -8,7 +8,7 @@ index.html   the photographs with the outlines of their masks, the least certain
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,7 +181,8 @@ class _MaskFolder:
 
     def missing(self, *, overwrite: bool) -> list[Path]:
         """The photographs that need a mask; `_rows` gets those of the masks that are kept."""
-        files, table = MatchingFiles(self._folder, "mask"), read_table(self._folder)
+        files = MatchingFiles(self._folder, "mask")
+        table: Mapping[str, MaskRow] = read_table(self._folder) or {}
         missing = []
         for path in self._paths:
             name = path.as_posix()
@@ -190,7 +191,7 @@ class _MaskFolder:
                 if file is None:
                     missing.append(path)
                     continue
-                content, row = read_file(file), (table or {}).get(name)
+                content, row = read_file(file), table.get(name)
                 if row and row.is_of(content) and row.origin != YOURS:
                     self._rows[path] = row
                     missing += [path] if overwrite else []
@@ -262,8 +263,8 @@ class _MaskFolder:
         """The masks of a method that sees one photograph at a time."""
         for path in missing:
             with self._failing(path):
-                image = read_image(self._root / path)
-                (mask,) = method.find(lambda index, image=image: image, 1, path.as_posix())
+                read = [read_image(self._root / path)].__getitem__
+                (mask,) = method.find(read, 1, path.as_posix())
                 yield path, mask
 
     def _write(self, path: Path, found: FoundMask, origin: str) -> None:

@@ -143,8 +143,8 @@ class PastedLogits(UpsampledLogits):
 
     def _nearest_owners(self, window: Window) -> np.ndarray:
         if self._owners is None:
-            rows, columns = window
-            return np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+            height, width = (side.stop - side.start for side in window)
+            return np.zeros((height, width), np.uint8)
         (whole,) = self._patches
         rows, columns = whole.rows.nearest[window[0]], whole.columns.nearest[window[1]]
         return self._owners[np.ix_(rows, columns)]

@@ -123,7 +123,7 @@ class Patch:
         """
         down, across = self.rows.take(rows - self.top), self.columns.take(columns - self.left)
         flat, width = self.logits.reshape(len(self.logits), -1), self.logits.shape[2]
-        lines = (
+        above, below = (
             _mean(
                 flat.take(line * width + across.before, 1),
                 flat.take(line * width + across.after, 1),
@@ -131,7 +131,7 @@ class Patch:
             )
             for line in (down.before, down.after)
         )
-        return _mean(*lines, down.weights)
+        return _mean(above, below, down.weights)
 
     @cached_property
     def _cell_labels(self):

@@ -193,9 +193,9 @@ class Parts:
     @cached_property
     def _maps(self) -> tuple[np.ndarray, np.ndarray | None]:
         """`labels`, and the owner of each foreground pixel if there is an object map."""
-        labels = np.zeros(self.logits.shape[:2], np.uint8)
+        height, width = self.logits.shape[:2]
+        labels = np.zeros((height, width), np.uint8)
         owners = None if self.object_map is None else np.zeros_like(labels)
-        height, width = labels.shape
         band = _BAND if isinstance(self.logits, np.ndarray) else _LABEL_BAND
         step = max(1, band // width)
         for start in range(0, height, step):
