@@ -48,18 +48,14 @@ class NoPicture(keras.callbacks.Callback):
 CACHED = {"crops.jitter": 0.0, "standardise": True}
 
 
-# Each host is a process; the second one is made after the imports, which take longer than a run.
-HOSTS = """
-import os, sys
-from sklearn import cluster
+# Each host is a process of its own: JAX's threads do not survive a fork.
+HOST = """
+import sys
 from keras_parts.training.hosts import Hosts
 from tests.training.test_devices import train
 
-folder, addresses = sys.argv[1:]
-other = os.fork()
-train(folder, devices="all", hosts=Hosts.parse(addresses, 0 if other else 1))
-if other:
-    sys.exit(os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]))
+folder, addresses, index = sys.argv[1:]
+train(folder, devices="all", hosts=Hosts.parse(addresses, int(index)))
 """
 
 
@@ -140,7 +136,11 @@ def test_two_hosts_equal_one_device(one_device, tmp_path):
     folder = tmp_path / "hosts"
     addresses = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
     flags = os.environ["XLA_FLAGS"].replace("device_count=2", "device_count=1")
-    finish(start_python(HOSTS, folder, addresses, XLA_FLAGS=flags))
+    processes = [
+        start_python(HOST, folder, addresses, index, XLA_FLAGS=flags) for index in range(2)
+    ]
+    for process in processes:
+        finish(process)
     assert_same(folder, one_device)
 
 
