@@ -112,6 +112,14 @@ def discover_masks(
     Raises:
         ConfigError: OpenCV or scikit-learn is not installed, or the network has one output.
         DataError: raised by `read`.
+
+    Example:
+        >>> from keras_parts import data
+        >>> from keras_parts.foreground import discover_masks
+        >>> toy = data.load("toy", "train", count=3)
+        >>> masks = discover_masks(lambda i: toy[i].image, len(toy), progress=False)
+        >>> [found.mask.shape for found in masks]
+        [(161, 161), (161, 161), (161, 161)]
     """
     if not count:
         return

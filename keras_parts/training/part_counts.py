@@ -64,6 +64,12 @@ class PartCount:
         explained: share of the variance of features within objects that the parts explain.
         smallest: share of the objects that the smallest part has.
         presence: share of the images that show the part which fewest images show.
+
+    Example:
+        >>> from keras_parts.training import PartCount
+        >>> count = PartCount(4, 0.9, 0.01, explained=0.4, smallest=0.1, presence=0.95)
+        >>> count.num_parts, count.stability
+        (4, 0.9)
     """
 
     num_parts: int
@@ -100,6 +106,12 @@ class PartCounts:
         num_images: number of images that were measured.
         total: number of images in the data set.
         notes: what else the features say: whether there may be several kinds of objects.
+
+    Example:
+        >>> from keras_parts.training import PartCount, PartCounts
+        >>> counts = PartCounts((PartCount(4, 0.9, 0.01, 0.4, 0.1, 0.95),), 4, "only 4", 30, 30)
+        >>> counts.recommended, counts.measured[0].explained
+        (4, 0.4)
     """
 
     measured: tuple[PartCount, ...]

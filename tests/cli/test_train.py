@@ -126,7 +126,7 @@ def test_default_recipe_for_data_sets_without_their_own(train, tmp_path):
     from PIL import Image
 
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    _, call = train("--data-dir", str(tmp_path), dataset="folder")
+    _, call = train("--data-dir", str(tmp_path), "--masks", "none", dataset="folder")
     assert call.recipe == RECIPES["default"]
     assert call.output == "runs/folder"
     assert call.dataset.ids() == ["a.png"]

@@ -67,9 +67,12 @@ class CUB(Birds):
         classes: Iterable[int] | None = None,
         masks: bool | None = None,
         subset: str | None = None,
+        mask_folder: Path | None = None,
     ):
         root = find_root(SOURCE, Path(root).expanduser())
-        folder = None if masks is False else attempt(_find_masks, root, masks)
+        folder = mask_folder
+        if folder is None and masks is not False:
+            folder = attempt(_find_masks, root, masks)
         notes: tuple[str, ...] = ()
         if folder is None and masks is None and not is_collecting():
             notes = (

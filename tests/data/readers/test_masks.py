@@ -24,7 +24,7 @@ def test_masks_of_a_folder_replace_those_of_the_data_set(tmp_path, name, draw):
         assert sample.foreground[number % 20].all() and sample.foreground.sum() == 32
         np.testing.assert_array_equal(sample.box, own.box)
     assert other[:1].masks_from == str(tmp_path / "predicted")
-    assert dataset.masks_from == "the data set's own"
+    assert dataset.masks_from == ("given" if name == "folder" else "the data set's own")
     file = path.with_name(path.name + ".png")
     drawn.save(file, np.zeros(drawn.SIZE, np.uint8))
     (problem,) = other[-1:].problems(0)

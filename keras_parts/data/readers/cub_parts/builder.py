@@ -86,7 +86,7 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
         root = Path(folders["images"]) / "CUB_200_2011"
         masks = Path(folders["masks"]) / "segmentations"
         self.info.metadata["splits"] = {}
-        splits = {split: _UnpackedArchives(root, split, masks) for split in ("train", "test")}
+        splits = {split: CUB(root, split, mask_folder=masks) for split in ("train", "test")}
         self.info.metadata["landmarks"] = list(splits["train"].info.landmarks)
         self.info.metadata["categories"] = list(splits["train"].info.categories)
         return {split: self._generate_examples(split, dataset) for split, dataset in splits.items()}
@@ -132,17 +132,6 @@ class CubParts(tfds.core.GeneratorBasedBuilder):
             Archive(name, url, int(info.size), info.checksum).check(path)
             paths[what] = path
         return paths
-
-
-class _UnpackedArchives(CUB):
-    """The unpacked archives; the masks are in a separate folder."""
-
-    def __init__(self, root, split, masks):
-        self._mask_folder = masks
-        super().__init__(root, split)
-
-    def _find_masks(self, required=True):
-        return self._mask_folder
 
 
 def _png(mask):
