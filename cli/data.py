@@ -237,7 +237,7 @@ def _parsed(settings):
 
 @click.group(cls=Group, epilog=examples("data list", "data info cub"))
 def data():
-    """List, download, prepare, check and show data sets; make masks of photographs."""
+    """List, prepare, check and show data sets; make masks."""
 
 
 @data.command("list", epilog=examples("data list"))

@@ -37,7 +37,7 @@ COMMANDS = {
     "export": "Export a segmenter to ONNX, LiteRT, OpenVINO or a SavedModel.",
     "demo": "Serve a page that shows the parts of a photo dropped on it.",
     "recipe": "List the recipes, and show one as a file to change.",
-    "data": "List, download, prepare, check and show data sets; make masks of photographs.",
+    "data": "List, prepare, check and show data sets; make masks.",
     "zoo": "Trained segmenters: list, download, verify, pack and publish them.",
     "cache": "List or clear what is kept between runs.",
     "doctor": "Show versions, devices, folders, extras, and what is wrong.",
