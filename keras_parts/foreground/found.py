@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-DISCOVERY_VERSION = 4
+DISCOVERY_VERSION = 5
 """Version of `discover_masks`: increase it when other masks are found."""
 
 

@@ -16,8 +16,7 @@ def object_probabilities(deepest: np.ndarray, norms: np.ndarray) -> np.ndarray:
     The first principal component of the features of all positions tells objects from background
     (as in Oquab et al., "DINOv2", 2023). The objects are its side that is more frequent inside the
     photographs than at their borders, and where features are long, as they are where a network
-    sees something that it knows. The lengths are also added to the component. A mixture of two
-    normal distributions says where the background ends.
+    sees something that it knows. The lengths are also added to the component.
 
     Args:
         deepest: `(images, h, w, channels)`, the deepest features.
@@ -65,7 +64,12 @@ def _principal_component(features):
 
 
 def _end_of_background(scores):
-    """The score between the means of two normal distributions where both are equally likely."""
+    """The score that divides background and objects.
+
+    Where objects have most positions, as in portraits, it is the score between the means of two
+    normal distributions where both are equally likely: the background is the smaller and narrower
+    one. It lets much background pass where the objects are the smaller one.
+    """
     rows = scores.reshape(-1, 1)[:: max(1, scores.size // 20_000)]
     mixture = import_from_extra("sklearn.mixture", "train").GaussianMixture(2, random_state=0)
     mixture.fit(rows)
@@ -73,8 +77,8 @@ def _end_of_background(scores):
     between = np.linspace(mixture.means_[low, 0], mixture.means_[high, 0], 1000)
     is_object = mixture.predict(between[:, None]) == high
     end = between[np.argmax(is_object)] if is_object.any() else between[-1]
-    is_plausible = _MIN_SHARE < (rows > end).mean() < _MAX_SHARE
-    return end if is_plausible else _best_split(np.sort(rows[:, 0]))
+    is_most = 0.5 < (rows > end).mean() < _MAX_SHARE
+    return end if is_most else _best_split(np.sort(rows[:, 0]))
 
 
 def _best_split(scores):
@@ -84,4 +88,5 @@ def _best_split(scores):
     below = np.arange(int(count * (1 - _MAX_SHARE)), int(count * (1 - _MIN_SHARE)))
     sums = np.cumsum(scores)
     means = sums[below - 1] / below, (sums[-1] - sums[below - 1]) / (count - below)
-    return scores[below[np.argmax(below * (count - below) * (means[1] - means[0]) ** 2)]]
+    best = below[np.argmax(below * (count - below) * (means[1] - means[0]) ** 2)]
+    return (scores[best - 1] + scores[best]) / 2
