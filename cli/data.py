@@ -64,6 +64,11 @@ class ChosenDataset:
         """Whether objects are found in the images, because some have no mask."""
         return DISCOVER in (self.settings.get("masks"), self.settings.get("missing_masks"))
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a folder of the user's own photographs."""
+        return self.name == _OWN
+
     def with_masks(self) -> "ChosenDataset":
         """The same, with objects that are found if these are photographs without masks."""
         if self.name != _OWN or self.settings.keys() & {"masks", "part_labels"}:

@@ -351,7 +351,9 @@ def _tracked(locations: Mapping[str, str]) -> str:
 
 def _next_commands(output: str, data: ChosenDataset) -> str:
     model = f"--model {shlex.quote(output)}"
-    return (
-        f"  keras-parts segment PHOTOS {model} --output parts/\n"
-        f"  keras-parts evaluate {data.options} {model}"
-    )
+    following = f"evaluate {data.options} {model}"
+    has_labels = data.settings.keys() & {"part_labels", "keypoints"}
+    if data.is_own and data.discovers and not has_labels:  # masks to look at, nothing to measure
+        folder = shlex.quote(str(data.settings.get("data_dir", "")))
+        following = f"data masks {folder} --output masks/"
+    return f"  keras-parts segment PHOTOS {model} --output parts/\n  keras-parts {following}"

@@ -364,7 +364,8 @@ def test_photographs_without_masks_have_theirs_found(train, photographs, discove
     assert f"keras-parts data masks {photographs} --output masks/" in result.stderr
     assert "No object was found in 1 photograph, which are left out: c.png" in result.stderr
     assert call.dataset.ids() == ["a.png", "b.png"] and call.dataset.masks_from == "discover 7"
-    assert f"keras-parts evaluate {photographs} --masks discover --model" in result.stdout
+    assert f"keras-parts data masks {photographs} --output masks/" in result.stdout
+    assert "keras-parts evaluate" not in result.stdout
     again, call = train(str(photographs), "--masks", "discover", dataset=None)
     assert "Masks: none given, and objects were found before;" in again.stderr
     assert discovery == [(3, 0)]
