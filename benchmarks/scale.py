@@ -38,10 +38,10 @@ def draw(folder, count):
         sources.append(folder / f"source{index}")
         Image.fromarray(np.asarray(sample.image)).resize(_SIZE).save(sources[-1], "JPEG")
     for index in range(count):
-        place = folder / "images" / f"{index // _IN_FOLDER:06d}"
+        subfolder = folder / "images" / f"{index // _IN_FOLDER:06d}"
         if index % _IN_FOLDER == 0:
-            place.mkdir(parents=True)
-        os.link(sources[index % len(sources)], place / f"{index:09d}.jpg")
+            subfolder.mkdir(parents=True)
+        os.link(sources[index % len(sources)], subfolder / f"{index:09d}.jpg")
     return folder / "images"
 
 

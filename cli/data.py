@@ -71,9 +71,19 @@ class ChosenDataset:
 
     def with_masks(self) -> "ChosenDataset":
         """The same, with objects that are found if these are photographs without masks."""
-        if self.name != _OWN or self.settings.keys() & {"masks", "part_labels"}:
+        if not self.is_own or self.settings.keys() & {"masks", "part_labels"}:
             return self
         return replace(self, settings=self.settings | {"masks": DISCOVER})
+
+    @property
+    def mask_command(self) -> str | None:
+        """The command that shows the masks that are found; None if there are none, or if they are
+        not those of own photographs."""
+        if not (self.is_own and self.discovers and "data_dir" in self.settings):
+            return None
+        given = self.settings.get("masks") if "missing_masks" in self.settings else None
+        photos, masks = str(self.settings["data_dir"]), str(given or "masks/")
+        return f"keras-parts data masks {shlex.quote(photos)} --output {shlex.quote(masks)}"
 
     def photographs(self, split: str) -> "Dataset":
         """The images of a split alone, before objects are found in them."""
@@ -85,14 +95,14 @@ class ChosenDataset:
     @property
     def options(self) -> str:
         """What of it was given to the command, as words of a command line."""
-        if self.name == _OWN:
+        if self.is_own:
             words = [shlex.quote(str(self.settings.get("data_dir", "")))]
         else:
             words = [f"--dataset {self.name}"]
             if "data_dir" in self.settings:
                 words.append(f"--data-dir {shlex.quote(str(self.settings['data_dir']))}")
         # The masks of other data sets are their own, by which a model is measured.
-        if "masks" in self.settings and (self.name == _OWN or not self.discovers):
+        if "masks" in self.settings and (self.is_own or not self.discovers):
             words.append(f"--masks {shlex.quote(str(self.settings['masks'] or NO_MASKS))}")
         return " ".join(words)
 

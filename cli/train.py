@@ -291,10 +291,8 @@ def _about_masks(dataset: "Dataset", data: ChosenDataset) -> list[str]:
     is_known = found_before(dataset)
     found = "and objects were found before" if is_known else f"so objects are found first ({about})"
     line = f"Masks: {which}, {found}"
-    if "data_dir" in data.settings and data.name == "folder":
-        photos = shlex.quote(str(data.settings["data_dir"]))
-        masks = shlex.quote(str(data.settings.get("masks") or "")) if which != "none given" else ""
-        line += f"; look at them: keras-parts data masks {photos} --output {masks or 'masks/'}"
+    if data.mask_command:
+        line += f"; look at them: {data.mask_command}"
     return [line]
 
 
@@ -351,9 +349,8 @@ def _tracked(locations: Mapping[str, str]) -> str:
 
 def _next_commands(output: str, data: ChosenDataset) -> str:
     model = f"--model {shlex.quote(output)}"
-    following = f"evaluate {data.options} {model}"
     has_labels = data.settings.keys() & {"part_labels", "keypoints"}
-    if data.is_own and data.discovers and not has_labels:  # masks to look at, nothing to measure
-        folder = shlex.quote(str(data.settings.get("data_dir", "")))
-        following = f"data masks {folder} --output masks/"
-    return f"  keras-parts segment PHOTOS {model} --output parts/\n  keras-parts {following}"
+    # Without labels there are masks to look at, and nothing to measure.
+    following = None if has_labels else data.mask_command
+    following = following or f"keras-parts evaluate {data.options} {model}"
+    return f"  keras-parts segment PHOTOS {model} --output parts/\n  {following}"

@@ -80,10 +80,10 @@ def advice(dataset: Dataset, *, max_samples: int = _LOOKED_AT) -> tuple[str, ...
     found = [facts for facts in computed_ahead(read, map(int, chosen)) if facts is not None]
     said = [_few(len(dataset))]
     if found:
-        looked_at = f"the {len(found)} images"
+        images = f"the {len(found)} images"
         if len(found) < len(dataset):
-            looked_at += f" looked at ({len(dataset):,} in all)"
-        said += [check(found, looked_at) for check in (_alike, _without_object, _small, _long)]
+            images += f" looked at ({len(dataset):,} in all)"
+        said += [check(found, images) for check in (_alike, _without_object, _small, _long)]
     return tuple(sentence for sentence in said if sentence)
 
 
@@ -119,12 +119,12 @@ def _few(samples: int) -> str:
     return f"{images}, and parts that are true of all such objects need more: add some, 100 or more"
 
 
-def _alike(found: Sequence[_Facts], looked_at: str) -> str:
+def _alike(found: Sequence[_Facts], images: str) -> str:
     distinct = _count_distinct(np.stack([facts.thumbnail for facts in found]))
     if distinct > len(found) / 2 and (distinct >= _FEW or distinct == len(found)):
         return ""
     return (
-        f"Only {distinct} of {looked_at} differ from the others: parts need objects in several "
+        f"Only {distinct} of {images} differ from the others: parts need objects in several "
         "poses and colours, so leave out copies and neighbouring frames, and add other photographs"
     )
 
@@ -141,37 +141,37 @@ def _count_distinct(thumbnails: np.ndarray) -> int:
     return len(distinct)
 
 
-def _without_object(found: Sequence[_Facts], looked_at: str) -> str:
+def _without_object(found: Sequence[_Facts], images: str) -> str:
     count = sum(not facts.has_object for facts in found)
     if not count:
         return ""
     return (
-        f"{count} of {looked_at} have an empty mask: correct it, or leave these images out "
+        f"{count} of {images} have an empty mask: correct it, or leave these images out "
         "with --skip-bad"
     )
 
 
-def _small(found: Sequence[_Facts], looked_at: str) -> str:
+def _small(found: Sequence[_Facts], images: str) -> str:
     in_pixels = sum(facts.pixels < _SMALL_PIXELS for facts in found)
     if in_pixels > _MANY * len(found):
         return (
-            f"In {in_pixels} of {looked_at}, the object is smaller than "
+            f"In {in_pixels} of {images}, the object is smaller than "
             f"{_SMALL_PIXELS} pixels: its parts can hardly be seen, so use larger images"
         )
     in_image = sum(facts.share < _SMALL_SHARE for facts in found)
     if in_image > _MANY * len(found):
         return (
-            f"In {in_image} of {looked_at}, the object takes less than a tenth of the "
+            f"In {in_image} of {images}, the object takes less than a tenth of the "
             "image's side: cut the photographs to the object, or segment later with --tile 512"
         )
     return ""
 
 
-def _long(found: Sequence[_Facts], looked_at: str) -> str:
+def _long(found: Sequence[_Facts], images: str) -> str:
     count = sum(facts.aspect > _LONG for facts in found)
     if count <= _MANY * len(found):
         return ""
     return (
-        f"{count} of {looked_at} are more than {_LONG:.0f} times as long as high, or as high "
+        f"{count} of {images} are more than {_LONG:.0f} times as long as high, or as high "
         "as long: the network sees a square, in which their objects are small, so cut them"
     )

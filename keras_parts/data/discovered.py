@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_parts.data.crops import image_box, mask_box
-from keras_parts.data.dataset import Dataset
+from keras_parts.data.dataset import Dataset, Subset
 from keras_parts.data.problems import attempt, is_collecting, way_out
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
@@ -71,7 +71,7 @@ class Photographs(Dataset):
         return self.dataset.notes
 
 
-class WithDiscoveredMasks(Dataset):
+class WithDiscoveredMasks(Subset):
     """Photographs with the masks of the objects that are found in them.
 
     Each sample is one photograph; if several objects are found in it, its mask and its box have all
@@ -87,9 +87,6 @@ class WithDiscoveredMasks(Dataset):
     """
 
     def __init__(self, photographs: Dataset, *, seed: int = 0, progress: bool = True):
-        self.dataset, self.info, self.split = photographs, photographs.info, photographs.split
-        self.left_out = photographs.left_out
-        self.masks_from = discovery_origin(seed)
         with way_out():
             self._masks = discovered_masks(
                 photographs.image,
@@ -98,38 +95,29 @@ class WithDiscoveredMasks(Dataset):
                 seed=seed,
                 progress=progress,
             )
-        self._indices = np.flatnonzero(self._masks.areas)
+        super().__init__(photographs, np.flatnonzero(self._masks.areas))
+        self.masks_from = discovery_origin(seed)
         self._notes = without_object(photographs.ids(), self._masks.areas.tolist())
-
-    def __len__(self) -> int:
-        return len(self._indices)
 
     def read(self, index: int) -> Sample:
         return Sample(**self.fields(index))
 
     def fields(self, index: int) -> dict[str, Any]:
-        row = int(self._indices[index])
+        row = int(self.indices[index])
         mask = self._masks[row].mask
         box = mask_box(mask)
         found = {"foreground": mask, "box": image_box(*mask.shape) if box is None else box}
-        return self.dataset.fields(row) | found
+        return super().fields(index) | found
 
-    def image(self, index: int) -> np.ndarray:
-        return self.dataset.image(int(self._indices[index]))
-
-    def ids(self) -> list[str]:
-        names = self.dataset.ids()
-        return [names[row] for row in self._indices]
-
-    def categories(self) -> np.ndarray:
-        return self.dataset.categories()[self._indices]
+    def mask_origin(self, index: int) -> str:
+        return self.masks_from
 
     def fingerprint(self) -> str:
         text = f"{self.masks_from} {self.dataset.fingerprint()}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _notes_of_samples(self) -> tuple[str, ...]:
-        return self.dataset.notes
+    def images_fingerprint(self) -> str:
+        return self.fingerprint()
 
 
 def found_before(photographs: Dataset, *, seed: int = 0) -> bool:

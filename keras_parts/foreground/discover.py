@@ -20,9 +20,10 @@ from keras_parts.backbones.backbone import Backbone
 from keras_parts.extras import import_from_extra
 from keras_parts.foreground.classifier import PositionClassifier, fit_classifier
 from keras_parts.foreground.features import GRID, LOOK_SIZE, LookFeatures, load_network
-from keras_parts.foreground.found import FoundMask
+from keras_parts.foreground.found import FoundMask, overlap
 from keras_parts.foreground.grabcut import Certainty, grab_object
 from keras_parts.foreground.prominence import object_probabilities
+from keras_parts.images.regions import connected_regions
 
 _SAMPLE = 400  # photographs to which the classifiers are fitted
 _BATCH = 8
@@ -235,8 +236,8 @@ def _apply(
     for photograph, box, mask, before, probability in zip(
         batch, boxes, fine, masks, probabilities, strict=True
     ):
-        agreement = _agreement(mask, _scaled(probability, LOOK_SIZE))
-        agreement *= _agreement(mask, _scaled(_cut_mask(before, box), LOOK_SIZE))
+        agreement = overlap(mask, _scaled(probability, LOOK_SIZE))
+        agreement *= overlap(mask, _scaled(_cut_mask(before, box), LOOK_SIZE))
         whole = _pasted(mask, box, photograph.size)
         # A mask of every pixel or of none says that no object was told from the background.
         yield FoundMask(whole, agreement if whole.any() and not whole.all() else 0.0)
@@ -251,12 +252,10 @@ def _raised(probability: np.ndarray) -> np.ndarray:
 
 def _padded_box(mask: np.ndarray) -> _Box:
     """The box of the largest regions of a mask, with a margin; the whole image if it is empty."""
-    cv2 = import_from_extra("cv2", "train")
-    _, regions, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    areas = np.asarray(facts)[1:, cv2.CC_STAT_AREA]
+    regions, areas = connected_regions(mask)
     if not areas.size:
         return _WHOLE
-    large = np.isin(np.array(regions), 1 + np.flatnonzero(areas >= _MIN_SHARE * areas.max()))
+    large = np.isin(regions, 1 + np.flatnonzero(areas >= _MIN_SHARE * areas.max()))
     sides = []
     for along in (large.any(axis=1), large.any(axis=0)):
         inside, size = np.flatnonzero(along), along.size
@@ -268,7 +267,7 @@ def _padded_box(mask: np.ndarray) -> _Box:
 
 
 def _cut_mask(mask: np.ndarray, box: _Box) -> np.ndarray:
-    """The rectangle of a mask, on the grid of the features and back: float32 shares."""
+    """The rectangle of a mask, on the grid of the features: float32 shares."""
     return _scaled(box.cut(_scaled(mask, LOOK_SIZE)), GRID)
 
 
@@ -279,12 +278,6 @@ def _pasted(mask: np.ndarray, box: _Box, size: tuple[int, int]) -> np.ndarray:
     height, width = rows.stop - rows.start, columns.stop - columns.start
     whole[rows, columns] = _resized(mask.astype(np.float32), height, width) > 0.5
     return whole
-
-
-def _agreement(mask: np.ndarray, shares: np.ndarray) -> float:
-    """Intersection over union of a mask and a map of shares; 0 if both are empty."""
-    union = np.maximum(mask, shares).sum()
-    return float(np.minimum(mask, shares).sum() / union) if union else 0.0
 
 
 def _reduced(image: np.ndarray) -> _Photograph:

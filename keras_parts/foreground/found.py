@@ -43,6 +43,21 @@ def found_in(probability: np.ndarray) -> FoundMask:
         0.8
     """
     mask = probability > 0.5
-    right = float(probability[mask].sum())
-    union = float(mask.sum() + probability[~mask].sum())
-    return FoundMask(mask, right / union if right else 0.0)
+    return FoundMask(mask, overlap(mask, probability))
+
+
+def overlap(mask: np.ndarray, shares: np.ndarray) -> float:
+    """Intersection over union of a mask and a map of shares of the object; 0 if both are empty.
+
+    Args:
+        mask: `(height, width)` bool.
+        shares: `(height, width)` float, 0 to 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.foreground.found import overlap
+        >>> overlap(np.array([[True, False]]), np.array([[0.5, 1.0]]))
+        0.25
+    """
+    union = np.maximum(mask, shares).sum()
+    return float(np.minimum(mask, shares).sum() / union) if union else 0.0

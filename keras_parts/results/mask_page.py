@@ -16,7 +16,7 @@ from keras_parts.results.page import FOLDER, PAGE_FILE, PagePicture, page_html, 
 from keras_parts.results.thumbnails import labels_at_size, thumbnail
 
 _CERTAINTY = (
-    '"Certain to 80 %" is what the method says of its own mask; masks of yours count as certain. '
+    '"Certain to 80 %" is the confidence of the method in its own mask; masks of yours have 100 %. '
     "Paint a wrong mask anew, white on black, in the file of its name: it is then kept."
 )
 
