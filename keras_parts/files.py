@@ -4,6 +4,7 @@ Locks against other processes, and the files of the cache."""
 
 import codecs
 import errno
+import hashlib
 import logging
 import os
 import shutil
@@ -179,6 +180,20 @@ def read_file(path: str | PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -> 
     if (size := max(size, len(content))) > max_bytes:
         raise DataError(f"{path}: {size:,} bytes exceed the limit of {max_bytes:,}", path=path)
     return content
+
+
+def file_sha256(path: str | PathLike[str]) -> str:
+    """Hexadecimal sha256 of a file's content, which is read block by block.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_parts.files import file_sha256
+        >>> Path("empty").touch()
+        >>> file_sha256("empty")[:8]
+        'e3b0c442'
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def decode_text(content: bytes, *, errors: str = "strict") -> str:

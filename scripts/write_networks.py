@@ -17,9 +17,9 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from keras_parts.exports.formats import INPUT, METADATA
-from keras_parts.exports.network import NETWORK_FILE, OUTPUT, checksum
+from keras_parts.exports.network import NETWORK_FILE, OUTPUT
 from keras_parts.exports.onnx import new_session
-from keras_parts.files import atomic_path
+from keras_parts.files import atomic_path, file_sha256
 from keras_parts.models.saved_config import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -267,7 +267,7 @@ def about(folder):
     """The metadata of the graph of a segmenter."""
     config = read_saved_config(folder)
     return {
-        "files": {name: checksum(folder / name) for name in (CONFIG_FILE, WEIGHTS_FILE)},
+        "files": {name: file_sha256(folder / name) for name in (CONFIG_FILE, WEIGHTS_FILE)},
         "network": {name: config[name] for name in ("image_size", "resize_mode")},
     }
 

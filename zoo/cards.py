@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from keras_parts import __version__
 from keras_parts.errors import DataError, IntegrityError
-from keras_parts.files import check_regular, read_limited
+from keras_parts.files import check_regular, file_sha256, read_limited
 from keras_parts.models.saved_config import CONFIG_FILE, WEIGHTS_FILE
 
 FORMAT: Final = 3
@@ -86,10 +86,8 @@ class FileRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
     @classmethod
     def of(cls, path: str | PathLike[str]) -> "FileRecord":
         """The record of an existing file."""
-        check_regular(path)
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return cls(sha256=digest, size=file.tell())
+        size = check_regular(path)
+        return cls(sha256=file_sha256(path), size=size)
 
     def check(self, path: str | PathLike[str], *, source: object = None) -> None:
         """Compare a file with the record, its size first; nothing is parsed.

@@ -6,7 +6,6 @@ last stage are not scaled.
 """
 
 import functools
-import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from keras_parts.backbones.pretrained import find_weights, read_arrays
 from keras_parts.backbones.tensorflow_layers import BatchNormalization
 from keras_parts.backbones.torch_weights import load_state
 from keras_parts.errors import DataError, IntegrityError
+from keras_parts.files import file_sha256
 
 PREPROCESSING = Preprocessing("RGB", 255.0, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 
@@ -259,8 +259,7 @@ def load_efficientnet_lite0(model: Backbone, path: str | os.PathLike | None = No
 
 
 def _check_official(variant, path):
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if found != variant.official_sha256:
         raise IntegrityError(
             f"{path}: sha256 {found[:12]}..., expected {variant.official_sha256[:12]}...: it is "

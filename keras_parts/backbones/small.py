@@ -1,6 +1,5 @@
 """`small`: a compact residual network that ships with weights for the `toy` data set."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from keras_parts.backbones.backbone import Backbone, build_backbone
 from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.backbones.tensorflow_layers import BatchNormalization, Conv2D
 from keras_parts.errors import ConfigError, IntegrityError
+from keras_parts.files import file_sha256
 
 PREPROCESSING = Preprocessing("RGB", 1.0, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 SHA256 = {"toy": "e74404cca0b83f0fa71f47229041a6e20c1dfbbb76d2bc8da91f4234b98b0a81"}
@@ -98,7 +98,7 @@ def load_small_weights(model: Backbone, name: str = "toy") -> None:
     path = weights_path(name)
     if not path.is_file():
         raise IntegrityError(f"{path}: the file is missing; install keras-parts again")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256[name]:
+    if file_sha256(path) != SHA256[name]:
         raise IntegrityError(f"{path}: the file has been changed; install keras-parts again")
     trained = small(outputs=OUTPUTS)
     trained.load_weights(path)

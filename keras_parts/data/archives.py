@@ -8,7 +8,6 @@ checksums are those of the TFDS builder in `readers/cub_parts`.
 """
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tarfile
@@ -24,7 +23,7 @@ from keras_parts import transfer
 from keras_parts.data.readers.sources import DatasetSource
 from keras_parts.environment import OFFLINE_VARIABLE, cache_path, offline
 from keras_parts.errors import ConfigError, DataError, DownloadError, IntegrityError
-from keras_parts.files import check_regular, folder_bytes, locked
+from keras_parts.files import check_regular, file_sha256, folder_bytes, locked
 
 _READERS = Path(__file__).parent / "readers"
 _CHECKSUMS = {"cub": _READERS / "cub_parts" / "checksums.tsv"}
@@ -67,8 +66,7 @@ class Archive:
                 "complete. Remove it, or download it again",
                 path=path, expected=self.size, found=size,
             )  # fmt: skip
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_sha256(path)
         if found != self.sha256:
             raise IntegrityError(
                 f"{source}: sha256 {found[:12]}..., expected {self.sha256[:12]}...: it is not "

@@ -20,6 +20,7 @@ import numpy as np
 from keras_parts.errors import ConfigError
 from keras_parts.exports.formats import INPUT
 from keras_parts.exports.onnx import new_session, session_metadata
+from keras_parts.files import file_sha256
 from keras_parts.models.predictor import Predictor
 
 NETWORK_FILE = "network.onnx"
@@ -48,7 +49,7 @@ def load_network(folder: str | PathLike[str], names: Sequence[str], **options: A
     session = new_session(path)
     about = json.loads(session_metadata(session))
     for name, expected in about["files"].items():
-        if expected != checksum(path.with_name(name)):
+        if expected != file_sha256(path.with_name(name)):
             raise ConfigError(f"{path}: belongs to another {name} than the one beside it")
 
     def forward(images: np.ndarray) -> dict[str, np.ndarray]:
@@ -61,9 +62,3 @@ def load_network(folder: str | PathLike[str], names: Sequence[str], **options: A
         "runtime": "onnx",
     }
     return Predictor(forward, names, **about["network"], **options, settings=settings)
-
-
-def checksum(path: str | PathLike[str]) -> str:
-    """sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,6 @@ checkpoint has all state on which a step depends, including the seeds, which Ker
 leave out.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -29,7 +28,7 @@ import keras
 import numpy as np
 
 from keras_parts.errors import ConfigError, DataError, IntegrityError
-from keras_parts.files import atomic_write, check_regular, read_limited
+from keras_parts.files import atomic_write, check_regular, file_sha256, read_limited
 from keras_parts.keras_private import is_seed, sync_variables
 
 FORMAT = 2
@@ -288,10 +287,7 @@ def _flushed(path: Path) -> Iterator[IO[bytes]]:
 
 def _checksums(folder: Path) -> bytes:
     """The content of SHA256SUMS."""
-    lines = []
-    for name in (_RECORD, _ARRAYS):
-        with open(folder / name, "rb") as file:
-            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
+    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in (_RECORD, _ARRAYS)]
     return "".join(lines).encode()
 
 
