@@ -23,7 +23,7 @@ gc.disable()  # until all modules are imported: a fifth of the time
 set_environment()
 if os.environ.get("KERAS_BACKEND") == "jax":
     os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
-    import tests.quick_initialisers  # noqa: F401
+    import tests.quick_jax  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = {"test_data", "test_weights"}
@@ -194,6 +194,7 @@ def _make_two_devices():
         cpu = tf.config.list_physical_devices("CPU")[0]
         parts = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, parts)
+        import tests.quick_graphs  # noqa: F401
 
 
 def _record_skip(report):

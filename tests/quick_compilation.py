@@ -23,7 +23,8 @@ _FLAGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # PyTorch's threads wait actively: beside another process they took five times as long.
     "OMP_NUM_THREADS": "1",
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    # To store and look up a small program takes as long as to compile it.
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
 }
 _CACHES = {
     "JAX_COMPILATION_CACHE_DIR": "{}/jax",

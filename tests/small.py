@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 from keras import layers
 
-import tests.quick_initialisers  # noqa: F401
+import tests.quick_graphs  # noqa: F401
+import tests.quick_jax  # noqa: F401
 from keras_parts.backbones.backbone import build_backbone
 from keras_parts.backbones.preprocessing import Preprocessing
 from keras_parts.keras_private import set_random_seed

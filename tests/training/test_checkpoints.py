@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-import tests.quick_initialisers  # noqa: F401
+import tests.quick_jax  # noqa: F401
 from keras_parts.discovery.steps import TrainStep
 from keras_parts.errors import ConfigError, IntegrityError
 from keras_parts.keras_private import set_random_seed
