@@ -12,15 +12,17 @@ import tempfile
 import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.backbones.reference import reference_folder
-from tests.eagerly import eagerly
 from tests.quick_compilation import set_environment
 
 gc.disable()  # until all modules are imported: a fifth of the time
-set_environment()
+set_environment()  # before NumPy is imported: it fixes the number of its threads
+import numpy as np  # noqa: E402
+
+from tests.backbones.reference import reference_folder  # noqa: E402
+from tests.eagerly import eagerly  # noqa: E402
+
 if os.environ.get("KERAS_BACKEND") == "jax":
     os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
     import tests.quick_jax  # noqa: F401

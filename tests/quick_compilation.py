@@ -21,7 +21,8 @@ _FLAGS = {
     # As on the command line.
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # PyTorch's threads wait actively: beside another process they took five times as long.
+    # Threads of PyTorch and of NumPy's products of matrices wait actively: beside another process
+    # they took five times as long.
     "OMP_NUM_THREADS": "1",
     # To store and look up a small program takes as long as to compile it.
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",

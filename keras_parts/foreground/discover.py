@@ -127,7 +127,7 @@ def discover_masks(
     numbers = np.arange(count)
     if count > _SAMPLE:
         numbers = np.sort(np.random.default_rng(seed).choice(count, _SAMPLE, replace=False))
-    looks = _Looks(network or load_network())
+    looks = _Looks(network or load_network(), min(count, _BATCH))
     with (
         tqdm(
             total=_FIT_WORK * len(numbers) + _APPLY_WORK * count,
@@ -149,8 +149,9 @@ def discover_masks(
 class _Looks:
     """Cuts out rectangles and computes their features, in batches of one size."""
 
-    def __init__(self, network: Backbone):
+    def __init__(self, network: Backbone, batch_size: int):
         self._features = LookFeatures(network)
+        self._batch_size = batch_size
 
     def __call__(self, photographs: Sequence[_Photograph], boxes: Sequence[_Box]) -> list[_Look]:
         images = [
@@ -158,9 +159,9 @@ class _Looks:
             for photograph, box in zip(photographs, boxes, strict=True)
         ]
         looks: list[_Look] = []
-        for start in range(0, len(images), _BATCH):
-            batch = images[start : start + _BATCH]
-            padded = np.stack(batch + batch[-1:] * (_BATCH - len(batch)))
+        for start in range(0, len(images), self._batch_size):
+            batch = images[start : start + self._batch_size]
+            padded = np.stack(batch + batch[-1:] * (self._batch_size - len(batch)))
             outputs = self._features.predict_on_batch(padded)
             maps = [outputs[name].astype(np.float16) for name in ("features", "deepest", "norms")]
             looks.extend(map(_Look, batch, *maps))
