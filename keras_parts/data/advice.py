@@ -11,6 +11,7 @@ from keras_parts.data.dataset import Dataset
 from keras_parts.data.prefetch import computed_ahead
 from keras_parts.data.sample import Sample
 from keras_parts.errors import DataError
+from keras_parts.foreground.found import surround
 
 _LOOKED_AT = 200
 """Maximum number of samples that are read."""
@@ -24,6 +25,10 @@ _SMALL_SHARE = 0.1
 """Share of the image's longer side: in an image of which the network sees 257 pixels, the object
 has 26, fewer than two positions of the coarsest features."""
 _LONG = 4.0
+_SURROUNDS = 0.5
+"""Share of three sides of the image above which a mask looks like background. Of 80 faces in
+portraits, 5 % cover so much."""
+_MANY_SURROUND = 0.25
 _MANY = 0.1
 """Share of the samples from which on small objects and long images are said."""
 
@@ -35,6 +40,7 @@ class _Facts(NamedTuple):
         aspect: longer side of the image, divided by the shorter one.
         pixels: longer side of the object's box in pixels.
         share: the same, divided by the longer side of the image.
+        surround: see `keras_parts.foreground.found.surround`; 0 without a mask.
         has_object: whether the mask has any pixel; True without a mask.
         thumbnail: `(_THUMBNAIL ** 2,)` grey values in the box, their mean 0 and their length 1; all
             0 if they are equal.
@@ -43,6 +49,7 @@ class _Facts(NamedTuple):
     aspect: float
     pixels: float
     share: float
+    surround: float
     has_object: bool
     thumbnail: np.ndarray
 
@@ -50,8 +57,8 @@ class _Facts(NamedTuple):
 def advice(dataset: Dataset, *, max_samples: int = _LOOKED_AT) -> tuple[str, ...]:
     """Sentences about what makes good parts unlikely, each with the way out.
 
-    They are about too few samples, pictures that repeat, objects that are too small, images without
-    an object, and very long images. Samples that cannot be read are passed over: `data.check.check`
+    They are about too few samples, pictures that repeat, images without an object, masks that look
+    like background, objects that are too small, and very long images. Samples that cannot be read are passed over: `data.check.check`
     reports them.
 
     Args:
@@ -83,7 +90,8 @@ def advice(dataset: Dataset, *, max_samples: int = _LOOKED_AT) -> tuple[str, ...
         images = f"the {len(found)} images"
         if len(found) < len(dataset):
             images += f" looked at ({len(dataset):,} in all)"
-        said += [check(found, images) for check in (_alike, _without_object, _small, _long)]
+        checks = (_alike, _without_object, _background, _small, _long)
+        said += [check(found, images) for check in checks]
     return tuple(sentence for sentence in said if sentence)
 
 
@@ -107,6 +115,7 @@ def _facts(sample: Sample) -> _Facts:
         max(height, width) / min(height, width),
         pixels,
         pixels / max(height, width),
+        0.0 if mask is None else surround(mask),
         has_object,
         thumbnail,
     )
@@ -148,6 +157,16 @@ def _without_object(found: Sequence[_Facts], images: str) -> str:
     return (
         f"{count} of {images} have an empty mask: correct it, or leave these images out "
         "with --skip-bad"
+    )
+
+
+def _background(found: Sequence[_Facts], images: str) -> str:
+    count = sum(facts.surround > _SURROUNDS for facts in found)
+    if count <= _MANY_SURROUND * len(found):
+        return ""
+    return (
+        f"In {count} of {images}, the mask covers most of three sides of the image, as background "
+        "does and an object rarely: look at the masks, and leave out images without an object"
     )
 
 

@@ -47,7 +47,7 @@ def fit_classifier(
         >>> bool(((classifier(features) > 0.5) == (features[..., 0] > 0)).mean() > 0.95)
         True
     """
-    mean, std = _moments(features)
+    mean, std = channel_moments(features)
     weights = np.zeros(len(mean) + 1, np.float32)
     for _ in range(_STEPS):
         weights += _newton_step(weights, features, targets, mean, std)
@@ -55,8 +55,8 @@ def fit_classifier(
     return PositionClassifier(scaled, float(weights[-1] - scaled @ mean))
 
 
-def _moments(features):
-    """Mean and standard deviation of each channel."""
+def channel_moments(features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel of maps `(h, w, channels)`: float32."""
     count = sum(maps[..., 0].size for maps in features)
     mean = sum(maps.sum((0, 1), dtype=np.float64) for maps in features) / count
     squares = sum(((maps - mean) ** 2).sum((0, 1)) for maps in features) / count

@@ -5,8 +5,11 @@
 3. A linear classifier learns from these masks which features the objects of all photographs have in
    common (`classifier`); GrabCut makes masks of its probabilities; both in turns.
 4. The box of the object is cut out, and step 3 is repeated there, where the object is large.
+5. A decoder learns from the masks of both looks (`decoder`). It judges a position with its
+   surroundings, and corrects masks that differ from those of alike photographs.
 
-Both linear classifiers are fitted to a sample of the photographs, then applied to each of them.
+All of this is done with a sample of the photographs. Then the decoder finds the box of the object
+in each photograph and the object in the box, and GrabCut sharpens its outline.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,18 +21,20 @@ from tqdm import tqdm
 
 from keras_parts.backbones.backbone import Backbone
 from keras_parts.extras import import_from_extra
-from keras_parts.foreground.classifier import PositionClassifier, fit_classifier
+from keras_parts.foreground.classifier import fit_classifier
+from keras_parts.foreground.decoder import STEPS, ObjectDecoder, fit_decoder
 from keras_parts.foreground.features import GRID, LOOK_SIZE, LookFeatures, load_network
-from keras_parts.foreground.found import FoundMask, overlap
+from keras_parts.foreground.found import FoundMask, overlap, surround
 from keras_parts.foreground.grabcut import Certainty, grab_object
 from keras_parts.foreground.prominence import object_probabilities
 from keras_parts.images.regions import connected_regions
 
 _SAMPLE = 400  # photographs to which the classifiers are fitted
 _BATCH = 8
-_FIRST_TURNS, _SECOND_TURNS = 6, 3
+_FIRST_TURNS, _SECOND_TURNS = 4, 1
 # What the progress bar counts for each photograph: a look or a turn is 1.
 _FIT_WORK, _APPLY_WORK = 2 + _FIRST_TURNS + _SECOND_TURNS, 4
+_STEP_WORK = 0.5  # of a step of the decoder
 _PADDING = 0.25  # of the second look, as a share of the object's box on each side
 _MIN_SHARE = 0.25  # smaller regions than this share of the largest are not in the box
 _MAX_SIDE = 1024  # of the photographs in memory: of 400 from a phone, less than a gigabyte
@@ -102,7 +107,8 @@ def discover_masks(
         read: `read(i)` is photograph i, `(height, width, 3)` uint8 RGB, upright. All photographs
             should show one kind of object.
         count: number of photographs.
-        seed: of the sample to which the classifiers are fitted, if there are more than 400.
+        seed: of the decoder's first weights, and of the sample that it learns from if there are
+            more than 400 photographs.
         progress: show a progress bar.
         network: a frozen network for `LookFeatures`; None takes EfficientNet-Lite0.
 
@@ -130,7 +136,7 @@ def discover_masks(
     looks = _Looks(network or load_network(), min(count, _BATCH))
     with (
         tqdm(
-            total=_FIT_WORK * len(numbers) + _APPLY_WORK * count,
+            total=_FIT_WORK * len(numbers) + _STEP_WORK * STEPS + _APPLY_WORK * count,
             desc="objects",
             bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
             disable=not progress,
@@ -139,10 +145,10 @@ def discover_masks(
     ):
         grab = _grab_in(threads)
         sample = [_reduced(read(number)) for number in numbers.tolist()]
-        first, second = _fit(sample, looks, grab, bar)
+        decoder = _fit(sample, looks, grab, seed, bar)
         for start in range(0, count, _BATCH):
             batch = [_reduced(read(i)) for i in range(start, min(start + _BATCH, count))]
-            yield from _apply(batch, looks, grab, first, second)
+            yield from _apply(batch, looks, grab, decoder)
             bar.update(_APPLY_WORK * len(batch))
 
 
@@ -184,22 +190,28 @@ def _grab_in(threads: ThreadPoolExecutor) -> _Grab:
 
 
 def _fit(
-    sample: Sequence[_Photograph], looks: _Looks, grab: _Grab, bar: Any
-) -> tuple[PositionClassifier, PositionClassifier]:
-    """The classifiers of the first and of the second look."""
+    sample: Sequence[_Photograph], looks: _Looks, grab: _Grab, seed: int, bar: Any
+) -> ObjectDecoder:
+    """The decoder of both looks."""
     seen = looks(sample, [_WHOLE] * len(sample))
     bar.update(len(sample))
     probabilities = object_probabilities(
         np.stack([look.deepest for look in seen]), np.stack([look.norms for look in seen])
     )
     masks = grab(seen, list(probabilities), _CERTAINTY, _COARSE_SIZE)
-    first, masks = _in_turns(seen, masks, grab, _COARSE_SIZE, _FIRST_TURNS, bar)
+    masks = _in_turns(seen, masks, grab, _COARSE_SIZE, _FIRST_TURNS, bar)
     boxes = [_padded_box(mask) for mask in masks]
     cuts = [_cut_mask(mask, box) for mask, box in zip(masks, boxes, strict=True)]
     closer = looks(sample, boxes)
     bar.update(len(sample))
-    second, _ = _in_turns(closer, cuts, grab, LOOK_SIZE, _SECOND_TURNS, bar)
-    return first, second
+    cuts = _in_turns(closer, cuts, grab, LOOK_SIZE, _SECOND_TURNS, bar)
+    masks = [_pasted(*pair, (LOOK_SIZE, LOOK_SIZE)) for pair in zip(cuts, boxes, strict=True)]
+    return fit_decoder(
+        [look.features for look in (*seen, *closer)],
+        [_scaled(mask, GRID) for mask in (*masks, *cuts)],
+        seed=seed,
+        after_step=lambda: bar.update(_STEP_WORK),
+    )
 
 
 def _in_turns(
@@ -209,39 +221,33 @@ def _in_turns(
     size: int,
     turns: int,
     bar: Any,
-) -> tuple[PositionClassifier, list[np.ndarray]]:
-    """Fit a classifier to masks and make masks of its probabilities, several times."""
+) -> list[np.ndarray]:
+    """Fit a linear classifier to masks and make masks of its probabilities, several times."""
     features = [look.features for look in looks]
     for _ in range(turns):
         classifier = fit_classifier(features, [_scaled(mask, GRID) for mask in masks])
         probabilities = [classifier(each) for each in features]
         masks = grab(looks, probabilities, _CERTAINTY, size)
         bar.update(len(looks))
-    return classifier, masks
+    return masks
 
 
 def _apply(
-    batch: Sequence[_Photograph],
-    looks: _Looks,
-    grab: _Grab,
-    first: PositionClassifier,
-    second: PositionClassifier,
+    batch: Sequence[_Photograph], looks: _Looks, grab: _Grab, decoder: ObjectDecoder
 ) -> Iterator[FoundMask]:
-    seen = looks(batch, [_WHOLE] * len(batch))
-    probabilities = [_raised(first(look.features)) for look in seen]
-    masks = grab(seen, probabilities, _CERTAINTY, _COARSE_SIZE)
-    boxes = [_padded_box(mask) for mask in masks]
+    probabilities = _decoded(decoder, looks(batch, [_WHOLE] * len(batch)))
+    boxes = [_padded_box(_scaled(each, _COARSE_SIZE) > 0.5) for each in probabilities]
     closer = looks(batch, boxes)
-    probabilities = [_raised(second(look.features)) for look in closer]
-    fine = grab(closer, probabilities, _LAST, LOOK_SIZE)
-    for photograph, box, mask, before, probability in zip(
-        batch, boxes, fine, masks, probabilities, strict=True
-    ):
-        agreement = overlap(mask, _scaled(probability, LOOK_SIZE))
-        agreement *= overlap(mask, _scaled(_cut_mask(before, box), LOOK_SIZE))
+    probabilities = _decoded(decoder, closer)
+    masks = grab(closer, probabilities, _LAST, LOOK_SIZE)
+    for photograph, box, mask, probability in zip(batch, boxes, masks, probabilities, strict=True):
         whole = _pasted(mask, box, photograph.size)
-        # A mask of every pixel or of none says that no object was told from the background.
-        yield FoundMask(whole, agreement if whole.any() and not whole.all() else 0.0)
+        agreement = overlap(mask, _scaled(probability, LOOK_SIZE))
+        yield FoundMask(whole, agreement * (1 - surround(whole)))
+
+
+def _decoded(decoder: ObjectDecoder, looks: Sequence[_Look]) -> list[np.ndarray]:
+    return [_raised(each) for each in decoder.probabilities([look.features for look in looks])]
 
 
 def _raised(probability: np.ndarray) -> np.ndarray:

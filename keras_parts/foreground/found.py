@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-DISCOVERY_VERSION = 5
+DISCOVERY_VERSION = 6
 """Version of `discover_masks`: increase it when other masks are found."""
 
 
@@ -61,3 +61,22 @@ def overlap(mask: np.ndarray, shares: np.ndarray) -> float:
     """
     union = np.maximum(mask, shares).sum()
     return float(np.minimum(mask, shares).sum() / union) if union else 0.0
+
+
+def surround(mask: np.ndarray) -> float:
+    """How far a mask surrounds its image, as background does: the share that it covers of each of
+    three sides, at least.
+
+    Args:
+        mask: `(height, width)` bool.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_parts.foreground.found import surround
+        >>> wall = np.zeros((10, 10), bool)
+        >>> wall[:, :6] = True
+        >>> surround(wall), surround(~wall), surround(wall[:, :3])
+        (0.6, 0.4, 1.0)
+    """
+    sides = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+    return float(sorted(side.mean() for side in sides)[1])

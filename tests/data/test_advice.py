@@ -45,6 +45,8 @@ class Drawn(Dataset):
         (Drawn(seed=lambda index: index // 2), "Only 20 of the 40 images differ"),
         (Drawn(seed=lambda index: min(index, 35)), None),
         (Drawn(object=lambda index: index > 1), "2 of the 40 images have an empty mask"),
+        (Drawn(inside=np.s_[10:]), "the mask covers most of three sides of the image"),
+        (Drawn(inside=np.s_[10:, 90:]), None),
         (Drawn(inside=np.s_[:40, :50]), "the object is smaller than 64 pixels"),
         (
             Drawn(size=(700, 900), inside=np.s_[:80, :80]),
