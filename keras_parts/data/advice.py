@@ -58,8 +58,8 @@ def advice(dataset: Dataset, *, max_samples: int = _LOOKED_AT) -> tuple[str, ...
     """Sentences about what makes good parts unlikely, each with the way out.
 
     They are about too few samples, pictures that repeat, images without an object, masks that look
-    like background, objects that are too small, and very long images. Samples that cannot be read are passed over: `data.check.check`
-    reports them.
+    like background, objects that are too small, and very long images. Samples that cannot be read
+    are passed over: `data.check.check` reports them.
 
     Args:
         dataset: training samples.
