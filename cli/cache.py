@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from keras_parts.cli.group import NOTHING_TO_DO, Group
-from keras_parts.cli.options import CommandResult, examples, output_options
+from keras_parts.cli.options import Choice, CommandResult, examples, output_options
 
 KINDS = {
     "features": "teacher features",
@@ -67,7 +67,7 @@ def list_kept(quiet: bool) -> CommandResult:
 
 
 @cache.command("clear", epilog=examples("cache clear unfinished", "cache clear all"))
-@click.argument("kinds", nargs=-1, required=True, type=click.Choice([*KINDS, "all"]))
+@click.argument("kinds", nargs=-1, required=True, type=Choice([*KINDS, "all"]))
 @output_options
 def clear(kinds: Sequence[str], quiet: bool) -> CommandResult:
     """Remove cached files of some kinds: features, masks, models, archives, unfinished, or all.

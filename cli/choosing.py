@@ -11,7 +11,7 @@ import click
 
 from keras_parts.cli.completion import complete_model
 from keras_parts.cli.messages import write_message
-from keras_parts.cli.options import is_answered, model_name, trust_option
+from keras_parts.cli.options import Choice, is_answered, model_name, trust_option
 from keras_parts.cli.pipes import is_clipboard
 
 OBJECTS = {"birds": "cub", "faces": "faces-4", "clothes": "clothing-4"}
@@ -24,7 +24,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --model and --of, from which `choose_model` takes the model, and --trust."""
     of = click.option(
         "--of",
-        type=click.Choice(list(OBJECTS)),
+        type=Choice(list(OBJECTS)),
         help="What is in the images: takes the zoo's model for it.",
     )
     model = click.option(
@@ -37,7 +37,9 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return model(of(trust_option(command)))
 
 
-def choose_model(model: str | None, of: str | None, *, quiet: bool = False) -> str:
+def choose_model(
+    model: str | None, of: str | None, *, trust: bool = False, quiet: bool = False
+) -> str:
     """The model that --model or --of names, or else the one that is likely to be meant.
 
     It is the newest finished run; without one, the user of a terminal chooses from a list, and
@@ -46,18 +48,20 @@ def choose_model(model: str | None, of: str | None, *, quiet: bool = False) -> s
     Args:
         model: the value of --model.
         of: the value of --of.
+        trust: the value of --trust.
         quiet: ask nothing, and say nothing.
 
     Raises:
         click.UsageError: both are given.
         UnknownModelError: there is no such model; the message suggests another name, or a value of
             --of.
+        UntrustedAddressError: an address that needs `trust`.
     """
     if model and of:
         raise click.UsageError(f"--model {model} and --of {of}: give only one of them")
     if model:
         with _objects_suggested():
-            check_model(model)
+            check_model(model, trust=trust)
         return model
     if of:
         model, reason = OBJECTS[of], f"for {of}"
@@ -74,17 +78,17 @@ def choose_model(model: str | None, of: str | None, *, quiet: bool = False) -> s
     return model
 
 
-def check_model(model: str) -> None:
-    """Check the name of a model, before Keras is imported; addresses are not requested.
+def check_model(model: str, *, trust: bool = False) -> None:
+    """Check a model or an export, before Keras is imported; addresses are not requested.
 
     Raises:
-        UnknownModelError: there is neither a model nor a file or folder of this name.
+        As `keras_parts.zoo.models.check_model`.
     """
-    from keras_parts.zoo.locations import is_address
-    from keras_parts.zoo.registry import find
+    from keras_parts.exports import format_at
+    from keras_parts.zoo.models import check_model as check
 
-    if not (is_address(model) or os.path.exists(model)):
-        find(model)
+    if format_at(model) is None:
+        check(model, trust=trust)
 
 
 @contextlib.contextmanager

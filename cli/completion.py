@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from keras_parts.cli.options import examples
+from keras_parts.cli.options import Choice, examples
 
 _SHELLS = {
     "bash": "~/.bashrc",
@@ -24,7 +24,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
         "completion bash >> ~/.bashrc",
     )
 )
-@click.argument("shell", type=click.Choice(list(_SHELLS)))
+@click.argument("shell", type=Choice(list(_SHELLS)))
 def completion(shell: str) -> None:
     """Print the script with which a shell completes what you type.
 

@@ -191,7 +191,10 @@ def _dataset_and_folder(photos, dataset, data_dir, masks):
     """
     if photos is not None:
         _check_photos(photos, dataset, data_dir)
+        check_folder(photos)
         return _OWN, photos
+    if data_dir is not None:
+        check_folder(data_dir)
     command = click.get_current_context().command_path.partition(" ")[2]
     own = f"your own photographs, `keras-parts {command} photos/`"
     if dataset is None and data_dir is None:
@@ -224,6 +227,16 @@ def _check_photos(photos, dataset, data_dir):
         raise click.UsageError(
             f"{photos}: there is no such folder; for the data set write --dataset {photos}"
         )
+
+
+def check_folder(folder: str) -> None:
+    """Raise UsageError unless this is a folder."""
+    if os.path.isdir(folder):
+        return
+    if not os.path.lexists(folder):
+        raise click.UsageError(f"{folder}: there is no such folder")
+    above = os.path.join(os.path.dirname(folder) or os.curdir, "")
+    raise click.UsageError(f"{folder} is a file, and a folder is needed: {above} perhaps")
 
 
 DISCOVER, NO_MASKS = "discover", "none"
@@ -408,6 +421,7 @@ def masks(
     from keras_parts.cli.group import SOME_FAILED
     from keras_parts.data.mask_folder import write_masks
 
+    check_folder(photos)
     made_by = _mask_method(method, looks, seed=seed or 0, trust=trust, quiet=quiet)
     summary = write_masks(
         photos,
@@ -429,7 +443,7 @@ def _mask_method(method: str, looks: Any, *, seed: int, trust: bool, quiet: bool
     if method == methods.REMBG:
         return methods.by_rembg()
     if method != DISCOVER:
-        check_model(method)
+        check_model(method, trust=trust)
     import_keras()
     if method == DISCOVER:
         return methods.discovery(seed=seed, progress=not quiet)

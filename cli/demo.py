@@ -37,7 +37,7 @@ def demo(
     from keras_parts import zoo
     from keras_parts.inference.demo import create_page, serve
 
-    model = choose_model(model, of)
+    model = choose_model(model, of, trust=trust)
     say_loading(model)
     import_keras()
     name = model_name(model)

@@ -159,7 +159,7 @@ def evaluate(
     _check(split, model, seeds, parts, baselines, name_parts)
     check_train_extra()
     for each in _models(model, seeds) if model else ():
-        check_model(each)
+        check_model(each, trust=trust)
     evaluation = _evaluation(data, split, protocols, mask_folder, baselines, batch_size, quiet)
     import_keras()
     methods, segmenter = [], None

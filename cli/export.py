@@ -3,7 +3,7 @@
 import click
 
 from keras_parts.cli.choosing import choose_model, model_options, say_loading
-from keras_parts.cli.options import CommandResult, examples, model_name, output_options
+from keras_parts.cli.options import Choice, CommandResult, examples, model_name, output_options
 from keras_parts.cli.runtime import import_keras, select_backend
 
 
@@ -18,7 +18,7 @@ from keras_parts.cli.runtime import import_keras, select_backend
     "--format",
     "format_",
     required=True,
-    type=click.Choice(["saved_model", "onnx", "litert", "openvino"]),
+    type=Choice(["saved_model", "onnx", "litert", "openvino"]),
     help="Format of the export.",
 )
 @click.option(
@@ -49,8 +49,8 @@ def export(model, of, trust, format_, output, quantize, image_files, quiet):
     from keras_parts.exports import export as write
     from keras_parts.images.decoding import read_image
 
+    model = choose_model(model, of, trust=trust, quiet=quiet)
     FORMATS[format_].require(format_)
-    model = choose_model(model, of, quiet=quiet)
     images = [read_image(file) for file in image_files]
     say_loading(model, quiet=quiet)
     import_keras()

@@ -16,7 +16,7 @@ import click
 
 from keras_parts.cli.messages import show_messages
 from keras_parts.cli.runtime import BACKENDS, start_keras
-from keras_parts.errors import KerasPartsError, escape_controls, hide_secrets
+from keras_parts.errors import KerasPartsError, escape_controls, hide_secrets, suggestion
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,18 @@ class CommandResult:
 def examples(*commands: str) -> str:
     """The end of a command's help: commands to copy."""
     return "\n".join(["\b", "Examples:", *(f"  keras-parts {command}" for command in commands)])
+
+
+class Choice(click.Choice):
+    """One of several words; the most similar one is suggested for another."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value not in self.choices:
+            listed = ", ".join(map(str, self.choices))
+            self.fail(
+                f"{value!r} is not one of {listed}{suggestion(value, self.choices)}", param, ctx
+            )
+        return value
 
 
 def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]:
@@ -97,7 +109,7 @@ def common_options(command: Callable[..., CommandResult]) -> Callable[..., None]
 def keras_options(command: Callable[..., CommandResult]) -> Callable[..., CommandResult]:
     """Add --backend, --device and --seed."""
     backend = click.option(
-        "--backend", type=click.Choice(BACKENDS), help="Keras backend to compute with."
+        "--backend", type=Choice(BACKENDS), help="Keras backend to compute with."
     )
     device = click.option(
         "--device", metavar="DEVICE", help="cpu, gpu, or gpu:1 for the second GPU."
@@ -115,7 +127,7 @@ def runtime_options(command: Callable[..., CommandResult]) -> Callable[..., None
     """
     runtime = click.option(
         "--runtime",
-        type=click.Choice(["auto", "keras", "onnx"]),
+        type=Choice(["auto", "keras", "onnx"]),
         default="auto",
         show_default=True,
         help="keras, or ONNX Runtime for the models of the package, which starts in a tenth of the "
@@ -124,9 +136,16 @@ def runtime_options(command: Callable[..., CommandResult]) -> Callable[..., None
     return output_options(runtime(keras_options(command)))
 
 
+precision_option = click.option(
+    "--precision",
+    type=Choice(["float32", "mixed_bfloat16", "mixed_float16"]),
+    help="Numbers to compute with.",
+)
+
+
 looks_option = click.option(
     "--looks",
-    type=click.Choice(["auto", "1", "2"]),
+    type=Choice(["auto", "1", "2"]),
     default="auto",
     show_default=True,
     callback=lambda context, option, value: value if value == "auto" else int(value),

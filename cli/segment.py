@@ -14,11 +14,13 @@ from keras_parts.cli.completion import complete_format
 from keras_parts.cli.group import NOTHING_TO_DO, SOME_FAILED
 from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import (
+    Choice,
     CommandResult,
     examples,
     given,
     looks_option,
     model_name,
+    precision_option,
     runtime_options,
 )
 from keras_parts.cli.pipes import (
@@ -85,7 +87,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     callback=_batch_size,
     help="Number of images in a batch; auto measures which is fastest [default: auto].",
 )
-@click.option("--precision", metavar="POLICY", help="float32, mixed_bfloat16 or mixed_float16.")
+@precision_option
 @click.option(
     "--flip",
     is_flag=True,
@@ -126,7 +128,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
 @click.option("--dry-run", is_flag=True, help="Only count the images.")
 @click.option(
     "--engine",
-    type=click.Choice(["local", "ray"]),
+    type=Choice(["local", "ray"]),
     default="local",
     show_default=True,
     help="Segment in this process, or with Ray on one or several machines.",
@@ -173,6 +175,7 @@ def segment(
     """
     from keras_parts import inference
     from keras_parts.images.formats import begins_like_image
+    from keras_parts.inference.run import check_settings
 
     started = time.monotonic()
     standard_input = _standard_input(paths)
@@ -182,7 +185,7 @@ def segment(
     if videos_among(paths, videos):
         return segment_videos(click.get_current_context(), _create_predictor)
     _check_paths(paths)
-    model = choose_model(model, of, quiet=quiet)
+    model = choose_model(model, of, trust=trust, quiet=quiet)
     output = choose_output(paths, output, model=model, quiet=quiet)
     files = _find_images(from_clipboard(paths, output), output, standard_input)
     if not files:
@@ -195,6 +198,8 @@ def segment(
         raise click.UsageError(
             f"--strict is --max-failures 0, but --max-failures is {max_failures}: give only one"
         )
+    formats = formats or inference.DEFAULT_FORMATS
+    check_settings(output, formats, shard=options["shard"], overwrite=not resume)
     if tile and looks == 2:
         raise click.UsageError(f"--tile {tile} sees each tile once: leave out --looks 2")
 
@@ -207,7 +212,6 @@ def segment(
         from keras_parts.keras_private import set_random_seed
 
         set_random_seed(seed)
-    formats = formats or inference.DEFAULT_FORMATS
     if batch_size == "auto":
         batch_size = inference.recorded_batch_size(output) or _batch_size_of_few(len(files))
     settings = {
@@ -271,7 +275,9 @@ def _segment_picture(content: bytes, context: click.Context) -> CommandResult:
     if not options["quiet"]:
         for remark in decoded.remarks:
             _write_line(f"standard input: {remark}")
-    model = choose_model(options["model"], options["of"], quiet=options["quiet"])
+    model = choose_model(
+        options["model"], options["of"], trust=options["trust"], quiet=options["quiet"]
+    )
     runtime = choose_runtime(model, options)
     say_loading(model, quiet=options["quiet"])
     settings = {name: options[name] for name in ("flip", "tile", "looks", "batch_size")}

@@ -84,7 +84,7 @@ def segment_videos(context: click.Context, create: CreatePredictor) -> CommandRe
     for path in paths:
         with open_video(path):  # before the model is loaded
             pass
-    model = choose_model(options["model"], options["of"], quiet=quiet)
+    model = choose_model(options["model"], options["of"], trust=options["trust"], quiet=quiet)
     output = choose_output(paths, options["output"], model=model, quiet=quiet)
     runtime = choose_runtime(model, options)
     say_loading(model, quiet=quiet)

@@ -12,7 +12,14 @@ import click
 from keras_parts.cli.completion import complete_model, complete_recipe, complete_tracker
 from keras_parts.cli.data import ChosenDataset, data_options
 from keras_parts.cli.messages import write_message
-from keras_parts.cli.options import CommandResult, common_options, examples, given, trust_option
+from keras_parts.cli.options import (
+    CommandResult,
+    common_options,
+    examples,
+    given,
+    precision_option,
+    trust_option,
+)
 from keras_parts.cli.runtime import import_keras
 
 if TYPE_CHECKING:
@@ -58,7 +65,7 @@ _AUTO = "auto"
 @click.option("--steps", type=int, metavar="N", help="Number of training steps.")
 @click.option("--batch-size", type=int, metavar="N", help="Number of images in each step.")
 @click.option("--image-size", type=int, metavar="PIXELS", help="Side of the network's input.")
-@click.option("--precision", metavar="POLICY", help="float32, mixed_bfloat16 or mixed_float16.")
+@precision_option
 @click.option("--backbone-weights", metavar="PATH", help="pretrained, random, or a weights file.")
 @click.option(
     "--init-from",
@@ -170,7 +177,8 @@ def train(
     if is_auto:
         plan.lines.insert(2, "Parts: their number is chosen before the training")
     if dry_run:
-        lines = [*(f"# {line}" for line in plan.lines), to_toml(chosen).rstrip()]
+        # The plan comes last: the recipe fills a terminal, and its beginning is out of sight.
+        lines = [to_toml(chosen), *(f"# {line}" for line in plan.lines)]
         return CommandResult(plan.content, "\n".join(lines))
     if not quiet and (not processes or processes.index == 0):
         write_message("\n".join(plan.lines))
@@ -268,7 +276,7 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str, data: ChosenDataset
     lines = [
         f"Run folder: {output}",
         f"Data: {dataset.info.name}, {samples:,} samples {'with' if has_masks else 'without'} "
-        f"masks, each {epochs:.1f} times in {chosen.steps:,} steps of {chosen.batch_size}",
+        f"masks, each {_times(epochs)} in {chosen.steps:,} steps of {chosen.batch_size}",
         *_about_masks(dataset, data),
         f"Time: {time}",
         f"Memory: {_about(needs.memory_bytes)} on a processor",
@@ -276,6 +284,11 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str, data: ChosenDataset
         *(f"Note: {sentence}" for sentence in said),
     ]
     return _Plan(content, lines)
+
+
+def _times(epochs: float) -> str:
+    number = f"{epochs:.{int(epochs < 10)}f}".removesuffix(".0")
+    return "once" if number == "1" else f"{number} times"
 
 
 def _about_masks(dataset: "Dataset", data: ChosenDataset) -> list[str]:

@@ -33,7 +33,8 @@ from keras_parts.zoo.cards import (
 if TYPE_CHECKING:
     from keras_parts.models.predictor import Predictor
     from keras_parts.models.segmenter import PartSegmenter
-    from keras_parts.zoo.locations import Location
+    from keras_parts.zoo.hugging_face import HubRepository
+    from keras_parts.zoo.locations import Address, Location
 
 _logger = logging.getLogger(__name__)
 _FOLDER_IN_RUN = "segmenter"
@@ -342,6 +343,34 @@ def download(
     return [publish(path(model, trust=trust, progress=progress), to) for model in models]
 
 
+def check_model(model: str, *, trust: bool = False) -> None:
+    """Raise an error if `load` could not find a model; addresses are not requested.
+
+    Args:
+        model, trust: as for `load`.
+
+    Raises:
+        UnknownModelError: neither the name of a model nor a folder with a segmenter.
+        UntrustedAddressError: an address that needs `trust`.
+        ConfigError: it looks like an address, but is none.
+
+    Example:
+        >>> from keras_parts.zoo.models import check_model
+        >>> check_model("toy")
+    """
+    from keras_parts.zoo.locations import address, is_address
+    from keras_parts.zoo.registry import find
+
+    if is_address(model):
+        _check_trust(address(model), trust)
+        return
+    try:
+        find(model)
+    except UnknownModelError:
+        if _segmenter_folder(model) is None:
+            raise
+
+
 @dataclass(frozen=True)
 class _Found:
     """Where a model is.
@@ -378,11 +407,18 @@ def _locate(model: str | PathLike[str], trust: bool) -> _Found:
 
 
 def _at_address(model: str, trust: bool) -> _Found:
-    from keras_parts.zoo.locations import Folder, locations
     from keras_parts.zoo.locations import address as address_of
     from keras_parts.zoo.registry import find_at
 
     address = address_of(model)
+    _check_trust(address, trust)
+    entry = find_at(address)
+    return _Found(entry.card, [entry.home])
+
+
+def _check_trust(address: "Address | HubRepository", trust: bool) -> None:
+    from keras_parts.zoo.locations import Folder, locations
+
     named = [location for location in locations() if not isinstance(location, Folder)]
     if not trust and not any(location.contains(address) for location in named):
         raise UntrustedAddressError(
@@ -391,8 +427,6 @@ def _at_address(model: str, trust: bool) -> _Found:
             "set KERAS_PARTS_ZOO to the address of a zoo, and give the model's name",
             address=str(address),
         )
-    entry = find_at(address)
-    return _Found(entry.card, [entry.home])
 
 
 def _segmenter_folder(model: str) -> Path | None:
@@ -402,8 +436,11 @@ def _segmenter_folder(model: str) -> Path | None:
     for folder in (Path(model), Path(model, _FOLDER_IN_RUN)):
         if (folder / CONFIG_FILE).is_file():
             return folder
+    from keras_parts.training.run_folder import not_finished
+
+    expected = f"{Path(model, CONFIG_FILE)}, or {Path(model, _FOLDER_IN_RUN, CONFIG_FILE)} of a run"
     raise UnknownModelError(
-        f"{model} has no segmenter: expected {Path(model, CONFIG_FILE)}", model=model
+        not_finished(model) or f"{model} has no segmenter: expected {expected}", model=model
     )
 
 

@@ -21,7 +21,7 @@ from keras_parts.metrics import Report, SegmenterModel, evaluate, report_meaning
 from keras_parts.models.part_names import check_part_names
 from keras_parts.models.segmenter import PartSegmenter
 from keras_parts.training.data_record import measured_on
-from keras_parts.training.run_folder import RunFolder
+from keras_parts.training.run_folder import RunFolder, not_finished
 from keras_parts.zoo.cards import (
     CARD_FILE,
     CONFIG_FILE,
@@ -215,9 +215,8 @@ def _candidate(
     config_file, weights_file = run.segmenter / CONFIG_FILE, run.segmenter / WEIGHTS_FILE
     for path in (config_file, weights_file):
         if not path.is_file():
-            raise DataError(
-                f"{path}: there is no such file: the training is not finished", path=path
-            )
+            problem = not_finished(run.path) or f"{path}: there is no such file"
+            raise DataError(problem, path=path)
     check_weights_file(weights_file)
     folder.mkdir()
     shutil.copyfile(config_file, folder / CONFIG_FILE)

@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from keras_parts.environment import offline
-from keras_parts.errors import DownloadError, IntegrityError, UnknownModelError
+from keras_parts.errors import DownloadError, IntegrityError, UnknownModelError, suggestion
 from keras_parts.zoo.cards import CARD_FILE, MAX_CARD_BYTES, Card, Name, Version, read_card
 from keras_parts.zoo.hugging_face import HubRepository
 from keras_parts.zoo.locations import (
@@ -236,7 +237,9 @@ def _unknown(specifier: str, failures: Sequence[_Failure]) -> UnknownModelError:
     name = specifier.partition("@")[0]
     versions = [card.version for card in cards if card.name == name]
     similar = difflib.get_close_matches(name, names, n=1)
-    if versions:
+    if os.path.dirname(specifier):
+        hint = _runs_hint(specifier)
+    elif versions:
         hint = f"there are the versions {', '.join(versions)}"
     elif similar:
         hint = f"did you mean {similar[0]!r}?"
@@ -248,3 +251,12 @@ def _unknown(specifier: str, failures: Sequence[_Failure]) -> UnknownModelError:
         model=specifier,
         similar=similar,
     )
+
+
+def _runs_hint(specifier: str) -> str:
+    """The end of the message about a path that does not exist: the finished runs here."""
+    from keras_parts.training.run_folder import RUNS_FOLDER, finished_runs
+
+    runs = [str(run.path) for run in finished_runs(RUNS_FOLDER)]
+    listed = ", ".join(runs) or "none"
+    return suggestion(specifier, runs).removeprefix("; ") or f"the finished runs here are: {listed}"

@@ -137,17 +137,9 @@ def segment_files(
         1
     """
     started = time.monotonic()
-    if not overwrite:
-        earlier = recorded_formats(output)
-        formats = [*earlier, *(name for name in formats if name not in earlier)]
+    formats = check_settings(output, formats, shard=shard, overwrite=overwrite)
     writers = create_writers(formats)
     files = _image_files(inputs, output)
-    if overwrite and shard:
-        raise ConfigError(
-            f"overwrite is set with shard {shard}, but a shard must not remove the results of the "
-            "other shards: remove the folder before the first shard starts",
-            setting="overwrite",
-        )
     chosen = select_shard(files, shard) if shard else files
     shard_name = shard.replace("/", "-of-") if shard else ""
     settings: dict[str, Any] = {"model": hide_secrets(model), "names": list(predictor.names)}
@@ -183,6 +175,44 @@ def segment_files(
         folder.write_labels(predictor.names)
         complete = _run(create_engine, folder, files, counts, record, progress=progress)
     return _summary(counts, output, formats, complete, time.monotonic() - started)
+
+
+def check_settings(
+    output: str | PathLike[str],
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    *,
+    shard: str | None = None,
+    overwrite: bool = False,
+) -> tuple[str, ...]:
+    """Check settings of a run that need no model.
+
+    Args:
+        output, formats, shard, overwrite: of `segment_files`.
+
+    Returns:
+        The formats that are written: with those of the earlier results in the folder, which are
+        completed.
+
+    Raises:
+        ConfigError: a format or the shard is not valid, or a shard would remove all results.
+
+    Example:
+        >>> from keras_parts.inference.run import check_settings
+        >>> check_settings("no such folder", ["csv"], shard="1/4")
+        ('csv',)
+    """
+    if overwrite and shard:
+        raise ConfigError(
+            f"overwrite is set with shard {shard}, but a shard must not remove the results of the "
+            "other shards: remove the folder before the first shard starts",
+            setting="overwrite",
+        )
+    if shard:
+        select_shard((), shard)
+    earlier = () if overwrite else recorded_formats(output)
+    formats = (*earlier, *(name for name in formats if name not in earlier))
+    create_writers(formats)
+    return formats
 
 
 def recorded_batch_size(output: str | PathLike[str]) -> int | None:

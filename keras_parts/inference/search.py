@@ -20,6 +20,7 @@ from keras_parts.inference.output import LocalOutput, open_output
 from keras_parts.inference.results_folder import RUN_FILE, run_records
 from keras_parts.models.predictor import Predictor, create_predictor
 from keras_parts.results.objects import MAX_OBJECTS
+from keras_parts.results.part_labels import part_label
 from keras_parts.results.parts import Parts
 
 if TYPE_CHECKING:
@@ -128,22 +129,12 @@ class PartIndex:
         """The label of a part.
 
         Args:
-            part: its name; a word in the name of one part only, such as "beak"; or its label.
+            part: see `keras_parts.results.part_labels.part_label`.
 
         Raises:
             ConfigError: no part is called so, or several are.
         """
-        names = dict(enumerate(self.names, start=1))
-        found = [label for label, name in names.items() if part in (name, label, str(label))]
-        if isinstance(part, str) and not found:
-            found = [label for label, name in names.items() if part.lower() in name.lower()]
-        if len(found) == 1:
-            return found[0]
-        several = "is in several names" if found else "is none of the parts"
-        listed = ", ".join(f"{label} {name}" for label, name in names.items())
-        raise ConfigError(
-            f"part {part!r} {several}, which are: {listed}", setting="part", value=part
-        )
+        return part_label(part, self.names)
 
     def predictor(self, segmenter: "PartSegmenter", batch_size: int = 1) -> Predictor:
         """The predictor that segments a picture as those in the folder were.

@@ -1,9 +1,10 @@
 """The rules for names of parts and for joined parts. Imports no Keras."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from keras_parts.errors import ConfigError, is_plain_line, suggestion
+from keras_parts.errors import ConfigError, is_plain_line
+from keras_parts.results.part_labels import part_label
 from keras_parts.results.parts import numbered_names
 
 _MAX_NAME = 100
@@ -148,7 +149,7 @@ def join(
 
     Args:
         num_parts, part_names, joined: fields of its `SegmenterConfig`.
-        groups: parts to join, by their number from 1 or their name.
+        groups: parts to join, see `keras_parts.results.part_labels.part_label`.
 
     Returns:
         "num_parts", "part_names" and "joined" of the new configuration.
@@ -218,24 +219,9 @@ def _group(parts: Iterable[int | str], names: Sequence[str]) -> tuple[int, ...]:
     """The numbers of parts to join, in order."""
     if isinstance(parts, str | int):
         raise ConfigError(f"parts to join are {parts!r}, expected a list such as [2, 5]")
-    group = tuple(sorted({_number(part, names) for part in parts}))
+    group = tuple(sorted({part_label(part, names) for part in parts}))
     if len(group) < 2:
         raise ConfigError(
             f"parts to join are {', '.join(map(str, group)) or 'none'}: name two or more"
         )
     return group
-
-
-def _number(part: int | str, names: Sequence[str]) -> int:
-    """The number of a part that a user names."""
-    text = str(part).strip()
-    if text in names:
-        return 1 + names.index(text)
-    if text.isdecimal() and len(text) < 4 and 1 <= int(text) <= len(names):
-        return int(text)
-    known = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
-    raise ConfigError(f"there is no part {text!r:.200}{_similar(text, names)}; there are {known}")
-
-
-def _similar(text: str, names: Collection[str]) -> str:
-    return "" if text.isdecimal() else suggestion(text, names)

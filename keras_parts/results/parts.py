@@ -32,6 +32,7 @@ from keras_parts.results.objects import ObjectMap
 from keras_parts.results.overlay import draw_overlay
 from keras_parts.results.palette import MAX_PARTS, part_palette
 from keras_parts.results.part import Part
+from keras_parts.results.part_labels import part_label
 from keras_parts.results.pictures import save_picture
 from keras_parts.results.regions import Regions, box_window, measure, window_of
 
@@ -151,19 +152,24 @@ class Parts:
         return (Part(self, label) for label in range(1, 1 + len(self)))
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names
+        """Whether one part is called so, see `__getitem__`."""
+        try:
+            return isinstance(name, str | int) and part_label(name, self.names) > 0
+        except ConfigError:
+            return False
 
     def __getitem__(self, part: int | str) -> Part:
-        """A part by its label, from 1, or by its name.
+        """A part by its label, from 1, or by its name, or by a word that only one name contains.
 
         Raises:
-            KeyError: no part has this name.
+            KeyError: no part is called so, or several are.
             IndexError: no part has this label.
         """
         if isinstance(part, str):
-            if part not in self.names:
-                raise KeyError(f"no part is called {part!r}; there are {', '.join(self.names)}")
-            return Part(self, 1 + self.names.index(part))
+            try:
+                return Part(self, part_label(part, self.names))
+            except ConfigError as error:
+                raise KeyError(str(error)) from None
         label = operator.index(part)
         if not 1 <= label <= len(self):
             raise IndexError(

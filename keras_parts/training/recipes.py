@@ -416,10 +416,10 @@ def _unknown(name: str) -> str:
     listed += [
         f"{loss}.{each}" for loss, kind in _configurable().items() for each in kind.setting_names()
     ]
+    listed += [f"{group}.{each}" for group, kind in GROUPS.items() for each in kind.setting_names()]
     return (
-        f"recipe: there is no setting {name!r}; there are {', '.join(sorted(listed))}, "
-        f"loss_weights.NAME, {' and '.join(f'{group}.NAME' for group in GROUPS)}"
-        f"{suggestion(name, listed)}"
+        f"recipe: there is no setting {name!r}"
+        f"{suggestion(name, listed)}; `keras-parts recipe show {DEFAULT.name}` lists all settings"
     )
 
 

@@ -30,6 +30,7 @@ from keras_parts import __version__
 from keras_parts.environment import home_folder, package_version
 from keras_parts.errors import ConfigError, DataError, escape_controls, hide_secrets
 from keras_parts.files import atomic_write, read_limited, try_lock, unlock
+from keras_parts.models.saved_config import CONFIG_FILE
 from keras_parts.training.recipes import Recipe, translate_settings
 
 if TYPE_CHECKING:
@@ -428,6 +429,27 @@ def run_of_segmenter(segmenter: str | os.PathLike) -> RunFolder | None:
     folder = Path(segmenter)
     run = RunFolder(folder.parent)
     return run if run.segmenter.name == folder.name and run.config_file.is_file() else None
+
+
+def not_finished(folder: str | os.PathLike) -> str:
+    """What to say of a run without a trained segmenter; "" if the folder is no such run.
+
+    Args:
+        folder: any folder, which need not exist.
+
+    Example:
+        >>> from keras_parts.training.run_folder import not_finished
+        >>> not_finished("no such run")
+        ''
+    """
+    run = RunFolder(folder)
+    is_trained = (run.segmenter / CONFIG_FILE).is_file()
+    if is_trained or not (run.config_file.is_file() or run.checkpoints.is_dir()):
+        return ""
+    return (
+        f"the training in {run.path} is not finished: repeat its command with --resume, which "
+        "continues it"
+    )
 
 
 def finished_runs(folder: str | os.PathLike) -> list[RunFolder]:

@@ -9,7 +9,8 @@ import pytest
 from keras_parts import inference, zoo
 from keras_parts.cli import choosing
 from keras_parts.cli.choosing import OBJECTS, choose_model, choose_output
-from keras_parts.errors import UnknownModelError
+from keras_parts.errors import UnknownModelError, UntrustedAddressError
+from keras_parts.training.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -53,6 +54,24 @@ def test_on_a_terminal_the_user_is_asked(desk, monkeypatch, capsys):
 def test_model_and_of_contradict_each_other():
     with pytest.raises(click.UsageError, match="--model cub and --of birds"):
         choose_model("cub", "birds")
+
+
+def test_an_unfinished_training_says_how_it_is_continued(desk):
+    finished_run("seeds/new", 2000)
+    run = RunFolder.create("runs/mine")
+    run.write_config({}, 0, made_with={})
+    with pytest.raises(UnknownModelError, match="runs/mine is not finished: .* with --resume"):
+        choose_model("runs/mine", None)
+    with pytest.raises(UnknownModelError, match="finished runs here are: runs/seeds/new"):
+        choose_model("gone/xyzzy", None)
+    with pytest.raises(UnknownModelError, match="did you mean 'runs/seeds/new'"):
+        choose_model("runs/seeds/now", None)
+
+
+def test_an_address_that_is_not_trusted_is_refused_before_anything_is_loaded(desk):
+    with pytest.raises(UntrustedAddressError, match="--trust"):
+        choose_model("http://example.org/zoo/mine/1.0.0", None)
+    assert choose_model("http://example.org/zoo/mine/1.0.0", None, trust=True)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_check_lists_problems_and_sets_the_exit_code(tmp_path):
     assert "0005.jpg: there is no such file" in bad.stdout
     assert len(json.loads(run(*arguments, "--json").stdout)["problems"]) == 2
     nothing = run("check", "--dataset", "clothing_co_parsing", "--data-dir", tmp_path / "x", "-q")
-    assert nothing.exit_code == 1 and "1 problem." in nothing.stdout
+    assert nothing.exit_code == 2 and "x: there is no such folder" in nothing.stderr
     few = run("check", "--dataset", "toy", "--data-option", "count=3", "-q")
     assert few.exit_code == 0 and few.stdout.startswith("There are only 3 images")
 

@@ -45,7 +45,7 @@ def evaluate(monkeypatch, tmp_path):
     """Run `keras-parts evaluate` on a few toy images."""
     monkeypatch.setattr(zoo, "load", lambda model, **_: Halves())
     monkeypatch.setattr(command, "import_keras", lambda: None)
-    monkeypatch.setattr(command, "check_model", lambda model: None)
+    monkeypatch.setattr(command, "check_model", lambda *_, **__: None)
     monkeypatch.setattr(zoo, "path", lambda model, **_: tmp_path / model / "segmenter")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()

@@ -32,3 +32,5 @@ def test_export_of_a_model_of_the_zoo(tmp_path, monkeypatch):
 def test_wrong_usage(tmp_path):
     assert run("--model", "toy", "--format", "caffe").exit_code == 2
     assert run("--model", "toy").exit_code == 2
+    # The name comes before the packages that an export needs.
+    assert "did you mean 'cub'" in run("--model", "cubb", "--format", "onnx").stderr

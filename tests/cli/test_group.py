@@ -233,3 +233,17 @@ def test_messages_command_no_terminal_and_tell_no_password(monkeypatch):
     result = CliRunner().invoke(main, ["zoo"])
     assert result.exit_code == 1
     assert result.output == "Error: https://***@host/a\\x1b[2J\\u202e.jpg: damaged\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "similar"),
+    [
+        (["segment", "x", "--of", "brids"], "birds"),
+        (["export", "--model", "toy", "--format", "onxn"], "onnx"),
+        (["cache", "clear", "feature"], "features"),
+        (["train", "x", "--precision", "flot32"], "float32"),
+    ],
+)
+def test_the_most_similar_value_of_an_option_is_suggested(arguments, similar):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2 and f"did you mean '{similar}'?" in result.stderr

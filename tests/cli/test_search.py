@@ -94,7 +94,8 @@ def test_moved_images(search):
     ("arguments", "options", "problem"),
     [
         ([], {}, "--part says which part to compare: 1 left, 2 right"),
-        (["--part", "beak"], {}, "part 'beak' is none of the parts, which are: 1 left, 2 right"),
+        (["--part", "beak"], {}, "there is no part 'beak'; there are 1 left, 2 right"),
+        (["--part", "lefft"], {}, "did you mean 'left'?"),
         (["--part", "1", "--like", "no.png"], {}, "no.png"),
         (["--part", "1", "--output", "out"], {"formats": ["descriptors-npy", "page"]},
          "index.html is there already"),

@@ -186,6 +186,9 @@ def test_formats(segment, save_image):
     result = segment("in", "--format", "mp3")
     assert result.exit_code == 2
     assert "mp3; choose from indexed, overlay" in result.stderr
+    for wrong in (["--format", "cvs"], ["--shard", "3/2"], ["--overwrite", "--shard", "1/2"]):
+        result = segment("in", *wrong)
+        assert result.exit_code == 2 and "Loading" not in result.stderr
 
 
 def test_nothing_to_do(segment, tmp_path):
@@ -309,7 +312,7 @@ def test_the_document_names_the_formats_and_the_options():
     command = importlib.import_module("keras_parts.cli.segment").segment
     options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text.replace("#SBATCH --array", "")))
-    named -= {"--masks", "--data-option", "--dataset"}  # of other commands
+    named -= {"--masks", "--data-option", "--dataset", "--part", "--join"}  # of other commands
     assert named <= options and "--overwrite" in named
 
 
@@ -350,7 +353,7 @@ def create_predictor(model, *args, **options):
     return predictor
 zoo.load = lambda model, **_: "fake model"
 models.create_predictor = create_predictor
-main(["segment", "in", "--model", "in", "--output", "out", "--batch-size", "1"])
+main(["segment", "in", "--model", "toy", "--output", "out", "--batch-size", "1"])
 """
     process = python(code, cwd=tmp_path)
     written = tmp_path / "out/overlay"

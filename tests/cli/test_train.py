@@ -219,7 +219,7 @@ def test_a_dry_run_prints_the_recipe_the_data_and_the_time(train, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     result, call = train("--dry-run", "--steps", "90", "--set", "contrastive.temperature=0.2")
     assert result.exit_code == 0 and call is None, result.stderr
-    assert "# Data: toy, 3 samples with masks, each 360.0 times in 90 steps of 12" in result.stdout
+    assert "# Data: toy, 3 samples with masks, each 360 times in 90 steps of 12" in result.stdout
     assert (
         "# Time: unknown" in result.stdout and "[contrastive]\ntemperature = 0.2" in result.stdout
     )
@@ -235,7 +235,7 @@ def test_a_dry_run_prints_the_recipe_the_data_and_the_time(train, tmp_path, monk
 
 
 def test_a_training_begins_with_the_plan(train):
-    planned = train("--dry-run")[0].stdout.splitlines()[:7]
+    planned = train("--dry-run")[0].stdout.splitlines()[-7:]  # the recipe comes before it
     assert planned[5].startswith("# Note: There are only 3 images")
     stderr = train()[0].stderr
     assert stderr.splitlines() == [line.removeprefix("# ") for line in planned]
@@ -320,8 +320,11 @@ def test_unknown_data_set(train):
 
 def test_missing_data(train, tmp_path):
     result, _ = train("--data-dir", str(tmp_path / "none"), dataset="folder")
-    assert result.exit_code == 1
-    assert "none: no such folder" in result.stderr
+    assert result.exit_code == 2 and "none: there is no such folder" in result.stderr
+    (tmp_path / "IMG.jpg").write_bytes(b"")
+    result, _ = train(str(tmp_path / "IMG.jpg"), dataset=None)
+    assert result.exit_code == 2
+    assert f"IMG.jpg is a file, and a folder is needed: {tmp_path}/ perhaps" in result.stderr
 
 
 def refused(monkeypatch, *arguments):

@@ -126,8 +126,12 @@ def test_names_of_parts(tmp_path):
     index = PartIndex(write_folder(tmp_path / "out", *some()))
     given = ("beak", "HEAD", "tail", "right", 4, "4", "left wing")
     assert [index.label(part) for part in given] == [1, 1, 2, 4, 4, 4, 3]
-    for wrong, problem in (("wing", "is in several names"), (5, "is none"), ("0", "is none")):
-        with pytest.raises(ConfigError, match=rf"part {wrong!r} {problem}.*1 head and beak, 2 ta"):
+    for wrong, problem in (
+        ("wing", "several parts have"),
+        (5, "there is no"),
+        ("0", "there is no"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{problem}.* '{wrong}'.*1 head and beak, 2 ta"):
             index.label(wrong)
     assert search.part_names(tmp_path / "out/descriptors.npy") == NAMES
 

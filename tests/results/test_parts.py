@@ -12,6 +12,7 @@ from PIL import Image
 
 from keras_parts.errors import ConfigError
 from keras_parts.results.palette import MAX_PARTS, part_palette
+from keras_parts.results.part_labels import part_label
 from keras_parts.results.parts import Parts, numbered_names
 from keras_parts.results.pictures import contact_sheet
 
@@ -362,7 +363,7 @@ def test_parts_are_a_collection_by_label_and_name():
     assert head.score == pytest.approx(head.probability[head.mask].mean(), rel=1e-5)
     assert np.isnan(wing.score) and Parts(parts.logits)[1].descriptor is None
     np.testing.assert_array_equal(np.asarray(parts), labels)
-    with pytest.raises(KeyError, match="no part is called 'tail'; there are head, wing"):
+    with pytest.raises(KeyError, match="there is no part 'tail'; there are 1 head, 2 wing"):
         parts["tail"]
     for label in (0, 3, -1):
         with pytest.raises(IndexError, match=f"no part has the label {label}: labels are 1 to 2"):
@@ -441,3 +442,20 @@ def test_contact_sheet_without_images_is_refused():
         contact_sheet([])
     with pytest.raises(ConfigError, match="0 columns"):
         contact_sheet([blank(2, 2)], columns=0)
+
+
+def test_a_part_is_named_by_a_word_that_only_one_name_contains():
+    names = ("wing and belly", "forehead and beak", "left leg", "right leg", "head")
+    given = ("beak", "HEAD", "fore", "leg ", 2, "2", "left leg")
+    found = []
+    for part in given:
+        try:
+            found.append(part_label(part, names))
+        except ConfigError as error:
+            found.append(str(error).partition(";")[0])
+    several = "several parts have in their names 'leg'"
+    assert found == [2, 5, 2, several, 2, 2, 3]
+    parts = Parts(logits_of(np.ones((2, 2), int), 5), names=names)
+    assert parts["beak"].label == 2 and "beak" in parts and "leg" not in parts
+    with pytest.raises(KeyError, match="did you mean 'beak'.*; there are 1 wing and belly, "):
+        parts["baek"]
