@@ -3,6 +3,7 @@
 import functools
 from dataclasses import replace
 
+import keras
 import numpy as np
 from keras import layers
 
@@ -20,6 +21,11 @@ def small_segmenter():
     """A segmenter of three parts with random weights."""
     set_random_seed(0)
     return PartSegmenter(SegmenterConfig(3, "small", image_size=65))
+
+
+def as_one_program(model, images):
+    """The outputs of a model, as arrays on JAX, which would compile each operation of a call."""
+    return (model.predict_on_batch if keras.config.backend() == "jax" else model)(images)
 
 
 def random_images(*sizes):

@@ -72,7 +72,7 @@ def shortened(command, desk):
     if "--dataset cub" in command:
         command = command.replace(CUB, str(birds(desk))) + " --data-option classes=[1]"
     if " train photos/" in command:
-        return command + " --image-size 97 --set teacher_size=129"
+        return command + " --image-size 65 --set teacher_size=65"
     return command + SMALL + (FEW if "--dataset toy" in command else " --recipe toy")
 
 

@@ -177,10 +177,14 @@ def test_a_preset_brings_weights_and_preprocessing(hub, tmp_path):
 
 
 def test_keras_applications(tmp_path):
-    def create(output_stride):
-        model = keras.applications.MobileNetV2(
+    @functools.cache
+    def mobilenet(policy):
+        return keras.applications.MobileNetV2(
             (64, 64, 3), alpha=0.35, include_top=False, weights=None
         )
+
+    def create(output_stride):
+        model = mobilenet(keras.config.dtype_policy().name)
         return atrous(model, output_stride, ("block_5_add", "block_15_add"))
 
     channels, strides = {"block_5_add": 16, "block_15_add": 56}, {"block_5_add": 8}

@@ -42,8 +42,7 @@ def _restored_architectures(monkeypatch, tmp_path):
     ARCHITECTURES.update(known)
 
 
-def check_saved(name, folder):
-    segmenter = PartSegmenter(SegmenterConfig(3, name, output_stride=8))
+def check_saved(segmenter, folder):
     segmenter.save_preset(folder)
     images = random_images((50, 40))
     found, again = (one.maps(images)[0] for one in (segmenter, PartSegmenter.from_preset(folder)))
@@ -52,14 +51,15 @@ def check_saved(name, folder):
 
 def test_keras_applications(tmp_path):
     exec(section("keras.applications"), {})
-    assert zoo.load("runs/mobilenet").config.architecture == "mobilenet"
-    check_saved("mobilenet", tmp_path)
+    segmenter = zoo.load("runs/mobilenet")
+    assert segmenter.config.architecture == "mobilenet"
+    check_saved(segmenter, tmp_path)
 
 
 def test_keras_hub(tmp_path):
     pytest.importorskip("keras_hub")
     exec(section("KerasHub"), {})
-    check_saved("densenet", tmp_path)
+    check_saved(PartSegmenter(SegmenterConfig(3, "densenet", output_stride=8)), tmp_path)
 
 
 @pytest.mark.integration
@@ -68,4 +68,4 @@ def test_keras_cv(tmp_path):
     pytest.importorskip("keras_cv")
     with pytest.warns(FutureWarning, match="no longer developed"):
         exec(section("keras-cv"), {})
-        check_saved("resnet", tmp_path)
+        check_saved(PartSegmenter(SegmenterConfig(3, "resnet", output_stride=8)), tmp_path)

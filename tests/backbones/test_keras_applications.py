@@ -22,9 +22,7 @@ FAMILIES = [
     ("MobileNetV2", applications.mobilenet_v2),
     ("MobileNetV3Small", applications.mobilenet_v3),
     # Keras has no NASNetMobile on PyTorch.
-    pytest.param(
-        "NASNetMobile", applications.nasnet, marks=pytest.mark.backend("tensorflow", "jax")
-    ),
+    pytest.param("NASNetMobile", applications.nasnet, marks=pytest.mark.backend("tensorflow")),
     ("ResNet50", applications.resnet),
     ("ResNet50V2", applications.resnet_v2),
     ("VGG16", applications.vgg16),

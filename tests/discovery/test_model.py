@@ -60,9 +60,22 @@ def discovery(weights=None, losses=None, **options):
     return PartDiscovery(segmenter, losses, **(PLAIN | options))
 
 
+def losses_in(model, batch, training=True):
+    """The losses of a model; on JAX from one program, as each operation would be compiled."""
+    if keras.config.backend() != "jax":
+        return model.compute_losses(batch, training=training)
+    import jax
+
+    @jax.jit
+    def losses(batch):
+        with keras.StatelessScope():
+            return model.compute_losses(batch, training=training)
+
+    return losses(batch)
+
+
 def test_every_loss_is_a_finite_scalar():
-    model = discovery()
-    losses = model.compute_losses(batch())
+    losses = losses_in(discovery(), batch())
     assert set(losses) == set(TOGETHER)
     for name, loss in losses.items():
         assert tuple(loss.shape) == () and np.isfinite(float(loss)), name
@@ -137,7 +150,7 @@ def test_any_model_is_a_segmenter_and_a_teacher():
     weights = {"feature_consistency": 1.0, "contrastive": 1.0, "foreground": 1.0}
     frozen = conv(6, 8)
     model = PartDiscovery(conv(4), weights, teacher=frozen, loss_size=9)
-    assert all(np.isfinite(float(loss)) for loss in model.compute_losses(without).values())
+    assert all(np.isfinite(float(loss)) for loss in losses_in(model, without).values())
     assert tuple(model.make_views(without).logits.shape) == (4, 9, 9, 3)
     assert not frozen.trainable_variables and len(model.trainable_variables) == 2
     parts_only = PartDiscovery(conv(4), {"foreground": 1.0}, has_background=False, loss_size=9)
@@ -203,7 +216,7 @@ def test_views_agree_without_transforms():
         np.testing.assert_allclose(
             ops.convert_to_numpy(first), ops.convert_to_numpy(second), atol=1e-3
         )
-    losses = model.compute_losses(batch())
+    losses = losses_in(model, batch())
     assert float(losses["equivariance"]) == pytest.approx(0, abs=1e-4)
 
 
@@ -274,8 +287,8 @@ def test_each_layer_of_the_teacher_is_upsampled_directly():
     maps = teacher.maps(without["image"])
     assert [tuple(each.shape[1:3]) for each in maps] == [(10, 10), (3, 3)]
     upsampled = ops.concatenate([resize_aligned(each, (SIZE, SIZE)) for each in maps], axis=-1)
-    found = model.compute_losses(without, training=False)
-    expected = model.compute_losses(without | {"features": upsampled}, training=False)
+    found = losses_in(model, without, training=False)
+    expected = losses_in(model, without | {"features": upsampled}, training=False)
     for name in weights:
         assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4), name
 
@@ -294,7 +307,7 @@ def test_prominence_and_clusters_take_all_channels_of_a_position():
         views = model.make_views(without)
         assert len(views.feature_maps) == count
         assert tuple(views.compared_features.shape) == (4, 9, 9, teacher.channels)
-        assert np.isfinite(float(model.compute_losses(without)["clusters"]))
+        assert np.isfinite(float(losses_in(model, without)["clusters"]))
 
 
 def test_both_views_in_one_pass_have_the_logits_of_two_passes():
@@ -340,7 +353,7 @@ def test_the_cluster_loss_of_centred_features_does_not_depend_on_their_mean():
         model = discovery({"clusters": 1.0}, view_transforms=STILL, centre_features=centre)
         for shift in (0, 9):
             moved = batch() | {"features": batch()["features"] + shift * np.eye(6)[0]}
-            losses[centre, shift] = float(model.compute_losses(moved, training=False)["clusters"])
+            losses[centre, shift] = float(losses_in(model, moved, training=False)["clusters"])
     assert losses[True, 0] == pytest.approx(losses[True, 9], rel=1e-5)
     assert losses[False, 0] != pytest.approx(losses[False, 9], rel=1e-2)
 

@@ -12,7 +12,7 @@ from keras_parts.models.architectures import ARCHITECTURES
 from keras_parts.models.forward import digest
 from keras_parts.models.segmenter import PartSegmenter, SegmenterConfig
 from keras_parts.results.parts import Parts
-from tests.small import random_images, small_segmenter
+from tests.small import as_one_program, random_images, small_segmenter
 
 pytestmark = pytest.mark.backend
 LARGER = ("efficientnet_lite1", "efficientnet_lite2")
@@ -37,7 +37,7 @@ def segmenter():
 )
 def test_logits_at_the_output_stride(architecture, output_stride):
     config = SegmenterConfig(4, architecture, output_stride, image_size=65)
-    logits = PartSegmenter(config)(np.zeros((2, 65, 65, 3), "float32"))
+    logits = as_one_program(PartSegmenter(config), np.zeros((2, 65, 65, 3), "float32"))
     side = 64 // output_stride + 1
     assert tuple(logits.shape) == (2, side, side, 5)
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
@@ -201,7 +201,7 @@ def test_float32_logits_under_mixed_precision(stride):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         segmenter = PartSegmenter(SegmenterConfig(3, "small", stride, image_size=65))
-        logits = segmenter(np.zeros((1, 65, 65, 3)))
+        logits = as_one_program(segmenter, np.zeros((1, 65, 65, 3)))
         assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     finally:
         keras.config.set_dtype_policy(policy)

@@ -50,7 +50,10 @@ CACHED = {"crops.jitter": 0.0, "standardise": True}
 
 # Each host is a process of its own: JAX's threads do not survive a fork.
 HOST = """
-import sys
+import os, sys
+
+if os.environ["KERAS_BACKEND"] == "jax":
+    sys.modules["tensorflow"] = None  # Keras would import it to set its seed
 from keras_parts.training.hosts import Hosts
 from tests.training.test_devices import train
 
