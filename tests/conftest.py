@@ -4,6 +4,7 @@ Markers, see `pyproject.toml`: a test with `backend` runs on every backend, `bac
 named backends only. Tests that use real photographs or weights get the marker `shared_data`.
 """
 
+import functools
 import gc
 import os
 import shutil
@@ -123,6 +124,15 @@ def discovery(monkeypatch, tmp_path):
     monkeypatch.setattr("keras_parts.foreground.discovered.DISCOVERY_VERSION", 7)
     monkeypatch.setenv("KERAS_PARTS_HOME", str(tmp_path / "home"))
     return calls
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    """Objects are found by a decoder that learned for a few of its steps."""
+    from keras_parts.foreground.decoder import fit_decoder
+
+    quick = functools.partial(fit_decoder, steps=16)
+    monkeypatch.setattr("keras_parts.foreground.discover.fit_decoder", quick)
 
 
 @pytest.fixture

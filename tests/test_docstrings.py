@@ -64,8 +64,10 @@ PUBLIC = [pytest.param(*names, id=".".join(names)) for names in public_names()]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", list(examples()), ids=lambda example: example.name)
-def test_example_runs(example, tmp_path, monkeypatch, eager):
+def test_example_runs(example, tmp_path, monkeypatch, eager, request):
     monkeypatch.chdir(tmp_path)
+    if "discover_masks" in example.name:
+        request.getfixturevalue("few_steps")
     failures = []
     runner = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False)
     runner.run(example, out=failures.append)

@@ -8,6 +8,7 @@ from keras_parts.foreground.classifier import fit_classifier
 from keras_parts.foreground.grabcut import Certainty, grab_object
 from keras_parts.foreground.prominence import object_probabilities
 
+pytestmark = pytest.mark.usefixtures("few_steps")
 CERTAINTY = Certainty(0.95, 0.5, 0.05, 3)
 
 
