@@ -9,6 +9,8 @@ import numpy as np
 
 from keras_parts.extras import import_from_extra
 
+_MIN_CONTRAST = 1.0  # of the 256 levels: OpenCV does not return from an image of one colour
+
 
 class Certainty(NamedTuple):
     """Which probabilities GrabCut believes.
@@ -35,7 +37,8 @@ def grab_object(image: np.ndarray, probability: np.ndarray, certainty: Certainty
         certainty: what is taken from it for certain.
 
     Returns:
-        `(height, width)` bool; where no pixel or every pixel is likely, these.
+        `(height, width)` bool; where no pixel or every pixel is likely, these; no pixel if the
+        image has one colour.
 
     Example:
         >>> import numpy as np
@@ -58,6 +61,8 @@ def grab_object(image: np.ndarray, probability: np.ndarray, certainty: Certainty
     likely = _is_object(labels)
     if not likely.any() or likely.all():
         return likely
+    if image.std(axis=(0, 1)).max() < _MIN_CONTRAST:
+        return np.zeros_like(likely)
     colours = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)  # of this thread: the first colours are those of k-means
     try:

@@ -120,3 +120,10 @@ def test_grabcut_keeps_a_probability_without_two_sides(value):
     image = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
     found = grab_object(image, np.full((4, 4), value, np.float32), CERTAINTY)
     assert (found == (value > 0.5)).all()
+
+
+def test_grabcut_finds_nothing_in_one_colour():
+    """OpenCV finds everything or nothing there, or does not return."""
+    probability = np.full((33, 33), 0.3, np.float32)
+    probability[24:] = 0.6
+    assert not grab_object(np.full((65, 65, 3), 128, np.uint8), probability, CERTAINTY).any()
