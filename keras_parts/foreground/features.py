@@ -25,7 +25,8 @@ class LookFeatures(keras.Model):
     lengths of the vectors of the last two outputs, which are large where there is an object.
 
     Args:
-        network: a `Backbone` with two or more outputs, from the first to the deepest.
+        network: a `Backbone` with two or more outputs, from the first to the deepest. Images are
+            scaled to the size of its input if it has one.
 
     Raises:
         ConfigError: the network has one output.
@@ -40,6 +41,9 @@ class LookFeatures(keras.Model):
         self.trainable = False
 
     def call(self, images: Any) -> dict[str, Any]:
+        size = self.network.input_shape[1:3]
+        if None not in size and size != (LOOK_SIZE, LOOK_SIZE):
+            images = resize_aligned(ops.cast(images, "float32"), size)
         images = self.network.preprocessing.apply(images)
         upright = self.network(images, training=False)
         mirrored = self.network(ops.flip(images, axis=2), training=False)

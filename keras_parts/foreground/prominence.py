@@ -7,6 +7,7 @@ from keras_parts.extras import import_from_extra
 _NORM_WEIGHT = 0.25
 _WIDTH = 0.35  # of the transition from background to object, in standard deviations
 _BORDER = 2  # positions
+_CENTRAL = 0.25  # by which lengths are larger inside than at the borders, in standard deviations
 _MIN_SHARE, _MAX_SHARE = 0.02, 0.8  # of the positions that can be objects
 
 
@@ -15,8 +16,10 @@ def object_probabilities(deepest: np.ndarray, norms: np.ndarray) -> np.ndarray:
 
     The first principal component of the features of all positions tells objects from background
     (as in Oquab et al., "DINOv2", 2023). The objects are its side that is more frequent inside the
-    photographs than at their borders, and where features are long, as they are where a network
-    sees something that it knows. The lengths are also added to the component.
+    photographs than at their borders, and where features are long: networks that classify have
+    long features where they see something that they know. The lengths are also added to the
+    component. Lengths that are not larger inside the photographs, as in some transformers, are
+    ignored.
 
     Args:
         deepest: `(images, h, w, channels)`, the deepest features.
@@ -40,19 +43,26 @@ def object_probabilities(deepest: np.ndarray, norms: np.ndarray) -> np.ndarray:
     if not scores.std() > 1e-6:
         return np.zeros(scores.shape, np.float32)  # nothing differs
     scores = _standardised(scores)
-    inside = np.zeros(scores.shape[1:], bool)
-    inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
-    evidence = scores[:, inside].mean() - scores[:, ~inside].mean()
-    evidence += np.mean([(scores * each).mean() for each in lengths])
+    lengths = [each for each in lengths if _centrality(each) > _CENTRAL]
+    evidence = _centrality(scores)
+    if lengths:
+        evidence += np.mean([(scores * each).mean() for each in lengths])
     if evidence < 0:
         scores = -scores
-    scores = scores + _NORM_WEIGHT * np.sum(lengths, axis=0)
+    scores = scores + _NORM_WEIGHT * sum(lengths)
     excess = (scores - _end_of_background(scores)) / _WIDTH
     return (1 / (1 + np.exp(-np.clip(excess, -30, 30)))).astype(np.float32)
 
 
 def _standardised(maps):
     return (maps - maps.mean()) / (maps.std() + 1e-6)
+
+
+def _centrality(maps):
+    """How much larger maps are inside than at the borders."""
+    inside = np.zeros(maps.shape[1:], bool)
+    inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
+    return maps[:, inside].mean() - maps[:, ~inside].mean()
 
 
 def _principal_component(features):

@@ -14,11 +14,19 @@ CERTAINTY = Certainty(0.95, 0.5, 0.05, 3)
 
 @pytest.fixture(scope="module")
 def network():
-    from keras_parts.backbones.small import load_small_weights, small
+    """How much redder than green and blue each position is, and how bright, at strides 8 and 16."""
+    import keras
 
-    network = small(16, ("stage3", "stage4"))
-    load_small_weights(network)
-    return network
+    from keras_parts.backbones import Backbone, Preprocessing
+
+    image = keras.Input((None, None, 3))
+    weights = np.array([[1, 1, 0], [-1, 0, 0.1], [0, -1, 0.1]], "float32").reshape(1, 1, 3, 3)
+    colours = keras.layers.Conv2D(3, 1, use_bias=False)
+    fine = keras.layers.AveragePooling2D(8, padding="same")(keras.ops.relu(colours(image)))
+    colours.set_weights([weights])
+    coarse = keras.layers.AveragePooling2D(2, padding="same")(fine)
+    maps = {"fine": fine, "coarse": coarse}
+    return Backbone(image, maps, Preprocessing(), 16, {"fine": 8, "coarse": 16}, name="colours")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +104,15 @@ def test_the_sign_of_the_component_is_that_of_the_objects():
         norms = np.linalg.norm(features, axis=-1, keepdims=True)
         found = object_probabilities(features[..., order], norms) > 0.5
         assert found[:, 4:13, 4:13].all() and found.mean() < 0.4
+
+
+def test_lengths_that_are_large_at_the_borders_are_ignored():
+    """As in a transformer, whose tokens of the background are longer."""
+    features = np.random.default_rng(0).normal(size=(3, 17, 17, 6)).astype(np.float32)
+    features[:, 5:12, 5:12, :3] += 6
+    lengths = 20 - 3 * np.linalg.norm(features, axis=-1, keepdims=True)
+    found = object_probabilities(features, lengths) > 0.5
+    assert found[:, 6:11, 6:11].all() and not found[:, :4].any()
 
 
 def test_objects_are_never_nearly_everything():
