@@ -1,6 +1,8 @@
 """keras-parts completion, and the values that a shell can complete."""
 
 import contextlib
+import os
+import re
 from collections.abc import Callable, Iterable
 
 import click
@@ -58,6 +60,14 @@ def completer(names: Callable[[], Iterable[str]], kind: str = "plain") -> Comple
         return [CompletionItem(incomplete, type=kind)]
 
     return complete
+
+
+def typed(value: str) -> CompletionItem:
+    """A value as it is typed: bash needs a backslash before spaces, other shells add what they
+    need."""
+    if os.environ.get(_VARIABLE, "").startswith("bash"):
+        value = re.sub(r"([^\w@%+=:,./-])", r"\\\1", value)
+    return CompletionItem(value)
 
 
 def _models() -> list[str]:

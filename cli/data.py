@@ -337,7 +337,10 @@ def check(data, split, quiet):
     content["advice"] = list(report.advice)
     count = len(report.problems)
     found = "no problem" if not count else "1 problem" if count == 1 else f"{count} problems"
-    lines = [f"{data.name}, split {split}: {report.num_samples:,} samples read, {found}."]
+    read = f"{report.num_samples:,}"
+    if report.num_sound < report.num_samples:
+        read = f"{report.num_sound:,} of {read}"
+    lines = [f"{data.name}, split {split}: {read} samples read, {found}."]
     code = 0 if not count else SOME_FAILED if report.num_samples else FAILED
     remarks = [*report.problems, *report.notes, *report.advice]
     return CommandResult(content, "\n".join([*remarks, *lines]), code)
@@ -411,7 +414,7 @@ def masks(
     """Find the objects in the folder PHOTOS, and write a mask for each photograph.
 
     Without --method, objects are found by what all photographs have in common, as `train` does
-    without masks; for the photographs of an earlier training, they are known already.
+    without masks. Objects that a training has found in the same photographs are not searched again.
 
     DIR/index.html shows the photographs with their masks, the least certain ones first, and
     DIR/masks.csv lists them. Paint a wrong mask anew in its file, white on black: masks that you
@@ -468,9 +471,11 @@ def _masks_text(summary: "MaskSummary", photos: str, output: str) -> str:
     if len(summary.origins) > 1:
         lines.append(f"Where they come from: {', '.join(origins)}.")
     if summary.empty:
+        one = summary.empty == 1
         lines.append(
-            f"No object was found in {summary.empty}: paint it, or leave these photographs out "
-            "with --skip-bad."
+            f"No object was found in {summary.empty} photograph{'' if one else 's'}: paint "
+            f"{'its mask' if one else 'their masks'} if there is one, or leave "
+            f"{'it' if one else 'them'} out with --skip-bad."
         )
     if summary.page:
         lines.append(f"To look at them, least certain first, open {summary.page} in a browser.")

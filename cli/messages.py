@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -22,12 +23,34 @@ class _Handler(logging.Handler):
         write_message(self.format(record))
 
 
+_ARGUMENT = re.compile(r"\b([a-z]+(?:_[a-z]+)+|[a-z_]+=\w+) \((--[a-z-]+)( [A-Z]+)?\)")
+"""An argument of Python, and the option for it."""
+
+
+def as_options(text: str) -> str:
+    """A message of the library, with options alone where it names arguments of Python too.
+
+    Example:
+        >>> from keras_parts.cli.messages import as_options
+        >>> as_options("leave them out with skip_bad (--skip-bad)")
+        'leave them out with --skip-bad'
+        >>> as_options("are found by missing_masks=discover (--data-option)")
+        'are found by --data-option missing_masks=discover'
+    """
+
+    def option(found: re.Match[str]) -> str:
+        argument, name, value = found.groups()
+        return f"{name} {argument}" if name == "--data-option" else f"{name}{value or ''}"
+
+    return _ARGUMENT.sub(option, text)
+
+
 def write_message(text: str) -> None:
     """Write a line to stderr, above a progress bar if there is one.
 
     Names of files, data sets and models are in it: nothing in them commands the terminal.
     """
-    text = escape_controls(hide_secrets(text))
+    text = escape_controls(hide_secrets(as_options(text)))
     if "tqdm" not in sys.modules:
         click.echo(text, err=True)
         return

@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from keras_parts.cli.choosing import newest_run, say_loading
-from keras_parts.cli.completion import complete_model
+from keras_parts.cli.completion import complete_model, typed
 from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import (
     CommandResult,
@@ -38,7 +38,7 @@ def _complete_part(
         model = context.params.get("model") or next(iter(context.args), None) or newest_run()
         names = _parts(model)[0] if model else ()
         others = [each for each in names if each.startswith(last) and each not in listed(named)]
-        return [CompletionItem(f"{named}{comma}{each}") for each in others]
+        return [typed(f"{named}{comma}{each}") for each in others]
     return []
 
 

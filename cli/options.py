@@ -6,17 +6,24 @@ import json
 import logging
 import math
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
 import click
 
-from keras_parts.cli.messages import show_messages
+from keras_parts.cli.messages import as_options, show_messages
 from keras_parts.cli.runtime import BACKENDS, start_keras
-from keras_parts.errors import KerasPartsError, escape_controls, hide_secrets, suggestion
+from keras_parts.errors import (
+    ConfigError,
+    KerasPartsError,
+    escape_controls,
+    hide_secrets,
+    suggestion,
+)
 
 
 @dataclass(frozen=True)
@@ -71,9 +78,10 @@ def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]
             raise click.UsageError("--quiet and --verbose contradict each other: give only one")
         if options["quiet"] or verbose:
             show_messages(logging.ERROR if options["quiet"] else logging.INFO)
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), _settings_as_options():
             result = command(**options)
-        text = hide_secrets(_json(result.data) if as_json else escape_controls(result.text))
+        plain_text = escape_controls(as_options(result.text))
+        text = hide_secrets(_json(result.data) if as_json else plain_text)
         try:
             if result.content is None:
                 click.echo(text)
@@ -88,6 +96,21 @@ def output_options(command: Callable[..., CommandResult]) -> Callable[..., None]
         click.get_current_context().exit(result.code)
 
     return run
+
+
+@contextlib.contextmanager
+def _settings_as_options() -> Iterator[None]:
+    """Name the option instead of the setting in an error about a value."""
+    try:
+        yield
+    except ConfigError as error:
+        for option in click.get_current_context().command.params:
+            if isinstance(option, click.Option) and option.name == error.setting:
+                text = re.sub(
+                    rf"^(recipe: )?{option.name} is ", f"{option.opts[0]} is ", str(error)
+                )
+                error.args = (text,)
+        raise
 
 
 def common_options(command: Callable[..., CommandResult]) -> Callable[..., None]:

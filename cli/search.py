@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from keras_parts.addresses import is_address
 from keras_parts.cli.choosing import say_loading
-from keras_parts.cli.completion import complete_model
+from keras_parts.cli.completion import complete_model, typed
 from keras_parts.cli.group import NOTHING_TO_DO
 from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import (
@@ -42,7 +42,7 @@ def _complete_part(
         names = part_names(given)
     except (KerasPartsError, OSError):
         return []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [typed(name) for name in names if name.startswith(incomplete)]
 
 
 @click.command(

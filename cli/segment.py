@@ -402,6 +402,12 @@ def _text(summary: "Summary", seconds: float) -> str:
     has_pictures = summary.done + summary.kept > 0
     if summary.complete and has_pictures and "page" in summary.formats:
         page = f"\nTo look at them, open {os.path.join(summary.output, 'index.html')} in a browser."
+    if summary.kept == summary.found and not summary.done and not summary.failed:
+        images = f"All {summary.found} images" if summary.found > 1 else "The image"
+        return (
+            f"{images} had been segmented before, in {summary.output} "
+            f"({', '.join(summary.formats)}); --overwrite segments again.{shards}{page}"
+        )
     return (
         f"Segmented {summary.done} of {summary.found} images into {summary.output} "
         f"({', '.join(summary.formats)}) in {seconds:.1f} s, "

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keras_parts.training.expected import Needs
     from keras_parts.training.part_counts import PartCounts
     from keras_parts.training.recipes import Recipe
+    from keras_parts.training.run_folder import RunFolder
 
 _AUTO = "auto"
 """Value of --parts for which the number of parts is chosen from the data."""
@@ -47,8 +48,8 @@ _AUTO = "auto"
     "recipe_name",
     metavar="NAME|FILE",
     shell_complete=complete_recipe,
-    help="default, paper or toy, a TOML file (see `recipe show`), or the folder or config.json "
-    "of a run [default: the recipe of the data set if there is one].",
+    help="A name of `recipe list` (default, outline, dinov2, paper, toy), a TOML file (see `recipe "
+    "show`), or the folder or config.json of a run [default: that of the data set, or default].",
 )
 @click.option("--output", "-o", metavar="DIR", help="Run folder [default: runs/DATASET].")
 @click.option("--resume", is_flag=True, help="Continue the run in the run folder.")
@@ -174,6 +175,8 @@ def train(
     data = data.with_masks()
     dataset = data.photographs(split) if data.discovers else data(split)
     plan = _plan(chosen, dataset, output, data)
+    if resume:
+        plan.lines.insert(1, _resumed(RunFolder(output), chosen))
     if is_auto:
         plan.lines.insert(2, "Parts: their number is chosen before the training")
     if dry_run:
@@ -183,6 +186,7 @@ def train(
     if not quiet and (not processes or processes.index == 0):
         write_message("\n".join(plan.lines))
     import_keras()
+    from keras_parts.training.callbacks import SignalStop
     from keras_parts.training.run import train as run
 
     if data.discovers:
@@ -192,18 +196,21 @@ def train(
     counts = _recommended(chosen, dataset, quiet=quiet) if is_auto else None
     if counts:
         chosen = chosen.with_settings({"num_parts": counts.recommended})
-    summary = run(
-        chosen,
-        dataset,
-        output,
-        resume=resume,
-        overwrite=overwrite,
-        progress=not quiet,
-        split=split,
-        devices=devices,
-        hosts=processes,
-        track=track,
-    )
+    with SignalStop() as stop:
+        summary = run(
+            chosen,
+            dataset,
+            output,
+            resume=resume,
+            overwrite=overwrite,
+            progress=not quiet,
+            split=split,
+            devices=devices,
+            hosts=processes,
+            # One of several hosts cannot stop alone.
+            callbacks=[] if processes else [stop],
+            track=track,
+        )
     if counts:
         summary = {**summary, "num_parts": counts.recommended, "reason": counts.reason}
     return CommandResult(summary, _sentence(summary, data))
@@ -272,7 +279,10 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str, data: ChosenDataset
     }
     time = "unknown, because no run below runs/ has the same network and image size"
     if seconds:
-        time = f"about {seconds / 60:.1f} minutes at the speed of {run}, teacher features apart"
+        minutes = seconds / 60
+        about = f"about {minutes:.{int(minutes < 10)}f} minutes"
+        speed = f"at the speed of {run}" if run else "on two cores, a guess from another machine"
+        time = f"{about} {speed}, teacher features apart"
     lines = [
         f"Run folder: {output}",
         f"Data: {dataset.info.name}, {samples:,} samples {'with' if has_masks else 'without'} "
@@ -284,6 +294,13 @@ def _plan(chosen: "Recipe", dataset: "Dataset", output: str, data: ChosenDataset
         *(f"Note: {sentence}" for sentence in said),
     ]
     return _Plan(content, lines)
+
+
+def _resumed(run: "RunFolder", chosen: "Recipe") -> str:
+    step = run.resumes_at()
+    if not step:
+        return "Resumed: there is no checkpoint yet, so the training begins at step 0"
+    return f"Resumed: after step {step:,} of {chosen.steps:,}"
 
 
 def _times(epochs: float) -> str:
@@ -366,4 +383,6 @@ def _next_commands(output: str, data: ChosenDataset) -> str:
     # Without labels there are masks to look at, and nothing to measure.
     following = None if has_labels else data.mask_command
     following = following or f"keras-parts evaluate {data.options} {model}"
-    return f"  keras-parts segment PHOTOS {model} --output parts/\n  {following}"
+    folder = data.settings.get("data_dir") if data.is_own else None
+    photos = shlex.quote(str(folder)) if folder else "PHOTOS"
+    return f"  keras-parts segment {photos} {model} --output parts/\n  {following}"

@@ -57,7 +57,9 @@ class Settings:
                 object.__setattr__(self, each.name, check(value))
             except _InvalidValueError as error:
                 raise ConfigError(
-                    f"{self.prefix}{each.name} is {value!r}, expected {error}"
+                    f"{self.prefix}{each.name} is {value!r}, expected {error}",
+                    setting=each.name,
+                    value=value,
                 ) from None
 
     @classmethod
@@ -125,7 +127,7 @@ def integer(default: int | None, minimum: int, maximum: int, *, optional: bool =
         if not math.isfinite(value) or value != int(value):
             raise _InvalidValueError("a whole number")
         if not minimum <= value <= maximum:
-            raise _InvalidValueError(f"{minimum:g} to {maximum:g}")
+            raise _InvalidValueError(f"{minimum:,} to {maximum:,}")
         return int(value)
 
     return field(default=default, metadata={_CHECK: check})

@@ -441,6 +441,11 @@ class _Exchange:
         except DownloadError as error:
             self._put(error)
         except Exception as error:  # of several libraries, for whatever a server sends
+            if _is_refused(error):
+                server = "{0.scheme}://{0.netloc}".format(urlsplit(self.url))
+                problem = f"{self.url}: no server answers at {server}"
+                self._put(DownloadError(problem, url=self.url))
+                return
             kind = _TemporaryError if _may_pass(error) else DownloadError
             self._put(kind(f"{self.url}: {_root_cause(error)}", url=self.url))
 
@@ -593,6 +598,17 @@ def _may_pass(error: Exception) -> bool:
     if isinstance(error, requests.RequestException):
         return isinstance(error, requests.ConnectionError | requests.Timeout)
     return isinstance(error, urllib3.exceptions.HTTPError | OSError)
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """Whether nothing listens at the server's port: another attempt would not find it either."""
+    while error is not None:
+        if isinstance(error, ConnectionRefusedError):
+            return True
+        inner = getattr(error, "reason", None) or next(iter(error.args), None)
+        nested = inner if isinstance(inner, Exception) else None
+        error = nested or error.__cause__ or error.__context__
+    return False
 
 
 def _root_cause(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from os import PathLike
@@ -44,6 +45,8 @@ from keras_parts.zoo.hugging_face import FORM, HOW_TO_REQUEST, HUB, HubRepositor
 
 INDEX_FILE = "index.json"
 _MAX_INDEX_BYTES = 2**24
+_HOST = re.compile(r"[\w-]+(\.[\w-]+)*:\d+(/|$)|localhost(/|$)|[\w-]+(\.[\w-]+)+/")
+"""The beginning of an address without http://: a host with a port, or with a path."""
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -212,8 +215,21 @@ def fetch_url(url: str, record: FileRecord, part: Path, report: Callable[[int], 
 
 
 def location(text: str) -> Location:
-    """The folder or the address that a text names."""
-    return address(text) if is_address(text) else Folder(text)
+    """The folder or the address that a text names.
+
+    Raises:
+        ConfigError: it is no folder, and looks like an address without http://.
+    """
+    if is_address(text):
+        return address(text)
+    folder = Folder(text)
+    if _HOST.match(text) and not folder.root.exists():
+        raise ConfigError(
+            f"{text}: there is no such folder, and an address begins with http:// or https://: "
+            f"write http://{text}",
+            value=text,
+        )
+    return folder
 
 
 def address(text: str) -> Address | HubRepository:

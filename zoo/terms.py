@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from keras_parts.zoo.cards import Licences
 
 _LOG = logging.getLogger(__name__)
-NO_LICENCE = "none given: nobody but the owner may use, change or share these weights"
+NO_LICENCE = "none given: only the owner may use, change or share these weights"
 """The licence on the card of weights for which no licence was given."""
 _INHERITED = "; inherited from "
 _UNKNOWN = "unknown"

@@ -74,7 +74,7 @@ def advice(dataset: Dataset, *, max_samples: int = _LOOKED_AT) -> tuple[str, ...
         >>> advice(data.load("toy", "train", count=40, size=129))
         ()
         >>> advice(data.load("toy", "train", count=3, size=129))
-        ('There are only 3 images, and parts that are true of all such objects need more: ...',)
+        ('There are only 3 images: thirty different photographs are a start, and ...',)
     """
     chosen = np.linspace(0, len(dataset) - 1, min(max_samples, len(dataset))).round()
 
@@ -125,7 +125,7 @@ def _few(samples: int) -> str:
     if samples >= _FEW:
         return ""
     images = "There is only 1 image" if samples == 1 else f"There are only {samples} images"
-    return f"{images}, and parts that are true of all such objects need more: add some, 100 or more"
+    return f"{images}: thirty different photographs are a start, and a few hundred are better"
 
 
 def _alike(found: Sequence[_Facts], images: str) -> str:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from keras_parts.data.advice import advice
 from keras_parts.data.catalogue import load
-from keras_parts.data.dataset import Dataset
+from keras_parts.data.dataset import Dataset, Subset
 from keras_parts.data.problems import collect_problems
 from keras_parts.errors import DataError
 
@@ -24,13 +24,16 @@ class CheckReport:
         num_samples: number of samples checked.
         problems: all problems, each with the file and the line or value.
         notes: remarks that are not problems, see `Dataset.notes`.
-        advice: what makes good parts unlikely, see `keras_parts.data.advice.advice`.
+        advice: what makes good parts unlikely, see `keras_parts.data.advice.advice`; of the
+            samples without a problem.
+        num_sound: number of samples without a problem.
     """
 
     num_samples: int
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    num_sound: int = 0
 
 
 def check(
@@ -57,7 +60,7 @@ def check(
     Example:
         >>> from keras_parts.data.check import check
         >>> check("toy", "train", count=30, progress=False)
-        CheckReport(num_samples=30, problems=(), notes=(), advice=())
+        CheckReport(num_samples=30, problems=(), notes=(), advice=(), num_sound=30)
     """
     options.pop("skip_bad", None)
     with collect_problems() as problems:
@@ -65,13 +68,16 @@ def check(
             dataset = load(name, split, data_dir, progress=progress, **options)
         except DataError as error:  # no sample can be read
             return CheckReport(0, (*problems, str(error)))
+        sound = []
         with tqdm(total=len(dataset), desc="checking", unit="image", disable=not progress) as bar:
-            for found in _problems_of_samples(dataset):
+            for index, found in enumerate(_problems_of_samples(dataset)):
                 problems += found
+                sound += [] if found else [index]
                 bar.update()
     # Two samples may report the same file: two objects of an image, for example.
     unique = tuple(dict.fromkeys(problems))
-    return CheckReport(len(dataset), unique, dataset.notes, advice(dataset))
+    said = advice(Subset(dataset, sound)) if sound else ()
+    return CheckReport(len(dataset), unique, dataset.notes, said, len(sound))
 
 
 def _problems_of_samples(dataset: Dataset) -> Iterator[list[str]]:

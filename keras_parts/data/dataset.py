@@ -198,10 +198,9 @@ class Dataset(Sequence[Sample]):
 
     def _empty_mask(self, name: str, file: PathLike | str | None) -> str:
         where = "" if file is None else f" in {file}"
-        return (
-            f"{self.info.name}: the mask of {name}{where} is empty: correct it, or remove it and "
-            "its image"
-        )
+        # "folder" is the reader's name, and no word of the user's.
+        of = "" if self.info.name == "folder" else f"{self.info.name}: "
+        return f"{of}the mask of {name}{where} is empty: correct it, or remove it and its image"
 
     def ids(self) -> list[str]:
         """The id of every sample, in order."""

@@ -5,6 +5,7 @@ masks.csv    where each mask comes from, and how certain it is
 index.html   the photographs with the outlines of their masks, the least certain ones first; page/
 """
 
+import itertools
 import logging
 import os
 from collections import Counter
@@ -208,11 +209,10 @@ class _MaskFolder:
         write_table(self._folder, self._ordered_rows())  # rows are appended to a whole table
         found = self._together if method.is_joint else self._one_by_one
         made = found(missing, method)
-        # A method that sees all photographs together has a bar of its own before the first mask.
-        delay = 2 if method.is_joint else 0
-        for path, mask in tqdm(
-            made, "masks", len(missing), unit="image", delay=delay, disable=not progress
-        ):
+        if method.is_joint:  # it has a bar of its own before the first mask
+            first = list(itertools.islice(made, 1))
+            made = itertools.chain(first, made)
+        for path, mask in tqdm(made, "masks", len(missing), unit="image", disable=not progress):
             self._write(path, mask, method.origin)
 
     def finish(self, *, progress: bool) -> MaskSummary:

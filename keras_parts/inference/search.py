@@ -420,8 +420,9 @@ def _no_results(path: str) -> str:
     beside = f"{os.path.normpath(path)}-parts"
     if os.path.isdir(beside):
         return f"{path} has no results of `segment`; {beside} may have them"
+    photos = shlex.quote(path) if os.path.isdir(path) else "PHOTOS"
     return (
-        f"{path} has no results of `segment`. Segment images first: keras-parts segment PHOTOS "
+        f"{path} has no results of `segment`. Segment images first: keras-parts segment {photos} "
         f"--output {shlex.quote(beside)} --format {_FORMAT}"
     )
 

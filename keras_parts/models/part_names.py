@@ -49,8 +49,8 @@ def check_part_names(names: Iterable[str], num_parts: int) -> tuple[str, ...]:
             )
     if len(names) != num_parts:
         raise ConfigError(
-            f"{len(names)} part names ({', '.join(names):.200}), expected {num_parts}, one for "
-            "each part"
+            f"the model has {num_parts} parts, but the number of names is {len(names)}: "
+            f"{', '.join(names):.200}"
         )
     return names
 

@@ -17,7 +17,8 @@ from keras_parts.results.thumbnails import labels_at_size, thumbnail
 
 _CERTAINTY = (
     '"Certain to 80 %" is the confidence of the method in its own mask; masks of yours have 100 %. '
-    "Paint a wrong mask anew, white on black, in the file of its name: it is then kept."
+    "If a mask is wrong, paint the object white on black in the mask's file, which has the name of "
+    "the photograph. The next `data masks` keeps your mask."
 )
 
 

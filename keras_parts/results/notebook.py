@@ -2,10 +2,14 @@
 
 import base64
 import html
+import logging
+import sys
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from keras_parts.environment import has_display
 from keras_parts.extras import import_from_extra
 from keras_parts.results.annotations import numbered_parts
 from keras_parts.results.part import Part
@@ -14,6 +18,7 @@ from keras_parts.results.pictures import picture_bytes
 if TYPE_CHECKING:
     from keras_parts.results.parts import Parts
 
+_LOG = logging.getLogger(__name__)
 _MAX_SIDE = 480
 """Maximum side in pixels of the picture in a notebook, which stores every picture that it shows."""
 _MAX_ROWS = 16
@@ -54,6 +59,17 @@ def _row(part: Part, number: int | None) -> str:
 def shown_picture(parts: "Parts", **options: Any) -> Image.Image:
     """The overlay, or the labels in their colours where there is no image to draw on."""
     return parts.indexed().convert("RGB") if parts.image is None else parts.overlay(**options)
+
+
+def show_picture(picture: Image.Image) -> None:
+    """Show a picture in a notebook or a window, or else write it to a file that a warning names."""
+    in_notebook = "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None
+    if in_notebook or has_display():
+        picture.show()
+        return
+    with tempfile.NamedTemporaryFile(suffix=".png", delete=False) as file:
+        picture.save(file, "PNG")
+    _LOG.warning("There is no display: the picture was written to %s", file.name)
 
 
 def plot(parts: "Parts", axes: Any, **options: Any) -> Any:

@@ -27,7 +27,7 @@ from keras_parts.results.annotations import (
 from keras_parts.results.captions import write_names
 from keras_parts.results.cutouts import cutouts, named_cutouts
 from keras_parts.results.legend import with_legend
-from keras_parts.results.notebook import html_summary, plot, shown_picture
+from keras_parts.results.notebook import html_summary, plot, show_picture, shown_picture
 from keras_parts.results.objects import ObjectMap
 from keras_parts.results.overlay import draw_overlay
 from keras_parts.results.palette import MAX_PARTS, part_palette
@@ -423,8 +423,8 @@ class Parts:
 
     def show(self, **options: Any) -> None:
         """Show the overlay in a window, or below the cell of a notebook; options as of
-        `overlay`."""
-        shown_picture(self, **options).show()
+        `overlay`. Without a display it is written to a temporary file, which a warning names."""
+        show_picture(shown_picture(self, **options))
 
     def indexed(self) -> Image.Image:
         """The labels as a `PIL.Image`, mode P: index 0 is black, index k has part k's colour."""

@@ -5,8 +5,10 @@ resumed run passes `initial_epoch` to `fit`, so that epochs and steps keep count
 """
 
 import functools
+import logging
 import math
 import os
+import signal
 import sys
 import threading
 import time
@@ -24,6 +26,14 @@ from keras_parts.files import atomic_path
 from keras_parts.training.checkpoints import Checkpoints
 from keras_parts.training.run_folder import RunFolder
 from keras_parts.training.tracking import Trackers
+
+_LOG = logging.getLogger(__name__)
+_CHECKPOINT_SECONDS = 120.0
+"""Time after which another checkpoint is saved at the end of an epoch."""
+_STOPPING = (
+    "\nStopping at the end of this log interval, where a checkpoint is saved. The same signal "
+    "(Ctrl-C) again stops at once.\n"
+)
 
 
 class IntervalCallback(keras.callbacks.Callback):
@@ -305,7 +315,8 @@ class SampleSheet(IntervalCallback):
 
 
 class CheckpointCallback(IntervalCallback):
-    """Saves a checkpoint at intervals and at the end.
+    """Saves a checkpoint at intervals and at the end, and after an epoch if the last one is older
+    than two minutes.
 
     Pass this callback last: the others have then written their results before the checkpoint, and a
     run that is resumed from it has all of them.
@@ -335,9 +346,85 @@ class CheckpointCallback(IntervalCallback):
         super().__init__(every)
         self.checkpoints = checkpoints
         self.extra = extra
+        self._saved_at = time.monotonic()
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._saved_at = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        if time.monotonic() - self._saved_at > _CHECKPOINT_SECONDS:
+            self.on_interval_end((epoch + 1) * self.params["steps"], logs or {})
 
     def on_interval_end(self, step: int, logs: dict) -> None:
         self.checkpoints.save(step, self.model, self.extra() if self.extra else None)
+        self._saved_at = time.monotonic()
+
+
+class SignalStop(keras.callbacks.Callback):
+    """Ends a training on Ctrl-C or SIGTERM with the epoch, after the checkpoint of that epoch.
+
+    The second signal has its usual effect, and so has one before the first step. The block of
+    `with` restores how signals are handled.
+
+    Raises:
+        KeyboardInterrupt: by `fit`, after Ctrl-C.
+        SystemExit: by `fit`, after SIGTERM, with the code 143.
+
+    Example:
+        >>> import keras, numpy as np, os, signal
+        >>> from keras_parts.training.callbacks import SignalStop
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> with SignalStop() as stop:
+        ...     history = model.fit(np.ones((8, 3)), np.ones((8, 1)), verbose=0, callbacks=[stop])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._received: int | None = None
+        self._step: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> "SignalStop":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._restore()
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._receive)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if self._received is not None and epoch + 1 < self.params["epochs"]:
+            self._step = (epoch + 1) * self.params["steps"]
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self._restore()
+        if self._step is None:
+            return
+        _LOG.warning(
+            "Stopped after step %d of %d, with a checkpoint: the same command with --resume "
+            "(resume=True) continues there",
+            self._step, self.params["epochs"] * self.params["steps"],
+        )  # fmt: skip
+        if self._received == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    def _receive(self, number: int, frame: object) -> None:
+        self._received = number
+        self._restore()
+        # Python's own streams may be in use at this moment.
+        os.write(2, _STOPPING.encode())
+
+    def _restore(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
 
 
 class Tracking(keras.callbacks.Callback):
@@ -431,7 +518,7 @@ class UserCallback(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """Shows the steps of the whole run, the time left and the average losses of the epoch.
+    """Shows the steps of the whole run, the time left and the average total loss of the epoch.
 
     Args:
         file: text file to which the bar is written; by default stderr. If it is not a terminal, the
@@ -487,6 +574,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def _advance(self, step, logs):
         if self._bar is not None and step > self._bar.n:
-            losses = {k: v for k, v in (logs or {}).items() if k != "skipped_steps" or v}
-            self._bar.set_postfix({k: f"{v:.4g}" for k, v in losses.items()}, refresh=False)
+            logs = logs or {}
+            shown = {name: logs[name] for name in ("loss", "skipped_steps") if logs.get(name)}
+            self._bar.set_postfix({k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
             self._bar.update(step - self._bar.n)

@@ -30,11 +30,15 @@ import numpy as np
 from keras_parts.errors import ConfigError, DataError, IntegrityError
 from keras_parts.files import atomic_write, check_regular, file_sha256, read_limited
 from keras_parts.keras_private import is_seed, sync_variables
+from keras_parts.training.run_folder import (
+    CHECKPOINT_FILES,
+    checkpoint_folder,
+    checkpoint_steps,
+)
 
 FORMAT = 2
 """Format of a checkpoint. Format 1, of version 0.1.0, has no checksums."""
-_RECORD, _ARRAYS, _CHECKSUMS = "state.json", "state.npz", "SHA256SUMS"
-_FOLDER = "step-{:08d}"
+(_RECORD, _ARRAYS), _CHECKSUMS = CHECKPOINT_FILES, "SHA256SUMS"
 _UNFINISHED = ".unfinished-"
 
 
@@ -105,7 +109,7 @@ class Checkpoints:
             file.write(json.dumps(record, indent=2).encode())
         with _flushed(unfinished / _CHECKSUMS) as file:
             file.write(_checksums(unfinished))
-        final = self.folder / _FOLDER.format(step)
+        final = self.folder / checkpoint_folder(step)
         self._discard(final)
         os.replace(unfinished, final)
         _sync_folder(self.folder)
@@ -118,17 +122,12 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
-        found = []
-        for path in self.folder.glob("step-*"):
-            number = re.fullmatch(r"step-(\d{8,})", path.name)
-            if number and all((path / name).is_file() for name in (_RECORD, _ARRAYS)):
-                found.append(int(number[1]))
-        return sorted(found)
+        return checkpoint_steps(self.folder)
 
     def latest(self) -> int | None:
         """Step of the newest checkpoint, or None."""
         steps = self.steps()
-        named = [step for step in steps if _FOLDER.format(step) == self._named()]
+        named = [step for step in steps if checkpoint_folder(step) == self._named()]
         return max(named or steps, default=None)
 
     def _named(self):
@@ -160,7 +159,7 @@ class Checkpoints:
         if latest is None:
             raise ConfigError(f"{self.folder}: no checkpoint to resume from: start the run again")
         name = self._named()
-        if name and name != _FOLDER.format(latest):
+        if name and name != checkpoint_folder(latest):
             warnings.warn(
                 f"{self.folder}: the newest checkpoint is missing or incomplete; continuing from "
                 f"step {latest}",
@@ -194,7 +193,7 @@ class Checkpoints:
         }
 
     def _read(self, step):
-        folder = self.folder / _FOLDER.format(step)
+        folder = self.folder / checkpoint_folder(step)
         try:
             _check_checksums(folder)
             record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
@@ -240,7 +239,7 @@ class Checkpoints:
     def _superseded(self, step):
         steps = self.steps()
         kept = [s for s in steps if s <= step][-self.keep :]
-        return [self.folder / _FOLDER.format(s) for s in steps if s not in kept]
+        return [self.folder / checkpoint_folder(s) for s in steps if s not in kept]
 
     def _discard(self, folder):
         """Rename a checkpoint, to delete it later: renaming is atomic, deleting a folder is not."""

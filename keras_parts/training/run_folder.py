@@ -45,6 +45,27 @@ _CONFIG_BYTES = 16 * 2**20
 """Maximum size of config.json."""
 
 
+_CHECKPOINT = "step-{:08d}"
+"""Name of the folder of a checkpoint."""
+CHECKPOINT_FILES = ("state.json", "state.npz")
+"""Files without which a checkpoint is not complete."""
+
+
+def checkpoint_folder(step: int) -> str:
+    """The name of the folder of a checkpoint."""
+    return _CHECKPOINT.format(step)
+
+
+def checkpoint_steps(folder: str | os.PathLike) -> list[int]:
+    """Steps of the complete checkpoints in a folder, ascending."""
+    found = []
+    for path in Path(folder).glob("step-*"):
+        number = re.fullmatch(r"step-(\d{8,})", path.name)
+        if number and all((path / name).is_file() for name in CHECKPOINT_FILES):
+            found.append(int(number[1]))
+    return sorted(found)
+
+
 class RunFolder:
     """The files of a run. `create` makes the folder of a new run; the constructor only names one.
 
@@ -256,6 +277,10 @@ class RunFolder:
             with suppress(OSError):  # not empty: it has files that are not part of the run
                 folder.rmdir()
 
+    def resumes_at(self) -> int:
+        """The step after which a resumed run continues; 0 if there is no checkpoint yet."""
+        return max(checkpoint_steps(self.checkpoints), default=0)
+
     def exists(self) -> bool:
         """Whether the folder holds a run."""
         return any(
@@ -463,14 +488,31 @@ def finished_runs(folder: str | os.PathLike) -> list[RunFolder]:
         >>> finished_runs("no such folder")
         []
     """
-    trained = [
+    trained = [run for run in all_runs(folder) if (run.segmenter / CONFIG_FILE).is_file()]
+    files = {run: run.segmenter / CONFIG_FILE for run in trained}
+    return sorted(
+        trained, key=lambda run: (files[run].stat().st_mtime, str(run.path)), reverse=True
+    )
+
+
+def all_runs(folder: str | os.PathLike) -> list[RunFolder]:
+    """The runs in a folder or one folder below it, also unfinished ones, the newest first.
+
+    Args:
+        folder: of the runs; it need not exist.
+
+    Example:
+        >>> from keras_parts.training.run_folder import all_runs
+        >>> all_runs("no such folder")
+        []
+    """
+    found = [
         file
-        for pattern in ("*/segmenter/segmenter.json", "*/*/segmenter/segmenter.json")
+        for pattern in ("*/config.json", "*/*/config.json")
         for file in Path(folder).glob(pattern)
-        if (file.parents[1] / "config.json").is_file()
     ]
-    trained.sort(key=lambda file: (file.stat().st_mtime, str(file)), reverse=True)
-    return [RunFolder(file.parents[1]) for file in trained]
+    found.sort(key=lambda file: (file.stat().st_mtime, str(file)), reverse=True)
+    return [RunFolder(file.parent) for file in found]
 
 
 def check_folder(

@@ -52,3 +52,11 @@ def test_the_script_of_a_shell(shell):
     result = CliRunner().invoke(main, ["completion", shell])
     assert result.exit_code == 0, result.output
     assert f"{shell}_complete" in result.stdout and "keras-parts" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "value"), [("bash", r"wing\ and\ belly"), ("zsh", "wing and belly")]
+)
+def test_bash_needs_a_backslash_before_a_space(monkeypatch, shell, value):
+    monkeypatch.setenv("_KERAS_PARTS_COMPLETE", f"{shell}_complete")
+    assert value in completed("name", "cub", "--join", "wing")

@@ -239,6 +239,7 @@ def test_a_second_run_segments_only_new_images(segment, save_image):
     result = segment("in")
     assert "Segmented 1 of 3" in result.stdout and "2 were finished before" in result.stdout
     assert json.loads(segment("in", "--json").stdout)["kept"] == 3
+    assert "All 3 images had been segmented before, in out " in segment("in").stdout
     assert json.loads(segment("in", "--resume", "--json").stdout)["kept"] == 3
     refused = segment("in", "--flip")
     assert refused.exit_code == 2 and "flip was false, is true" in refused.stderr

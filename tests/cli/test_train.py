@@ -37,7 +37,8 @@ def train(monkeypatch):
     monkeypatch.setattr(run_folder, "check_folder", lambda *_, **__: None)
 
     def fake(
-        recipe, dataset, output, *, resume, overwrite, progress, split, devices, hosts, track
+        recipe, dataset, output, *,
+        resume, overwrite, progress, split, devices, hosts, callbacks, track,
     ):  # fmt: skip
         calls.append(types.SimpleNamespace(**locals()))
         return SUMMARY
@@ -244,6 +245,20 @@ def test_a_training_begins_with_the_plan(train):
     assert train("--hosts", "a:1,b:1", "--host-index", "1")[0].stderr == ""
 
 
+def test_a_resumed_training_says_where_it_continues(train, tmp_path):
+    run = run_folder.RunFolder.create(tmp_path / "run")
+    planned = ("--resume", "--dry-run", "--output", str(run.path))
+    begins = "# Resumed: there is no checkpoint yet, so the training begins at step 0\n"
+    assert begins in train(*planned)[0].stdout
+    for step in (30, 60):
+        folder = run.checkpoints / run_folder.checkpoint_folder(step)
+        folder.mkdir(parents=True)
+        for name in run_folder.CHECKPOINT_FILES:
+            (folder / name).touch()
+    of = f"{RECIPES['toy'].steps:,}"
+    assert f"# Resumed: after step 60 of {of}\n" in train(*planned)[0].stdout
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -261,6 +276,7 @@ def test_own_photographs_need_no_name_of_a_data_set(train, tmp_path, words):
     assert (call.dataset.info.name, call.output) == ("folder", "runs/folder")
     assert call.dataset[0].foreground is not None
     assert f"keras-parts evaluate {folder} --masks {masks} --model" in result.stdout
+    assert f"keras-parts segment {folder} --model runs/x" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -288,7 +304,7 @@ def test_summary_as_json(train):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--parts", "1"], "num_parts is 1"),
+        (["--parts", "1"], "--parts is 1"),
         (["--set", "weights.balance=1"], "now called 'loss_weights.balance'"),
         (["--set", "loss_weights.balence=1"], "loss_weights.balence: there is no such loss"),
         (["--parts", "many"], "'many' is neither a whole number nor auto"),
@@ -310,6 +326,15 @@ def test_wrong_usage(train, arguments, message):
     assert result.exit_code == 2
     assert message in result.stderr
     assert call is None
+
+
+def test_errors_name_the_option_and_not_the_setting(train):
+    for options, problem in (
+        (("--parts", "-3"), "Error: --parts is -3, expected 2 to 64"),
+        (("--steps", "0"), "Error: --steps is 0, expected 1 to 100,000,000"),
+        (("--set", "learning_rate=-1"), "Error: recipe: learning_rate is -1"),
+    ):
+        assert problem in train(*options)[0].stderr
 
 
 def test_unknown_data_set(train):

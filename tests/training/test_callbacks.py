@@ -1,6 +1,8 @@
 """Callbacks in a real `fit`, also of a resumed run: log, curves, sheets, checkpoints, bar."""
 
 import io
+import os
+import signal
 import threading
 
 import keras
@@ -13,6 +15,7 @@ from PIL import Image
 from keras_parts.discovery.steps import TrainStep
 from keras_parts.errors import CallbackError, ConfigError
 from keras_parts.keras_private import set_random_seed
+from keras_parts.training import callbacks
 from keras_parts.training.callbacks import (
     CheckpointCallback,
     DivergenceStop,
@@ -20,6 +23,7 @@ from keras_parts.training.callbacks import (
     MetricsLog,
     ProgressBar,
     SampleSheet,
+    SignalStop,
     UserCallback,
     draw_curves,
 )
@@ -221,7 +225,7 @@ def test_the_bar_counts_the_whole_run(steps_per_execution):
     text = out.getvalue()
     assert "3/12" in text  # it begins where the resumed run does
     assert "12/12" in text
-    assert "near=" in text and "skipped" not in text
+    assert "loss=" in text and "near=" not in text and "skipped" not in text
 
 
 class Watched(keras.callbacks.Callback):
@@ -331,3 +335,31 @@ def test_batch_hooks_of_the_user_are_seen_by_keras_if_there_are_any():
     default = keras.callbacks.Callback.on_train_batch_end
     assert plain.on_train_batch_end.__func__ is default
     assert UserCallback(Seen()).on_train_batch_end != default
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
+)
+def test_a_signal_ends_the_training_with_a_checkpoint(run, number, raised, caplog, capfd):
+    class Signalled(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if self.model.optimizer.iterations == 4:
+                os.kill(os.getpid(), number)
+
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    checkpoints = Checkpoints(run.checkpoints)
+    saving = CheckpointCallback(checkpoints, every=100)
+    with pytest.raises(raised) as error, SignalStop() as stop:
+        fit(compiled(), [UserCallback(stop), Signalled(), saving])
+    assert raised is KeyboardInterrupt or error.value.code == 143
+    assert checkpoints.steps() == [6] and run.resumes_at() == 6
+    assert "Stopped after step 6 of 12" in caplog.text and "--resume" in caplog.text
+    assert "Stopping at the end of this log interval" in capfd.readouterr().err
+    assert handlers == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_an_old_checkpoint_is_replaced_before_its_interval_ends(run, monkeypatch):
+    checkpoints = Checkpoints(run.checkpoints, keep=9)
+    monkeypatch.setattr(callbacks, "_CHECKPOINT_SECONDS", -1.0)
+    fit(compiled(), [CheckpointCallback(checkpoints, every=100)])
+    assert checkpoints.steps() == [3, 6, 9, 12]

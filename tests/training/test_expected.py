@@ -111,4 +111,18 @@ def test_the_time_is_expected_from_a_run_like_it(tmp_path):
     (run.segmenter / "segmenter.json").write_text("{}")
     chosen = recipe("toy", steps=100)
     assert expected_seconds(chosen, tmp_path) == (100 * 12 / 24, str(run.path))
-    assert expected_seconds(recipe("default"), tmp_path) == (None, "")
+    (run.segmenter / "segmenter.json").unlink()
+    assert expected_seconds(chosen, tmp_path) == (100 * 12 / 24, str(run.path))  # not finished
+
+
+def test_without_a_run_the_time_is_guessed_for_two_cores(tmp_path):
+    def minutes(*arguments, **settings):
+        seconds, run = expected_seconds(recipe(*arguments, **settings), tmp_path)
+        assert run == ""
+        return seconds and seconds / 60
+
+    assert minutes("default") == pytest.approx(6, abs=0.5)
+    assert minutes("default", train_from=None) > 1.3 * minutes("default")
+    assert minutes("default", image_size=513) == pytest.approx(4 * minutes("default"), rel=0.02)
+    assert minutes("default", architecture="efficientnet_lite2") > minutes("default")
+    assert minutes("paper") is None and minutes("toy") is None

@@ -338,3 +338,14 @@ def test_damaged_cards_and_places_hide_no_others(tmp_path, monkeypatch, packaged
         registry.find("vans")
     with pytest.raises(IntegrityError, match=r"broken.card\.json: "):
         registry.find("broken")
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8765", "localhost/zoo", "example.org/zoo"])
+def test_an_address_without_http_is_no_folder(text, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_PARTS_ZOO", text)
+    assert locations() == []
+    assert f"write http://{text}; left out of KERAS_PARTS_ZOO" in caplog.text
+    (tmp_path / "example.org" / "zoo").mkdir(parents=True)
+    assert location("example.org/zoo").root.name == "zoo"
+    assert location("models/mine").root.name == "mine"

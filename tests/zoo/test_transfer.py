@@ -219,7 +219,8 @@ def test_no_server(file):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/weights"
-        with pytest.raises(DownloadError, match="refused.*4 attempts"):
+        server = url.removesuffix("/weights")
+        with pytest.raises(DownloadError, match=f"no server answers at {server}$"):
             transfer.download(url, record, part)
 
 
