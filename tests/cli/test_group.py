@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from keras_parts import __version__
 from keras_parts.cli import group, main
+from keras_parts.cli.messages import as_options
 from keras_parts.cli.options import CommandResult, given, output_options, plain
 from keras_parts.errors import (
     ConfigError,
@@ -247,3 +248,17 @@ def test_messages_command_no_terminal_and_tell_no_password(monkeypatch):
 def test_the_most_similar_value_of_an_option_is_suggested(arguments, similar):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2 and f"did you mean '{similar}'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("leave them out with skip_bad (--skip-bad)", "leave them out with --skip-bad"),
+        ("by missing_masks=discover (--data-option)", "by --data-option missing_masks=discover"),
+        ("pass trust=True (--trust) to", "pass --trust to"),
+        ("name it by init_from (--init-from MODEL) or", "name it by --init-from MODEL or"),
+        ("start it again (--overwrite)", "start it again (--overwrite)"),
+    ],
+)
+def test_messages_name_options_and_no_arguments_of_python(message, shown):
+    assert as_options(message) == shown

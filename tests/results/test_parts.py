@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import os
 import re
 import sys
 from types import SimpleNamespace
@@ -459,3 +460,12 @@ def test_a_part_is_named_by_a_word_that_only_one_name_contains():
     assert parts["beak"].label == 2 and "beak" in parts and "leg" not in parts
     with pytest.raises(KeyError, match="did you mean 'beak'.*; there are 1 wing and belly, "):
         parts["baek"]
+
+
+def test_without_a_display_the_picture_is_written_to_a_file(two_parts, monkeypatch, caplog):
+    monkeypatch.setattr("keras_parts.results.notebook.has_display", lambda: False)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    two_parts[0].show()
+    path = caplog.text.split("was written to ")[1].strip()
+    assert Image.open(path).size == (8, 6)
+    os.unlink(path)
