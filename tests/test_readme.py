@@ -99,7 +99,8 @@ def test_command(command, desk, monkeypatch, eager, discovery):
     if " train " in command:
         assert list(desk.glob("runs/*/segmenter/segmenter.weights.h5"))
     if " segment " in command:
-        assert len(list((desk / "out").rglob("*.png"))) >= 4
+        folder = "out" if "--output" in command else "photos-parts"
+        assert len(list((desk / folder).rglob("*.png"))) >= 4
 
 
 def test_python(desk, monkeypatch):
