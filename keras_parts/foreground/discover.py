@@ -24,12 +24,11 @@ from keras_parts.extras import import_from_extra
 from keras_parts.foreground.classifier import fit_classifier
 from keras_parts.foreground.decoder import STEPS, ObjectDecoder, fit_decoder
 from keras_parts.foreground.features import GRID, LOOK_SIZE, LookFeatures, load_network
-from keras_parts.foreground.found import FoundMask, overlap, surround
+from keras_parts.foreground.found import LEARNED_FROM, FoundMask, overlap, surround
 from keras_parts.foreground.grabcut import Certainty, grab_object
 from keras_parts.foreground.prominence import object_probabilities
 from keras_parts.images.regions import connected_regions
 
-_SAMPLE = 400  # photographs to which the classifiers are fitted
 _BATCH = 8
 _FIRST_TURNS, _SECOND_TURNS = 4, 1
 # What the progress bar counts for each photograph: a look or a turn is 1.
@@ -131,8 +130,8 @@ def discover_masks(
     if not count:
         return
     numbers = np.arange(count)
-    if count > _SAMPLE:
-        numbers = np.sort(np.random.default_rng(seed).choice(count, _SAMPLE, replace=False))
+    if count > LEARNED_FROM:
+        numbers = np.sort(np.random.default_rng(seed).choice(count, LEARNED_FROM, replace=False))
     looks = _Looks(network or load_network(), min(count, _BATCH))
     with (
         tqdm(

@@ -6,12 +6,13 @@ import numpy as np
 
 from keras_parts.environment import cache_path
 from keras_parts.foreground.cache import FoundMasks, find_masks, kept_masks, masks_file
-from keras_parts.foreground.found import DISCOVERY_VERSION
+from keras_parts.foreground.found import DISCOVERY_VERSION, LEARNED_FROM
 
 _FOLDER = "masks"
 """In the cache."""
-_START, _PHOTOGRAPH = 30.0, 0.8
-"""Seconds to load the network, and for each photograph, on two cores."""
+_START, _LEARNED, _FOUND = 20.0, 0.4, 0.25
+"""Seconds on two cores: to load the network and fit the decoder, for each photograph from which is
+learned, and for each photograph in which the object is found."""
 
 
 def discovery_origin(seed: int = 0) -> str:
@@ -33,7 +34,7 @@ def expected_seconds(count: int) -> float:
         >>> expected_seconds(200) > expected_seconds(20)
         True
     """
-    return _START + _PHOTOGRAPH * count
+    return _START + _LEARNED * min(count, LEARNED_FROM) + _FOUND * count
 
 
 def discovered_before(photographs: str, *, seed: int = 0) -> FoundMasks | None:

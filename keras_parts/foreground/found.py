@@ -7,6 +7,9 @@ import numpy as np
 DISCOVERY_VERSION = 6
 """Version of `discover_masks`: increase it when other masks are found."""
 
+LEARNED_FROM = 400
+"""Maximum number of photographs from which `discover_masks` learns what objects look like."""
+
 
 class FoundMask(NamedTuple):
     """The object that was found in a photograph.
