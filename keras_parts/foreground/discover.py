@@ -12,6 +12,7 @@ All of this is done with a sample of the photographs. Then the decoder finds the
 in each photograph and the object in the box, and GrabCut sharpens its outline.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -26,9 +27,11 @@ from keras_parts.foreground.decoder import STEPS, ObjectDecoder, fit_decoder
 from keras_parts.foreground.features import GRID, LOOK_SIZE, LookFeatures, load_network
 from keras_parts.foreground.found import LEARNED_FROM, FoundMask, overlap, surround
 from keras_parts.foreground.grabcut import Certainty, grab_object
+from keras_parts.foreground.kinds import several_kinds
 from keras_parts.foreground.prominence import object_probabilities
 from keras_parts.images.regions import connected_regions
 
+_LOG = logging.getLogger(__name__)
 _BATCH = 8
 _FIRST_TURNS, _SECOND_TURNS = 4, 1
 # What the progress bar counts for each photograph: a look or a turn is 1.
@@ -204,6 +207,9 @@ def _fit(
     closer = looks(sample, boxes)
     bar.update(len(sample))
     cuts = _in_turns(closer, cuts, grab, LOOK_SIZE, _SECOND_TURNS, bar)
+    kinds = several_kinds(_mean_features(closer, cuts))
+    if kinds:
+        _LOG.warning("%s", kinds)
     masks = [_pasted(*pair, (LOOK_SIZE, LOOK_SIZE)) for pair in zip(cuts, boxes, strict=True)]
     return fit_decoder(
         [look.features for look in (*seen, *closer)],
@@ -211,6 +217,16 @@ def _fit(
         seed=seed,
         after_step=lambda: bar.update(_STEP_WORK),
     )
+
+
+def _mean_features(looks: Sequence[_Look], masks: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean deepest feature of each object, `(objects, channels)` float32."""
+    means = []
+    for look, mask in zip(looks, masks, strict=True):
+        inside = _resized(mask, *look.deepest.shape[:2]) > 0.5
+        if inside.any():
+            means.append(look.deepest[inside].mean(axis=0, dtype=np.float32))
+    return np.array(means)
 
 
 def _in_turns(

@@ -18,6 +18,7 @@ from keras_parts.data.dataset import Dataset, Subset
 from keras_parts.discovery.clusters import object_directions
 from keras_parts.errors import ConfigError, DataError
 from keras_parts.extras import import_from_extra
+from keras_parts.foreground.kinds import several_kinds
 from keras_parts.metrics.baselines.centroids import NO_BACKGROUND, with_empty_background
 from keras_parts.metrics.baselines.features import at_pixels
 from keras_parts.metrics.clustering import ari
@@ -37,12 +38,6 @@ _COMPONENTS = 64
 """Principal components in which features are clustered: fast, and they hold most variance."""
 _THIRDS, _ROUNDS = 3, 3
 _RESTARTS, _MAX_ITERATIONS = 4, 40
-_TWO_KINDS = 0.24
-"""Silhouette of two groups of objects from which on they may be two kinds. Birds, faces and people
-in clothes have at most 0.16 each, drawn animals at most 0.23; mixtures in which one kind is a
-quarter or a half have 0.25 to 0.42."""
-_ENOUGH = 30
-"""Objects without which kinds are not looked for."""
 _SHOWN = 8
 """Images of which the parts are drawn."""
 _STABLE = 0.8
@@ -187,7 +182,7 @@ def compare_part_counts(
     everything = max_images is None or len(used) == len(dataset)
     samples = dataset if everything else Subset(dataset, used)
     objects, shown = _objects(recipe, samples, progress)
-    notes = tuple(filter(None, [_several_kinds(np.stack([one.mean for one in objects]))]))
+    notes = tuple(filter(None, [several_kinds(np.stack([one.mean for one in objects]))]))
     compressed, basis = _compressed(objects)
     measured: list[PartCount] = []
     centres: dict[int, np.ndarray] = {}
@@ -280,28 +275,6 @@ def _joined(objects: Sequence[_Object]) -> tuple[np.ndarray, np.ndarray]:
         np.concatenate([one.vectors for one in objects]),
         np.concatenate([one.weights for one in objects]),
     )
-
-
-def _several_kinds(means: np.ndarray) -> str:
-    """A sentence if the mean features of objects `(objects, channels)` form two groups, or ""."""
-    if len(means) < _ENOUGH:
-        return ""
-    silhouette = import_from_extra("sklearn.metrics", "train").silhouette_score
-    directions = _unit(_unit(means) - _unit(means).mean(0))
-    centres = kmeans(directions, 2, restarts=_RESTARTS, max_threads=1).centres
-    groups = _scores(directions, centres).argmax(-1)
-    if len(np.unique(groups)) < 2 or silhouette(directions, groups) < _TWO_KINDS:
-        return ""
-    first = int((groups == groups[0]).sum())
-    return (
-        f"There may be two kinds of objects, in {min(first, len(means) - first)} and "
-        f"{max(first, len(means) - first)} images: all objects share the parts, so train each kind "
-        "by itself"
-    )
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 def _centres(objects: Sequence[_Object], num_parts: int, seed: int) -> np.ndarray:

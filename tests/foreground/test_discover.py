@@ -6,6 +6,7 @@ import pytest
 from keras_parts.foreground import discover_masks
 from keras_parts.foreground.classifier import fit_classifier
 from keras_parts.foreground.grabcut import Certainty, grab_object
+from keras_parts.foreground.kinds import several_kinds
 from keras_parts.foreground.prominence import object_probabilities
 
 pytestmark = pytest.mark.usefixtures("few_steps")
@@ -144,3 +145,14 @@ def test_grabcut_finds_nothing_in_one_colour():
     probability = np.full((33, 33), 0.3, np.float32)
     probability[24:] = 0.6
     assert not grab_object(np.full((65, 65, 3), 128, np.uint8), probability, CERTAINTY).any()
+
+
+@pytest.mark.parametrize("share, kinds", [(0, 1), (0.25, 2), (0.5, 2)])
+def testseveral_kinds_of_objects(share, kinds):
+    rng = np.random.default_rng(0)
+    means = 1 + rng.normal(scale=0.3, size=(40, 64))
+    means[: int(40 * share), :8] += 6
+    said = several_kinds(means)
+    assert bool(said) == (kinds == 2)
+    assert not said or f"in {int(40 * share)} and {int(40 * (1 - share))} images" in said
+    assert not several_kinds(means[:29])

@@ -16,7 +16,6 @@ from keras_parts.training.part_counts import (
     _matched,
     _measured,
     _Object,
-    _several_kinds,
     _Shown,
     compare_part_counts,
     recommend,
@@ -51,17 +50,6 @@ def test_parts_of_noise_are_chance():
 def test_masks_with_too_few_positions():
     with pytest.raises(DataError, match="only 12 positions lie inside the objects, too few for 13"):
         _measured(list(objects(3)), 13, seed=0)
-
-
-@pytest.mark.parametrize("share, kinds", [(0, 1), (0.25, 2), (0.5, 2)])
-def test_several_kinds_of_objects(share, kinds):
-    rng = np.random.default_rng(0)
-    means = 1 + rng.normal(scale=0.3, size=(40, 64))
-    means[: int(40 * share), :8] += 6
-    said = _several_kinds(means)
-    assert bool(said) == (kinds == 2)
-    assert not said or f"in {int(40 * share)} and {int(40 * (1 - share))} images" in said
-    assert not _several_kinds(means[:29])
 
 
 def test_parts_that_are_alike_keep_their_label():
