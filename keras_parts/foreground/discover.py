@@ -258,7 +258,8 @@ def _apply(
     for photograph, box, mask, probability in zip(batch, boxes, masks, probabilities, strict=True):
         whole = _pasted(mask, box, photograph.size)
         agreement = overlap(mask, _scaled(probability, LOOK_SIZE))
-        yield FoundMask(whole, agreement * (1 - surround(whole)))
+        # What covers most of three sides is rather background; portraits may cover half of them.
+        yield FoundMask(whole, agreement * min(1.0, 2 * (1 - surround(whole))))
 
 
 def _decoded(decoder: ObjectDecoder, looks: Sequence[_Look]) -> list[np.ndarray]:

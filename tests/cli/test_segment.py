@@ -140,7 +140,7 @@ def test_the_model_of_an_address_is_accepted(segment, save_image, monkeypatch):
         result = segment(*arguments, *engine, model="https://host/fake")
         assert result.exit_code == 0, result.stderr
     assert len(created) == 1
-    assert "pass trust=True (--trust)" in segment("in", model="https://other/fake").stderr
+    assert "pass --trust" in segment("in", model="https://other/fake").stderr
 
 
 def test_the_time_that_is_told_is_the_whole_time(segment, save_image, monkeypatch):

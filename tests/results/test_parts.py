@@ -396,6 +396,7 @@ def test_plot_draws_on_the_axes_at_the_coordinates_of_pixels(two_parts):
 
 def test_show_opens_the_overlay(two_parts, monkeypatch):
     shown = []
+    monkeypatch.setattr("keras_parts.results.notebook.has_display", lambda: True)
     monkeypatch.setattr(Image.Image, "show", lambda image: shown.append(image.size))
     two_parts[0].show(alpha=0.3)
     assert shown == [(8, 6)]
