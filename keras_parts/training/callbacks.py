@@ -407,8 +407,8 @@ class SignalStop(keras.callbacks.Callback):
         if self._step is None:
             return
         _LOG.warning(
-            "Stopped after step %d of %d, with a checkpoint: the same command with --resume "
-            "(resume=True) continues there",
+            "Stopped after step %d of %d, with a checkpoint: resume=True "
+            "(--resume) continues there",
             self._step, self.params["epochs"] * self.params["steps"],
         )  # fmt: skip
         if self._received == signal.SIGTERM:
