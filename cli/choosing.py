@@ -129,18 +129,18 @@ def choose_output(
 ) -> str:
     """The output folder: --output, or a folder beside the images; a message then names it.
 
-    Beside a folder `images` or a file `images.jpg` it is `images-parts`. For several inputs,
-    patterns, lists, addresses and the working folder it is `parts` in the working folder, and for
-    the clipboard `clipboard-parts`. If that folder has the results of another model, the name of
-    the model follows: `images-parts-mine`.
+    Beside a folder `images`, a file `images.jpg` or the folder of several files it is
+    `images-parts`. For other inputs, patterns, lists, addresses and the working folder it is
+    `parts` in the working folder, and for the clipboard `clipboard-parts`. If that folder has the
+    results of another model, the name of the model follows: `images-parts-mine`.
     """
     if output:
         return output
     output = _RESULTS
     if is_clipboard(paths):
         output = f"clipboard-{_RESULTS}"
-    elif len(paths) == 1 and os.path.exists(paths[0]):
-        path = os.path.normpath(paths[0])
+    else:
+        path = _common_path(paths)
         name = os.path.basename(path)
         if name not in ("", os.curdir, os.pardir):
             stem = name if os.path.isdir(path) else os.path.splitext(name)[0]
@@ -153,6 +153,14 @@ def choose_output(
     if not quiet:
         write_message(f"Results: {os.path.join(output, '')}{reason}")
     return output
+
+
+def _common_path(paths: Sequence[str]) -> str:
+    """The only file or folder, or the folder of all files; "" if there is none."""
+    if len(paths) == 1 and os.path.exists(paths[0]):
+        return os.path.normpath(paths[0])
+    folders = {os.path.dirname(os.path.normpath(path)) for path in paths}
+    return folders.pop() if len(folders) == 1 and all(map(os.path.isfile, paths)) else ""
 
 
 def _recorded_model(folder: str) -> str | None:

@@ -20,7 +20,7 @@ from keras_parts.cli.options import (
     output_options,
     trust_option,
 )
-from keras_parts.cli.runtime import import_keras, select_backend
+from keras_parts.cli.runtime import has_backend, how_to_install, import_keras, select_backend
 
 if TYPE_CHECKING:
     from keras_parts.models.part_names import Groups
@@ -141,6 +141,8 @@ def _store(
         lines.append(
             f"To segment with it: keras-parts segment photos/ --model {folder} --output {results}"
         )
+        if not has_backend():
+            lines.append(f"This needs Keras with a backend; {how_to_install()}")
     else:
         lines.append(
             "Results that `segment` wrote before have the old names: `segment --overwrite` writes "

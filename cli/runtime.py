@@ -29,9 +29,11 @@ from keras_parts.extras import BACKENDS, check_keras
 
 Runtime = Literal["keras", "onnx", "export"]
 """What runs a model: Keras, ONNX Runtime with the model's graph, or the runtime of an export."""
+_USER = "this command"
+"""What needs Keras, in a message, where it is nothing else."""
 
 
-def select_backend(requested: str | None = None) -> tuple[str, str]:
+def select_backend(requested: str | None = None, *, user: str = _USER) -> tuple[str, str]:
     """Set KERAS_BACKEND to the requested backend, or else to one that is installed.
 
     The order is: `requested`, the variable itself, Keras' configuration file, the first of
@@ -52,13 +54,13 @@ def select_backend(requested: str | None = None) -> tuple[str, str]:
     chosen, remark = requested or keras_backend(), ""
     if not chosen:
         configured = _configured_backend()
-        chosen = configured if _installed(configured) else _first_installed()
+        chosen = configured if _installed(configured) else _first_installed(user)
         if configured and chosen != configured:
             remark = f"Keras is set to {configured}, which is not installed: using {chosen}."
     assert chosen is not None
     if not _installed(chosen):
         raise ConfigError(
-            f"the backend {chosen} is not installed; {_how_to_install(chosen)}, or choose another "
+            f"the backend {chosen} is not installed; {how_to_install(chosen)}, or choose another "
             "one with --backend",
             setting="backend",
             value=chosen,
@@ -116,7 +118,8 @@ def choose_runtime(
             instead = "the results there are ONNX Runtime's: choose another --output"
         raise click.UsageError(f"{needs_keras[0]} needs Keras: {instead}")
     if wanted == "keras":
-        start_keras(options["backend"], options["device"], quiet=options["quiet"])
+        user = needs_keras[0] if needs_keras else f"the model {model}"
+        start_keras(options["backend"], options["device"], quiet=options["quiet"], user=user)
         return "keras"
     if not has_network(model):
         raise ConfigError(
@@ -135,11 +138,15 @@ def choose_runtime(
     return "onnx"
 
 
-def start_keras(backend: str | None, device: str | None, *, quiet: bool) -> None:
-    """Select the backend and the device; a remark about them is written unless `quiet`."""
+def start_keras(backend: str | None, device: str | None, *, quiet: bool, user: str = _USER) -> None:
+    """Select the backend and the device; a remark about them is written unless `quiet`.
+
+    Args:
+        user: what needs Keras, for the message if there is no backend.
+    """
     if device:
         select_device(device)
-    backend, remark = select_backend(backend)
+    backend, remark = select_backend(backend, user=user)
     if remark and not quiet:
         write_message(remark)
     if device and device.startswith("gpu"):
@@ -279,14 +286,22 @@ def _installed(backend: str | None) -> bool:
     return backend is not None
 
 
-def _first_installed() -> str:
+def has_backend() -> bool:
+    """Whether a backend of Keras is installed."""
+    return any(map(_installed, BACKENDS))
+
+
+def _first_installed(user: str) -> str:
     found = next(filter(_installed, BACKENDS), None)
     if found is None:
-        raise ConfigError(f"Keras needs a backend and none is installed; {_how_to_install()}")
+        raise ConfigError(
+            f"{user} needs Keras with a backend, and none is installed; {how_to_install()}"
+        )
     return found
 
 
-def _how_to_install(backend: str = BACKENDS[0]) -> str:
+def how_to_install(backend: str = BACKENDS[0]) -> str:
+    """The end of a message: how a backend is installed."""
     return f"install it with: pip install 'keras-parts[{backend}]'"
 
 

@@ -70,7 +70,7 @@ def _batch_size(context: click.Context, option: click.Parameter, value: str) -> 
     "--output",
     "-o",
     metavar="DIR",
-    help="Folder for the results [default: beside the images, images-parts for images].",
+    help="Folder for the results [default: images-parts, for images/ or for files in it].",
 )
 @click.option(
     "--format",

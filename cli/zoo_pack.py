@@ -149,14 +149,17 @@ def _how_to_use(card: "Card", destination: str) -> list[str]:
     """The commands with which others use a published model."""
     from keras_parts.zoo.locations import is_address
 
+    install = "  pip install 'keras-parts[tensorflow]'"
     if is_address(destination):
         return [
             "Others use it with:",
+            install,
             f"  keras-parts segment photos/ --model {destination} --trust",
         ]
     return [
-        f"Others use it with these two lines, once a web server serves {destination} (ADDRESS is "
+        f"Others use it with these lines, once a web server serves {destination} (ADDRESS is "
         "that of the folder, or the path of a copy):",
+        install,
         "  export KERAS_PARTS_ZOO=ADDRESS",
         f"  keras-parts segment photos/ --model {card.name}",
     ]

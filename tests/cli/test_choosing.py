@@ -99,6 +99,9 @@ def test_the_models_for_objects_come_with_the_package():
         (["a.jpg"], "a-parts"),
         (["."], "parts"),
         (["images", "a.jpg"], "parts"),
+        (["a.jpg", "b.jpg"], "parts"),
+        (["below/photos/c.jpg", "below/photos/d.jpg"], os.path.join("below", "photos-parts")),
+        (["below/photos/c.jpg", "a.jpg"], "parts"),
         (["images/*.jpg"], "parts"),
         (["https://example.org/bird.jpg"], "parts"),
     ],
@@ -106,7 +109,8 @@ def test_the_models_for_objects_come_with_the_package():
 def test_results_lie_beside_the_images(desk, capsys, paths, output):
     for folder in ("images", "below/photos"):
         os.makedirs(folder)
-    (desk / "a.jpg").touch()
+    for file in ("a.jpg", "b.jpg", "below/photos/c.jpg", "below/photos/d.jpg"):
+        (desk / file).touch()
     assert choose_output(paths, None) == output
     assert f"Results: {output}" in capsys.readouterr().err
     assert choose_output(paths, "out", quiet=True) == "out"

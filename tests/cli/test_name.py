@@ -60,6 +60,14 @@ def test_names_are_stored(run):
     assert stored(run)[4] == "feet"
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_backend_that_is_missing_is_said(run, monkeypatch, installed):
+    monkeypatch.setattr(f"{COMMAND}.has_backend", lambda: installed)
+    result = invoke("runs/mine", "--names", "a,b,c,d,e", "--output", "named")
+    assert "keras-parts segment photos/ --model named" in result.stdout
+    assert ("keras-parts[tensorflow]" in result.stdout) != installed
+
+
 def test_parts_are_joined_by_number_or_name(run, page_alone):
     result = invoke("--join", "head,3", "--join", "belly and upper legs,feet", "--json")
     assert result.exit_code == 0, result.stderr

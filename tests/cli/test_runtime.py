@@ -228,7 +228,9 @@ def test_a_gpu_is_for_keras(machine, monkeypatch):
         ("cub", BOTH, {"flip": True}, "onnx", "--flip needs Keras: the results there are ONNX"),
         ("runs/mine", BOTH, {"runtime": "onnx"}, None, "export it with"),
         ("cub", (), {"runtime": "onnx"}, None, r"keras-parts\[runtime\]"),
-        ("cub", (), {}, None, "none is installed"),
+        ("cub", (), {}, None, "the model cub needs Keras with a backend, and none is installed"),
+        ("cub", ("onnxruntime",), {"formats": ("descriptors",)}, None, "descriptors needs Keras"),
+        ("runs/mine", ("onnxruntime",), {}, None, "the model runs/mine needs Keras"),
     ],
 )
 def test_runtimes_that_cannot_be(machine, model, installed, options, recorded, message):
