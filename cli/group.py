@@ -22,6 +22,7 @@ from keras_parts.errors import (
     is_out_of_memory,
     suggestion,
 )
+from keras_parts.files import describe_os_error
 
 FAILED, USAGE, SOME_FAILED, ZOO, NOTHING_TO_DO, INTERRUPTED = 1, 2, 3, 4, 5, 130
 """Exit codes."""
@@ -105,7 +106,8 @@ class Commands(Group):
         except BrokenPipeError:  # `| head`: click exits without a message
             raise
         except tuple(_EXIT_CODES) as error:
-            write_message(f"Error: {error}")
+            text = describe_os_error(error) if isinstance(error, OSError) else str(error)
+            write_message(f"Error: {text}")
             ctx.exit(next(code for kind, code in _EXIT_CODES.items() if isinstance(error, kind)))
         except Exception as error:
             if not is_out_of_memory(error):

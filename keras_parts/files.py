@@ -7,6 +7,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -31,6 +32,8 @@ _MARKS = {
 }
 """Byte order mark -> the encoding. UTF-32 comes first: its mark begins with that of UTF-16."""
 
+_UNFINISHED = re.compile(r"^\.[0-9a-f]{12}\.(?=.)")
+"""What the name of an unfinished file begins with."""
 MAX_FILE_BYTES = 2**31
 """Default maximum of bytes that are read of a file."""
 
@@ -52,7 +55,7 @@ def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
         'complete'
     """
     path = Path(path)
-    unfinished = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
+    unfinished = _unfinished(path)
     try:
         yield unfinished
         with open(unfinished, "rb+") as file:
@@ -103,13 +106,31 @@ def atomic_folder(path: str | PathLike[str]) -> Iterator[Path]:
     if os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
+    unfinished = _unfinished(path)
     unfinished.mkdir()
     try:
         yield unfinished
         os.rename(unfinished, path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
+
+
+def describe_os_error(error: OSError) -> str:
+    """An error of the system as a message: the file, by its final name, and what went wrong.
+
+    Example:
+        >>> from keras_parts.files import describe_os_error
+        >>> describe_os_error(PermissionError(13, "Permission denied", "out/.0123456789ab.a.txt"))
+        'out/a.txt: Permission denied'
+    """
+    if error.strerror is None or not isinstance(error.filename, str | bytes):
+        return str(error)
+    folder, name = os.path.split(os.fsdecode(error.filename))
+    return f"{os.path.join(folder, _UNFINISHED.sub('', name))}: {error.strerror}"
 
 
 def check_regular(path: str | PathLike[str]) -> int:

@@ -34,6 +34,7 @@ _OBSTACLES = (errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ENOTEMPTY)
 """Errors where a folder is in the place of a file, or a file in that of a folder."""
 _ADVICE = {
     **dict.fromkeys(_OBSTACLES, ": remove what is there"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), ": choose another --output"),
     errno.ENAMETOOLONG: ": give the image a shorter name, or choose an --output with a shorter one",
     errno.EFBIG: ": the file system or the user (ulimit -f) limits the size of files",
     errno.EMFILE: ": the user (ulimit -n) limits the number of open files",

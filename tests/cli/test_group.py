@@ -138,6 +138,13 @@ def test_errors_become_a_message_and_an_exit_code(command, error, code):
     assert ("Interrupted." if code == 130 else "broken") in result.stderr
 
 
+def test_unfinished_files_have_their_final_name_in_messages(command):
+    def work(quiet):
+        raise PermissionError(13, "Permission denied", "out/.0123456789ab.a.txt")
+
+    assert "Error: out/a.txt: Permission denied\n" in command(work).stderr
+
+
 def test_full_memory_is_no_defect_of_the_program(command):
     def work(quiet):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
