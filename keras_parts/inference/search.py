@@ -7,12 +7,13 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from keras_parts.addresses import is_address
-from keras_parts.errors import ConfigError, DataError
+from keras_parts.errors import ConfigError, DataError, suggestion
 from keras_parts.files import check_name
 from keras_parts.inference.descriptors import open_descriptors
 from keras_parts.inference.inputs import ImageFile
@@ -101,15 +102,14 @@ class PartIndex:
         found = open_descriptors(output)
         if found is None:
             raise ConfigError(
-                f"{self.path} has no descriptors, by which parts are compared. This adds them: "
-                f"{self._command()}",
+                f"{self.path} has no descriptors, by which parts are compared. {self._way_out()}",
                 path=self.path,
             )
         self._descriptors = found
         if record.get("status") != "complete":
             _LOG.warning(
                 "%s: the run is not complete, and images may be missing. This completes it: %s",
-                *(self.path, self._command()),
+                *(self.path, self._command(self.path)),
             )
         self._labels, self._owners = self._read_keys()
         self._scales: dict[int, _Scale] = {}
@@ -277,12 +277,21 @@ class PartIndex:
         check_name(image)
         return ImageFile(os.fspath(root or self.root), image, os.path.splitext(image)[0])
 
-    def _command(self) -> str:
-        """The command that adds descriptors to the folder."""
+    def _way_out(self) -> str:
+        if self.configuration.get("runtime", "keras") == "keras":
+            return f"This adds them: {self._command(self.path)}"
+        # A folder has the results of one runtime.
+        return (
+            "They need Keras, and these results were computed without it. This writes them to "
+            f"another folder, to search there: {self._command(f'{self.path}-search')}"
+        )
+
+    def _command(self, output: str) -> str:
+        """The command that writes descriptors to a folder."""
         given = self._record.get("arguments") or {}
         paths = given.get("paths") or [self.root or "PHOTOS"]
         words = ["keras-parts", "segment", *map(str, paths), "--model", self.model]
-        words += ["--output", self.path, "--format", _FORMAT]
+        words += ["--output", output, "--format", _FORMAT]
         for name in ("precision", "tile", "max_pixels"):
             words += [f"--{name.replace('_', '-')}", str(given[name])] if given.get(name) else []
         words += ["--looks", str(given["looks"])] if given.get("looks") in (1, 2) else []
@@ -420,11 +429,18 @@ def _no_results(path: str) -> str:
     beside = f"{os.path.normpath(path)}-parts"
     if os.path.isdir(beside):
         return f"{path} has no results of `segment`; {beside} may have them"
-    photos = shlex.quote(path) if os.path.isdir(path) else "PHOTOS"
+    if not os.path.isdir(path):
+        return f"there is no folder {path}{_similar_folder(Path(path))}"
     return (
-        f"{path} has no results of `segment`. Segment images first: keras-parts segment {photos} "
-        f"--output {shlex.quote(beside)} --format {_FORMAT}"
+        f"{path} has no results of `segment`. Segment images first: keras-parts segment "
+        f"{shlex.quote(path)} --output {shlex.quote(beside)} --format {_FORMAT}"
     )
+
+
+def _similar_folder(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    return suggestion(path.name, (each.name for each in path.parent.iterdir() if each.is_dir()))
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:

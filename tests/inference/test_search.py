@@ -144,6 +144,15 @@ def test_folders_that_cannot_be_searched(tmp_path, caplog):
     command = "keras-parts segment 'my photos' --model runs/birds --output .*out "
     with pytest.raises(ConfigError, match=f"{command}--format descriptors-npy --looks 2 --flip"):
         PartIndex(folder)
+    record = json.loads((folder / "run.json").read_text())
+    record["configuration"]["runtime"] = "onnx"
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match="another folder, to search there: .*out-search --format"):
+        PartIndex(folder)
+    with pytest.raises(ConfigError, match="there is no folder .*/otu; did you mean 'out'"):
+        PartIndex(tmp_path / "otu")
+    with pytest.raises(ConfigError, match="there is no folder [^;]*$"):
+        PartIndex(tmp_path / "no" / "out")
     (tmp_path / "photos").mkdir()
     with pytest.raises(ConfigError, match="no results of `segment`. Segment images first"):
         PartIndex(tmp_path / "photos")
