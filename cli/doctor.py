@@ -14,11 +14,16 @@ import click
 from keras_parts.cli.cache import in_words
 from keras_parts.cli.group import FAILED
 from keras_parts.cli.options import CommandResult, examples, output_options
-from keras_parts.cli.runtime import BACKENDS, import_keras, select_backend
+from keras_parts.cli.runtime import BACKENDS, has_backend, import_keras, select_backend
 from keras_parts.errors import KerasPartsError, hide_secrets
 
 _NAME = "keras-parts"
-_PACKAGES = ("keras", "numpy", "pillow", "scikit-learn", "scipy", "matplotlib", "h5py")
+_ONNX = "onnxruntime"
+_PACKAGES = ("keras", "numpy", "pillow", "scikit-learn", "scipy", "matplotlib", "h5py", _ONNX)
+_LIGHT = (
+    "No backend of Keras: `segment` runs the models of the package and exports with ONNX Runtime. "
+    "For your own models, training and evaluation: pip install 'keras-parts[tensorflow,train]'"
+)
 _FOR_GPUS = "-gpu"
 """How the names of extras end that are of use with a GPU only."""
 _SHOWN = 3
@@ -49,10 +54,12 @@ def doctor(quiet: bool) -> CommandResult:
         "backend": None,
         "devices": [],
     }
+    content["light"] = not has_backend() and content["packages"][_ONNX] is not None
     try:
-        content["backend"], remark = select_backend()
-        problems += [remark] if remark else []
-        content["devices"] = _devices(content["backend"])
+        if not content["light"]:
+            content["backend"], remark = select_backend()
+            problems += [remark] if remark else []
+            content["devices"] = _devices(content["backend"])
     except (KerasPartsError, ImportError, RuntimeError) as error:
         problems.append(f"{type(error).__name__}: {error}")
     content["folders"] = _folders(problems)
@@ -149,7 +156,9 @@ def _is_there(requirement: Any) -> bool:
 
 
 def _text(content: Mapping[str, Any]) -> str:
-    packages = ", ".join(f"{name} {version}" for name, version in content["packages"].items())
+    packages = ", ".join(
+        f"{name} {version or 'not installed'}" for name, version in content["packages"].items()
+    )
     lines = [
         *_problem_lines(content["problems"]),
         f"keras-parts {content['keras_parts']} in {content['folder']}",
@@ -160,7 +169,8 @@ def _text(content: Mapping[str, Any]) -> str:
         f"{name} {version or 'not installed'}{' (used)' * (name == content['backend'])}"
         for name, version in content["backends"].items()
     ]
-    lines += [f"Backends: {', '.join(backends)}", f"Devices: {', '.join(content['devices'])}"]
+    lines.append(f"Backends: {', '.join(backends)}")
+    lines.append(_LIGHT if content["light"] else f"Devices: {', '.join(content['devices'])}")
     lines.append("Folders:")
     for name, folder in content["folders"].items():
         size = f" ({in_words(folder['bytes'])})" if "bytes" in folder else ""

@@ -40,8 +40,8 @@ def publish(
         IntegrityError: the entry differs from its card.
         ZooError: this version was published before and differs; the folder cannot be written; or
             Hugging Face refuses.
-        ConfigError: the library for Hugging Face is not installed; or the destination is another
-            address, or has links in it.
+        ConfigError: `entry` has no card; the library for Hugging Face is not installed; or the
+            destination is another address, or has links in it.
 
     Example:
         >>> import keras_parts
@@ -49,6 +49,12 @@ def publish(
         'toy'
     """
     entry = Path(entry)
+    if entry.is_dir() and not (entry / CARD_FILE).exists():
+        raise ConfigError(
+            f"{entry} is no entry, as it has no {CARD_FILE}: `keras-parts zoo pack {entry} "
+            "--output my-entry` makes one of a run",
+            path=entry,
+        )
     card = read_card(entry)
     check_files(entry, card)
     if fspath(destination).lower().startswith(HUB):

@@ -151,6 +151,8 @@ class LocalOutput:
         self._folder_lock = Lock()
 
     def prepare(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{self.path} is a file: give --output a folder", path=self.path)
         with self._output_errors(self.path):
             self._unfinished.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _try_lock(self._unfinished)

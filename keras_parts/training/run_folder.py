@@ -95,6 +95,7 @@ class RunFolder:
         self.tracking = self.path / "tracking"
         self.tracking_file = self.tracking / "trackers.json"
         self._created: list[Path] = []
+        self._lock_file = self.path / ".lock"
         self._lock: BaseFileLock | None = None
 
     @property
@@ -132,6 +133,18 @@ class RunFolder:
         with self._usable():
             self.samples.mkdir(parents=True, exist_ok=True)
 
+    def is_locked(self) -> bool:
+        """Whether another process trains the run or writes to it."""
+        if not self._lock_file.exists():
+            return False
+        try:
+            lock = try_lock(self._lock_file)
+        except OSError:  # a folder that this user cannot write to
+            return False
+        if lock is not None:
+            unlock(lock)
+        return lock is None
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from writing the run during the block.
@@ -145,7 +158,7 @@ class RunFolder:
             yield
             return
         with self._usable():
-            self._lock = try_lock(self.path / ".lock")
+            self._lock = try_lock(self._lock_file)
         if self._lock is None:
             raise ConfigError(
                 f"{self.path}: another process is training this run: wait until it has ended, or "
@@ -471,6 +484,8 @@ def not_finished(folder: str | os.PathLike) -> str:
     is_trained = (run.segmenter / CONFIG_FILE).is_file()
     if is_trained or not (run.config_file.is_file() or run.checkpoints.is_dir()):
         return ""
+    if run.is_locked():
+        return f"the training in {run.path} is not finished: wait for it"
     return (
         f"the training in {run.path} is not finished: repeat its command with --resume, which "
         "continues it"

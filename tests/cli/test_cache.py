@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from keras_parts.cli import main
+from keras_parts.errors import ConfigError
 from keras_parts.files import try_lock, unlock
 
 doctor = importlib.import_module("keras_parts.cli.doctor")
@@ -57,6 +58,7 @@ def test_what_a_running_process_writes_is_kept(home):
 
 @pytest.fixture
 def healthy(home, monkeypatch):
+    monkeypatch.setattr(doctor, "has_backend", lambda: True)
     monkeypatch.setattr(doctor, "select_backend", lambda: ("jax", ""))
     monkeypatch.setattr(doctor, "_devices", lambda backend: ["cpu:0"])
     monkeypatch.delenv("KERAS_PARTS_DATA", raising=False)
@@ -71,6 +73,21 @@ def test_the_doctor_finds_nothing_wrong(healthy, monkeypatch):
     for text in ("(used)", f"cache: {healthy}", "Python 3", "numpy"):
         assert text in result.stdout
     assert "https://***@host/models" in result.stdout and "secret" not in result.stdout
+
+
+@pytest.mark.parametrize(("version", "code"), [("1.32.0", 0), (None, 1)])
+def test_the_doctor_accepts_the_light_installation(home, monkeypatch, version, code):
+    monkeypatch.setattr(doctor, "has_backend", lambda: False)
+    monkeypatch.setattr("keras_parts.environment.package_version", lambda name: version)
+    monkeypatch.setattr(doctor, "_extras", lambda **_: None)
+
+    def select_backend():
+        raise ConfigError("none is installed")
+
+    monkeypatch.setattr(doctor, "select_backend", select_backend)
+    result = run("doctor")
+    assert result.exit_code == code
+    assert ("segment` runs the models of the package" in result.stdout) == (version is not None)
 
 
 def test_the_doctor_names_problems(healthy, monkeypatch):

@@ -158,6 +158,12 @@ def test_obstacles_are_named(photos, tmp_path, name, kind):
         segment(photos, tmp_path / "out")
 
 
+def test_a_file_in_place_of_the_folder_is_named(photos, tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(ConfigError, match="out is a file: give --output a folder"):
+        segment(photos, tmp_path / "out")
+
+
 def test_a_file_in_place_of_the_unfinished_files_is_named(photos, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.unfinished").touch()

@@ -14,7 +14,7 @@ import pytest
 
 import keras_parts
 from keras_parts.errors import ConfigError, DataError
-from keras_parts.training.run_folder import RunFolder, check_settings
+from keras_parts.training.run_folder import RunFolder, check_settings, not_finished
 
 
 @pytest.fixture
@@ -209,7 +209,8 @@ def test_one_process_writes_a_run(run):
             RunFolder(run.path).locked(),
         ):
             pass
-        assert (run.path / ".lock").exists()
+        assert (run.path / ".lock").exists() and not_finished(run.path).endswith(": wait for it")
+    assert "--resume" in not_finished(run.path)
     with RunFolder(run.path).locked():
         pass
     assert not (run.path / ".lock").exists()

@@ -52,6 +52,9 @@ def test_damaged_entries_are_not_published(tmp_path):
     (tmp_path / "entry" / "golden.h5").write_bytes(b"hellO")
     with pytest.raises(IntegrityError, match=r"golden\.h5"):
         publish(tmp_path / "entry", tmp_path / "zoo")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ConfigError, match="run is no entry, .*: `keras-parts zoo pack "):
+        publish(tmp_path / "run", tmp_path / "zoo")
     assert not (tmp_path / "zoo").exists()
 
 
