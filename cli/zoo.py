@@ -39,8 +39,11 @@ zoo.add_command(pack)
 zoo.add_command(publish)
 
 _COLUMNS = (
-    "name", "version", "trained on", "parts", "MB", "commercial use", "measured", "data's terms"
+    "name", "version", "what", "trained on", "parts", "MB", "commercial use", "measured",
+    "data's terms",
 )  # fmt: skip
+_ABOUT_WIDTH = 40
+"""Characters of what a model finds in the list of models."""
 _TERMS_WIDTH = 70
 """Characters of the data's terms in the list of models."""
 
@@ -75,6 +78,7 @@ def list_models(
         (
             card.name,
             card.version,
+            _what(card.about),
             f"{card.training.dataset} ({card.training.split})",
             str(card.num_parts),
             f"{card.size / 1e6:.1f}",
@@ -85,6 +89,12 @@ def list_models(
         for card in cards
     ]
     return CommandResult({"models": [card.to_json() for card in cards]}, text_table(rows))
+
+
+def _what(about: str) -> str:
+    """What a model finds, from its description: the words before the first comma or full stop."""
+    first = about.partition(",")[0].partition(". ")[0].rstrip(".")
+    return textwrap.shorten(first, _ABOUT_WIDTH, placeholder=" ...")
 
 
 @zoo.command(epilog=examples("zoo card cub"))

@@ -13,6 +13,7 @@ from keras_parts.cli.options import (
     listed,
     output_options,
 )
+from keras_parts.errors import KerasPartsError
 
 if TYPE_CHECKING:
     from keras_parts.data import Dataset
@@ -91,6 +92,7 @@ def pack(
 
     if not no_evaluation:
         check_train_extra()
+        dataset = dataset or _dataset_of(runs[0])
     datasets = {} if no_evaluation else _datasets(load, split, protocols)
     if len(runs) > 1:
         datasets["validation"] = load("validation")
@@ -189,7 +191,11 @@ def _datasets(load: Any, split: str, protocols: Sequence[str]) -> dict[str, Any]
     """The data sets for the metrics, with the train split if a protocol needs it."""
     from keras_parts.metrics import needs_train_split
 
-    datasets = {"test": load(split)}
+    try:
+        datasets = {"test": load(split)}
+    except KerasPartsError as error:
+        error.args = (f"{error}. Without metrics: --no-evaluation",)
+        raise
     if split == "test" and needs_train_split(datasets["test"], protocols):
         datasets["train"] = load("train")
     return datasets

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from keras_parts.data import Dataset
+from keras_parts.data.catalogue import DATASETS, about
 from keras_parts.errors import ConfigError, hide_secrets
 from keras_parts.metrics.report import Report
 from keras_parts.models.segmenter import PartSegmenter
@@ -192,7 +193,7 @@ def _default_texts(dataset: str, num_parts: int, data_licence: str) -> dict[str,
     return {
         "name": f"{dataset}-{num_parts}",
         "version": "1.0.0",
-        "about": f"{num_parts} parts of {dataset}, discovered without part labels.",
+        "about": f"{num_parts} parts, discovered in {_images_of(dataset)} without part labels.",
         "intended_use": INTENDED_USE,
         "limits": LIMITS,
         "citation": CITATION,
@@ -200,6 +201,15 @@ def _default_texts(dataset: str, num_parts: int, data_licence: str) -> dict[str,
         "weights_licence": NO_LICENCE,
         "data_licence": data_licence,
     }
+
+
+def _images_of(dataset: str) -> str:
+    """The images of a data set in words."""
+    if dataset == "folder":
+        return "the owner's images"
+    if dataset in DATASETS:
+        return f"images of {about(dataset).title.partition(':')[0]}"
+    return f"images of {dataset}"
 
 
 def _training(config: Mapping[str, Any], data: Mapping[str, Any], steps: int | None) -> Training:

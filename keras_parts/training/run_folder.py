@@ -337,6 +337,11 @@ class RunFolder:
             DataError: the file is missing, is not the settings of a run, or has the format of a
                 newer version.
         """
+        if not os.path.lexists(self.config_file):
+            raise DataError(
+                f"{self.path} is not the folder of a run: it has no {self.config_file.name}",
+                path=self.config_file,
+            )
         try:
             config = json.loads(read_limited(self.config_file, _CONFIG_BYTES))
             is_newer = _format(config) > FORMAT

@@ -30,9 +30,11 @@ def run(*arguments, code=0):
 
 def test_list():
     heading, birds, toy = run("list").stdout.splitlines()
-    columns = "name version trained on parts MB commercial use measured data's terms"
+    columns = "name version what trained on parts MB commercial use measured data's terms"
     assert heading.split() == columns.split()
-    assert birds.split()[:7] == ["birds-4", "1.0.0", "cub", "(train)", "2", "0.0", "no"]
+    words = birds.split()
+    assert words[:6] == ["birds-4", "1.0.0", "Two", "parts", "of", "birds"]
+    assert words[6:11] == ["cub", "(train)", "2", "0.0", "no"]
     assert birds.split("  ")[-2:] == ["cub-foreground: FG-NMI 55.0, FG-ARI 30.0", "research only"]
     assert "  not measured  " in toy and toy.endswith("  research only")
 

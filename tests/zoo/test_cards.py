@@ -4,6 +4,7 @@ import pytest
 
 from keras_parts.errors import IntegrityError
 from keras_parts.zoo.cards import Card, FileRecord, check_files, read_card
+from keras_parts.zoo.descriptions import _default_texts
 from tests.zoo.entries import CARD, RECORD
 
 
@@ -213,3 +214,16 @@ def test_cards_of_format_2_keep_their_digest_and_format_3_has_the_best():
     newer["evaluation"] = CARD["evaluation"] | {"best": best}
     card = decoded(newer)
     assert card.evaluation.best == best and json.loads(card.encode()) == newer
+
+
+@pytest.mark.parametrize(
+    ("dataset", "words"),
+    [
+        ("folder", "the owner's images"),
+        ("cub", "images of CUB-200-2011"),
+        ("mine", "images of mine"),
+    ],
+)
+def test_the_description_says_which_images_a_model_learned_from(dataset, words):
+    about = _default_texts(dataset, 3, "mine")["about"]
+    assert about == f"3 parts, discovered in {words} without part labels."

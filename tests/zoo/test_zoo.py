@@ -182,7 +182,7 @@ def test_errors_of_packing(run_and_segmenter, tmp_path):
     output = tmp_path / "x"
     with pytest.raises(DataError, match="the training in .* is not finished"):
         zoo.pack(tmp_path, output=output)
-    with pytest.raises(DataError, match=r"config\.json"):
+    with pytest.raises(DataError, match=r"none is not the folder of a run: it has no config\.json"):
         zoo.pack(tmp_path / "none", output=output)
     with pytest.raises(IntegrityError, match=r"card.json: .*`\$.name`"):
         zoo.pack(run_and_segmenter[0], output=output, name="Bad Name")
