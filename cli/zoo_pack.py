@@ -1,5 +1,6 @@
 """keras-parts zoo pack and publish"""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 @click.command(epilog=examples("zoo pack runs/mine --output my-entry --name mine --no-evaluation"))
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--output", "-o", required=True, metavar="DIR", help="Folder of the entry.")
-@click.option("--name", help="Name of the model [default: DATASET-PARTS].")
+@click.option(
+    "--name",
+    help="Name of the model: small letters, digits and hyphens [default: DATASET-PARTS].",
+)
 @click.option("--version", help='Version of the model [default: as before, or "1.0.0"].')
 @click.option("--dataset", metavar="NAME", help="Data set for metrics [default: the run's].")
 @click.option("--data-dir", metavar="DIR", help="Folder of the data set.")
@@ -90,6 +94,8 @@ def pack(
     def load(split: str) -> "Dataset":
         return _load(dataset or _dataset_of(runs[0]), split, data_dir, data_settings)
 
+    if name:
+        _check_name(name)
     if not no_evaluation:
         check_train_extra()
         dataset = dataset or _dataset_of(runs[0])
@@ -208,6 +214,17 @@ def _dataset_of(run: str) -> str:
     if not name:
         raise click.UsageError(f"{run} does not name its training data: give --dataset")
     return name
+
+
+def _check_name(name: str) -> None:
+    from keras_parts.zoo.cards import MODEL_NAME
+
+    if not re.match(MODEL_NAME, name):
+        similar = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
+        example = similar if re.match(MODEL_NAME, similar) else "my-birds"
+        raise click.UsageError(
+            f"--name {name!r}: expected small letters, digits and hyphens, such as {example}"
+        )
 
 
 def _metric(text: str) -> tuple[str, str]:

@@ -31,8 +31,8 @@ MAX_CARD_BYTES = 2**20
 MAX_FILE_BYTES = 2**33
 
 # \Z instead of $, which accepts a final line feed; Windows reserves some names of folders.
-_NAME = r"\A(?!(con|nul|aux|prn|com[0-9]|lpt[0-9])\Z)[a-z0-9]+(-[a-z0-9]+)*\Z"
-Name = Annotated[str, Meta(pattern=_NAME, max_length=64)]
+MODEL_NAME = r"\A(?!(con|nul|aux|prn|com[0-9]|lpt[0-9])\Z)[a-z0-9]+(-[a-z0-9]+)*\Z"
+Name = Annotated[str, Meta(pattern=MODEL_NAME, max_length=64)]
 """Name of a model: lower-case words joined by "-"."""
 Version = Annotated[str, Meta(pattern=r"\A(0|[1-9]\d{0,5})(\.(0|[1-9]\d{0,5})){2}\Z")]
 """Version of a model, such as "1.0.0"."""

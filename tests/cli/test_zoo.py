@@ -116,6 +116,8 @@ def test_verify(monkeypatch):
     ("arguments", "message"),
     [
         (["--choose-by", "nmi"], "--choose-by: 'nmi' is not of the form PROTOCOL:METRIC"),
+        (["--name", "My birds!"], "digits and hyphens, such as my-birds"),
+        (["--name", "nul"], "digits and hyphens, such as my-birds"),
         (["--pairs", "1"], "--pairs: '1' is not a pair of parts"),
         (["--pairs", "2-3,a-b"], "--pairs: 'a-b' is not a pair of parts"),
     ],
