@@ -13,6 +13,7 @@ from keras_parts.cli.completion import complete_model
 from keras_parts.cli.messages import write_message
 from keras_parts.cli.options import Choice, is_answered, model_name, trust_option
 from keras_parts.cli.pipes import is_clipboard
+from keras_parts.cli.runtime import has_backend
 
 OBJECTS = {"birds": "cub", "faces": "faces-4", "clothes": "clothing-4"}
 """Kind of object -> the zoo's model for it; the first one is taken where nothing else is known."""
@@ -42,8 +43,8 @@ def choose_model(
 ) -> str:
     """The model that --model or --of names, or else the one that is likely to be meant.
 
-    It is the newest finished run; without one, the user of a terminal chooses from a list, and
-    anybody else gets the first model of `OBJECTS`. A message says what was taken.
+    It is the newest finished run if Keras can run it; without one, the user of a terminal chooses
+    from a list, and anybody else gets the first model of `OBJECTS`. A message says what was taken.
 
     Args:
         model: the value of --model.
@@ -65,7 +66,7 @@ def choose_model(
         return model
     if of:
         model, reason = OBJECTS[of], f"for {of}"
-    elif run := newest_run():
+    elif (run := newest_run()) and has_backend():
         model, reason = run, "the newest finished run here; --model takes another"
     elif is_answered(quiet=quiet):
         return _ask()
@@ -73,6 +74,8 @@ def choose_model(
         (kind, model), *others = OBJECTS.items()
         instead = ", ".join(f"--of {other}" for other, _ in others)
         reason = f"for {kind}; for others give {instead}, or --model with a name of `zoo list`"
+        if run:
+            reason += f"; {run} needs Keras with a backend, and none is installed"
     if not quiet:
         write_message(f"Model: {model} ({reason}).")
     return model

@@ -107,10 +107,11 @@ def choose_runtime(
     needs_keras += ["--precision"] * bool(options["precision"]) + ["--flip"] * bool(options["flip"])
     needs_keras += [f"--format {name}" for name in options["formats"] if "descriptors" in name]
     is_installed = importlib.util.find_spec("onnxruntime") is not None
-    if wanted == "auto" and recorded:
+    has_graph = has_network(model)
+    if wanted == "auto" and recorded and (recorded == "keras" or has_graph):
         wanted = recorded
     elif wanted == "auto":
-        suits = is_installed and not needs_keras and has_network(model)
+        suits = is_installed and not needs_keras and has_graph
         wanted = "onnx" if suits and not shutil.which("nvidia-smi") else "keras"
     if wanted == "onnx" and needs_keras:
         instead = "leave out --runtime onnx"
@@ -121,7 +122,7 @@ def choose_runtime(
         user = needs_keras[0] if needs_keras else f"the model {model}"
         start_keras(options["backend"], options["device"], quiet=options["quiet"], user=user)
         return "keras"
-    if not has_network(model):
+    if not has_graph:
         raise ConfigError(
             f"ONNX Runtime cannot run {model} as it is, only models of the package: export it with "
             f"`keras-parts export --model {model} --format onnx`, and give that file to --model",

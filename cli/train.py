@@ -385,4 +385,4 @@ def _next_commands(output: str, data: ChosenDataset) -> str:
     following = following or f"keras-parts evaluate {data.options} {model}"
     folder = data.settings.get("data_dir") if data.is_own else None
     photos = shlex.quote(str(folder)) if folder else "PHOTOS"
-    return f"  keras-parts segment {photos} {model} --output parts/\n  {following}"
+    return f"  keras-parts segment {photos} {model}\n  {following}"

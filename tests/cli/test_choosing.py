@@ -36,6 +36,16 @@ def test_the_newest_finished_run_is_taken_and_said(desk, capsys):
     assert choose_model("cub", None) == "cub" and choose_model(None, "faces") == OBJECTS["faces"]
 
 
+def test_a_run_is_not_taken_where_nothing_can_run_it(desk, capsys, monkeypatch):
+    finished_run("mine", 1000)
+    monkeypatch.setattr("keras_parts.cli.choosing.has_backend", lambda: False)
+    assert choose_model(None, None) == "cub"
+    mine = os.path.join("runs", "mine")
+    assert f"{mine} needs Keras with a backend, and none is installed" in capsys.readouterr().err
+    assert choose_model(None, "faces") == OBJECTS["faces"]
+    assert "needs Keras" not in capsys.readouterr().err
+
+
 def test_without_a_run_the_model_for_birds_is_taken_and_said(desk, capsys):
     assert choose_model(None, None) == "cub"
     said = capsys.readouterr().err

@@ -206,6 +206,7 @@ BOTH = ("tensorflow", "onnxruntime")
         ("cub", BOTH, {"backend": "tensorflow"}, None, "keras"),
         ("cub", ("tensorflow",), {}, None, "keras"),
         ("runs/mine", BOTH, {}, None, "keras"),
+        ("runs/mine", BOTH, {}, "onnx", "keras"),  # the results of another model
     ],
 )
 def test_runtimes(machine, monkeypatch, model, installed, options, recorded, expected):

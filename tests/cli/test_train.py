@@ -66,7 +66,7 @@ def test_without_options_the_recipe_is_unchanged(train):
     assert (call.resume, call.overwrite, call.progress) == (False, False, True)
     assert len(call.dataset) == 3
     assert "Trained 40 steps" in result.stdout and "open runs/x/index.html" in result.stdout
-    assert "\n  keras-parts segment PHOTOS --model runs/x --output parts/\n" in result.stdout
+    assert "\n  keras-parts segment PHOTOS --model runs/x\n" in result.stdout
     assert "\n  keras-parts evaluate --dataset toy --model runs/x\n" in result.stdout
     assert call.devices is call.hosts is None
 
