@@ -518,6 +518,8 @@ def finished_runs(folder: str | os.PathLike) -> list[RunFolder]:
 def all_runs(folder: str | os.PathLike) -> list[RunFolder]:
     """The runs in a folder or one folder below it, also unfinished ones, the newest first.
 
+    Hidden folders are left out.
+
     Args:
         folder: of the runs; it need not exist.
 
@@ -530,6 +532,8 @@ def all_runs(folder: str | os.PathLike) -> list[RunFolder]:
         file
         for pattern in ("*/config.json", "*/*/config.json")
         for file in Path(folder).glob(pattern)
+        # A process that was killed may have left the unfinished folder of a run.
+        if not any(name.startswith(".") for name in file.relative_to(folder).parts)
     ]
     found.sort(key=lambda file: (file.stat().st_mtime, str(file)), reverse=True)
     return [RunFolder(file.parent) for file in found]

@@ -78,6 +78,8 @@ def test_joined_parts_are_a_new_run_beside_the_old_one(run):
     assert folder.as_posix() == "runs/mine-joined"
     assert zoo.load(folder).part_names == ("head and wing", "tail")
     assert finished_runs("runs")[0].path == folder
+    shutil.copytree(folder, "runs/.0123456789ab.mine-joined")  # left by a process that was killed
+    assert [one.path.name for one in finished_runs("runs")] == ["mine-joined", "mine"]
     copy = RunFolder(folder)
     assert copy.read_config()["data"]["licence"] == "mine" and copy.metrics() == [{"step": 300}]
     assert not copy.samples.exists()  # pictures of the parts before
